@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Chooses the endpoint of an inference pool.
+//!
+//! The picker runs inside the proxy, so a decision costs nanoseconds to microseconds instead of a round trip to a
+//! separate scheduler. It knows no HTTP server and no Kubernetes: it is told which pools exist
+//! ([`Picker::apply`]), scrapes the load of their endpoints by itself, and answers [`Pool::pick`].
+//!
+//! The way through the crate is the way of a pick:
+//!
+//! | step | module |
+//! |---|---|
+//! | what is asked, and how it can fail | [`request`] |
+//! | may this request be served now, or must it wait | `saturation`, `pool` |
+//! | what is known about each endpoint | [`endpoint`] |
+//! | which prompt blocks are where | `prefix` |
+//! | filters, scorers and the final choice | [`profile`] |
+//! | what was sent and how it ended | [`endpoint`] |
+//!
+//! Scraping (`scrape`), reading a metrics page of each engine (`engine`) and load reports in responses (`orca`)
+//! feed the endpoints from the side.
+
+mod engine;
+mod orca;
+mod scrape;
+
+pub mod endpoint;
+pub mod picker;
+pub mod pool;
+pub mod profile;
+pub mod request;
+pub mod spec;
+
+pub use crate::endpoint::{Endpoint, EndpointId, InFlight, LoadSample, LoraState, Mark, Outcome};
+pub use crate::picker::{Applied, ApplyError, Picker};
+pub use crate::pool::{Explanation, Picked, Pool, PoolReport};
+pub use crate::profile::EpcCheck;
+pub use crate::request::{PickError, PickRequest};
