@@ -1,0 +1,83 @@
+//! Knobs of the whole process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::knob::{Address, Size, Span, knobs};
+
+knobs! {
+    /// What one client, and all clients together, may ask of the gateway. Each limit that is hit is counted in
+    /// `penstock_limit_hits_total` and named in the error that it causes.
+    pub struct Limits, raw RawLimits {
+        /// The most bytes that a request's head (request line and headers) may have. Answer: 431.
+        header_bytes: Size = Size::kib(64), in "1KiB"..="1MiB";
+        /// The most header fields that a request may have. Answer: 431.
+        header_count: u32 = 128, in 8..=4096;
+        /// How long a client may take to send a whole head, counted from its first byte. The connection is closed.
+        header_timeout: Span = Span::secs(10), in "100ms"..="5m";
+        /// How long an idle keep-alive connection of a client stays open.
+        keep_alive_timeout: Span = Span::secs(60), in "1s"..="1h";
+        /// The most bytes that a request's body may have. Answer: 413.
+        body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
+        /// How long a client may pause while it sends a body. Answer: 408.
+        body_idle_timeout: Span = Span::secs(30), in "100ms"..="1h";
+        /// The most bytes of request bodies held in memory at one time, over all requests. Answer: 503.
+        bodies_in_flight_bytes: Size = Size::gib(1), in "1MiB"..="1024GiB";
+        /// The most requests served at one time. Answer: 503.
+        concurrent_requests: u32 = 10_000, in 1..=1_000_000;
+        /// How long a client may take to accept the next bytes of a response before it is cut off.
+        write_timeout: Span = Span::secs(60), in "100ms"..="1h";
+        /// The most bytes that a model's name may have. Answer: 400.
+        model_bytes: Size = Size(256), in "1"..="4KiB";
+        /// The most bytes that a compressed body may have once decoded for the peek. Answer: 413.
+        decoded_body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
+        /// The most bytes of an unread body that are drained after an early answer, to keep the connection; a larger
+        /// rest closes it.
+        drain_bytes: Size = Size::mib(1), in "0"..="1GiB";
+        /// How long draining such a rest may take before the connection is closed.
+        drain_timeout: Span = Span::secs(5), in "10ms"..="5m";
+        /// The most streams that one HTTP/2 connection of a client may have open.
+        http2_streams: u32 = 256, in 1..=10_000;
+        /// The most idle connections to upstreams that are kept for reuse. Takes effect at start.
+        idle_upstream_connections: u32 = 4096, in 0..=1_000_000;
+    }
+}
+
+knobs! {
+    /// What the scanner of request bodies gathers for prefix-aware picking.
+    pub struct PeekSpec, raw RawPeek {
+        /// The bytes of prompt that one prefix block covers. About four bytes make a token.
+        prefix_block_bytes: Size = Size(256), in "64"..="64KiB";
+        /// The most prefix blocks that one prompt contributes; what lies beyond does not help picking.
+        prefix_max_blocks: u32 = 2048, in 0..=65_536;
+    }
+}
+
+knobs! {
+    /// One JSON line for each request. Bodies, prompts and credentials are never part of it.
+    pub struct AccessLog, raw RawAccessLog {
+        /// Whether lines are written.
+        enabled: bool = true;
+        /// Where to: `stdout`, `stderr`, or the path of a file that is appended to.
+        path: String = "stdout".to_owned();
+        /// How many lines may wait for the writer. Further ones are dropped and counted.
+        queue_entries: u32 = 8192, in 16..=1_000_000;
+    }
+}
+
+knobs! {
+    /// The listener for health, metrics and debugging.
+    pub struct AdminSpec, raw RawAdmin {
+        /// Whether it listens at all.
+        enabled: bool = true;
+        /// Its address. It has no authentication: keep it on loopback or behind a network policy.
+        address: Address = Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
+    }
+}
+
+knobs! {
+    /// What happens at SIGTERM.
+    pub struct ShutdownSpec, raw RawShutdown {
+        /// How long requests in flight may take to finish. The process ends as soon as none is left.
+        drain_timeout: Span = Span::secs(30), in "0s"..="24h";
+    }
+}

@@ -1,0 +1,43 @@
+//! Hostnames, exact or with a leftmost wildcard.
+
+use std::fmt;
+
+/// A hostname that requests are matched against (Gateway API's `Hostname`), in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host.
+    Exact(Box<str>),
+    /// Every host with one or more labels before this suffix; `*.example.com` holds `example.com`.
+    Wildcard(Box<str>),
+}
+
+impl HostPattern {
+    /// Whether a host matches. `host` is in lower case and has no port.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(exact) => host == &**exact,
+            Self::Wildcard(suffix) => host
+                .strip_suffix(&**suffix)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|rest| !rest.is_empty()),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+/// A host without its port. The brackets of an IPv6 address stay.
+pub(crate) fn without_port(host: &str) -> &str {
+    match (host.rfind(':'), host.rfind(']')) {
+        (Some(colon), Some(bracket)) if colon < bracket => host,
+        (Some(colon), _) => &host[..colon],
+        (None, _) => host,
+    }
+}

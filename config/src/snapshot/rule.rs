@@ -1,0 +1,216 @@
+//! What is done with a request that matched.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+
+use super::{BackendIndex, HeaderEdits, PoolIndex};
+use crate::settings::Timeouts;
+
+/// One rule of a route.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its position in [`Snapshot::rules`](super::Snapshot::rules).
+    pub index: usize,
+    /// The name of its route.
+    pub route: Arc<str>,
+    /// Its own name, or its position in the route (`0`, `1`, …).
+    pub name: Arc<str>,
+    /// What is done.
+    pub action: Action,
+    /// Changes to the request's headers, before those of the target.
+    pub request_headers: HeaderEdits,
+    /// Changes to the response's headers.
+    pub response_headers: HeaderEdits,
+    /// Changes to host and path before forwarding.
+    pub rewrite: Option<Rewrite>,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// When a further attempt is made.
+    pub retry: RetryPolicy,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Forwards to the first of these tiers that can serve, in order of priority. Empty if every target has weight 0:
+    /// the answer is 503.
+    Forward(Vec<Tier>),
+    /// Answers with a redirect.
+    Redirect(Redirect),
+}
+
+/// Targets of equal priority. Never empty.
+#[derive(Debug, Clone)]
+pub struct Tier {
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Targets of positive weight, in document order.
+    pub targets: Vec<Target>,
+}
+
+/// Where requests are sent.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The pool or backend.
+    pub upstream: Upstream,
+    /// Its share among the targets of its tier.
+    pub weight: NonZeroU32,
+    /// The model's name there, where it differs from what clients ask for.
+    pub model_override: Option<Arc<str>>,
+    /// Changes to the request's headers, after those of the rule.
+    pub request_headers: HeaderEdits,
+}
+
+/// A reference to a pool or a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// A pool: the picker chooses the endpoint.
+    Pool(PoolIndex),
+    /// A backend: its load balancer chooses the endpoint.
+    Backend(BackendIndex),
+}
+
+/// Changes to where a forwarded request appears to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The new `Host`.
+    pub hostname: Option<HeaderValue>,
+    /// The new path.
+    pub path: Option<PathRewrite>,
+}
+
+/// A change of path. The query stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// The whole path becomes this one.
+    Full(Box<str>),
+    /// The prefix that matched becomes this one; it has no final slash.
+    Prefix(Box<str>),
+}
+
+/// A redirect (Gateway API's `HTTPRequestRedirectFilter`). What is `None` stays as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<&'static str>,
+    /// The host.
+    pub hostname: Option<Box<str>>,
+    /// The path.
+    pub path: Option<PathRewrite>,
+    /// The port. Without one, it is the well-known port of a changed scheme, or else the listener's.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// What a redirect keeps of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RedirectTarget<'a> {
+    /// Whether the listener speaks TLS.
+    pub is_tls: bool,
+    /// The host asked for; a port in it is ignored.
+    pub host: &'a str,
+    /// The listener's port.
+    pub port: u16,
+    /// The path asked for.
+    pub path: &'a str,
+    /// The query asked for.
+    pub query: Option<&'a str>,
+}
+
+/// When a failed attempt is followed by another, before the first byte of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The most attempts, the first included; 1 turns retries off.
+    pub attempts: u32,
+    /// Statuses of a response that count as a failure.
+    pub statuses: StatusSet,
+    /// Retries allowed for each hundred requests.
+    pub budget_percent: u32,
+    /// Retries allowed whatever the traffic.
+    pub min_retries_per_second: u32,
+    /// The longest wait before the second attempt; each further one doubles it.
+    pub backoff: Duration,
+}
+
+/// A set of HTTP statuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatusSet(Box<[u16]>);
+
+impl Tier {
+    /// The target that a uniformly random `r` falls on, by weight among those that are not `excluded`; `None` if all
+    /// are.
+    pub fn choose(&self, r: u64, excluded: impl Fn(&Target) -> bool) -> Option<&Target> {
+        let total: u64 = self.targets.iter().filter(|target| !excluded(target)).map(Target::share).sum();
+        let mut rest = r.checked_rem(total)?;
+        self.targets.iter().filter(|target| !excluded(target)).find(|target| {
+            let is_hit = rest < target.share();
+            rest = rest.saturating_sub(target.share());
+            is_hit
+        })
+    }
+}
+
+impl Target {
+    fn share(&self) -> u64 {
+        u64::from(self.weight.get())
+    }
+}
+
+impl PathRewrite {
+    /// The new path of a request for `path`, of which `matched_prefix` (see [`Matched`](super::Matched)) matched.
+    /// Gateway API's table for `ReplacePrefixMatch` holds: a slash joins the halves, whichever of them has one.
+    pub fn apply(&self, path: &str, matched_prefix: &str) -> String {
+        match self {
+            Self::Full(full) => full.to_string(),
+            Self::Prefix(prefix) => {
+                let rest = path.strip_prefix(matched_prefix).unwrap_or(path);
+                match (prefix.is_empty(), rest.starts_with('/')) {
+                    _ if prefix.is_empty() && rest.is_empty() => "/".to_owned(),
+                    (_, true) => format!("{prefix}{rest}"),
+                    (_, false) if rest.is_empty() => prefix.to_string(),
+                    (_, false) => format!("{prefix}/{rest}"),
+                }
+            }
+        }
+    }
+}
+
+impl Redirect {
+    /// The `Location` for a request. The port is left out where it is the scheme's well-known one.
+    pub fn location(&self, request: &RedirectTarget<'_>, matched_prefix: &str) -> String {
+        let asked = if request.is_tls { "https" } else { "http" };
+        let scheme = self.scheme.unwrap_or(asked);
+        let well_known = if scheme == "https" { 443 } else { 80 };
+        let port = self.port.unwrap_or(if self.scheme.is_some() { well_known } else { request.port });
+        let host = self.hostname.as_deref().unwrap_or_else(|| super::host::without_port(request.host));
+        let path = self.path.as_ref().map(|rewrite| rewrite.apply(request.path, matched_prefix));
+        let path = path.as_deref().unwrap_or(request.path);
+        let port = if port == well_known { String::new() } else { format!(":{port}") };
+        let query = request.query.map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{path}{query}")
+    }
+}
+
+impl StatusSet {
+    /// A set of these statuses.
+    pub fn new(statuses: impl IntoIterator<Item = u16>) -> Self {
+        let mut statuses: Vec<u16> = statuses.into_iter().collect();
+        statuses.sort_unstable();
+        statuses.dedup();
+        Self(statuses.into())
+    }
+
+    /// Whether a status is in it.
+    pub fn contains(&self, status: StatusCode) -> bool {
+        self.0.binary_search(&status.as_u16()).is_ok()
+    }
+
+    /// The statuses, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().copied()
+    }
+}
