@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What measures and exercises a gateway: the model-server simulator.
+
+pub mod sim;

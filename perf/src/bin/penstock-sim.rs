@@ -1,2 +1,3 @@
-//! Simulator.
+//! Runs simulated model servers.
+
 fn main() {}
