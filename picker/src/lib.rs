@@ -18,15 +18,14 @@
 //! Scraping (`scrape`), reading a metrics page of each engine (`engine`) and load reports in responses (`orca`)
 //! feed the endpoints from the side.
 
-mod engine;
-mod orca;
-mod scrape;
-
 pub mod endpoint;
+pub mod engine;
+pub mod orca;
 pub mod picker;
 pub mod pool;
 pub mod profile;
 pub mod request;
+pub mod scrape;
 pub mod spec;
 
 pub use crate::endpoint::{Endpoint, EndpointId, InFlight, LoadSample, LoraState, Mark, Outcome};

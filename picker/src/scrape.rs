@@ -6,6 +6,8 @@ use tokio::task::AbortHandle;
 
 use crate::endpoint::Endpoint;
 
+pub mod page;
+
 /// How the endpoints of one pool are scraped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScrapeSpec {
