@@ -12,9 +12,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use penstock_config::Engine;
 use tokio::time::Instant;
 
-use crate::{orca, spec::Engine};
+use crate::{
+    orca,
+    scrape::{ScrapeCounters, Wake},
+};
 
 /// Identifies an endpoint for the life of the process; never used again, even for the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +37,8 @@ pub struct Endpoint {
     in_flight: AtomicU32,
     tokens_in_flight: AtomicU64,
     scrape: Mutex<ScrapeState>,
+    wake: Wake,
+    scrape_counters: ScrapeCounters,
 }
 
 /// The load of a model server as it reports it.
@@ -162,9 +168,22 @@ impl Endpoint {
     /// What is not a load report is ignored.
     pub fn observe_load_report(&self, header_value: &[u8]) {
         let mark = self.mark();
-        if let Some(sample) = orca::parse(header_value, mark.at) {
-            self.store_sample(sample, mark);
+        let report = orca::parse(header_value);
+        self.scrape_counters.count_report(report.is_ok());
+        if let Some(report) = report.ok().filter(|report| !report.is_empty()) {
+            let known = self.sample.load().as_ref().as_ref().map(|s| s.load.clone()).unwrap_or_default();
+            self.store_sample(report.over(known), mark);
         }
+    }
+
+    /// Whom to tell when a request was counted in: an idle endpoint is then scraped at once.
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// Where scrapes and load reports of this endpoint are counted.
+    pub(crate) fn scrape_counters(&self) -> &ScrapeCounters {
+        &self.scrape_counters
     }
 }
 

@@ -4,6 +4,8 @@
 //! generic mapping in the configuration was turned down: the names are the engine's interface, not a choice
 //! of whoever runs the gateway, and a misspelt one would look like an idle server.
 
+use penstock_config::Engine;
+
 /// The series of one model server that the scan reads; every other line of its page is skipped.
 ///
 /// Sources: vLLM's `vllm/v1/metrics/loggers.py`, SGLang's `metrics_collector.py`, TensorRT-LLM's
@@ -14,6 +16,20 @@ pub struct EngineSeries {
     /// What all wanted names begin with. Most lines of a page share it, so it is compared just once.
     pub(crate) prefix: &'static str,
     pub(crate) wanted: &'static [Wanted],
+}
+
+impl EngineSeries {
+    /// The series of this engine.
+    #[must_use]
+    pub fn of(engine: Engine) -> &'static Self {
+        match engine {
+            Engine::Vllm => &VLLM,
+            Engine::Sglang => &SGLANG,
+            Engine::TrtllmServe => &TRTLLM_SERVE,
+            Engine::Triton => &TRITON,
+            Engine::TritonTensorrtLlm => &TRITON_TENSORRT_LLM,
+        }
+    }
 }
 
 /// One wanted series.
@@ -71,7 +87,7 @@ const fn total(suffix: &'static str, breakdown: &'static str, field: Field) -> W
 }
 
 /// vLLM. `gpu_cache_usage_perc` is the name of before 0.9; for a while pages had both.
-pub static VLLM: EngineSeries = EngineSeries {
+pub(crate) static VLLM: EngineSeries = EngineSeries {
     prefix: "vllm:",
     wanted: &[
         any("num_requests_waiting", Field::Waiting),
@@ -86,7 +102,7 @@ pub static VLLM: EngineSeries = EngineSeries {
 /// SGLang. With priority scheduling the two request gauges also come split by `priority`, next to their
 /// total; adding them up would count every request twice. Since 0.5.11 the size of the cache is in two
 /// gauges, before that in the labels of `cache_config_info`.
-pub static SGLANG: EngineSeries = EngineSeries {
+pub(crate) static SGLANG: EngineSeries = EngineSeries {
     prefix: "sglang:",
     wanted: &[
         total("num_queue_reqs", "priority", Field::Waiting),
@@ -99,7 +115,7 @@ pub static SGLANG: EngineSeries = EngineSeries {
 };
 
 /// TensorRT-LLM's own server.
-pub static TRTLLM_SERVE: EngineSeries = EngineSeries {
+pub(crate) static TRTLLM_SERVE: EngineSeries = EngineSeries {
     prefix: "trtllm_",
     wanted: &[
         any("num_requests_waiting", Field::Waiting),
@@ -111,7 +127,7 @@ pub static TRTLLM_SERVE: EngineSeries = EngineSeries {
 };
 
 /// Triton with the TensorRT-LLM backend.
-pub static TRITON_TENSORRT_LLM: EngineSeries = EngineSeries {
+pub(crate) static TRITON_TENSORRT_LLM: EngineSeries = EngineSeries {
     prefix: "nv_trt_llm_",
     wanted: &[
         is("request_metrics", "request_type", "waiting", Field::Waiting),
@@ -127,5 +143,5 @@ pub static TRITON_TENSORRT_LLM: EngineSeries = EngineSeries {
 /// The endpoint picker takes `nv_inference_exec_count` for the running requests. That is a counter of all
 /// executions since the server started, so that the oldest server looks busiest for ever; it is left out,
 /// and what this gateway itself has in flight stands in for it.
-pub static TRITON: EngineSeries =
+pub(crate) static TRITON: EngineSeries =
     EngineSeries { prefix: "nv_inference_", wanted: &[any("pending_request_count", Field::Waiting)] };

@@ -24,6 +24,7 @@ pub mod orca;
 pub mod picker;
 pub mod pool;
 pub mod profile;
+mod random;
 pub mod request;
 pub mod scrape;
 pub mod spec;

@@ -1,29 +1,160 @@
 //! Scrapes the metrics pages of a pool's endpoints.
+//!
+//! One task an endpoint, which does everything in turn: fetch the page, hand the numbers to the endpoint,
+//! rest. So there is never more than one scrape of an endpoint at a time, and whatever a metrics server does
+//! (hang, drip, lie, send garbage or without end) keeps one small task busy until its deadline and nothing
+//! else. A central scheduler was turned down: a sleeping task costs less than its bookkeeping.
+//!
+//! | what | where |
+//! |---|---|
+//! | when to scrape next | [`pace`] |
+//! | fetching a page | [`client`], [`tls`] |
+//! | reading it | [`page`] |
+//! | ending a pause when there is traffic | [`wake`] |
+//! | counting | [`counters`], [`error`] |
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::AbortHandle;
+use penstock_config::PoolSpec;
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::endpoint::Endpoint;
-
+mod client;
+mod counters;
+mod error;
+mod pace;
 pub mod page;
+mod tls;
+mod wake;
+
+pub use counters::ScrapeCounters;
+pub use error::{ErrorKind, ScrapeError};
+pub use tls::TlsError;
+pub(crate) use wake::Wake;
+
+use client::{Client, PageAddress};
+use pace::{Found, Pace, Pause, jittered};
+use page::Reading;
+use tls::TlsClient;
+
+use crate::{
+    endpoint::{Endpoint, LoadSample, LoraState},
+    engine::EngineSeries,
+    random,
+};
+
+/// Characters of an error that are kept for people to read: it may quote what a server sent.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// How the endpoints of one pool are scraped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ScrapeSpec {
     /// Path of the metrics page, with its leading slash.
-    pub(crate) path: Arc<str>,
+    path: Arc<str>,
     /// Pause between two scrapes of a busy endpoint.
-    pub(crate) min_interval: Duration,
+    min_interval: Duration,
     /// Pause between two scrapes of an idle endpoint.
-    pub(crate) max_interval: Duration,
+    max_interval: Duration,
     /// Deadline of one scrape, from connecting to the page's last byte.
-    pub(crate) timeout: Duration,
+    timeout: Duration,
     /// A page longer than this many bytes is not read to its end.
-    pub(crate) max_bytes: usize,
+    max_bytes: usize,
+    /// TLS towards the pool. A metrics page on a port of its own is taken to be plain, as exporters are.
+    tls: Option<Arc<TlsClient>>,
+}
+
+impl ScrapeSpec {
+    /// How the endpoints of this pool are scraped; nothing if they are not.
+    pub(crate) fn of(pool: &PoolSpec) -> Option<Self> {
+        let metrics = &pool.metrics;
+        metrics.enabled.then(|| Self {
+            path: Arc::from(&*metrics.path),
+            min_interval: metrics.min_interval,
+            max_interval: metrics.max_interval,
+            timeout: metrics.timeout,
+            max_bytes: metrics.max_bytes,
+            tls: pool.tls.clone().map(|spec| Arc::new(TlsClient::new(spec))),
+        })
+    }
+
+    fn page(&self, endpoint: &Endpoint) -> PageAddress {
+        let address = endpoint.metrics_address();
+        let tls = self.tls.clone().filter(|_| address == endpoint.address());
+        PageAddress { address, path: Arc::clone(&self.path), tls }
+    }
 }
 
 /// Scrapes `endpoint` until the returned handle is aborted. Must be called within a tokio runtime.
-pub(crate) fn spawn(_endpoint: Arc<Endpoint>, _spec: Arc<ScrapeSpec>) -> AbortHandle {
-    tokio::spawn(async {}).abort_handle()
+pub(crate) fn spawn(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) -> AbortHandle {
+    tokio::spawn(scrape_forever(endpoint, spec)).abort_handle()
+}
+
+async fn scrape_forever(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) {
+    let series = EngineSeries::of(endpoint.engine());
+    let mut client = Client::new(spec.page(&endpoint), series, spec.max_bytes);
+    let mut pace = Pace::new(spec.min_interval, spec.max_interval);
+    sleep(spec.min_interval.mul_f64(random::unit())).await;
+    loop {
+        let found = scrape(&endpoint, &spec, &mut client).await;
+        let pause = pace.next(found, endpoint.in_flight() > 0);
+        client.rest(rest(&endpoint, pause)).await;
+    }
+}
+
+/// One scrape, with all that comes of it.
+async fn scrape(endpoint: &Endpoint, spec: &ScrapeSpec, client: &mut Client) -> Found {
+    let mark = endpoint.mark();
+    let started = Instant::now();
+    let fetched = timeout(spec.timeout, client.fetch()).await;
+    let fetched = fetched.unwrap_or(Err(ScrapeError::Timeout(spec.timeout)));
+    let took = started.elapsed();
+    let counters = endpoint.scrape_counters();
+    counters.count_cost(client.take_bytes(), took);
+    match fetched {
+        Ok(reading) => {
+            counters.count_success(reading.malformed);
+            let sample = sample(reading);
+            let is_occupied = sample.waiting > 0 || sample.running > 0;
+            endpoint.store_sample(sample, mark);
+            Found::Load { took, is_occupied }
+        }
+        Err(error) => {
+            counters.count_error(&error);
+            endpoint
+                .record_scrape_error(&error.to_string().chars().take(MAX_ERROR_CHARS).collect::<String>());
+            error.found()
+        }
+    }
+}
+
+/// Sits a pause out, or as much of it as there is no traffic.
+async fn rest(endpoint: &Endpoint, pause: Pause) {
+    let length = jittered(pause.length, random::unit());
+    let Some(floor) = pause.wakes_after else { return sleep(length).await };
+    sleep(floor).await;
+    let wake = endpoint.wake();
+    wake.begin_pause();
+    if endpoint.in_flight() == 0 {
+        // Either way it is time to scrape.
+        let _ = timeout(length.saturating_sub(floor), wake.woken()).await;
+    }
+    wake.end_pause();
+}
+
+/// What a page does not say counts as zero, for all endpoints of the engine alike.
+fn sample(reading: Reading) -> LoadSample {
+    LoadSample {
+        waiting: reading.waiting.unwrap_or(0),
+        running: reading.running.unwrap_or(0),
+        kv_usage: reading.kv_usage.unwrap_or(0.0),
+        lora: reading.adapters.map(|adapters| LoraState {
+            active: adapters.active,
+            waiting: adapters.waiting,
+            max_lora: adapters.max,
+        }),
+        block_size: reading.block_tokens,
+        num_gpu_blocks: reading.blocks,
+    }
 }

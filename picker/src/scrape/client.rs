@@ -1,0 +1,203 @@
+//! Fetches one endpoint's metrics page, over and over, on one connection.
+//!
+//! The connection is driven by the task that scrapes, while a scrape runs and in the pauses between: a
+//! second task would double the wake-ups, and a connection that nobody looks at in a pause is found dead only
+//! by the next scrape. A pooling client was turned down because there is nothing to pool.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{
+    ScrapeError,
+    page::{PageScanner, Reading},
+    tls::TlsClient,
+};
+use crate::engine::EngineSeries;
+
+/// Header fields of a response; a hyper client takes 100.
+const MAX_HEADERS: usize = 64;
+
+/// Bytes that are read at once, and with that the most that status line and headers may have. What a page is
+/// longer than that does not stay in memory.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
+
+/// The page to fetch.
+#[derive(Clone, Debug)]
+pub(super) struct PageAddress {
+    pub(super) address: SocketAddr,
+    /// Path of the metrics page, with its leading slash.
+    pub(super) path: Arc<str>,
+    pub(super) tls: Option<Arc<TlsClient>>,
+}
+
+/// The scraping side of one endpoint.
+pub(super) struct Client {
+    page: PageAddress,
+    max_bytes: usize,
+    scanner: PageScanner,
+    connection: Option<Connection>,
+    /// Bytes of pages read since [`Client::take_bytes`].
+    bytes: usize,
+}
+
+struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    /// Moves bytes while it is polled; ends with the connection.
+    driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_closed: bool,
+}
+
+impl Client {
+    pub(super) fn new(page: PageAddress, series: &'static EngineSeries, max_bytes: usize) -> Self {
+        Self { page, max_bytes, scanner: PageScanner::new(series), connection: None, bytes: 0 }
+    }
+
+    /// Fetches the page once. Without a deadline of its own: whoever gives up drops the future, after which
+    /// the next fetch begins with a new connection.
+    pub(super) async fn fetch(&mut self) -> Result<Reading, ScrapeError> {
+        // Taken out, so that a fetch which ends half way leaves none behind.
+        let kept = self.connection.take().filter(|connection| !connection.is_closed);
+        let is_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => connect(&self.page).await?,
+        };
+        let mut fetched = self.fetch_over(&mut connection).await;
+        // The server may have closed it in the very moment in which it was used again.
+        if is_kept && matches!(fetched, Err(ScrapeError::Http(_))) {
+            connection = connect(&self.page).await?;
+            fetched = self.fetch_over(&mut connection).await;
+        }
+        if matches!(fetched, Ok(_) | Err(ScrapeError::NoSeries(_))) {
+            self.connection = Some(connection);
+        }
+        fetched
+    }
+
+    /// Waits for `pause`, and meanwhile notices if the server closes the connection.
+    pub(super) async fn rest<T>(&mut self, pause: impl Future<Output = T>) -> T {
+        let Some(connection) = &mut self.connection else { return pause.await };
+        let value = drive(&mut connection.driver, &mut connection.is_closed, pause).await;
+        if connection.is_closed {
+            self.connection = None;
+        }
+        value
+    }
+
+    /// How many bytes of pages were read since the last call.
+    pub(super) fn take_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+
+    async fn fetch_over(&mut self, connection: &mut Connection) -> Result<Reading, ScrapeError> {
+        self.scanner.reset();
+        let Connection { sender, driver, is_closed } = connection;
+        let mut scan = Scan { scanner: &mut self.scanner, max_bytes: self.max_bytes, total: &mut self.bytes };
+        let bytes = drive(driver, is_closed, scan.exchange(sender, request(&self.page))).await?;
+        let reading = self.scanner.finish();
+        if reading.is_empty() { Err(ScrapeError::NoSeries(bytes)) } else { Ok(reading) }
+    }
+}
+
+async fn connect(page: &PageAddress) -> Result<Connection, ScrapeError> {
+    let stream = TcpStream::connect(page.address).await.map_err(ScrapeError::Connect)?;
+    // Fails on a socket that is closed already; then so does the request.
+    let _ = stream.set_nodelay(true);
+    match &page.tls {
+        None => Connection::over(stream).await,
+        Some(tls) => Connection::over(tls.connect(stream, page.address.ip()).await?).await,
+    }
+}
+
+impl Connection {
+    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, ScrapeError> {
+        let mut builder = http1::Builder::new();
+        builder.max_headers(MAX_HEADERS).max_buf_size(READ_BUFFER_BYTES);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(ScrapeError::Http)?;
+        // What breaks a connection reaches the request on it; between requests it does not matter.
+        let driver = Box::pin(async move { drop(driver.await) });
+        Ok(Self { sender, driver, is_closed: false })
+    }
+}
+
+/// One page on its way into the scanner.
+struct Scan<'s> {
+    scanner: &'s mut PageScanner,
+    max_bytes: usize,
+    total: &'s mut usize,
+}
+
+impl Scan<'_> {
+    /// Asks for the page and reads it. Returns its length.
+    async fn exchange(
+        &mut self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<usize, ScrapeError> {
+        sender.ready().await.map_err(ScrapeError::Http)?;
+        let response = sender.send_request(request).await.map_err(ScrapeError::Http)?;
+        if response.status() != StatusCode::OK {
+            return Err(ScrapeError::Status(response.status()));
+        }
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
+            return Err(ScrapeError::Encoding(encoding.clone()));
+        }
+        let mut body = response.into_body();
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(chunk) = frame.map_err(ScrapeError::Http)?.into_data() else { continue };
+            bytes += chunk.len();
+            *self.total += chunk.len();
+            if bytes > self.max_bytes {
+                return Err(ScrapeError::TooLarge(self.max_bytes));
+            }
+            self.scanner.feed(&chunk);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Polls `work`, and the connection next to it.
+async fn drive<T>(
+    driver: &mut Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_closed: &mut bool,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            value = &mut work => return value,
+            () = &mut *driver, if !*is_closed => *is_closed = true,
+        }
+    }
+}
+
+fn request(page: &PageAddress) -> Request<Empty<Bytes>> {
+    const FIXED: [(HeaderName, HeaderValue); 3] = [
+        (header::USER_AGENT, HeaderValue::from_static(concat!("penstock/", env!("CARGO_PKG_VERSION")))),
+        (header::ACCEPT, HeaderValue::from_static("text/plain;version=0.0.4")),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+    ];
+    let mut request = Request::new(Empty::new());
+    // A path that is no URI was refused with the document; the root page then answers for it.
+    *request.uri_mut() = page.path.parse().unwrap_or_default();
+    let host = HeaderValue::try_from(page.address.to_string());
+    let host = host.expect("a socket address has only digits, dots, colons and brackets");
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().extend(FIXED);
+    request
+}
+
+#[cfg(test)]
+mod tests;
