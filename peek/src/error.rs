@@ -50,6 +50,14 @@ pub enum PeekError {
         /// The value as it was sent.
         name: Piece,
     },
+    /// The JSON breaks or ends between `model` and the end of its value.
+    #[error("`model` has no complete value at byte {at} ({what}): correct the JSON")]
+    ModelBroken {
+        /// Offset of the name or value.
+        at: usize,
+        /// What broke.
+        what: Break,
+    },
     /// A top-level member's name that parsers may read differently.
     #[error("the top-level member name at byte {at} {fault}: {key}")]
     Key {
@@ -150,6 +158,7 @@ impl PeekError {
             | Self::ModelType { .. }
             | Self::ModelTooLong { .. }
             | Self::ModelName { .. }
+            | Self::ModelBroken { .. }
             | Self::Key { .. }
             | Self::KeyTooLong { .. }
             | Self::TooDeep { .. }
@@ -170,6 +179,7 @@ impl PeekError {
             Self::ModelType { .. } => "model_type",
             Self::ModelTooLong { .. } => "model_too_long",
             Self::ModelName { .. } => "model_name",
+            Self::ModelBroken { .. } => "model_broken",
             Self::Key { .. } => "member_name",
             Self::KeyTooLong { .. } => "member_name_too_long",
             Self::TooDeep { .. } => "nested_too_deep",
@@ -193,6 +203,7 @@ impl PeekError {
             | Self::ModelType { .. }
             | Self::ModelTooLong { .. }
             | Self::ModelName { .. }
+            | Self::ModelBroken { .. }
             | Self::Ambiguous { .. } => Some("model"),
             Self::Form { fault, .. } => fault.is_about_model().then_some("model"),
             _ => None,
@@ -233,11 +244,15 @@ pub enum NameFault {
     /// Not UTF-8.
     #[error("is not valid UTF-8")]
     NotUtf8,
+    /// A backslash that starts no escape.
+    #[error("has an invalid escape")]
+    Escape,
     /// An escaped half of a surrogate pair.
     #[error("has half a surrogate pair")]
     LoneSurrogate,
-    /// A control character (CR, LF and NUL among them), a line separator or a text-direction override.
-    #[error("has a control character")]
+    /// A control character (CR, LF and NUL among them), a line separator, or a character that turns the
+    /// direction of text or has no width.
+    #[error("has a control or invisible character")]
     Control,
     /// White space at an end, which headers lose on their way.
     #[error("begins or ends with white space")]

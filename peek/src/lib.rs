@@ -1,6 +1,12 @@
 //! Reads what routing needs out of a request body while it arrives, without holding or changing it.
 
+mod blocks;
+mod body;
+mod decode;
 mod error;
+mod media;
+mod multipart;
+mod name;
 mod options;
 mod peek;
 mod peeked;

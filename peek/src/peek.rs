@@ -1,11 +1,41 @@
 //! The front: chooses how to read a body by its headers and first bytes.
+//!
+//! A `Content-Type` other than a form's does not decide whether a body is JSON: `curl -d` calls everything
+//! a form, and servers that never look at the header read JSON all the same. A first `{` decides.
 
-use crate::{Options, PeekError, Peeked, Scanner};
+use crate::{
+    Options, PeekError, Peeked, Scanner,
+    body::Body,
+    decode::Decoding,
+    media::{Coding, Media},
+    multipart::Multipart,
+};
 
 /// Reads one request body of any kind.
+///
+/// ```
+/// # fn main() -> Result<(), penstock_peek::PeekError> {
+/// use penstock_peek::{Options, Peek};
+///
+/// let mut peek = Peek::new(Some(b"application/json"), None, &Options::default())?;
+/// peek.feed(br#"{"model": "mist"#)?;
+/// peek.feed(br#"ral:latest", "stream": true}"#)?;
+/// let peeked = peek.finish()?;
+/// let model = peeked.model.expect("the body has a model");
+/// assert_eq!(model.name, "mistral:latest");
+/// assert_eq!(model.range, Some(10..26));
+/// assert_eq!(peeked.stream, Some(true));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct Peek {
-    scanner: Scanner,
+pub struct Peek(Source);
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and saves an allocation")]
+#[derive(Debug)]
+enum Source {
+    Plain(Body),
+    Encoded(Box<Decoding>),
 }
 
 impl Peek {
@@ -15,11 +45,19 @@ impl Peek {
     /// # Errors
     /// An encoding or a charset that cannot be read, or a form without a usable boundary.
     pub fn new(
-        _content_type: Option<&[u8]>,
-        _content_encoding: Option<&[u8]>,
+        content_type: Option<&[u8]>,
+        content_encoding: Option<&[u8]>,
         options: &Options,
     ) -> Result<Self, PeekError> {
-        Ok(Self { scanner: Scanner::new(options) })
+        let body = match content_type.map_or(Ok(Media::Other), Media::parse)? {
+            Media::Json => Body::Json(Scanner::new(options)),
+            Media::Other => Body::Json(Scanner::sniffing(options)),
+            Media::Form { boundary } => Body::Form(Box::new(Multipart::new(&boundary, options))),
+        };
+        Ok(Self(match content_encoding.map_or(Ok(None), Coding::parse)? {
+            None => Source::Plain(body),
+            Some(coding) => Source::Encoded(Box::new(Decoding::new(coding, body, options)?)),
+        }))
     }
 
     /// Takes the next bytes of the body as they were sent.
@@ -27,7 +65,10 @@ impl Peek {
     /// # Errors
     /// As soon as the body must be refused; every later call repeats the error.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PeekError> {
-        self.scanner.feed(chunk)
+        match &mut self.0 {
+            Source::Plain(body) => body.feed(chunk),
+            Source::Encoded(decoding) => decoding.feed(chunk),
+        }
     }
 
     /// Ends the body.
@@ -35,6 +76,9 @@ impl Peek {
     /// # Errors
     /// A body that turns out to be incomplete or ambiguous, or the error of an earlier `feed`, again.
     pub fn finish(self) -> Result<Peeked, PeekError> {
-        self.scanner.finish()
+        match self.0 {
+            Source::Plain(body) => body.finish(),
+            Source::Encoded(decoding) => decoding.finish(),
+        }
     }
 }

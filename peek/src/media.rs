@@ -1,0 +1,210 @@
+//! `Content-Type` and `Content-Encoding`: what the client says about its body.
+//!
+//! Parameters are read strictly, since a boundary or charset that two parsers read differently makes them
+//! read two different bodies.
+
+use crate::{FormFault, PeekError, Piece};
+
+/// What the client says its body is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// `application/json`, `text/json` or `application/*+json`.
+    Json,
+    /// `multipart/form-data`.
+    Form {
+        /// Separates its parts.
+        boundary: Vec<u8>,
+    },
+    /// Anything else, or nothing.
+    Other,
+}
+
+/// A coding that can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Longest boundary that RFC 2046, section 5.1.1, permits.
+const MAX_BOUNDARY_BYTES: usize = 70;
+
+impl Media {
+    /// Reads a `Content-Type`.
+    ///
+    /// # Errors
+    /// A charset other than UTF-8, or a form without a usable boundary.
+    pub(crate) fn parse(content_type: &[u8]) -> Result<Self, PeekError> {
+        let (essence, parameters) = match content_type.iter().position(|&byte| byte == b';') {
+            Some(at) => (&content_type[..at], &content_type[at..]),
+            None => (content_type, &[][..]),
+        };
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        let parameters = Parameters(parameters).collect::<Option<Vec<_>>>();
+        if essence == b"multipart/form-data" {
+            let boundary = parameters.as_ref().and_then(|all| boundary(all));
+            let boundary = boundary.ok_or(PeekError::Form { at: 0, fault: FormFault::Boundary })?.to_vec();
+            check_charset(parameters.as_deref(), content_type)?;
+            return Ok(Self::Form { boundary });
+        }
+        check_charset(parameters.as_deref(), content_type)?;
+        Ok(if is_json(&essence) { Self::Json } else { Self::Other })
+    }
+}
+
+impl Coding {
+    /// Reads a `Content-Encoding`, several headers joined by commas; `None` where nothing is encoded.
+    ///
+    /// # Errors
+    /// An unknown coding, and more than one: nothing that talks to a model server stacks them.
+    pub(crate) fn parse(content_encoding: &[u8]) -> Result<Option<Self>, PeekError> {
+        let mut coding = None;
+        for token in content_encoding.split(|&byte| byte == b',') {
+            let token = token.trim_ascii().to_ascii_lowercase();
+            let one = match &*token {
+                b"" | b"identity" => continue,
+                b"gzip" | b"x-gzip" => Some(Self::Gzip),
+                b"deflate" => Some(Self::Deflate),
+                b"br" => Some(Self::Brotli),
+                b"zstd" => Some(Self::Zstd),
+                _ => None,
+            };
+            if one.is_none() || coding.is_some() {
+                return Err(PeekError::UnsupportedEncoding { encoding: Piece::of(content_encoding) });
+            }
+            coding = one;
+        }
+        Ok(coding)
+    }
+
+    /// The coding's registered name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+fn is_json(essence: &[u8]) -> bool {
+    matches!(essence, b"application/json" | b"text/json")
+        || essence.starts_with(b"application/") && essence.ends_with(b"+json")
+}
+
+/// The one boundary among the parameters, if RFC 2046 permits it. Spaces, which it permits inside, are not:
+/// nobody sends them and parsers strip them.
+fn boundary<'a>(parameters: &[Parameter<'a>]) -> Option<&'a [u8]> {
+    let mut all = parameters.iter().filter(|parameter| parameter.is_some_form_of(b"boundary"));
+    let (one, None) = (all.next()?, all.next()) else { return None };
+    let is_permitted = |&byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
+    let is_usable = one.name.len() == b"boundary".len()
+        && (1..=MAX_BOUNDARY_BYTES).contains(&one.value.len())
+        && one.value.iter().all(is_permitted);
+    is_usable.then_some(one.value)
+}
+
+/// Refuses a charset that reads ASCII bytes as other characters, which servers that obey it would do. Where
+/// the parameters cannot be told apart (`None`), the mere word is enough.
+fn check_charset(parameters: Option<&[Parameter<'_>]>, content_type: &[u8]) -> Result<(), PeekError> {
+    let Some(parameters) = parameters else {
+        let lower = content_type.to_ascii_lowercase();
+        return match memchr::memmem::find(&lower, b"charset") {
+            Some(_) => Err(PeekError::UnsupportedCharset { charset: Piece::of(content_type) }),
+            None => Ok(()),
+        };
+    };
+    match parameters.iter().find(|parameter| !parameter.is_harmless_charset()) {
+        Some(parameter) => Err(PeekError::UnsupportedCharset { charset: Piece::of(parameter.value) }),
+        None => Ok(()),
+    }
+}
+
+/// One parameter of a header value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parameter<'a> {
+    /// As sent, in any case.
+    pub(crate) name: &'a [u8],
+    /// Without quotes.
+    pub(crate) value: &'a [u8],
+}
+
+impl Parameter<'_> {
+    /// Whether it is the parameter `name`, extended or continued ones (`name*`, `name*0`: RFC 2231)
+    /// included.
+    pub(crate) fn is_some_form_of(&self, name: &[u8]) -> bool {
+        let base = self.name.split(|&byte| byte == b'*').next().unwrap_or_default();
+        base.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether it is no charset, or one in which ASCII is ASCII and the rest is UTF-8.
+    pub(crate) fn is_harmless_charset(&self) -> bool {
+        if !self.is_some_form_of(b"charset") {
+            return true;
+        }
+        let harmless: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b"ascii"];
+        self.name.len() == b"charset".len()
+            && harmless.iter().any(|known| self.value.eq_ignore_ascii_case(known))
+    }
+}
+
+/// The parameters behind a header's value, each with its semicolon; an item is `None` where the syntax
+/// leaves a doubt: a backslash before a quote, which ends the string for some and not for others, a missing
+/// value, or bytes between the value and the next semicolon.
+pub(crate) struct Parameters<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Parameters<'a> {
+    type Item = Option<Parameter<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut rest = self.0.trim_ascii();
+        while let Some(behind) = rest.strip_prefix(b";") {
+            rest = behind.trim_ascii_start();
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let one = split_parameter(rest);
+        self.0 = one.map_or(&[][..], |(_, rest)| rest);
+        Some(one.map(|(parameter, _)| parameter))
+    }
+}
+
+fn split_parameter(text: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
+    let equals = text.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = (&text[..equals], &text[equals + 1..]);
+    if !is_token(name) {
+        return None;
+    }
+    let (value, rest) = match value.strip_prefix(b"\"") {
+        Some(quoted) => {
+            let end = quoted.iter().position(|&byte| byte == b'"')?;
+            if quoted[..end].ends_with(b"\\") {
+                return None;
+            }
+            (&quoted[..end], &quoted[end + 1..])
+        }
+        None => {
+            let end = value.iter().position(|&byte| matches!(byte, b';' | b' ' | b'\t'));
+            let (value, rest) = value.split_at(end.unwrap_or(value.len()));
+            if value.is_empty() || value.contains(&b'"') {
+                return None;
+            }
+            (value, rest)
+        }
+    };
+    let rest = rest.trim_ascii_start();
+    (rest.is_empty() || rest.starts_with(b";")).then_some((Parameter { name, value }, rest))
+}
+
+/// Whether `bytes` is a token as RFC 9110, section 5.6.2, has it.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    let is_permitted = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !bytes.is_empty() && bytes.iter().all(is_permitted)
+}
+
+#[cfg(test)]
+mod tests;
