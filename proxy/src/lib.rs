@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The Penstock inference gateway.
+
+pub mod files;
+pub mod tls;
