@@ -1,4 +1,5 @@
 //! The Penstock inference gateway.
 
 pub mod files;
+pub mod source;
 pub mod tls;

@@ -13,10 +13,10 @@ pub mod upstream;
 
 pub use downstream::{DownstreamTls, HandshakeError, server_name};
 pub use pem::PemError;
-pub use upstream::UpstreamTls;
+pub use upstream::UpstreamContext;
 
 /// Something that was built from certificate and key files.
-pub trait CertificateFiles: Send + Sync {
+pub trait PemFiles: Send + Sync {
     /// The files that it was built from.
     fn files(&self) -> Vec<PathBuf>;
 

@@ -75,21 +75,21 @@ impl FileWatcher {
     }
 
     /// Changes which files are watched. What is known of those that stay is kept; of new ones, the
-    /// present content is taken as known.
-    pub async fn set_paths(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+    /// present content is taken as known. Says whether there are new ones.
+    pub async fn set_paths(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> bool {
         let paths: BTreeSet<PathBuf> = paths.into_iter().collect();
         if self.files.iter().map(|file| &file.path).eq(&paths) {
-            return;
+            return false;
         }
         let looked = self.look_at(paths.into_iter().collect()).await;
         let known = std::mem::take(&mut self.files);
-        self.files = looked
-            .into_iter()
-            .map(|new| match known.binary_search_by(|old| old.path.cmp(&new.path)) {
-                Ok(index) => known[index].clone(),
-                Err(_) => new,
-            })
-            .collect();
+        let mut has_new = false;
+        for new in looked {
+            let old = known.binary_search_by(|old| old.path.cmp(&new.path));
+            has_new |= old.is_err();
+            self.files.push(old.map_or(new, |index| known[index].clone()));
+        }
+        has_new
     }
 
     /// Waits until at least one file has other content than last reported, or has come or gone, and

@@ -4,6 +4,7 @@ use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use penstock_config::CertificateFiles;
 use pingora_core::{
     listeners::{
         TlsAccept,
@@ -17,7 +18,7 @@ use pingora_core::{
 use thiserror::Error;
 
 use super::{
-    CertificateFiles,
+    PemFiles,
     pem::{self, Identity, PemError},
     resolver::Resolver,
 };
@@ -38,17 +39,8 @@ pub enum HandshakeError {
 pub struct DownstreamTls {
     acceptor: Acceptor,
     resolver: Arc<Resolver>,
-    pairs: Vec<Pair>,
+    pairs: Vec<CertificateFiles>,
     identities: Mutex<Vec<Identity>>,
-}
-
-/// The certificate file and the key file of one certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The chain in PEM, own certificate first.
-    pub certificate: PathBuf,
-    /// The private key in PEM, unencrypted.
-    pub key: PathBuf,
 }
 
 impl DownstreamTls {
@@ -57,7 +49,7 @@ impl DownstreamTls {
     ///
     /// # Errors
     /// Everything that is wrong with any of the files.
-    pub fn load(pairs: Vec<Pair>) -> Result<Self, Vec<PemError>> {
+    pub fn load(pairs: Vec<CertificateFiles>) -> Result<Self, Vec<PemError>> {
         let identities = read(&pairs)?;
         let resolver = Arc::new(Resolver::new(&identities));
         Ok(Self { acceptor: acceptor(resolver.clone()), resolver, pairs, identities: Mutex::new(identities) })
@@ -80,7 +72,7 @@ impl DownstreamTls {
 
     /// The pairs that this was built from, in order.
     #[must_use]
-    pub fn pairs(&self) -> &[Pair] {
+    pub fn pairs(&self) -> &[CertificateFiles] {
         &self.pairs
     }
 
@@ -91,9 +83,9 @@ impl DownstreamTls {
     }
 }
 
-impl CertificateFiles for DownstreamTls {
+impl PemFiles for DownstreamTls {
     fn files(&self) -> Vec<PathBuf> {
-        self.pairs.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect()
+        self.pairs.iter().flat_map(|pair| [pair.certificate.clone(), pair.private_key.clone()]).collect()
     }
 
     fn reload(&self) -> Result<bool, Vec<PemError>> {
@@ -125,11 +117,11 @@ pub fn server_name(digest: &SslDigest) -> Option<&str> {
     digest.extension.get::<ServerName>().map(|name| &*name.0)
 }
 
-fn read(pairs: &[Pair]) -> Result<Vec<Identity>, Vec<PemError>> {
+fn read(pairs: &[CertificateFiles]) -> Result<Vec<Identity>, Vec<PemError>> {
     let mut errors = Vec::new();
     let mut identities = Vec::with_capacity(pairs.len());
     for pair in pairs {
-        match pem::identity(&pair.certificate, &pair.key) {
+        match pem::identity(&pair.certificate, &pair.private_key) {
             Ok(identity) => identities.push(identity),
             Err(error) => errors.push(error),
         }

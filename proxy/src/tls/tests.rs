@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use penstock_config::{CertificateFiles, ClientCertificate, UpstreamTls};
 use pingora_core::{
     connectors::http::Connector,
     protocols::{ALPN, Stream, l4},
@@ -13,7 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use super::{downstream::Pair, upstream::Settings, *};
+use super::*;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -44,9 +45,9 @@ impl Files {
         )
     }
 
-    fn pair(&self, name: &str, names: &[&str]) -> Pair {
-        let (certificate, key) = self.issue(name, names);
-        Pair { certificate, key }
+    fn pair(&self, name: &str, names: &[&str]) -> CertificateFiles {
+        let (certificate, private_key) = self.issue(name, names);
+        CertificateFiles { certificate, private_key }
     }
 
     fn authority(&self) -> PathBuf {
@@ -60,20 +61,24 @@ impl Files {
     }
 }
 
-fn trusting(files: &Files) -> Settings {
-    Settings { ca_file: Some(files.authority()), ..Settings::default() }
+fn plain() -> UpstreamTls {
+    UpstreamTls { sni: None, ca: None, client_certificate: None, is_verified: true }
+}
+
+fn trusting(files: &Files) -> UpstreamTls {
+    UpstreamTls { ca: Some(files.authority()), ..plain() }
 }
 
 /// One connection from pingora's client to a [`DownstreamTls`]; gives both ends' view.
 async fn connect(
     server: &DownstreamTls,
-    settings: Settings,
+    spec: UpstreamTls,
     host: &str,
     alpn: ALPN,
 ) -> (Result<Stream, HandshakeError>, Result<(), Box<pingora_error::Error>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut peer = HttpPeer::new(listener.local_addr().unwrap(), false, String::new());
-    UpstreamTls::load(settings).unwrap().configure(&mut peer, host);
+    UpstreamContext::load(spec).unwrap().configure(&mut peer, host);
     peer.options.alpn = alpn;
     let client = async {
         let connector = Connector::<()>::new(None);
@@ -95,10 +100,10 @@ async fn a_client_gets_its_protocol_and_its_name_is_noted() {
     let files = Files::new();
     let server = DownstreamTls::load(vec![files.pair("a", &["a.test"])]).unwrap();
     for (alpn, expected) in [(ALPN::H2H1, ALPN::H2), (ALPN::H1, ALPN::H1)] {
-        // Pingora's h2 client waits for settings, which nobody sends here, so only ours is awaited.
+        // Pingora's h2 client waits for spec, which nobody sends here, so only ours is awaited.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = HttpPeer::new(listener.local_addr().unwrap(), false, String::new());
-        UpstreamTls::load(trusting(&files)).unwrap().configure(&mut peer, "a.test");
+        UpstreamContext::load(trusting(&files)).unwrap().configure(&mut peer, "a.test");
         peer.options.alpn = alpn;
         let client = tokio::spawn(async move {
             let _ = Connector::<()>::new(None).get_http_session(&peer).await;
@@ -116,20 +121,20 @@ async fn an_upstream_is_verified_by_name_by_address_or_not_at_all() {
     let files = Files::new();
     let named = DownstreamTls::load(vec![files.pair("a", &["a.test"])]).unwrap();
     let addressed = DownstreamTls::load(vec![files.pair("b", &["127.0.0.1"])]).unwrap();
-    let insecure = Settings { insecure_skip_verify: true, ..Settings::default() };
-    let renamed = Settings { sni: Some("a.test".into()), ..trusting(&files) };
-    for (what, server, settings, host, accepted) in [
+    let insecure = UpstreamTls { is_verified: false, ..plain() };
+    let renamed = UpstreamTls { sni: Some("a.test".into()), ..trusting(&files) };
+    for (what, server, spec, host, accepted) in [
         ("right name", &named, trusting(&files), "a.test", true),
         ("wrong name", &named, trusting(&files), "b.test", false),
         ("address for a name", &named, trusting(&files), "127.0.0.1", false),
-        ("unknown authority", &named, Settings::default(), "a.test", false),
+        ("unknown authority", &named, plain(), "a.test", false),
         ("unverified", &named, insecure.clone(), "b.test", true),
         ("unverified address", &named, insecure, "127.0.0.1", true),
         ("name of its own", &named, renamed, "127.0.0.1", true),
         ("right address", &addressed, trusting(&files), "127.0.0.1", true),
         ("wrong address", &addressed, trusting(&files), "127.0.0.2", false),
     ] {
-        let (_, client) = connect(server, settings, host, ALPN::H1).await;
+        let (_, client) = connect(server, spec, host, ALPN::H1).await;
         assert_eq!(client.is_ok(), accepted, "{what}: {client:?}");
     }
 }
@@ -156,8 +161,10 @@ async fn a_new_certificate_is_served_and_a_bad_one_is_not() {
 async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
     let files = Files::new();
     let client = files.issue("client", &["client.test"]);
-    let settings = Settings { client: Some(client.clone()), ..trusting(&files) };
-    let upstream = UpstreamTls::load(settings).unwrap();
+    let files_of_client =
+        ClientCertificate { certificate: client.0.clone(), private_key: client.1.clone() };
+    let spec = UpstreamTls { client_certificate: Some(files_of_client), ..trusting(&files) };
+    let upstream = UpstreamContext::load(spec).unwrap();
     let peer = || {
         let mut peer = HttpPeer::new("127.0.0.1:1", false, String::new());
         upstream.configure(&mut peer, "a.test");
@@ -183,10 +190,10 @@ async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
 
 #[test]
 fn a_server_name_is_never_empty_and_never_bracketed() {
-    let upstream = UpstreamTls::load(Settings::default()).unwrap();
+    let upstream = UpstreamContext::load(plain()).unwrap();
     assert_eq!(upstream.server_name("[::1]"), "::1");
     assert_eq!(upstream.server_name("a.test"), "a.test");
-    let upstream = UpstreamTls::load(Settings { sni: Some("b.test".into()), ..Settings::default() }).unwrap();
+    let upstream = UpstreamContext::load(UpstreamTls { sni: Some("b.test".into()), ..plain() }).unwrap();
     assert_eq!(upstream.server_name("[::1]"), "b.test");
 }
 
@@ -238,11 +245,11 @@ fn every_fault_of_a_file_is_told_with_its_name() {
         assert!(error.contains(words), "{error}");
     }
     let errors = DownstreamTls::load(vec![
-        Pair { certificate: missing.clone(), key: key.clone() },
-        Pair { certificate: empty, key },
+        CertificateFiles { certificate: missing.clone(), private_key: key.clone() },
+        CertificateFiles { certificate: empty, private_key: key },
     ]);
     assert_eq!(errors.unwrap_err().len(), 2, "all faults at once");
-    assert!(UpstreamTls::load(Settings { ca_file: Some(missing), ..Settings::default() }).is_err());
+    assert!(UpstreamContext::load(UpstreamTls { ca: Some(missing), ..plain() }).is_err());
 }
 
 /// Used by the resolver's tests too.

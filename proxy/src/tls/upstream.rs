@@ -10,6 +10,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
+use penstock_config::UpstreamTls;
 use pingora_core::{
     protocols::tls::CaType,
     upstreams::peer::{HttpPeer, Scheme},
@@ -18,38 +19,25 @@ use pingora_core::{
 use rustls_pki_types::CertificateDer;
 
 use super::{
-    CertificateFiles,
+    PemFiles,
     pem::{self, PemError},
 };
 
-/// The TLS side of a pool or a backend.
+/// TLS towards a pool or a backend, with its files loaded.
 #[derive(Debug)]
-pub struct UpstreamTls {
-    settings: Settings,
+pub struct UpstreamContext {
+    spec: UpstreamTls,
     loaded: ArcSwap<Loaded>,
 }
 
-/// What the routing document says about TLS towards an upstream.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The name to ask for and to verify, instead of the host's.
-    pub sni: Option<Arc<str>>,
-    /// The authorities to trust, in PEM, instead of the operating system's.
-    pub ca_file: Option<PathBuf>,
-    /// The client's certificate chain and key, in PEM.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// Accept any certificate for any name.
-    pub insecure_skip_verify: bool,
-}
-
-impl UpstreamTls {
-    /// Reads the files that `settings` names.
+impl UpstreamContext {
+    /// Reads the files that `spec` names.
     ///
     /// # Errors
     /// Everything that is wrong with the files.
-    pub fn load(settings: Settings) -> Result<Self, Vec<PemError>> {
-        let loaded = ArcSwap::from_pointee(Loaded::read(&settings)?);
-        Ok(Self { settings, loaded })
+    pub fn load(spec: UpstreamTls) -> Result<Self, Vec<PemError>> {
+        let loaded = ArcSwap::from_pointee(Loaded::read(&spec)?);
+        Ok(Self { spec, loaded })
     }
 
     /// Makes `peer` one that is spoken to in TLS. `host` is the name of the upstream, or its address
@@ -58,8 +46,8 @@ impl UpstreamTls {
         let loaded = self.loaded.load();
         peer.scheme = Scheme::HTTPS;
         self.server_name(host).clone_into(&mut peer.sni);
-        peer.options.verify_cert = !self.settings.insecure_skip_verify;
-        peer.options.verify_hostname = !self.settings.insecure_skip_verify;
+        peer.options.verify_cert = self.spec.is_verified;
+        peer.options.verify_hostname = self.spec.is_verified;
         peer.options.ca.clone_from(&loaded.authorities);
         peer.client_cert_key.clone_from(&loaded.client);
         peer.group_key ^= loaded.fingerprint;
@@ -70,24 +58,25 @@ impl UpstreamTls {
     pub fn server_name<'a>(&'a self, host: &'a str) -> &'a str {
         // An IPv6 address in a URL has brackets; rustls wants it bare.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        self.settings.sni.as_deref().unwrap_or(bare.unwrap_or(host))
+        self.spec.sni.as_deref().unwrap_or(bare.unwrap_or(host))
     }
 
     /// What this was built from.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn spec(&self) -> &UpstreamTls {
+        &self.spec
     }
 }
 
-impl CertificateFiles for UpstreamTls {
+impl PemFiles for UpstreamContext {
     fn files(&self) -> Vec<PathBuf> {
-        let client = self.settings.client.iter().flat_map(|(certificate, key)| [certificate, key]);
-        self.settings.ca_file.iter().chain(client).cloned().collect()
+        let client = &self.spec.client_certificate;
+        let client = client.iter().flat_map(|files| [&files.certificate, &files.private_key]);
+        self.spec.ca.iter().chain(client).cloned().collect()
     }
 
     fn reload(&self) -> Result<bool, Vec<PemError>> {
-        let new = Loaded::read(&self.settings)?;
+        let new = Loaded::read(&self.spec)?;
         let changed = new.fingerprint != self.loaded.load().fingerprint;
         if changed {
             self.loaded.store(Arc::new(new));
@@ -106,10 +95,10 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(settings: &Settings) -> Result<Self, Vec<PemError>> {
+    fn read(spec: &UpstreamTls) -> Result<Self, Vec<PemError>> {
         let mut errors = Vec::new();
         let mut loaded = Self { authorities: None, client: None, fingerprint: 0 };
-        if let Some(path) = &settings.ca_file {
+        if let Some(path) = &spec.ca {
             match pem::authorities(path) {
                 Ok((certificates, fingerprint)) => {
                     loaded.authorities = Some(certificates.iter().map(wrap).collect());
@@ -118,8 +107,8 @@ impl Loaded {
                 Err(error) => errors.push(error),
             }
         }
-        if let Some((certificate, key)) = &settings.client {
-            match pem::identity(certificate, key) {
+        if let Some(files) = &spec.client_certificate {
+            match pem::identity(&files.certificate, &files.private_key) {
                 Ok(identity) => {
                     let chain = identity.chain.iter().map(|certificate| certificate.to_vec()).collect();
                     loaded.client = Some(Arc::new(CertKey::new(chain, identity.key.0)));

@@ -1,0 +1,209 @@
+//! Where the routing document comes from, and what happens when it changes.
+//!
+//! A document goes the same way at start and at every reload: read, compile, apply. What fails on the
+//! way changes nothing: the snapshot in force stays, and [`ReloadStatus`] says what is wrong. Files
+//! that the document names (certificates, keys) are watched along with it.
+//!
+//! SIGHUP forces all of this even if no file seems to have changed.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use penstock_config::{Fault, Faults, ProfileCheck, Snapshot};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::files::{
+    self, ReadError,
+    watcher::{FileWatcher, Timing},
+};
+
+mod status;
+
+pub use status::{ReloadFailure, ReloadStatus, StatusCell};
+
+/// The largest routing document that is read, in bytes. 2,000 routes and 10,000 endpoints are 3 MB.
+pub const DOCUMENT_LIMIT_BYTES: u64 = 64 << 20;
+
+/// Why a document was not put in force.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The document is faulty.
+    #[error(transparent)]
+    Invalid(#[from] Faults),
+    /// The document is sound, but what it asks for cannot be had.
+    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Fault>),
+}
+
+impl LoadError {
+    /// What is wrong, each with its place in the document; without one where the file itself is.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            Self::Read(error) => vec![Fault::new("", error.to_string())],
+            Self::Invalid(faults) => faults.iter().cloned().collect(),
+            Self::Refused(faults) => faults.clone(),
+        }
+    }
+}
+
+/// Puts snapshots in force: the running gateway, seen from its configuration.
+pub trait Applier: Send + Sync {
+    /// Puts a snapshot in force at once, or refuses it and changes nothing.
+    ///
+    /// # Errors
+    /// What only shows when files are opened and addresses bound, with paths in the document.
+    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>>;
+
+    /// Files besides the document that what is in force was built from.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Some of [`Self::files`] have changed, or may have: load them again.
+    fn reload_files(&self);
+}
+
+/// A routing document in a file.
+#[derive(Clone)]
+pub struct FileSource {
+    path: PathBuf,
+    profiles: Arc<dyn ProfileCheck + Send + Sync>,
+    timing: Timing,
+    status: Arc<StatusCell>,
+    /// The hash of the text that was last compiled, successfully or not. `None` if it was unreadable.
+    last_read: Arc<Mutex<Option<u64>>>,
+}
+
+impl FileSource {
+    /// The document at `path`, whose picker profiles `profiles` checks.
+    pub fn new(path: impl Into<PathBuf>, profiles: Arc<dyn ProfileCheck + Send + Sync>) -> Self {
+        Self {
+            path: path.into(),
+            profiles,
+            timing: Timing::default(),
+            status: Arc::default(),
+            last_read: Arc::default(),
+        }
+    }
+
+    /// As `self`, watching with another patience.
+    #[must_use]
+    pub fn with_timing(self, timing: Timing) -> Self {
+        Self { timing, ..self }
+    }
+
+    /// Where the document is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How loading went, kept up to date.
+    #[must_use]
+    pub fn status(&self) -> &Arc<StatusCell> {
+        &self.status
+    }
+
+    /// Reads and compiles the document, for the start, when there is nothing to fall back on.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn start(&self) -> Result<Arc<Snapshot>, LoadError> {
+        let snapshot = self.load()?;
+        self.status.succeeded(&snapshot);
+        Ok(snapshot)
+    }
+
+    fn load(&self) -> Result<Arc<Snapshot>, LoadError> {
+        let text = self.read();
+        *self.last_read.lock() = text.as_ref().ok().map(|text| hash(text));
+        let text = text?;
+        Ok(Arc::new(Snapshot::compile(&text, &*self.profiles)?))
+    }
+
+    fn read(&self) -> Result<String, ReadError> {
+        files::read_text(&self.path, DOCUMENT_LIMIT_BYTES)
+    }
+
+    /// Keeps `applier` up to date until `stop` is cancelled. To be called once the first snapshot is in
+    /// force.
+    ///
+    /// # Errors
+    /// SIGHUP cannot be listened for.
+    pub async fn watch(&self, applier: Arc<dyn Applier>, stop: CancellationToken) -> io::Result<()> {
+        let hangup = signal(SignalKind::hangup())?;
+        let keep_up = self.keep_up(&*applier, hangup);
+        stop.run_until_cancelled(keep_up).await;
+        Ok(())
+    }
+
+    async fn keep_up(&self, applier: &dyn Applier, mut hangup: Signal) {
+        let watched = || applier.files().into_iter().chain([self.path.clone()]);
+        let mut watcher = FileWatcher::new(watched(), DOCUMENT_LIMIT_BYTES, self.timing).await;
+        // What changed after it was loaded and before it was watched.
+        let mut document = self.read().ok().map(|text| hash(&text)) != *self.last_read.lock();
+        let mut others = true;
+        loop {
+            if document {
+                self.reload(applier);
+            }
+            if others {
+                applier.reload_files();
+            }
+            let is_larger = watcher.set_paths(watched()).await;
+            if is_larger {
+                applier.reload_files();
+            }
+            (document, others) = tokio::select! {
+                changed = watcher.changed() => {
+                    let document = changed.contains(&self.path);
+                    (document, changed.len() > usize::from(document))
+                }
+                _ = hangup.recv() => (true, true),
+            };
+        }
+    }
+
+    /// Reads, compiles and applies the document once, and notes how it went.
+    pub fn reload(&self, applier: &dyn Applier) {
+        let outcome = self.load().and_then(|snapshot| {
+            applier.apply(&snapshot).map_err(LoadError::Refused)?;
+            Ok(snapshot)
+        });
+        let path = self.path.display();
+        match outcome {
+            Ok(snapshot) => {
+                let generation = self.status.succeeded(&snapshot);
+                tracing::info!(%path, generation, "routing document reloaded");
+            }
+            Err(error) => {
+                let faults = error.faults();
+                for fault in &faults {
+                    tracing::error!(%path, %fault, "routing document refused; the running one stays");
+                }
+                self.status.failed(faults);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FileSource").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;
