@@ -62,7 +62,11 @@ impl DownstreamTls {
     ///
     /// # Errors
     /// See [`HandshakeError`]. The connection is closed then.
-    pub async fn accept(&self, stream: l4::stream::Stream, limit: Duration) -> Result<Stream, HandshakeError> {
+    pub async fn accept(
+        &self,
+        stream: l4::stream::Stream,
+        limit: Duration,
+    ) -> Result<Stream, HandshakeError> {
         match tokio::time::timeout(limit, self.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(HandshakeError::Failed(error)),
@@ -131,7 +135,8 @@ fn read(pairs: &[CertificateFiles]) -> Result<Vec<Identity>, Vec<PemError>> {
 
 fn acceptor(resolver: Arc<Resolver>) -> Acceptor {
     #[expect(clippy::expect_used, reason = "the constructor has no failing branch with rustls")]
-    let mut settings = TlsSettings::with_callbacks(Box::new(NoteServerName)).expect("cannot fail with rustls");
+    let mut settings =
+        TlsSettings::with_callbacks(Box::new(NoteServerName)).expect("cannot fail with rustls");
     settings.set_alpn(ALPN::H2H1);
     settings.set_cert_resolver(resolver);
     // With a resolver set, building reads no file and has nothing to panic about.

@@ -161,8 +161,7 @@ async fn a_new_certificate_is_served_and_a_bad_one_is_not() {
 async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
     let files = Files::new();
     let client = files.issue("client", &["client.test"]);
-    let files_of_client =
-        ClientCertificate { certificate: client.0.clone(), private_key: client.1.clone() };
+    let files_of_client = ClientCertificate { certificate: client.0.clone(), private_key: client.1.clone() };
     let spec = UpstreamTls { client_certificate: Some(files_of_client), ..trusting(&files) };
     let upstream = UpstreamContext::load(spec).unwrap();
     let peer = || {

@@ -1,0 +1,339 @@
+//! Plain backends: which address of a service or a hosted API a request goes to.
+//!
+//! The choosing, the weights and the thresholds of health checks are pingora-load-balancing's. What is
+//! added here is what it leaves to its users: names that are resolved again and again, endpoints that
+//! this request has tried already, endpoints that keep failing, and state that survives a change of
+//! configuration. Its background service is not used, since it wants pingora's server around it and
+//! cannot be rebuilt on a reload; two small tasks for each backend do the same.
+
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use penstock_config::BackendSpec;
+use pingora_core::connectors::http::Connector;
+use rustc_hash::FxHashMap;
+use thiserror::Error;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::tls::UpstreamContext;
+
+mod ejection;
+mod endpoint;
+mod health;
+mod members;
+mod report;
+mod select;
+mod weight;
+
+pub use endpoint::BackendAddress;
+pub use penstock_picker::Outcome;
+pub use report::{BackendReport, EndpointReport};
+
+use endpoint::{Admission, Endpoint};
+use health::Registry;
+use members::{Members, Resolve, SystemResolver};
+use select::Selection;
+
+/// Why no endpoint of a backend was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BalanceError {
+    /// None of the backend's names has been resolved yet.
+    #[error("no address of the backend is known: its DNS names have not been resolved")]
+    Unresolved,
+    /// This request has tried them all.
+    #[error("every endpoint of the backend has failed this request")]
+    AllExcluded,
+    /// Those that are left are unhealthy or ejected.
+    #[error("every endpoint of the backend is unhealthy or ejected")]
+    NoneAvailable,
+}
+
+/// All backends, by name.
+pub struct Balancers {
+    by_name: ArcSwap<FxHashMap<Arc<str>, Arc<Balancer>>>,
+    connector: Arc<Connector>,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl Balancers {
+    /// Without backends.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Self::with_resolver(Arc::new(SystemResolver))
+    }
+
+    fn with_resolver(resolver: Arc<dyn Resolve>) -> Arc<Self> {
+        let connector = Arc::new(Connector::new(None));
+        Arc::new(Self { by_name: ArcSwap::default(), connector, resolver })
+    }
+
+    /// Makes `backends` the backends there are, and returns them in this order; `tls` gives the loaded
+    /// side of [`BackendSpec::tls`]. What is known of a backend that keeps its name stays known:
+    /// addresses, failures, requests in flight, and health if it is still checked the same way.
+    ///
+    /// Has to be called within a tokio runtime, which runs the health checks and the resolving. Calls
+    /// must not overlap.
+    pub fn apply(
+        &self,
+        backends: &[Arc<BackendSpec>],
+        tls: impl Fn(&BackendSpec) -> Option<Arc<UpstreamContext>>,
+    ) -> Vec<Arc<Balancer>> {
+        let old = self.by_name.load();
+        let applied = backends.iter().map(|spec| {
+            let tls = tls(spec);
+            match old.get(&spec.name) {
+                Some(before) if before.shared.is_built_from(spec, tls.as_ref()) => before.clone(),
+                before => {
+                    let before = before.map(|before| &*before.shared);
+                    Arc::new(self.build(spec.clone(), tls, before))
+                }
+            }
+        });
+        let applied: Vec<Arc<Balancer>> = applied.collect();
+        let by_name = applied.iter().map(|balancer| (balancer.spec().name.clone(), balancer.clone()));
+        self.by_name.store(Arc::new(by_name.collect()));
+        applied
+    }
+
+    /// The backend called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Balancer>> {
+        self.by_name.load().get(name).cloned()
+    }
+
+    /// What is known of every backend, by name.
+    #[must_use]
+    pub fn report(&self) -> Vec<BackendReport> {
+        let mut reports: Vec<_> = self.by_name.load().values().map(|balancer| balancer.report()).collect();
+        reports.sort_by(|a, b| a.name.cmp(&b.name));
+        reports
+    }
+
+    /// Waits until the names of all backends were looked up once, with whatever result, or `limit` is
+    /// over. For the start: what comes later is no reason to wait.
+    pub async fn settled(&self, limit: Duration) {
+        let balancers: Vec<_> = self.by_name.load().values().cloned().collect();
+        let all = futures::future::join_all(balancers.iter().map(|balancer| balancer.looked_up()));
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    fn build(
+        &self,
+        spec: Arc<BackendSpec>,
+        tls: Option<Arc<UpstreamContext>>,
+        before: Option<&Shared>,
+    ) -> Balancer {
+        let members = Members::new(&spec, before.map(|before| &*before.members));
+        let known = before.filter(|before| before.is_checked_as(&spec, tls.as_ref()));
+        let known = known.and_then(|before| before.health.as_ref());
+        let health = spec.health_check.as_ref().map(|check| match known {
+            Some(known) => known.handed_over(members.clone()),
+            None => {
+                let (tls, connector) = (tls.clone(), self.connector.clone());
+                Registry::new(&spec, check.clone(), tls, connector, members.clone())
+            }
+        });
+        let selection = Selection::new(spec.balancing, members.clone(), health.clone());
+        let shared = Arc::new(Shared { spec, tls, members, health, selection });
+        Balancer::start(shared, self.resolver.clone())
+    }
+}
+
+impl std::fmt::Debug for Balancers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.by_name.load().keys()).finish()
+    }
+}
+
+/// One backend: chooses among its endpoints.
+#[derive(Debug)]
+pub struct Balancer {
+    shared: Arc<Shared>,
+    looked_up: watch::Receiver<bool>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Balancer {
+    fn start(shared: Arc<Shared>, resolver: Arc<dyn Resolve>) -> Self {
+        shared.selection.update();
+        let has_names = shared.members.has_names();
+        let (report_looked_up, looked_up) = watch::channel(!has_names);
+        let mut tasks = Vec::new();
+        if has_names {
+            let resolving = members::keep_resolving(shared.clone(), resolver, report_looked_up);
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(resolving)));
+        }
+        if let Some(check) = &shared.spec.health_check {
+            let checking = health::keep_checking(shared.clone(), check.interval);
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(checking)));
+        }
+        Self { shared, looked_up, _tasks: tasks }
+    }
+
+    /// Chooses an endpoint that is not in `exclude`, is healthy and is not ejected; an ejected one gets
+    /// one request on trial when its time is over.
+    ///
+    /// # Errors
+    /// See [`BalanceError`].
+    pub fn pick(&self, exclude: &[SocketAddr]) -> Result<Chosen, BalanceError> {
+        let members = self.shared.members.table();
+        let now = Instant::now();
+        let admission = Cell::new(Admission::Regular);
+        let accept = |address: SocketAddr, is_healthy: bool| {
+            if !is_healthy || exclude.contains(&address) {
+                return false;
+            }
+            let admitted = members.get(&address).and_then(|endpoint| endpoint.ejection.admit(now));
+            admitted.map(|admitted| admission.set(admitted)).is_some()
+        };
+        let chosen = self.shared.selection.select(&accept);
+        let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
+            return Err(if members.is_empty() {
+                BalanceError::Unresolved
+            } else if members.keys().all(|address| exclude.contains(address)) {
+                BalanceError::AllExcluded
+            } else {
+                BalanceError::NoneAvailable
+            });
+        };
+        endpoint.in_flight.fetch_add(1, Relaxed);
+        endpoint.requests.fetch_add(1, Relaxed);
+        Ok(Chosen {
+            endpoint: endpoint.clone(),
+            admission: admission.get(),
+            shared: self.shared.clone(),
+            is_settled: false,
+        })
+    }
+
+    /// As [`Self::pick`], but waits up to `limit` for the first look-up of the backend's names.
+    ///
+    /// # Errors
+    /// See [`BalanceError`].
+    pub async fn pick_when_resolved(
+        &self,
+        exclude: &[SocketAddr],
+        limit: Duration,
+    ) -> Result<Chosen, BalanceError> {
+        match self.pick(exclude) {
+            Err(BalanceError::Unresolved) if !*self.looked_up.borrow() => {
+                let _ = tokio::time::timeout(limit, self.looked_up()).await;
+                self.pick(exclude)
+            }
+            picked => picked,
+        }
+    }
+
+    /// What the backend was built from.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<BackendSpec> {
+        &self.shared.spec
+    }
+
+    /// TLS towards the backend; `None` is plain.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<UpstreamContext>> {
+        self.shared.tls.as_ref()
+    }
+
+    /// What is known of the backend, for people.
+    #[must_use]
+    pub fn report(&self) -> BackendReport {
+        report::of(&self.shared)
+    }
+
+    async fn looked_up(&self) {
+        let _ = self.looked_up.clone().wait_for(|&is| is).await;
+    }
+}
+
+/// What a backend's requests and its tasks share.
+#[derive(Debug)]
+struct Shared {
+    spec: Arc<BackendSpec>,
+    tls: Option<Arc<UpstreamContext>>,
+    members: Arc<Members>,
+    health: Option<Registry>,
+    selection: Selection,
+}
+
+impl Shared {
+    fn is_built_from(&self, spec: &BackendSpec, tls: Option<&Arc<UpstreamContext>>) -> bool {
+        *self.spec == *spec && self.has_tls(tls)
+    }
+
+    fn is_checked_as(&self, spec: &BackendSpec, tls: Option<&Arc<UpstreamContext>>) -> bool {
+        self.spec.health_check == spec.health_check
+            && self.spec.protocol == spec.protocol
+            && self.has_tls(tls)
+    }
+
+    fn has_tls(&self, tls: Option<&Arc<UpstreamContext>>) -> bool {
+        match (&self.tls, tls) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// An endpoint that was chosen for an attempt. To be told how it ended; dropped, the client went away.
+#[derive(Debug)]
+pub struct Chosen {
+    endpoint: Arc<Endpoint>,
+    admission: Admission,
+    shared: Arc<Shared>,
+    is_settled: bool,
+}
+
+impl Chosen {
+    /// Where to connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// What the endpoint is called: the name for TLS and the authority for `Host`.
+    #[must_use]
+    pub fn name(&self) -> &BackendAddress {
+        &self.endpoint.name
+    }
+
+    /// Says how the attempt ended.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.settle(outcome);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let endpoint = &self.endpoint;
+        endpoint.in_flight.fetch_sub(1, Relaxed);
+        if outcome == Outcome::Failed {
+            endpoint.failures.fetch_add(1, Relaxed);
+        }
+        let spec = &self.shared.spec.ejection;
+        let may_eject = || self.shared.members.may_eject_one_more(spec.max_ejected_percent);
+        let was_ejected = endpoint.ejection.settle(self.admission, outcome, spec, Instant::now(), may_eject);
+        if was_ejected {
+            let backend = &*self.shared.spec.name;
+            tracing::warn!(backend, address = %endpoint.address, "endpoint ejected after repeated failures");
+        }
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.settle(Outcome::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests;

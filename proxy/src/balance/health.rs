@@ -1,0 +1,118 @@
+//! Active health checks of a backend's endpoints.
+//!
+//! Thresholds and bookkeeping are pingora's. The check itself is ours, because pingora's has one host
+//! name for all endpoints, takes a certificate at build time only, and reads an endless answer.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use penstock_config::{BackendSpec, HealthCheckSpec, UpstreamProtocol};
+use pingora_core::{connectors::http::Connector, upstreams::peer::HttpPeer};
+use pingora_error::{Error, ErrorType};
+use pingora_load_balancing::{Backend, HealthRegistry, health_check::HealthCheck};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Shared, endpoint::Endpoint, members::Members};
+use crate::{
+    probe,
+    tls::{UpstreamContext, upstream},
+};
+
+/// The most bytes of an answer that are read. What a check answers is a word, if anything.
+const ANSWER_LIMIT_BYTES: usize = 64 << 10;
+
+/// The health of a backend's endpoints, by address. Survives changes that leave the checks alone.
+#[derive(Clone)]
+pub(super) struct Registry {
+    pub(super) inner: Arc<HealthRegistry>,
+    /// Where the check finds the names of addresses.
+    members: Arc<ArcSwap<Members>>,
+}
+
+impl Registry {
+    /// In which all endpoints are healthy until checked.
+    pub(super) fn new(
+        spec: &BackendSpec,
+        check: HealthCheckSpec,
+        tls: Option<Arc<UpstreamContext>>,
+        connector: Arc<Connector>,
+        members: Arc<Members>,
+    ) -> Self {
+        let members = Arc::new(ArcSwap::new(members));
+        let protocol = spec.protocol;
+        let check = Check { check, protocol, tls, connector, members: members.clone() };
+        let inner = HealthRegistry::with_equivalence(|backend| {
+            // The address alone: a change of weight is not another endpoint.
+            xxh3_64(backend.addr.to_string().as_bytes())
+        });
+        inner.set_health_check(Box::new(check));
+        Self { inner: Arc::new(inner), members }
+    }
+
+    /// The same health, for the backend's members from now on.
+    pub(super) fn handed_over(&self, members: Arc<Members>) -> Self {
+        self.members.store(members);
+        self.clone()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Registry").field(&self.inner.target_count()).finish()
+    }
+}
+
+/// Checks all endpoints for ever.
+pub(super) async fn keep_checking(shared: Arc<Shared>, interval: Duration) {
+    loop {
+        shared.selection.check_health().await;
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// `GET path`, to be answered with 2xx.
+struct Check {
+    check: HealthCheckSpec,
+    protocol: UpstreamProtocol,
+    tls: Option<Arc<UpstreamContext>>,
+    connector: Arc<Connector>,
+    members: Arc<ArcSwap<Members>>,
+}
+
+impl Check {
+    async fn ask(&self, endpoint: &Endpoint) -> Result<(), String> {
+        let mut peer = HttpPeer::new(endpoint.address, false, String::new());
+        if let Some(tls) = &self.tls {
+            tls.configure(&mut peer, &endpoint.name.host);
+        }
+        peer.options.alpn = upstream::alpn(self.protocol);
+        let authority = &endpoint.name.authority;
+        let HealthCheckSpec { path, timeout, .. } = &self.check;
+        let answer = probe::get(&self.connector, &peer, authority, path, ANSWER_LIMIT_BYTES, *timeout).await;
+        match answer {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            Ok(answer) => Err(format!("answered {}", answer.status)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Check {
+    async fn check(&self, target: &Backend) -> pingora_error::Result<()> {
+        let table = self.members.load().table();
+        let Some(endpoint) = target.addr.as_inet().and_then(|address| table.get(address)) else {
+            // It went between the start of this round and now.
+            return Ok(());
+        };
+        let result = self.ask(endpoint).await;
+        *endpoint.check_error.lock() = result.as_ref().err().cloned();
+        result.map_err(|reason| Error::explain(ErrorType::Custom("HealthCheckFailed"), reason))
+    }
+
+    fn health_threshold(&self, is_success: bool) -> usize {
+        let HealthCheckSpec { healthy_threshold, unhealthy_threshold, .. } = self.check;
+        (if is_success { healthy_threshold } else { unhealthy_threshold }) as usize
+    }
+}

@@ -1,0 +1,104 @@
+//! pingora's load balancer, whichever way it chooses.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures::FutureExt as _;
+use penstock_config::Balancing;
+use pingora_load_balancing::{
+    Backend, Backends, LoadBalancer,
+    selection::{BackendIter, BackendSelection, Random, RoundRobin},
+};
+
+use super::{
+    health::Registry,
+    members::{Discovery, Members},
+};
+
+/// Chooses among the members of a backend.
+pub(super) struct Selection {
+    balancer: Box<dyn Choose>,
+}
+
+impl Selection {
+    /// Over `members`, whose health `health` knows; without it, all are healthy.
+    pub(super) fn new(balancing: Balancing, members: Arc<Members>, health: Option<Registry>) -> Self {
+        let discovery = Box::new(Discovery(members));
+        let backends = match health {
+            Some(health) => Backends::new_with_health_registry(discovery, health.inner),
+            None => Backends::new(discovery),
+        };
+        let balancer: Box<dyn Choose> = match balancing {
+            Balancing::RoundRobin => Box::new(LoadBalancer::<RoundRobin>::from_backends(backends)),
+            Balancing::Random => Box::new(LoadBalancer::<Random>::from_backends(backends)),
+        };
+        Self { balancer }
+    }
+
+    /// Takes in the present members. Must not overlap with itself.
+    pub(super) fn update(&self) {
+        self.balancer.update();
+    }
+
+    /// The first address in turn that `accept` takes, given whether it is healthy. Once it has taken
+    /// one, it is not asked again.
+    pub(super) fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
+        self.balancer.select(accept)
+    }
+
+    /// Checks the health of all members once, all at the same time.
+    pub(super) async fn check_health(&self) {
+        self.balancer.backends().run_health_check(true).await;
+    }
+
+    /// Each address with its weight and its health, in order.
+    pub(super) fn members(&self) -> Vec<(SocketAddr, usize, bool)> {
+        let backends = self.balancer.backends();
+        let all = backends.get_backend();
+        all.iter()
+            .filter_map(|backend| Some((*backend.addr.as_inet()?, backend.weight, backends.ready(backend))))
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Selection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.members()).finish()
+    }
+}
+
+/// [`LoadBalancer`], whatever its algorithm.
+trait Choose: Send + Sync {
+    fn update(&self);
+    fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr>;
+    fn backends(&self) -> &Backends;
+}
+
+impl<S> Choose for LoadBalancer<S>
+where
+    S: BackendSelection + Send + Sync + 'static,
+    S::Iter: BackendIter,
+{
+    fn update(&self) {
+        // Our discovery neither waits nor fails.
+        let _ = LoadBalancer::update(self).now_or_never();
+    }
+
+    fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
+        let accept = |backend: &Backend, is_healthy: bool| {
+            backend.addr.as_inet().is_some_and(|address| accept(*address, is_healthy))
+        };
+        let all = LoadBalancer::backends(self).get_backend();
+        let chosen = self.select_with(b"", all.len() + 1, accept);
+        // After its first choice pingora goes on by the counter that all requests share, so it can miss
+        // one when others choose at the same time.
+        let chosen = chosen.or_else(|| {
+            let backends = LoadBalancer::backends(self);
+            all.iter().find(|backend| accept(backend, backends.ready(backend))).cloned()
+        });
+        chosen?.addr.as_inet().copied()
+    }
+
+    fn backends(&self) -> &Backends {
+        LoadBalancer::backends(self)
+    }
+}
