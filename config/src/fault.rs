@@ -43,12 +43,10 @@ impl Faults {
     /// The most faults that are kept: a document of a million mistakes is not worth a million lines.
     pub const MAX: usize = 200;
 
-    /// `faults`, up to [`Self::MAX`] of them, or `None` if there are none.
-    pub(crate) fn some(mut faults: Vec<Fault>) -> Option<Self> {
-        let surplus = faults.len().saturating_sub(Self::MAX);
-        faults.truncate(Self::MAX);
+    /// `faults`, and a note of `surplus` further ones; `None` if there are none.
+    pub(crate) fn some(mut faults: Vec<Fault>, surplus: usize) -> Option<Self> {
         if surplus > 0 {
-            faults.push(Fault::new("", format!("and {surplus} more")));
+            faults.push(Fault::new("", format!("and {surplus} more faults")));
         }
         (!faults.is_empty()).then_some(Self(faults))
     }

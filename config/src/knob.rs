@@ -361,9 +361,10 @@ macro_rules! knobs {
             }
         }
 
-        impl $raw {
-            /// The validated group.
-            pub(crate) fn lower(&self) -> $name {
+        impl $crate::knob::Knob for $raw {
+            type Value = $name;
+
+            fn value(&self) -> $name {
                 $name { $($field: $crate::knob::Knob::value(&self.$field),)+ }
             }
         }
@@ -376,7 +377,7 @@ macro_rules! knobs {
 
         impl Default for $name {
             fn default() -> Self {
-                $raw::default().lower()
+                $crate::knob::Knob::value(&$raw::default())
             }
         }
     };

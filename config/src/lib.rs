@@ -1,22 +1,32 @@
 //! The contract of Penstock: the routing document as people and the operator write it, and the validated, compiled
 //! [`Snapshot`] that the proxy runs on. Nothing here does I/O.
 
+mod compile;
 mod fault;
 mod knob;
+mod lower;
+mod parse;
 pub mod raw;
+mod report;
+mod schema;
 mod settings;
 mod snapshot;
+mod spec;
+mod table;
 
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
+pub use parse::MAX_DOCUMENT_BYTES;
+pub use schema::schema;
 pub use settings::{
-    AccessLog, AdminSpec, ConnectionSpec, EjectionSpec, HealthCheckSpec, Limits, MetricsSpec, PeekSpec,
-    QueueSpec, ShutdownSpec, Timeouts,
+    AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, Limits,
+    MetricsSpec, PeekSpec, QueueSpec, RetryPolicy, SaturationAction, SaturationSpec, ShutdownSpec, StatusSet,
+    Statuses, Timeouts, UpstreamProtocol,
 };
-pub use snapshot::{
-    Action, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Balancing, CertificateFiles,
-    ClientCertificate, EndpointSpec, Engine, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls,
-    Lookup, Matched, ModelEntry, Objective, PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget,
-    RequestModel, RetryPolicy, Rewrite, RouteRequest, Rule, SaturationAction, SaturationSpec, Snapshot,
-    StatusSet, Target, Tier, Upstream, UpstreamProtocol, UpstreamTls,
+pub use snapshot::Snapshot;
+pub use spec::{
+    Action, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles, ClientCertificate,
+    EndpointSpec, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER,
+    Matched, ModelEntry, Objective, PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel,
+    Rewrite, RouteRequest, Rule, Target, Tier, Upstream, UpstreamTls,
 };

@@ -1,15 +1,17 @@
 //! The groups of knobs, each declared once for the raw document and for the snapshot.
 
+mod choice;
 mod process;
 mod traffic;
 mod upstream;
 
+pub use choice::{Balancing, Engine, SaturationAction, UpstreamProtocol};
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,
 };
-pub use traffic::{RawTimeouts, Timeouts};
+pub use traffic::{RawRetry, RawTimeouts, RetryPolicy, StatusSet, Statuses, Timeouts};
 pub use upstream::{
     ConnectionSpec, EjectionSpec, HealthCheckSpec, MetricsSpec, QueueSpec, RawConnection, RawEjection,
-    RawHealthCheck, RawMetrics, RawQueue,
+    RawHealthCheck, RawMetrics, RawQueue, RawSaturation, SaturationSpec,
 };

@@ -1,6 +1,12 @@
 //! Knobs of one routing rule.
 
-use crate::knob::{Timeout, knobs};
+use std::borrow::Cow;
+
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::knob::{Knob, Span, Timeout, knobs};
 
 knobs! {
     /// Deadlines of a request. `0s` turns one off.
@@ -11,5 +17,77 @@ knobs! {
         per_try: Timeout = Timeout::OFF, in "1ms"..="24h";
         /// Between two pieces of a response. A stream that pauses longer is ended with an error event.
         stream_idle: Timeout = Timeout::secs(300), in "1ms"..="24h";
+    }
+}
+
+knobs! {
+    /// When a failed attempt is followed by another, on another endpoint where there is one. Never after the first
+    /// byte of a response.
+    pub struct RetryPolicy, raw RawRetry {
+        /// The most attempts, the first included; 1 turns retries off.
+        attempts: u32 = 3, in 1..=10;
+        /// Statuses of a response that count as a failed attempt. 429 counts only while another endpoint is free.
+        statuses: Statuses = Statuses(vec![429, 503]);
+        /// How many retries there may be for each hundred requests.
+        budget_percent: u32 = 20, in 0..=100;
+        /// How many retries a second there may be whatever the traffic.
+        min_retries_per_second: u32 = 10, in 0..=10_000;
+        /// The longest wait before the second attempt; each further attempt doubles it. A first attempt that could
+        /// not connect is followed at once.
+        backoff: Span = Span::ms(25), in "0s"..="1m";
+    }
+}
+
+/// HTTP statuses of errors, as the document writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statuses(pub Vec<u16>);
+
+/// A set of HTTP statuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatusSet(Box<[u16]>);
+
+impl StatusSet {
+    /// A set of these statuses.
+    pub fn new(statuses: impl IntoIterator<Item = u16>) -> Self {
+        let mut statuses: Vec<u16> = statuses.into_iter().collect();
+        statuses.sort_unstable();
+        statuses.dedup();
+        Self(statuses.into())
+    }
+
+    /// Whether a status is in it.
+    pub fn contains(&self, status: StatusCode) -> bool {
+        self.0.binary_search(&status.as_u16()).is_ok()
+    }
+
+    /// The statuses, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Knob for Statuses {
+    type Value = StatusSet;
+
+    fn value(&self) -> StatusSet {
+        StatusSet::new(self.0.iter().copied())
+    }
+}
+
+impl JsonSchema for Statuses {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Statuses".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "array",
+            "items": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "maxItems": 64,
+        })
     }
 }

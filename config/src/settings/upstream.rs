@@ -1,6 +1,7 @@
 //! Knobs of a pool or a backend.
 
 use crate::knob::{Size, Span, Timeout, knobs};
+use crate::settings::SaturationAction;
 
 knobs! {
     /// Connections to an upstream.
@@ -59,6 +60,18 @@ knobs! {
         max_bytes: Size = Size::mib(256), in "1KiB"..="1024GiB";
         /// How long a request waits. Answer: 429.
         timeout: Span = Span::secs(30), in "1ms"..="1h";
+    }
+}
+
+knobs! {
+    /// What happens when every endpoint of a pool is full.
+    pub struct SaturationSpec, raw RawSaturation {
+        /// What happens to a further request.
+        action: SaturationAction = SaturationAction::Reject;
+        /// The queue, for `action: Queue`.
+        queue: RawQueue = RawQueue::default();
+        /// What a refused client is told to wait (`Retry-After`, in whole seconds, rounded up).
+        retry_after: Span = Span::secs(1), in "0s"..="1h";
     }
 }
 

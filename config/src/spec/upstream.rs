@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::knob::plain_knob;
-use crate::settings::{ConnectionSpec, EjectionSpec, HealthCheckSpec, MetricsSpec, QueueSpec};
+use crate::settings::{
+    Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, MetricsSpec, SaturationSpec,
+    UpstreamProtocol,
+};
 
 /// A group of model servers that serve the same models, among which the picker chooses.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,39 +53,6 @@ pub struct EndpointSpec {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// A model server's software.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// vLLM.
-    #[default]
-    Vllm,
-    /// SGLang.
-    Sglang,
-    /// TensorRT-LLM's own server.
-    TrtllmServe,
-    /// Triton.
-    Triton,
-    /// Triton with the TensorRT-LLM backend.
-    #[serde(rename = "triton-tensorrt-llm")]
-    TritonTensorrtLlm,
-}
-
-/// How an upstream is spoken to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamProtocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2 over TLS; the upstream must agree to it by ALPN.
-    H2,
-    /// HTTP/2 without TLS, by prior knowledge.
-    H2c,
-    /// HTTP/2 or HTTP/1.1 over TLS, whichever the upstream prefers by ALPN.
-    Auto,
-}
-
 /// TLS towards an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTls {
@@ -107,27 +73,6 @@ pub struct ClientCertificate {
     pub certificate: PathBuf,
     /// A PEM file: the private key.
     pub private_key: PathBuf,
-}
-
-/// What happens when every endpoint of a pool is full.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SaturationSpec {
-    /// What happens to a further request.
-    pub action: SaturationAction,
-    /// The queue, for [`SaturationAction::Queue`].
-    pub queue: QueueSpec,
-    /// What a refused client is told to wait.
-    pub retry_after: Duration,
-}
-
-/// What happens to a request for a saturated pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SaturationAction {
-    /// It is refused with 429.
-    #[default]
-    Reject,
-    /// It waits in a bounded queue.
-    Queue,
 }
 
 /// A priority with a name (`InferenceObjective`).
@@ -181,15 +126,3 @@ pub enum BackendHost {
     /// A DNS name, which may stand for several addresses.
     Dns(Arc<str>),
 }
-
-/// How requests are spread over a backend's endpoints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Balancing {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
-    /// At random, by weight.
-    Random,
-}
-
-plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing);

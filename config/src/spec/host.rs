@@ -24,6 +24,19 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether there is a host that both match.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let is_within = |suffix: &str, outer: &str| {
+            suffix.strip_suffix(outer).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        match (self, other) {
+            (Self::Exact(host), pattern) | (pattern, Self::Exact(host)) => pattern.matches(host),
+            (Self::Wildcard(a), Self::Wildcard(b)) => is_within(a, b) || is_within(b, a),
+        }
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

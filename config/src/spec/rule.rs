@@ -2,17 +2,16 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
 use super::{BackendIndex, HeaderEdits, PoolIndex};
-use crate::settings::Timeouts;
+use crate::settings::{RetryPolicy, Timeouts};
 
 /// One rule of a route.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Its position in [`Snapshot::rules`](super::Snapshot::rules).
+    /// Its position in [`Snapshot::rules`](crate::Snapshot::rules).
     pub index: usize,
     /// The name of its route.
     pub route: Arc<str>,
@@ -121,25 +120,6 @@ pub struct RedirectTarget<'a> {
     pub query: Option<&'a str>,
 }
 
-/// When a failed attempt is followed by another, before the first byte of a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// The most attempts, the first included; 1 turns retries off.
-    pub attempts: u32,
-    /// Statuses of a response that count as a failure.
-    pub statuses: StatusSet,
-    /// Retries allowed for each hundred requests.
-    pub budget_percent: u32,
-    /// Retries allowed whatever the traffic.
-    pub min_retries_per_second: u32,
-    /// The longest wait before the second attempt; each further one doubles it.
-    pub backoff: Duration,
-}
-
-/// A set of HTTP statuses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StatusSet(Box<[u16]>);
-
 impl Tier {
     /// The target that a uniformly random `r` falls on, by weight among those that are not `excluded`; `None` if all
     /// are.
@@ -192,25 +172,5 @@ impl Redirect {
         let port = if port == well_known { String::new() } else { format!(":{port}") };
         let query = request.query.map(|query| format!("?{query}")).unwrap_or_default();
         format!("{scheme}://{host}{port}{path}{query}")
-    }
-}
-
-impl StatusSet {
-    /// A set of these statuses.
-    pub fn new(statuses: impl IntoIterator<Item = u16>) -> Self {
-        let mut statuses: Vec<u16> = statuses.into_iter().collect();
-        statuses.sort_unstable();
-        statuses.dedup();
-        Self(statuses.into())
-    }
-
-    /// Whether a status is in it.
-    pub fn contains(&self, status: StatusCode) -> bool {
-        self.0.binary_search(&status.as_u16()).is_ok()
-    }
-
-    /// The statuses, in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        self.0.iter().copied()
     }
 }

@@ -1,0 +1,155 @@
+//! From the raw document to the snapshot: the only step that can fail, and one that reports every fault.
+
+mod listener;
+mod matching;
+mod names;
+mod rule;
+mod target;
+mod text;
+mod upstream;
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use crate::fault::{Faults, ProfileCheck};
+use crate::knob::Knob as _;
+use crate::raw::Document;
+use crate::report::{Place, Report};
+use crate::snapshot::Snapshot;
+use crate::spec::{Listener, ModelEntry, Rule};
+use crate::table::{Table, TableBuilder, ValueTest};
+
+use matching::Matching;
+use names::Names;
+
+/// Lowers a document.
+///
+/// # Errors
+/// Those of `report`, which are the faults of the document's shape, and all others.
+pub(crate) fn snapshot(
+    document: &Document,
+    profiles: &dyn ProfileCheck,
+    report: Report,
+) -> Result<Snapshot, Faults> {
+    let mut lowering = Report::default();
+    let listeners = listener::lower(document, &mut lowering);
+    let pools = upstream::pools(document, profiles, &mut lowering);
+    let backends = upstream::backends(document, &mut lowering);
+    let routing = routing(document, &listeners, &mut lowering);
+    let mut report = report;
+    report.append(lowering);
+    if let Some(faults) = report.into_faults() {
+        return Err(faults);
+    }
+    Ok(Snapshot {
+        name: document.metadata.name.as_deref().map(Arc::from),
+        generation: document.metadata.generation,
+        listeners,
+        pools: pools.into_iter().map(Arc::new).collect(),
+        backends: backends.into_iter().map(Arc::new).collect(),
+        limits: document.limits.value(),
+        peek: document.peek.value(),
+        access_log: document.access_log.value(),
+        admin: document.admin.value(),
+        shutdown: document.shutdown.value(),
+        rules: routing.rules,
+        models: routing.models,
+        tables: routing.tables,
+        redacted: redacted(document),
+    })
+}
+
+/// What routes become.
+struct Routing {
+    rules: Vec<Rule>,
+    models: Vec<ModelEntry>,
+    tables: Vec<Table>,
+}
+
+fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> Routing {
+    let listener_names = Names::of(document.listeners.iter().map(|listener| listener.name.as_str()));
+    let pool_names = Names::of(document.pools.iter().map(|pool| pool.name.as_str()));
+    let backend_names = Names::of(document.backends.iter().map(|backend| backend.name.as_str()));
+    let upstreams = target::Upstreams { pools: &pool_names, backends: &backend_names };
+
+    let place = Place::Root.field("routes");
+    let route_names = Names::unique(document.routes.iter().map(|route| route.name.as_str()), &place, report);
+    drop(route_names);
+    let mut matching = Matching::new(document.limits.model_bytes);
+    let mut builders: Vec<_> =
+        listeners.iter().map(|listener| TableBuilder::new(listener.hostname.clone())).collect();
+    let mut rules = Vec::new();
+    let mut models = Models::default();
+    for (index, route) in document.routes.iter().enumerate() {
+        let place = place.index(index);
+        let created = rule::created_at(route, &place, report);
+        let hosts = rule::hosts(route, &place, report);
+        let attached = rule::attached(route, listeners, &listener_names, &hosts, &place, report);
+        let rules_place = place.field("rules");
+        rule::check_names(route, &rules_place, report);
+        for (index, raw) in route.rules.iter().enumerate() {
+            let place = rules_place.index(index);
+            let alternatives = matching.alternatives(raw, rules.len(), &place, report);
+            for alternative in &alternatives {
+                if let Some(ValueTest::Exact(model)) = &alternative.model {
+                    models.add(model, created, &route.models_owned_by);
+                }
+            }
+            for builder in attached.iter().map(|listener| *listener) {
+                rule::attach(&mut builders[builder], &hosts, &alternatives);
+            }
+            rules.extend(rule::lower(raw, route, index, rules.len(), &upstreams, &place, report));
+        }
+    }
+    let tables = if report.is_empty() {
+        builders.into_iter().map(|builder| builder.build(&models.positions())).collect()
+    } else {
+        Vec::new()
+    };
+    Routing { rules, models: models.entries, tables }
+}
+
+/// The models that rules name exactly, each once, in document order.
+#[derive(Default)]
+struct Models {
+    entries: Vec<ModelEntry>,
+    known: FxHashMap<Arc<str>, usize>,
+}
+
+impl Models {
+    fn add(&mut self, id: &str, created: u64, owned_by: &str) {
+        if !self.known.contains_key(id) {
+            let id: Arc<str> = id.into();
+            self.known.insert(id.clone(), self.entries.len());
+            self.entries.push(ModelEntry { id, created, owned_by: owned_by.into() });
+        }
+    }
+
+    fn positions(&self) -> FxHashMap<&str, usize> {
+        self.known.iter().map(|(id, position)| (&**id, *position)).collect()
+    }
+}
+
+/// The document with defaults, without values of headers and parameters that carry credentials.
+fn redacted(document: &Document) -> Value {
+    // A document that was read from JSON's data model can be written to it.
+    let mut value = serde_json::to_value(document).unwrap_or_default();
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            let is_sensitive = object.get("name").and_then(Value::as_str).is_some_and(text::is_sensitive);
+            if is_sensitive && let Some(secret @ Value::String(_)) = object.get_mut("value") {
+                *secret = "<redacted>".into();
+            }
+            object.values_mut().for_each(redact);
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}

@@ -1,0 +1,139 @@
+//! Lowering targets and changes to headers.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use http::{HeaderName, HeaderValue};
+use rustc_hash::FxHashSet;
+
+use super::names::Names;
+use super::text;
+use crate::raw::{RawHeader, RawHeaderEdits, RawTarget};
+use crate::report::{Place, Quoted, Report};
+use crate::spec::{BackendIndex, HeaderEdits, PoolIndex, Target, Tier, Upstream};
+
+/// What targets can refer to.
+pub(super) struct Upstreams<'a> {
+    pub(super) pools: &'a Names<'a>,
+    pub(super) backends: &'a Names<'a>,
+}
+
+/// Targets by priority. Those of weight 0 are checked and left out.
+pub(super) fn tiers(
+    raw: &[RawTarget],
+    upstreams: &Upstreams<'_>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Vec<Tier> {
+    let mut tiers: BTreeMap<u32, Vec<Target>> = BTreeMap::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let place = place.index(index);
+        let upstream = upstream(raw, upstreams, &place, report);
+        let request_headers = edits(&raw.request_headers, &place.field("requestHeaders"), report);
+        if let Some(model) = &raw.model_override
+            && let Err(message) = text::model(model)
+        {
+            report.add(&place.field("modelOverride"), || message);
+        }
+        if let (Some(upstream), Some(weight)) = (upstream, NonZeroU32::new(raw.weight)) {
+            let model_override = raw.model_override.as_deref().map(Into::into);
+            let target = Target { upstream, weight, model_override, request_headers };
+            tiers.entry(raw.priority).or_default().push(target);
+        }
+    }
+    tiers.into_iter().map(|(priority, targets)| Tier { priority, targets }).collect()
+}
+
+/// Changes to headers.
+pub(super) fn edits(raw: &RawHeaderEdits, place: &Place<'_>, report: &mut Report) -> HeaderEdits {
+    let mut seen = FxHashSet::default();
+    let remove_place = place.field("remove");
+    let mut remove = Vec::new();
+    for (index, name) in raw.remove.iter().enumerate() {
+        remove.extend(editable(name, &mut seen, &remove_place.index(index), report));
+    }
+    let set = headers(&raw.set, &mut seen, &place.field("set"), report);
+    let add = headers(&raw.add, &mut seen, &place.field("add"), report);
+    HeaderEdits { remove, set, add }
+}
+
+fn upstream(
+    raw: &RawTarget,
+    Upstreams { pools, backends }: &Upstreams<'_>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Option<Upstream> {
+    match (&raw.pool, &raw.backend) {
+        (Some(pool), None) => {
+            let place = place.field("pool");
+            if pools.position(pool).is_none() && backends.position(pool).is_some() {
+                report.add(&place, || {
+                    format!("{} is a backend: write `backend` instead of `pool`", Quoted(pool))
+                });
+                return None;
+            }
+            pools.resolve(pool, "pool", &place, report).map(|index| Upstream::Pool(PoolIndex(index)))
+        }
+        (None, Some(backend)) => {
+            let place = place.field("backend");
+            if backends.position(backend).is_none() && pools.position(backend).is_some() {
+                report.add(&place, || {
+                    format!("{} is a pool: write `pool` instead of `backend`", Quoted(backend))
+                });
+                return None;
+            }
+            backends
+                .resolve(backend, "backend", &place, report)
+                .map(|index| Upstream::Backend(BackendIndex(index)))
+        }
+        (None, None) => {
+            report.add(place, || "leads nowhere: give it a pool or a backend".to_owned());
+            None
+        }
+        (Some(_), Some(_)) => {
+            report.add(place, || "has both a pool and a backend: make two targets of it".to_owned());
+            None
+        }
+    }
+}
+
+fn headers(
+    raw: &[RawHeader],
+    seen: &mut FxHashSet<HeaderName>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    for (index, header) in raw.iter().enumerate() {
+        let place = place.index(index);
+        let name = editable(&header.name, seen, &place.field("name"), report);
+        match text::header_value(&header.value) {
+            Ok(mut value) => {
+                value.set_sensitive(text::is_sensitive(&header.name));
+                headers.extend(name.map(|name| (name, value)));
+            }
+            Err(message) => report.add(&place.field("value"), || message),
+        }
+    }
+    headers
+}
+
+/// A name that may be changed, and is not changed already.
+fn editable(
+    name: &str,
+    seen: &mut FxHashSet<HeaderName>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Option<HeaderName> {
+    match text::editable_header_name(name) {
+        Ok(name) if seen.insert(name.clone()) => Some(name),
+        Ok(name) => {
+            report.add(place, || format!("the header {name} is changed here already"));
+            None
+        }
+        Err(message) => {
+            report.add(place, || message);
+            None
+        }
+    }
+}

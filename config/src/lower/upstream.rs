@@ -1,0 +1,215 @@
+//! Lowering pools and backends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+
+use rustc_hash::FxHashMap;
+
+use super::names::Names;
+use super::text;
+use crate::fault::ProfileCheck;
+use crate::knob::Knob as _;
+use crate::raw::{
+    Document, RawBackend, RawBackendEndpoint, RawEjection, RawEndpoint, RawMetrics, RawObjective, RawPool,
+    RawUpstreamTls,
+};
+use crate::report::{Place, Quoted, Report};
+use crate::settings::{Engine, UpstreamProtocol};
+use crate::spec::{
+    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, Objective, PoolSpec,
+    UpstreamTls,
+};
+
+/// All pools.
+pub(super) fn pools(document: &Document, profiles: &dyn ProfileCheck, report: &mut Report) -> Vec<PoolSpec> {
+    let place = Place::Root.field("pools");
+    Names::unique(document.pools.iter().map(|pool| pool.name.as_str()), &place, report);
+    document
+        .pools
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| pool(raw, profiles, &place.index(index), report))
+        .collect()
+}
+
+/// All backends.
+pub(super) fn backends(document: &Document, report: &mut Report) -> Vec<BackendSpec> {
+    let place = Place::Root.field("backends");
+    Names::unique(document.backends.iter().map(|backend| backend.name.as_str()), &place, report);
+    document
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| backend(raw, &place.index(index), report))
+        .collect()
+}
+
+fn pool(raw: &RawPool, profiles: &dyn ProfileCheck, place: &Place<'_>, report: &mut Report) -> PoolSpec {
+    check_protocol(raw.protocol, raw.tls.is_some(), place, report);
+    check_ejection(&raw.ejection, &place.field("ejection"), report);
+    check_metrics(&raw.metrics, &place.field("metrics"), report);
+    if let Some(picker) = &raw.picker {
+        report.extend(&place.field("picker"), profiles.check(picker));
+    }
+    PoolSpec {
+        name: raw.name.as_str().into(),
+        endpoints: endpoints(&raw.endpoints, raw.engine, &place.field("endpoints"), report),
+        protocol: raw.protocol,
+        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), report)),
+        connection: raw.connection.value(),
+        metrics: raw.metrics.value(),
+        picker: raw.picker.clone(),
+        saturation: raw.saturation.value(),
+        ejection: raw.ejection.value(),
+        objectives: objectives(&raw.objectives, &place.field("objectives"), report),
+    }
+}
+
+fn endpoints(
+    raw: &[RawEndpoint],
+    engine: Engine,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Vec<EndpointSpec> {
+    let mut first: FxHashMap<SocketAddr, usize> = FxHashMap::default();
+    let mut endpoints = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.iter().enumerate() {
+        let address = raw.address.0;
+        let item = place.index(index);
+        let field = item.field("address");
+        if let Some(other) = first.insert(address, index) {
+            report.add(&field, || format!("{address} is the address of {place}[{other}] already"));
+        }
+        if address.port() == 0 || address.ip().is_unspecified() {
+            report.add(&field, || format!("{address} cannot be connected to"));
+        }
+        endpoints.push(EndpointSpec {
+            address,
+            name: raw.name.as_deref().map_or_else(|| address.to_string().into(), Into::into),
+            engine: raw.engine.unwrap_or(engine),
+            metrics_address: SocketAddr::new(address.ip(), raw.metrics_port.unwrap_or(address.port())),
+            labels: raw
+                .labels
+                .iter()
+                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                .collect(),
+        });
+    }
+    endpoints
+}
+
+fn objectives(raw: &[RawObjective], place: &Place<'_>, report: &mut Report) -> Vec<Objective> {
+    Names::unique(raw.iter().map(|objective| objective.name.as_str()), place, report);
+    raw.iter().map(|raw| Objective { name: raw.name.as_str().into(), priority: raw.priority }).collect()
+}
+
+fn backend(raw: &RawBackend, place: &Place<'_>, report: &mut Report) -> BackendSpec {
+    check_protocol(raw.protocol, raw.tls.is_some(), place, report);
+    check_ejection(&raw.ejection, &place.field("ejection"), report);
+    if let Some(check) = &raw.health_check {
+        let place = place.field("healthCheck");
+        if let Err(message) = text::path(&check.path) {
+            report.add(&place.field("path"), || message);
+        }
+    }
+    let endpoints_place = place.field("endpoints");
+    let endpoint = |(index, raw)| backend_endpoint(raw, &endpoints_place.index(index), report);
+    let endpoints = raw.endpoints.iter().enumerate().filter_map(endpoint).collect();
+    BackendSpec {
+        name: raw.name.as_str().into(),
+        endpoints,
+        protocol: raw.protocol,
+        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), report)),
+        balancing: raw.balancing,
+        resolve_interval: raw.resolve_interval.value(),
+        health_check: raw.health_check.as_ref().map(|check| check.value()),
+        connection: raw.connection.value(),
+        ejection: raw.ejection.value(),
+    }
+}
+
+fn backend_endpoint(
+    raw: &RawBackendEndpoint,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Option<BackendEndpoint> {
+    let bare = raw.host.trim_start_matches('[').trim_end_matches(']');
+    let host = match bare.parse::<IpAddr>() {
+        Ok(ip) => BackendHost::Ip(ip),
+        Err(_) => {
+            text::dns_name(raw.host.trim_end_matches('.'))
+                .map_err(|message| report.add(&place.field("host"), || message))
+                .ok()?;
+            BackendHost::Dns(raw.host.to_ascii_lowercase().into())
+        }
+    };
+    // The schema does not let 0 through.
+    Some(BackendEndpoint { host, port: raw.port, weight: NonZeroU32::new(raw.weight)? })
+}
+
+fn tls(raw: &RawUpstreamTls, place: &Place<'_>, report: &mut Report) -> UpstreamTls {
+    if let Some(sni) = &raw.sni
+        && let Err(message) = text::dns_name(sni)
+    {
+        report.add(&place.field("sni"), || message);
+    }
+    let client_certificate = match (&raw.client_certificate_file, &raw.client_key_file) {
+        (Some(certificate), Some(key)) => {
+            Some(ClientCertificate { certificate: certificate.into(), private_key: key.into() })
+        }
+        (Some(_), None) => {
+            report.add(&place.field("clientKeyFile"), || {
+                "is missing: the client certificate needs its key".to_owned()
+            });
+            None
+        }
+        (None, Some(_)) => {
+            let message = || "is missing: the client key needs its certificate".to_owned();
+            report.add(&place.field("clientCertificateFile"), message);
+            None
+        }
+        (None, None) => None,
+    };
+    if raw.insecure_skip_verify && raw.ca_file.is_some() {
+        let message = || "contradicts caFile: either verify the certificate or do not".to_owned();
+        report.add(&place.field("insecureSkipVerify"), message);
+    }
+    UpstreamTls {
+        sni: raw.sni.as_deref().map(Into::into),
+        ca: raw.ca_file.as_ref().map(Into::into),
+        client_certificate,
+        is_verified: !raw.insecure_skip_verify,
+    }
+}
+
+fn check_protocol(protocol: UpstreamProtocol, has_tls: bool, place: &Place<'_>, report: &mut Report) {
+    let message = match (protocol, has_tls) {
+        (UpstreamProtocol::H2c, true) => "h2c is HTTP/2 without TLS: write h2, or leave out tls",
+        (UpstreamProtocol::H2, false) => "h2 is HTTP/2 over TLS: add tls (`{}` will do), or write h2c",
+        (UpstreamProtocol::Auto, false) => {
+            "auto is decided by TLS: add tls (`{}` will do), or write http1 or h2c"
+        }
+        _ => return,
+    };
+    report.add(&place.field("protocol"), || message.to_owned());
+}
+
+fn check_ejection(raw: &RawEjection, place: &Place<'_>, report: &mut Report) {
+    if raw.base_time > raw.max_time {
+        let message = || format!("{} is longer than maxTime ({})", raw.base_time, raw.max_time);
+        report.add(&place.field("baseTime"), message);
+    }
+}
+
+fn check_metrics(raw: &RawMetrics, place: &Place<'_>, report: &mut Report) {
+    if let Err(message) = text::path(raw.path.split('?').next().unwrap_or_default()) {
+        report.add(&place.field("path"), || message);
+    }
+    if raw.path.contains(|c: char| !c.is_ascii_graphic()) {
+        report.add(&place.field("path"), || format!("{} must not contain spaces", Quoted(&raw.path)));
+    }
+    if raw.min_interval > raw.max_interval {
+        let message = || format!("{} is longer than maxInterval ({})", raw.min_interval, raw.max_interval);
+        report.add(&place.field("minInterval"), message);
+    }
+}

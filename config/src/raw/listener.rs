@@ -1,0 +1,59 @@
+//! Listeners.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::knob::Address;
+
+/// An address on which clients are served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawListener {
+    /// Its name, by which routes choose it. Lower case letters, digits, `-` and `.`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The IP address and port to listen on. Port 0 lets the system choose one.
+    pub address: Address,
+    /// Serve only requests for this host; `*.example.com` stands for every host below `example.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+    /// What clients speak.
+    #[serde(default)]
+    pub protocol: RawProtocol,
+    /// The certificates. Needed with `protocol: HTTPS`, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawListenerTls>,
+}
+
+/// What clients speak to a listener.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RawProtocol {
+    /// HTTP/1.1, and HTTP/2 by prior knowledge, on the same port.
+    #[default]
+    Http,
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    Https,
+}
+
+/// How a listener terminates TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawListenerTls {
+    /// At least one. The name that a client asks for (SNI) chooses among them; the first serves whoever matches none.
+    #[schemars(length(min = 1, max = 1024))]
+    pub certificates: Vec<RawCertificate>,
+}
+
+/// A certificate and its key. The files are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawCertificate {
+    /// The path of a PEM file with the certificate, followed by its chain.
+    #[schemars(length(min = 1, max = 4096))]
+    pub certificate_file: String,
+    /// The path of a PEM file with the private key.
+    #[schemars(length(min = 1, max = 4096))]
+    pub private_key_file: String,
+}

@@ -1,0 +1,228 @@
+//! Routes, their rules, and what a rule does.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{RawMatch, RawRetry, RawTimeouts};
+
+/// Rules for some hosts on some listeners.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRoute {
+    /// Its name, unique among routes; logs and metrics show it. Lower case letters, digits, `-` and `.`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The listeners it holds for. None is all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub listeners: Vec<String>,
+    /// The hosts it holds for; `*.example.com` stands for every host below `example.com`. None is every host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub hostnames: Vec<String>,
+    /// Who offers its models, as `GET /v1/models` tells it.
+    #[serde(default = "owner")]
+    #[schemars(length(min = 1, max = 253))]
+    pub models_owned_by: String,
+    /// Since when, in RFC 3339, such as `2026-01-31T12:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub models_created_at: Option<String>,
+    /// The rules. At least one.
+    #[schemars(length(min = 1, max = 20_000))]
+    pub rules: Vec<RawRule>,
+}
+
+/// Requests that meet one of the matches, and what is done with them. Of several rules that a request meets, the one
+/// with the most specific match wins: the host first (exact, then the longest wildcard), then the path (exact, then the
+/// longest prefix, then a pattern), then a condition on the method, then the number of conditions on headers, then on
+/// query parameters; among equals, the first in the document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRule {
+    /// Its name, for logs and metrics; its position in the route if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// A request must meet one of these. None is met by every request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub matches: Vec<RawMatch>,
+    /// Short for a condition on `x-ai-eg-model` in every match: the request must ask for one of these models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub models: Vec<String>,
+    /// Where requests are sent. A rule has either targets or a redirect. If every target has weight 0, the answer is
+    /// 503.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub targets: Vec<RawTarget>,
+    /// Answers with a redirect instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<RawRedirect>,
+    /// Changes to the request's headers.
+    #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
+    pub request_headers: RawHeaderEdits,
+    /// Changes to the response's headers.
+    #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
+    pub response_headers: RawHeaderEdits,
+    /// Changes to host and path before the request is forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_rewrite: Option<RawUrlRewrite>,
+    /// Deadlines.
+    #[serde(default)]
+    pub timeouts: RawTimeouts,
+    /// When a failed attempt is followed by another.
+    #[serde(default)]
+    pub retry: RawRetry,
+}
+
+/// Where requests are sent: a pool or a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawTarget {
+    /// The name of a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub pool: Option<String>,
+    /// The name of a backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub backend: Option<String>,
+    /// Its share of the requests among the targets of equal priority. 0 takes it out of use.
+    #[serde(default = "one")]
+    #[schemars(range(max = 1_000_000))]
+    pub weight: u32,
+    /// Lower is used first; a target of a higher number is used while no lower one can serve.
+    #[serde(default)]
+    #[schemars(range(max = 1_000))]
+    pub priority: u32,
+    /// What the model is called there: written into the body in place of what the client asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub model_override: Option<String>,
+    /// Changes to the headers of requests sent there, after those of the rule.
+    #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
+    pub request_headers: RawHeaderEdits,
+}
+
+/// Changes to headers, in the order: remove, set, add.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawHeaderEdits {
+    /// Headers that replace those of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub set: Vec<RawHeader>,
+    /// Headers that are added to those of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub add: Vec<RawHeader>,
+    /// Names of headers that are taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub remove: Vec<String>,
+}
+
+/// A header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawHeader {
+    /// Its name. Those that frame a message, such as `content-length`, cannot be changed.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// Changes to where a forwarded request appears to go. The query stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawUrlRewrite {
+    /// The new `Host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+    /// The new path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<RawPathRewrite>,
+}
+
+/// A change of path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawPathRewrite {
+    /// What is replaced.
+    #[serde(rename = "type")]
+    pub kind: RawPathRewriteType,
+    /// The new path, for `ReplaceFullPath`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub replace_full_path: Option<String>,
+    /// The new prefix, for `ReplacePrefixMatch`; the rest of the path is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub replace_prefix_match: Option<String>,
+}
+
+/// What a change of path replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RawPathRewriteType {
+    /// The whole path.
+    ReplaceFullPath,
+    /// The prefix that matched. Every match of the rule must then be a `PathPrefix`.
+    ReplacePrefixMatch,
+}
+
+/// A redirect. What is left out stays as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRedirect {
+    /// The scheme.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<RawScheme>,
+    /// The host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+    /// The path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<RawPathRewrite>,
+    /// The port. Left out, it is the usual one of a scheme that is given here, or else the listener's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u16>,
+    /// The status: 301, 302, 303, 307 or 308.
+    #[serde(default = "found")]
+    #[schemars(range(min = 301, max = 308))]
+    pub status_code: u16,
+}
+
+/// The scheme of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RawScheme {
+    Http,
+    Https,
+}
+
+impl RawHeaderEdits {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+fn owner() -> String {
+    "penstock".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn found() -> u16 {
+    302
+}

@@ -1,0 +1,174 @@
+//! Pools and backends.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{RawConnection, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
+use crate::knob::{Address, Span};
+use crate::settings::{Balancing, Engine, UpstreamProtocol};
+
+/// A group of model servers that serve the same models. The picker chooses among them for each request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawPool {
+    /// Its name, by which targets choose it; unique among pools. Lower case letters, digits, `-` and `.`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its model servers. A pool may have none for a while: the answer is then 503.
+    #[serde(default)]
+    #[schemars(length(max = 50_000))]
+    pub endpoints: Vec<RawEndpoint>,
+    /// The software of its model servers, which decides the names of their metrics.
+    #[serde(default)]
+    pub engine: Engine,
+    /// How they are spoken to.
+    #[serde(default)]
+    pub protocol: UpstreamProtocol,
+    /// TLS towards them. Left out, it is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawUpstreamTls>,
+    /// Connections to them.
+    #[serde(default)]
+    pub connection: RawConnection,
+    /// Reading their load.
+    #[serde(default)]
+    pub metrics: RawMetrics,
+    /// How the picker chooses: an `EndpointPickerConfig`, as the Gateway API Inference Extension defines it. Left out,
+    /// queue depth, KV-cache usage and cached prefixes count alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub picker: Option<serde_json::Value>,
+    /// What happens when all of them are full.
+    #[serde(default)]
+    pub saturation: RawSaturation,
+    /// When one of them is left out for a while.
+    #[serde(default)]
+    pub ejection: RawEjection,
+    /// Priorities that requests can ask for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub objectives: Vec<RawObjective>,
+}
+
+/// One model server of a pool. Several ports of one pod are several endpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawEndpoint {
+    /// Its IP address and port, unique in the pool.
+    pub address: Address,
+    /// What people call it, such as `namespace/pod`; the address if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub name: Option<String>,
+    /// Its software, where it differs from the pool's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// The port of its metrics page, where it differs from the address's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub metrics_port: Option<u16>,
+    /// Labels that the picker's filters select by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A priority with a name (`InferenceObjective`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawObjective {
+    /// What requests name in `x-llm-d-inference-objective` or `x-gateway-inference-objective`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Higher is served first; below zero is shed first. A request that names none has 0.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// TLS towards an upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawUpstreamTls {
+    /// The name that is asked for and verified; the endpoint's host if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub sni: Option<String>,
+    /// The path of a PEM file with the authorities to trust instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub ca_file: Option<String>,
+    /// The path of a PEM file with the gateway's own certificate. Needs `clientKeyFile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub client_certificate_file: Option<String>,
+    /// The path of a PEM file with the private key of that certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub client_key_file: Option<String>,
+    /// Accept any certificate. Whoever can reach the network between can then read and change everything.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
+}
+
+/// A plain upstream: a service, or a hosted API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawBackend {
+    /// Its name, by which targets choose it; unique among backends. Lower case letters, digits, `-` and `.`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Where it serves. At least one.
+    #[schemars(length(min = 1, max = 10_000))]
+    pub endpoints: Vec<RawBackendEndpoint>,
+    /// How it is spoken to.
+    #[serde(default)]
+    pub protocol: UpstreamProtocol,
+    /// TLS towards it. Left out, it is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawUpstreamTls>,
+    /// How requests are spread over its endpoints.
+    #[serde(default)]
+    pub balancing: Balancing,
+    /// How often DNS names are resolved again.
+    #[serde(default = "half_a_minute")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
+    pub resolve_interval: Span,
+    /// Active health checks. Left out, there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<RawHealthCheck>,
+    /// Connections to it.
+    #[serde(default)]
+    pub connection: RawConnection,
+    /// When an endpoint is left out for a while.
+    #[serde(default)]
+    pub ejection: RawEjection,
+}
+
+/// One address of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawBackendEndpoint {
+    /// An IP address, or a DNS name, which may stand for several addresses.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+    /// The port.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u16,
+    /// Its share of the requests.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub weight: u32,
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+fn half_a_minute() -> Span {
+    Span::secs(30)
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,61 @@
+//! Knobs that choose one of a few things.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::knob::plain_knob;
+
+/// A model server's software.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// vLLM.
+    #[default]
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// TensorRT-LLM's own server.
+    TrtllmServe,
+    /// Triton.
+    Triton,
+    /// Triton with the TensorRT-LLM backend.
+    #[serde(rename = "triton-tensorrt-llm")]
+    TritonTensorrtLlm,
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 over TLS; the upstream must agree to it by ALPN.
+    H2,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+    /// HTTP/2 or HTTP/1.1 over TLS, whichever the upstream prefers by ALPN.
+    Auto,
+}
+
+/// What happens to a request for a saturated pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SaturationAction {
+    /// It is refused with 429.
+    #[default]
+    Reject,
+    /// It waits in a bounded queue.
+    Queue,
+}
+
+/// How requests are spread over a backend's endpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Balancing {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+    /// At random, by weight.
+    Random,
+}
+
+plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing);

@@ -1,0 +1,35 @@
+//! The validated parts of a snapshot: plain data that cannot be wrong.
+
+mod edit;
+mod host;
+mod listener;
+mod request;
+mod rule;
+mod upstream;
+
+pub use edit::HeaderEdits;
+pub use host::HostPattern;
+pub(crate) use host::without_port;
+pub use listener::{CertificateFiles, Listener, ListenerTls};
+pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
+pub use rule::{Action, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Target, Tier, Upstream};
+pub use upstream::{
+    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, Objective, PoolSpec,
+    UpstreamTls,
+};
+
+/// The header by which rules name a model (Envoy AI Gateway's). It stands for what the body says; one that a client
+/// sends decides nothing.
+pub const MODEL_HEADER: &str = "x-ai-eg-model";
+
+/// The position of a listener in [`Snapshot::listeners`](crate::Snapshot::listeners).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerIndex(pub usize);
+
+/// The position of a pool in [`Snapshot::pools`](crate::Snapshot::pools).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolIndex(pub usize);
+
+/// The position of a backend in [`Snapshot::backends`](crate::Snapshot::backends).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendIndex(pub usize);

@@ -1,0 +1,43 @@
+//! Where clients connect to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::HostPattern;
+
+/// An address on which clients are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, unique in the document.
+    pub name: Arc<str>,
+    /// Where it listens. Port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// If set, requests for other hosts find no route here.
+    pub hostname: Option<HostPattern>,
+    /// The certificates, for `protocol: HTTPS`. `None` is plain HTTP.
+    pub tls: Option<ListenerTls>,
+}
+
+/// How a listener terminates TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// At least one. SNI chooses among them; the first serves whoever matches none.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// Where a certificate lies. This crate does not open the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// A PEM file: the certificate, then its chain.
+    pub certificate: PathBuf,
+    /// A PEM file: the private key.
+    pub private_key: PathBuf,
+}
+
+impl Listener {
+    /// Whether clients speak TLS here.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
