@@ -1,4 +1,9 @@
-//! What is known about one endpoint: its address, its load as last sampled, and what this gateway has there.
+//! What is known about one endpoint: its address, its load as last sampled, what this gateway has there, and
+//! whether it may be sent anything.
+
+mod breaker;
+mod in_flight;
+mod load;
 
 use std::{
     collections::BTreeMap,
@@ -6,19 +11,31 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::HeaderValue;
 use parking_lot::Mutex;
 use penstock_config::Engine;
 use tokio::time::Instant;
 
+pub use self::in_flight::{InFlight, Outcome};
+pub(crate) use self::{
+    breaker::{Breaker, EjectionPolicy, Gate, Quota},
+    in_flight::{BYTES_PER_TOKEN, Totals, estimate_tokens},
+    load::{Load, LoadState},
+};
 use crate::{
     orca,
+    pool::Shared,
     scrape::{ScrapeCounters, Wake},
+    session,
 };
+
+/// Source of [`EndpointId`]s.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Identifies an endpoint for the life of the process; never used again, even for the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,16 +46,29 @@ pub struct EndpointId(u64);
 pub struct Endpoint {
     id: EndpointId,
     address: SocketAddr,
-    metrics_address: SocketAddr,
     name: Arc<str>,
-    labels: BTreeMap<String, String>,
-    engine: Engine,
-    sample: ArcSwap<Option<Sampled>>,
-    in_flight: AtomicU32,
-    tokens_in_flight: AtomicU64,
+    /// Place in the prefix index.
+    slot: u16,
+    session_token: HeaderValue,
+    traits: ArcSwap<Traits>,
+    shared: Arc<Shared>,
+    pub(crate) load: LoadState,
+    pub(crate) breaker: Breaker,
+    pub(crate) totals: Totals,
+    /// When it was last picked for a prompt that no endpoint held, as a count of such picks; 0 for never.
+    pub(crate) last_cold_pick: AtomicU64,
+    pub(crate) lora: ArcSwapOption<LoraState>,
     scrape: Mutex<ScrapeState>,
     wake: Wake,
     scrape_counters: ScrapeCounters,
+}
+
+/// What of an endpoint may change while it stays the same endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Traits {
+    pub(crate) metrics_address: SocketAddr,
+    pub(crate) engine: Engine,
+    pub(crate) labels: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// The load of a model server as it reports it.
@@ -48,7 +78,7 @@ pub struct LoadSample {
     pub waiting: u32,
     /// Requests in the batch.
     pub running: u32,
-    /// Share of the KV cache in use, 0 to 1.
+    /// Share of the KV cache in use, 0 to 1. Values out of range are clamped, NaN counts as 0.
     pub kv_usage: f64,
     /// LoRA adapters, where the server says.
     pub lora: Option<LoraState>,
@@ -80,38 +110,42 @@ pub struct Mark {
     tokens: u64,
 }
 
-/// Accounts for one request at one endpoint; settles exactly once, by [`InFlight::finish`] or when dropped.
-#[derive(Debug)]
-pub struct InFlight {
-    endpoint: Arc<Endpoint>,
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The endpoint answered, with whatever status but those below.
-    Served,
-    /// The endpoint could not be reached, broke off, ran into a timeout, or answered 500, 502 or 504.
-    Failed,
-    /// The endpoint said that it has no room (429, 503).
-    Overloaded,
-    /// The client went away first.
-    Cancelled,
-}
-
-#[derive(Debug)]
-struct Sampled {
-    load: LoadSample,
-    mark: Mark,
-}
-
-#[derive(Debug, Default)]
-struct ScrapeState {
-    errors: u64,
-    last_error: Option<String>,
+/// How scraping an endpoint went.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ScrapeState {
+    /// Scrapes that failed since the endpoint joined.
+    pub(crate) errors: u64,
+    /// What was wrong the last time; stays after a scrape that worked.
+    pub(crate) last_error: Option<Arc<str>>,
 }
 
 impl Endpoint {
+    pub(crate) fn new(
+        address: SocketAddr,
+        name: Arc<str>,
+        traits: Traits,
+        slot: u16,
+        shared: Arc<Shared>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: EndpointId(NEXT_ID.fetch_add(1, Relaxed)),
+            address,
+            session_token: session::token(&name),
+            name,
+            slot,
+            traits: ArcSwap::from_pointee(traits),
+            shared,
+            load: LoadState::default(),
+            breaker: Breaker::default(),
+            totals: Totals::default(),
+            last_cold_pick: AtomicU64::new(0),
+            lora: ArcSwapOption::empty(),
+            scrape: Mutex::default(),
+            wake: Wake::default(),
+            scrape_counters: ScrapeCounters::default(),
+        })
+    }
+
     /// Identity of this endpoint, for [`crate::PickRequest::exclude`].
     pub fn id(&self) -> EndpointId {
         self.id
@@ -124,7 +158,7 @@ impl Endpoint {
 
     /// Address of the metrics page.
     pub fn metrics_address(&self) -> SocketAddr {
-        self.metrics_address
+        self.traits.load().metrics_address
     }
 
     /// Name to show, such as `namespace/pod`.
@@ -133,35 +167,40 @@ impl Endpoint {
     }
 
     /// The endpoint's labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        &self.labels
+    pub fn labels(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.traits.load().labels.clone()
     }
 
     /// The model server's kind.
     pub fn engine(&self) -> Engine {
-        self.engine
+        self.traits.load().engine
     }
 
     /// Requests of this gateway that are at the endpoint now. Scraping follows it: busy endpoints more often.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.load.in_flight()
     }
 
     /// Notes what this gateway has at the endpoint now. To be taken right before a sample is asked for.
     pub fn mark(&self) -> Mark {
-        Mark { at: Instant::now(), in_flight: self.in_flight(), tokens: self.tokens_in_flight.load(Relaxed) }
+        Mark { at: Instant::now(), in_flight: self.in_flight(), tokens: self.load.tokens_in_flight() }
     }
 
     /// Takes in a sample of the endpoint's load, asked for at `mark`.
-    pub fn store_sample(&self, sample: LoadSample, mark: Mark) {
-        self.sample.store(Arc::new(Some(Sampled { load: sample, mark })));
+    pub fn store_sample(&self, mut sample: LoadSample, mark: Mark) {
+        let lora = sample.lora.take();
+        if lora.as_ref() != self.lora.load().as_deref() {
+            self.lora.store(lora.map(Arc::new));
+        }
+        self.store_load(&sample, mark);
     }
 
     /// Notes that a scrape failed. The last sample stays and grows old.
     pub fn record_scrape_error(&self, error: &dyn fmt::Display) {
+        let message = Arc::from(error.to_string());
         let mut state = self.scrape.lock();
         state.errors += 1;
-        state.last_error = Some(error.to_string());
+        state.last_error = Some(message);
     }
 
     /// Takes in the load report of a response, the value of its header `endpoint-load-metrics`.
@@ -171,8 +210,8 @@ impl Endpoint {
         let report = orca::parse(header_value);
         self.scrape_counters.count_report(report.is_ok());
         if let Some(report) = report.ok().filter(|report| !report.is_empty()) {
-            let known = self.sample.load().as_ref().as_ref().map(|s| s.load.clone()).unwrap_or_default();
-            self.store_sample(report.over(known), mark);
+            // A report says nothing of adapters, so those that are known stay.
+            self.store_load(&report.over(self.load.last()), mark);
         }
     }
 
@@ -181,18 +220,47 @@ impl Endpoint {
         &self.wake
     }
 
-    /// Where scrapes and load reports of this endpoint are counted.
-    pub(crate) fn scrape_counters(&self) -> &ScrapeCounters {
+    /// Counts of the scrapes and load reports of this endpoint.
+    pub fn scrape_counters(&self) -> &ScrapeCounters {
         &self.scrape_counters
     }
-}
 
-impl InFlight {
-    /// Notes that the first byte of the response arrived.
-    pub fn first_byte(&mut self) {}
+    /// Place in the prefix index.
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
+    }
 
-    /// Settles the request.
-    pub fn finish(self, _outcome: Outcome) {
-        self.endpoint.in_flight.fetch_sub(1, Relaxed);
+    /// Value of the session header that leads back here.
+    pub(crate) fn session_token(&self) -> &HeaderValue {
+        &self.session_token
+    }
+
+    /// Counts a request of about `tokens` tokens in.
+    pub(crate) fn enter(self: &Arc<Self>, tokens: u64, is_probe: bool) -> InFlight {
+        InFlight::start(Arc::clone(self), tokens, is_probe)
+    }
+
+    /// Takes changed traits over; `true` if what a scrape depends on changed.
+    pub(crate) fn update(&self, traits: Traits) -> bool {
+        let old = self.traits.load();
+        let is_scrape_affected = old.metrics_address != traits.metrics_address || old.engine != traits.engine;
+        if **old != traits {
+            self.traits.store(Arc::new(traits));
+        }
+        is_scrape_affected
+    }
+
+    /// The endpoint leaves its pool.
+    pub(crate) fn leave(&self) {
+        self.breaker.leave(&self.shared.quota);
+    }
+
+    pub(crate) fn scrape_state(&self) -> ScrapeState {
+        self.scrape.lock().clone()
+    }
+
+    fn store_load(&self, sample: &LoadSample, mark: Mark) {
+        self.load.store(sample, self.shared.nanos(mark.at), mark.in_flight, mark.tokens);
+        self.shared.queue.wake_first();
     }
 }

@@ -8,29 +8,36 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | what is asked, and how it can fail | [`request`] |
-//! | may this request be served now, or must it wait | `saturation`, `pool` |
-//! | what is known about each endpoint | [`endpoint`] |
+//! | what is asked, and how it can fail | `request` |
+//! | may this request be served now, or must it wait | `pool`, `saturation` |
+//! | what is known about each endpoint | `endpoint` |
 //! | which prompt blocks are where | `prefix` |
-//! | filters, scorers and the final choice | [`profile`] |
-//! | what was sent and how it ended | [`endpoint`] |
+//! | filters, scorers and the final choice | `profile`, `scorer` |
+//! | what was sent and how it ended | `endpoint` |
 //!
 //! Scraping (`scrape`), reading a metrics page of each engine (`engine`) and load reports in responses (`orca`)
 //! feed the endpoints from the side.
 
-pub mod endpoint;
 pub mod engine;
 pub mod orca;
-pub mod picker;
-pub mod pool;
-pub mod profile;
-mod random;
-pub mod request;
 pub mod scrape;
-pub mod spec;
+
+mod endpoint;
+mod picker;
+mod pool;
+mod prefix;
+mod profile;
+mod random;
+mod request;
+mod saturation;
+mod scorer;
+mod session;
 
 pub use crate::endpoint::{Endpoint, EndpointId, InFlight, LoadSample, LoraState, Mark, Outcome};
 pub use crate::picker::{Applied, ApplyError, Picker};
-pub use crate::pool::{Explanation, Picked, Pool, PoolReport};
+pub use crate::pool::{
+    EffectiveLoad, EjectionState, EndpointReport, ExplainedEndpoint, Explanation, Picked, Pool, PoolReport,
+    ScrapedReport,
+};
 pub use crate::profile::EpcCheck;
 pub use crate::request::{PickError, PickRequest};

@@ -1,17 +1,26 @@
 //! All pools of a gateway, and the state that survives a change of configuration.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use crate::{endpoint::Endpoint, pool::Pool, spec::PoolSpec};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use penstock_config::{Fault, PoolSpec};
+
+use crate::{endpoint::Endpoint, pool::Pool, profile::Profile};
 
 /// All pools, by name. Cheap to share; lives as long as the process.
 #[derive(Debug, Default)]
-pub struct Picker {}
+pub struct Picker {
+    pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
+    /// One change at a time.
+    applying: Mutex<()>,
+}
 
 /// What [`Picker::apply`] changed.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Endpoints that no pool has any more: connections to their addresses are to be closed.
+    /// Endpoints that left their pool: connections to their addresses are to be closed, since another pod may come
+    /// up at the same address.
     pub removed: Vec<Arc<Endpoint>>,
 }
 
@@ -19,13 +28,13 @@ pub struct Applied {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// The pool's picker document is faulty. Cannot happen for a snapshot compiled with [`crate::EpcCheck`].
+    /// A pool's picker document is faulty. Cannot happen for a snapshot compiled with [`crate::EpcCheck`].
     #[error("pool {pool}: {fault}")]
     Profile {
         /// The pool's name.
         pool: Arc<str>,
         /// The first fault in its document.
-        fault: String,
+        fault: Fault,
     },
 }
 
@@ -35,15 +44,47 @@ impl Picker {
         Arc::default()
     }
 
-    /// Makes `pools` the pools there are. State of an endpoint whose pool and address stay is kept.
+    /// Makes `pools` the pools there are. An endpoint whose pool, address and name stay keeps its state.
     ///
     /// Must be called within a tokio runtime: scraping of new endpoints starts at once.
-    pub fn apply(self: &Arc<Self>, _pools: &[Arc<PoolSpec>]) -> Result<Applied, ApplyError> {
-        Ok(Applied::default())
+    ///
+    /// # Errors
+    /// [`ApplyError`] if a pool's picker document is faulty; nothing is changed then.
+    pub fn apply(self: &Arc<Self>, pools: &[Arc<PoolSpec>]) -> Result<Applied, ApplyError> {
+        let profiles = pools.iter().map(|spec| profile(spec)).collect::<Result<Vec<_>, _>>()?;
+
+        let _applying = self.applying.lock();
+        let old = self.pools.load_full();
+        let mut new = HashMap::with_capacity(pools.len());
+        let mut applied = Applied::default();
+        for (spec, profile) in pools.iter().zip(profiles) {
+            let pool =
+                old.get(&spec.name).cloned().unwrap_or_else(|| Arc::new(Pool::new(Arc::clone(&spec.name))));
+            applied.removed.extend(pool.update(spec, profile));
+            new.insert(Arc::clone(&spec.name), pool);
+        }
+        for (_, pool) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {
+            applied.removed.extend(pool.close());
+        }
+        self.pools.store(Arc::new(new));
+        Ok(applied)
     }
 
     /// The pool of that name.
-    pub fn pool(&self, _name: &str) -> Option<Arc<Pool>> {
-        None
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.pools.load().get(name).cloned()
     }
+
+    /// All pools, in no particular order.
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.load().values().cloned().collect()
+    }
+}
+
+fn profile(spec: &PoolSpec) -> Result<Profile, ApplyError> {
+    let Some(document) = &spec.picker else { return Ok(Profile::default()) };
+    Profile::build(document).map_err(|faults| ApplyError::Profile {
+        pool: Arc::clone(&spec.name),
+        fault: faults.into_iter().next().unwrap_or_else(|| Fault::new("", "faulty")),
+    })
 }

@@ -1,17 +1,63 @@
 //! One pool: endpoints, the profile that ranks them, and the queue in front of them.
 
-use std::sync::Arc;
+mod explain;
+mod members;
+mod queue;
+mod report;
 
-use serde::Serialize;
-
-use crate::{
-    endpoint::{Endpoint, InFlight},
-    request::{PickError, PickRequest},
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
+use penstock_config::{SaturationAction, SaturationSpec};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::{
+    explain::{ExplainedEndpoint, Explanation},
+    report::{EffectiveLoad, EjectionState, EndpointReport, PoolReport, ScrapedReport},
+};
+use self::{members::Members, queue::WaitQueue};
+use crate::{
+    endpoint::{EjectionPolicy, Endpoint, Gate, InFlight, Quota, estimate_tokens},
+    prefix::{Chain, MAX_BLOCKS, PrefixIndex},
+    profile::{NoObserver, Profile, Scratch},
+    request::{PickError, PickRequest},
+    saturation::Gauge,
+    scorer::{Candidate, Context},
+};
+
+/// Headers that name an objective: today's and the one before it.
+const OBJECTIVE_HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("x-llm-d-inference-objective"),
+    HeaderName::from_static("x-gateway-inference-objective"),
+];
+/// Times that a pick starts over because another one took the probe of a half-open endpoint first.
+const PROBE_RACES: usize = 3;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// One pool of model servers.
 #[derive(Debug)]
-pub struct Pool {}
+pub struct Pool {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    state: ArcSwap<State>,
+    index: PrefixIndex,
+    members: Mutex<Members>,
+    /// Picks for prompts that no endpoint held.
+    cold_picks: AtomicU64,
+}
 
 /// The outcome of a pick.
 #[derive(Debug)]
@@ -22,37 +68,272 @@ pub struct Picked {
     pub in_flight: InFlight,
     /// How many of the prompt's 256-byte blocks the endpoint is believed to hold.
     pub matched_blocks: usize,
-    /// Value for the response header `x-session-token`, where the pool's profile keeps sessions together.
-    pub session_token: Option<http::HeaderValue>,
+    /// Header to set on the response where the pool's profile keeps sessions together.
+    pub session: Option<(HeaderName, HeaderValue)>,
 }
 
-/// Why a request would go where it goes.
-#[derive(Debug, Serialize)]
-pub struct Explanation {}
+/// What a pool's endpoints share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Zero of the pool's clock.
+    epoch: Instant,
+    pub(crate) quota: Quota,
+    pub(crate) ejection: ArcSwap<EjectionPolicy>,
+    pub(crate) queue: WaitQueue,
+    /// Age at which a sample says nothing any more, in nanoseconds.
+    expiry_ns: AtomicU64,
+}
 
-/// The state of a pool.
-#[derive(Debug, Serialize)]
-pub struct PoolReport {}
+/// What a pick reads; replaced as a whole when the configuration changes.
+#[derive(Debug)]
+struct State {
+    endpoints: Vec<Arc<Endpoint>>,
+    profile: Arc<Profile>,
+    saturation: SaturationSpec,
+    objectives: HashMap<Arc<str>, i32>,
+    /// One more than the highest slot of an endpoint.
+    slots: usize,
+}
 
 impl Pool {
+    /// The pool's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The pool's endpoints.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.state.load().endpoints.clone()
+    }
+
     /// Picks an endpoint, without waiting.
-    pub fn pick(&self, _request: &PickRequest<'_>) -> Result<Picked, PickError> {
-        Err(PickError::NoEndpoints)
+    ///
+    /// # Errors
+    /// Says why no endpoint can take the request; see [`PickError`].
+    pub fn pick(&self, request: &PickRequest<'_>) -> Result<Picked, PickError> {
+        let state = self.state.load();
+        SCRATCH.with_borrow_mut(|scratch| self.pick_with(&state, request, scratch))
     }
 
     /// Picks an endpoint; waits in the pool's queue, where it has one, while every endpoint is full.
     /// Dropping the future gives the place in the queue up.
+    ///
+    /// # Errors
+    /// As [`Self::pick`], and [`PickError::QueueFull`] and [`PickError::QueueTimeout`].
     pub async fn admit(&self, request: &PickRequest<'_>) -> Result<Picked, PickError> {
-        self.pick(request)
+        let spec = self.state.load().saturation.clone();
+        if spec.action == SaturationAction::Reject {
+            return self.pick(request);
+        }
+        let priority = self.state.load().priority(request);
+        if !self.shared.queue.is_ahead_of(priority) {
+            match self.pick(request) {
+                Err(PickError::Saturated { .. }) => {}
+                other => return other,
+            }
+        }
+
+        let retry_after = spec.retry_after;
+        let (max_requests, max_bytes) = (spec.queue.max_requests as usize, spec.queue.max_bytes as u64);
+        let deadline = Instant::now() + spec.queue.timeout;
+        let ticket = self
+            .shared
+            .queue
+            .join(priority, request.prompt_bytes, max_requests, max_bytes)
+            .ok_or(PickError::QueueFull { retry_after })?;
+        // What made room between the pick above and joining has woken nobody.
+        self.shared.queue.wake_first();
+        loop {
+            timeout_at(deadline, ticket.turn()).await.map_err(|_| PickError::QueueTimeout { retry_after })?;
+            match self.pick(request) {
+                Err(PickError::Saturated { .. }) => {}
+                other => return other,
+            }
+        }
     }
 
-    /// Says how a pick would come out, and why. Changes nothing.
-    pub fn explain(&self, _request: &PickRequest<'_>) -> Explanation {
-        Explanation {}
+    fn pick_with(
+        &self,
+        state: &State,
+        request: &PickRequest<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Picked, PickError> {
+        let now_ns = self.shared.now_ns();
+        let priority = state.priority(request);
+        let context = state.context(request);
+        for _ in 0..PROBE_RACES {
+            self.gather(state, request, priority, scratch, now_ns)?;
+            let candidate =
+                state.profile.decide(&context, scratch, &mut NoObserver).ok_or(state.saturated())?;
+            let endpoint = &state.endpoints[candidate.index];
+            let is_probe = endpoint.breaker.gate(now_ns) == Gate::HalfOpen;
+            if !is_probe || endpoint.breaker.begin_probe() {
+                return Ok(self.take(state, request, scratch, candidate, is_probe));
+            }
+        }
+        // Others keep probing what this one finds best; their answer will be known soon.
+        Err(state.saturated())
     }
 
-    /// The state of the pool and its endpoints.
-    pub fn report(&self) -> PoolReport {
-        PoolReport {}
+    /// Fills `scratch` with the endpoints that may be picked, their load and what they hold of the prompt.
+    fn gather(
+        &self,
+        state: &State,
+        request: &PickRequest<'_>,
+        priority: i32,
+        scratch: &mut Scratch,
+        now_ns: u64,
+    ) -> Result<(), PickError> {
+        scratch.matched.clear();
+        scratch.candidates.clear();
+        if state.endpoints.is_empty() {
+            return Err(PickError::NoEndpoints);
+        }
+        if let Some(chain) = self.chain(state, request) {
+            scratch.matched.resize(state.slots, 0);
+            self.index.matches(&chain, &mut scratch.matched);
+        }
+
+        let mut gauge = Gauge::default();
+        let expiry_ns = self.shared.expiry_ns();
+        let candidate = |index: usize, endpoint: &Endpoint, matched: &[u32]| Candidate {
+            index,
+            load: endpoint.load.corrected(now_ns, expiry_ns),
+            matched: matched.get(usize::from(endpoint.slot())).copied().unwrap_or(0),
+        };
+        let is_excluded = |endpoint: &Endpoint| request.exclude.contains(&endpoint.id());
+        for (index, endpoint) in state.endpoints.iter().enumerate() {
+            if endpoint.breaker.gate(now_ns) == Gate::Ejected {
+                continue;
+            }
+            let candidate = candidate(index, endpoint, &scratch.matched);
+            gauge.add(state.profile.detector(), &candidate.load, state.saturation.action);
+            if !is_excluded(endpoint) {
+                scratch.candidates.push(candidate);
+            }
+        }
+        if scratch.candidates.is_empty() {
+            // Where only ejected endpoints are left, a slim chance beats none.
+            let ejected = state.endpoints.iter().enumerate().filter(|(_, endpoint)| !is_excluded(endpoint));
+            scratch
+                .candidates
+                .extend(ejected.map(|(index, endpoint)| candidate(index, endpoint, &scratch.matched)));
+        }
+
+        if scratch.candidates.is_empty() {
+            Err(PickError::AllExcluded)
+        } else if priority < 0 && gauge.is_saturated() {
+            Err(PickError::Shed { priority, retry_after: state.saturation.retry_after })
+        } else if gauge.is_full() {
+            Err(state.saturated())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Books the request on the chosen endpoint.
+    fn take(
+        &self,
+        state: &State,
+        request: &PickRequest<'_>,
+        scratch: &Scratch,
+        chosen: Candidate,
+        is_probe: bool,
+    ) -> Picked {
+        let endpoint = &state.endpoints[chosen.index];
+        let options = state.profile.prefix();
+        if let (Some(options), Some(chain)) = (options, self.chain(state, request)) {
+            let tuned = endpoint
+                .load
+                .kv_tokens()
+                .filter(|_| options.is_tuned)
+                .map(|tokens| usize::try_from(tokens).unwrap_or(usize::MAX) / options.block_tokens());
+            let share = MAX_BLOCKS / state.endpoints.len();
+            self.index.record(
+                &chain,
+                endpoint.slot(),
+                tuned.unwrap_or(options.capacity).clamp(1, share.max(1)),
+            );
+        }
+        if state.profile.tracks_cold_picks() && scratch.matched.iter().all(|matched| *matched == 0) {
+            let turn = self.cold_picks.fetch_add(1, Relaxed) + 1;
+            endpoint.last_cold_pick.store(turn, Relaxed);
+        }
+        Picked {
+            in_flight: endpoint.enter(estimate_tokens(request.prompt_bytes, request.max_tokens), is_probe),
+            matched_blocks: chosen.matched as usize * options.map_or(1, |options| options.stride),
+            session: state
+                .profile
+                .session_header()
+                .map(|header| (header.clone(), endpoint.session_token().clone())),
+            endpoint: Arc::clone(endpoint),
+        }
+    }
+
+    /// The prompt as the index sees it; `None` if the profile does not ask or the prompt has no block.
+    fn chain<'a>(&self, state: &State, request: &PickRequest<'a>) -> Option<Chain<'a>> {
+        let options = state.profile.prefix()?;
+        let chain = self.index.chain(request.model, request.blocks, options.stride, options.max_blocks);
+        (chain.len() > 0).then_some(chain)
+    }
+
+    fn gauge(&self, state: &State, now_ns: u64) -> Gauge {
+        let mut gauge = Gauge::default();
+        for endpoint in state.endpoints.iter().filter(|one| one.breaker.gate(now_ns) != Gate::Ejected) {
+            let load = endpoint.load.corrected(now_ns, self.shared.expiry_ns());
+            gauge.add(state.profile.detector(), &load, state.saturation.action);
+        }
+        gauge
     }
 }
+
+impl Shared {
+    /// Now, on the pool's clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.nanos(Instant::now())
+    }
+
+    /// A moment on the pool's clock, in nanoseconds.
+    pub(crate) fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Age at which a sample says nothing any more, in nanoseconds.
+    pub(crate) fn expiry_ns(&self) -> u64 {
+        self.expiry_ns.load(Relaxed)
+    }
+
+    fn set_expiry(&self, expiry: Duration) {
+        self.expiry_ns.store(u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+impl State {
+    /// The request's priority: that of the objective it names, if the pool has it, or its own.
+    fn priority(&self, request: &PickRequest<'_>) -> i32 {
+        if self.objectives.is_empty() {
+            return request.priority;
+        }
+        let named = OBJECTIVE_HEADERS.iter().find_map(|header| request.headers.get(header));
+        named.and_then(|name| self.objectives.get(name.to_str().ok()?)).copied().unwrap_or(request.priority)
+    }
+
+    fn context<'a>(&'a self, request: &PickRequest<'a>) -> Context<'a> {
+        let options = self.profile.prefix();
+        let (stride, max_blocks) = options.map_or((1, 0), |options| (options.stride, options.max_blocks));
+        Context {
+            endpoints: &self.endpoints,
+            model: request.model,
+            headers: request.headers,
+            blocks: (request.blocks.len() / stride).min(max_blocks),
+            block_tokens: options.map_or(0, |options| options.block_tokens()),
+        }
+    }
+
+    fn saturated(&self) -> PickError {
+        PickError::Saturated { retry_after: self.saturation.retry_after }
+    }
+}
+
+#[cfg(test)]
+mod tests;

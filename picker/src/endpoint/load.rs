@@ -1,0 +1,278 @@
+//! An endpoint's load: what it last said of itself, corrected by what this gateway has sent and finished since.
+//!
+//! A sample is old the moment it arrives. Between two samples every request of a burst would see the same idle
+//! endpoint and go there. So a sample is split into what this gateway had at the endpoint when the sample was asked
+//! for ([`Mark`]) and the rest, which others caused; later the rest is added to what this gateway has there *now*,
+//! which it knows exactly:
+//!
+//! ```text
+//! others  = max(0, waiting + running − in flight at the mark)
+//! total   = others + in flight now
+//! room    = running                      where the sample had requests waiting
+//!         = max(running, most seen running without a queue)        elsewhere
+//! running'= min(total, room)
+//! waiting'= total − running'
+//! kv'     = clamp(kv + (tokens in flight now − at the mark) / tokens that the cache holds)
+//! ```
+//!
+//! With nothing sent or finished since, the sample comes out as it went in. The first requests to a server of unknown
+//! capacity count as waiting, which spreads them; once it was seen running twenty without a queue, twenty may share a
+//! prefix there without being pushed apart.
+//!
+//! Adding the *difference* of sent and finished requests to the sample was turned down: it is the same number, but
+//! goes below zero when a sample lags behind the requests that it should contain.
+//!
+//! An endpoint without a sample, or with one so old that it says nothing any more, has its requests in flight for
+//! both queue and batch, so that a pool without metrics is balanced by what was sent.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+};
+
+use super::LoadSample;
+
+/// The load of one endpoint. Fields are written one by one: a reader may see half of a new sample for some
+/// nanoseconds, which costs less than a lock on every pick would.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct LoadState {
+    /// Nanoseconds on the pool's clock when the last sample was asked for; 0 before the first.
+    sampled_at: AtomicU64,
+    waiting: AtomicU32,
+    running: AtomicU32,
+    /// Bits of an `f64`.
+    kv_usage: AtomicU64,
+    /// Tokens that the KV cache holds; 0 where the server does not say.
+    kv_tokens: AtomicU64,
+    in_flight_at_mark: AtomicU32,
+    /// Most requests seen running without any waiting.
+    most_running: AtomicU32,
+    tokens_at_mark: AtomicU64,
+    in_flight: AtomicU32,
+    tokens_in_flight: AtomicU64,
+}
+
+/// An endpoint's load at one moment, as scorers and the saturation detector see it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Load {
+    /// Requests waiting, corrected.
+    pub(crate) waiting: u32,
+    /// Requests running, corrected.
+    pub(crate) running: u32,
+    /// Share of the KV cache in use, corrected; `None` where it is unknown.
+    pub(crate) kv_usage: Option<f64>,
+    /// Requests of this gateway.
+    pub(crate) in_flight: u32,
+    /// Estimated tokens of this gateway's requests.
+    pub(crate) tokens: u64,
+}
+
+/// The last sample, uncorrected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RawSample {
+    pub(crate) waiting: u32,
+    pub(crate) running: u32,
+    pub(crate) kv_usage: f64,
+    /// Nanoseconds on the pool's clock.
+    pub(crate) at_ns: u64,
+}
+
+impl LoadState {
+    /// Requests of this gateway that are here now.
+    pub(crate) fn in_flight(&self) -> u32 {
+        // As strong as counting in: a scrape that is about to pause must see a request that just came.
+        self.in_flight.load(SeqCst)
+    }
+
+    /// Estimated tokens of this gateway's requests.
+    pub(crate) fn tokens_in_flight(&self) -> u64 {
+        self.tokens_in_flight.load(Relaxed)
+    }
+
+    /// Tokens that the KV cache holds, where the server says.
+    pub(crate) fn kv_tokens(&self) -> Option<u64> {
+        Some(self.kv_tokens.load(Relaxed)).filter(|tokens| *tokens > 0)
+    }
+
+    /// Counts a request in.
+    pub(crate) fn enter(&self, tokens: u64) {
+        self.in_flight.fetch_add(1, SeqCst);
+        self.tokens_in_flight.fetch_add(tokens, Relaxed);
+    }
+
+    /// Counts a request out.
+    pub(crate) fn leave(&self, tokens: u64) {
+        self.in_flight.fetch_sub(1, AcqRel);
+        self.tokens_in_flight.fetch_sub(tokens, Relaxed);
+    }
+
+    /// Takes a sample in that was asked for at `at_ns`, when this gateway had `in_flight` requests of `tokens` here.
+    pub(crate) fn store(&self, sample: &LoadSample, at_ns: u64, in_flight: u32, tokens: u64) {
+        let kv_usage = if sample.kv_usage.is_finite() { sample.kv_usage.clamp(0.0, 1.0) } else { 0.0 };
+        if sample.waiting > 0 {
+            self.most_running.store(sample.running, Relaxed);
+        } else {
+            self.most_running.fetch_max(sample.running, Relaxed);
+        }
+        if let (Some(size), Some(blocks)) = (sample.block_size, sample.num_gpu_blocks) {
+            self.kv_tokens.store(u64::from(size).saturating_mul(blocks), Relaxed);
+        }
+        self.waiting.store(sample.waiting, Relaxed);
+        self.running.store(sample.running, Relaxed);
+        self.kv_usage.store(kv_usage.to_bits(), Relaxed);
+        self.in_flight_at_mark.store(in_flight, Relaxed);
+        self.tokens_at_mark.store(tokens, Relaxed);
+        self.sampled_at.store(at_ns.max(1), Release);
+    }
+
+    /// The last sample, however old.
+    pub(crate) fn sample(&self) -> Option<RawSample> {
+        let at_ns = self.sampled_at.load(Acquire);
+        (at_ns > 0).then(|| RawSample {
+            waiting: self.waiting.load(Relaxed),
+            running: self.running.load(Relaxed),
+            kv_usage: f64::from_bits(self.kv_usage.load(Relaxed)),
+            at_ns,
+        })
+    }
+
+    /// The last sample in the form in which samples come, without what only a metrics page says.
+    pub(crate) fn last(&self) -> LoadSample {
+        self.sample().map_or_else(LoadSample::default, |sample| LoadSample {
+            waiting: sample.waiting,
+            running: sample.running,
+            kv_usage: sample.kv_usage,
+            ..LoadSample::default()
+        })
+    }
+
+    /// The corrected load. A sample older than `expiry_ns` counts as none.
+    pub(crate) fn corrected(&self, now_ns: u64, expiry_ns: u64) -> Load {
+        let in_flight = self.in_flight();
+        let tokens = self.tokens_in_flight();
+        let Some(sample) = self.sample().filter(|sample| now_ns.saturating_sub(sample.at_ns) <= expiry_ns)
+        else {
+            return Load { waiting: in_flight, running: in_flight, kv_usage: None, in_flight, tokens };
+        };
+
+        let reported = sample.waiting.saturating_add(sample.running);
+        let others = reported.saturating_sub(self.in_flight_at_mark.load(Relaxed));
+        let total = others.saturating_add(in_flight);
+        let room = if sample.waiting > 0 {
+            sample.running
+        } else {
+            sample.running.max(self.most_running.load(Relaxed))
+        };
+        let running = total.min(room);
+
+        let kv_usage = match self.kv_tokens.load(Relaxed) {
+            0 => sample.kv_usage,
+            capacity => {
+                let sent = tokens as f64 - self.tokens_at_mark.load(Relaxed) as f64;
+                (sample.kv_usage + sent / capacity as f64).clamp(0.0, 1.0)
+            }
+        };
+        Load { waiting: total - running, running, kv_usage: Some(kv_usage), in_flight, tokens }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LoadSample, LoadState};
+
+    const FOREVER: u64 = u64::MAX;
+
+    fn sample(waiting: u32, running: u32, kv_usage: f64) -> LoadSample {
+        LoadSample { waiting, running, kv_usage, ..LoadSample::default() }
+    }
+
+    #[test]
+    fn a_sample_comes_out_as_it_went_in_while_nothing_is_sent() {
+        for (waiting, running) in [(0, 0), (0, 7), (3, 7)] {
+            let state = LoadState::default();
+            state.store(&sample(waiting, running, 0.25), 1, 0, 0);
+            let load = state.corrected(2, FOREVER);
+            assert_eq!((load.waiting, load.running, load.kv_usage), (waiting, running, Some(0.25)));
+        }
+    }
+
+    #[test]
+    fn a_burst_after_a_sample_queues_where_no_capacity_is_known() {
+        let state = LoadState::default();
+        state.store(&sample(0, 0, 0.0), 1, 0, 0);
+        for _ in 0..3 {
+            state.enter(10);
+        }
+        assert_eq!(state.corrected(2, FOREVER).waiting, 3);
+        state.leave(10);
+        assert_eq!(state.corrected(2, FOREVER).waiting, 2);
+    }
+
+    #[test]
+    fn a_burst_runs_where_as_many_were_seen_running_before() {
+        let state = LoadState::default();
+        state.store(&sample(0, 20, 0.0), 1, 0, 0);
+        state.store(&sample(0, 2, 0.0), 2, 0, 0);
+        for _ in 0..20 {
+            state.enter(10);
+        }
+        let load = state.corrected(2, FOREVER);
+        assert_eq!((load.running, load.waiting), (20, 2), "two of others, twenty of ours");
+    }
+
+    #[test]
+    fn a_request_that_the_sample_already_contains_counts_once() {
+        let state = LoadState::default();
+        state.enter(10);
+        state.store(&sample(0, 3, 0.0), 1, 1, 10);
+        let load = state.corrected(2, FOREVER);
+        assert_eq!((load.running, load.waiting), (3, 0));
+        state.leave(10);
+        assert_eq!(state.corrected(2, FOREVER).running, 2);
+    }
+
+    #[test]
+    fn a_sample_that_lags_behind_what_was_sent_never_goes_below_zero() {
+        let state = LoadState::default();
+        for _ in 0..5 {
+            state.enter(1);
+        }
+        state.store(&sample(0, 1, 0.0), 1, 5, 5);
+        for _ in 0..5 {
+            state.leave(1);
+        }
+        let load = state.corrected(2, FOREVER);
+        assert_eq!((load.running, load.waiting), (0, 0));
+    }
+
+    #[test]
+    fn tokens_sent_since_the_sample_fill_the_cache() {
+        let state = LoadState::default();
+        let known = LoadSample { block_size: Some(16), num_gpu_blocks: Some(100), ..sample(0, 0, 0.5) };
+        state.store(&known, 1, 0, 0);
+        state.enter(400);
+        assert_eq!(state.corrected(2, FOREVER).kv_usage, Some(0.75));
+    }
+
+    #[test]
+    fn without_a_fresh_sample_requests_in_flight_stand_for_queue_and_batch() {
+        let state = LoadState::default();
+        state.enter(1);
+        let load = state.corrected(2, FOREVER);
+        assert_eq!((load.waiting, load.running, load.kv_usage), (1, 1, None));
+        state.store(&sample(9, 9, 0.9), 5, 0, 0);
+        assert_eq!(state.corrected(16, 10).waiting, 1, "expired");
+    }
+
+    #[test]
+    fn nonsense_from_a_server_stays_in_range() {
+        let state = LoadState::default();
+        state.enter(1);
+        for kv_usage in [f64::NAN, f64::INFINITY, -3.0, 47.0] {
+            state.store(&sample(u32::MAX, u32::MAX, kv_usage), 1, 0, 0);
+            let usage = state.corrected(2, FOREVER).kv_usage.unwrap();
+            assert!((0.0..=1.0).contains(&usage));
+        }
+    }
+}

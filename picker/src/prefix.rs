@@ -1,0 +1,212 @@
+//! Which endpoint is believed to hold which blocks of which prompts in its KV cache.
+//!
+//! An endpoint holds what it was sent, least recently used forgotten first. The index turns that into one question,
+//! "how many blocks from this prompt's head does each endpoint hold", and answers it with a handful of look-ups:
+//!
+//! * Along a chain of blocks the set of endpoints only ever shrinks, because a block is touched whenever one behind
+//!   it is. So the places where it shrinks are found by bisection, and equal counts at two places mean equal sets.
+//! * Recency is not a list to be relinked on every touch but a generation number per endpoint and block
+//!   ([`slots`]). Touching again within a generation writes nothing, forgetting the oldest generation is one store,
+//!   and a head is never older than its tail.
+//! * Blocks lie in many small tables, each behind its own lock; runs of sixteen neighbouring blocks lie side by side
+//!   in one of them ([`shard`]), so that a new prompt of 128 blocks takes eight locks and few cache lines.
+//!
+//! `docs/design/prefix-index.md` has the alternatives.
+
+mod shard;
+mod slots;
+
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) use self::slots::NO_SLOT;
+use self::{
+    shard::{Key, Shard},
+    slots::Slots,
+};
+use crate::random;
+
+/// Tables of the index: enough that eight cores seldom meet at one, few enough to be cheap for a small pool.
+const SHARDS: usize = 256;
+/// Neighbouring blocks that lie in one table.
+const PAGE: usize = 16;
+/// Most blocks that the index of one pool remembers, counting a block once for each endpoint that holds it. About
+/// 32 bytes each, so 128 MiB at the most.
+pub(crate) const MAX_BLOCKS: usize = 4 << 20;
+
+/// The prefix index of one pool.
+#[derive(Debug)]
+pub(crate) struct PrefixIndex {
+    shards: Box<[Mutex<Shard>]>,
+    slots: Slots,
+    /// Keeps models apart in a way that no client can foresee.
+    seed: u64,
+}
+
+/// A prompt as the index sees it: every `stride`-th of its chained hashes, mixed with the model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    hashes: &'a [u64],
+    stride: usize,
+    len: usize,
+    model: u64,
+}
+
+impl Chain<'_> {
+    /// Blocks of the chain.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn hash(&self, block: usize) -> u64 {
+        // A chained hash covers all that came before it, so the last of a stride stands for all of them.
+        let hash = self.hashes[(block + 1) * self.stride - 1] ^ self.model;
+        let product = u128::from(hash) * 0x9e37_79b9_7f4a_7c15;
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+
+    fn page(&self, block: usize) -> u64 {
+        self.hash(block - block % PAGE)
+    }
+
+    fn key(&self, block: usize, page: u64) -> Key {
+        Key::new(page, block % PAGE, self.hash(block))
+    }
+}
+
+impl PrefixIndex {
+    /// An empty index. Takes memory only for what is recorded.
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            slots: Slots::default(),
+            seed: random::next_u64(),
+        }
+    }
+
+    /// The chain of a prompt for `model`. `stride` is at least 1; blocks past `max_blocks` are left out.
+    pub(crate) fn chain<'a>(
+        &self,
+        model: &str,
+        hashes: &'a [u64],
+        stride: usize,
+        max_blocks: usize,
+    ) -> Chain<'a> {
+        let len = (hashes.len() / stride).min(max_blocks);
+        Chain { hashes, stride, len, model: xxh3_64_with_seed(model.as_bytes(), self.seed) }
+    }
+
+    /// Sets `matched[slot]` to the blocks from the chain's head that the endpoint in `slot` holds, for each that holds
+    /// any. Slots past the end of `matched` are left out.
+    pub(crate) fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
+        let Some(last) = chain.len().checked_sub(1) else { return };
+        let head = self.probe(chain, 0, matched);
+        if head == 0 || last == 0 {
+            return;
+        }
+        let tail = self.probe(chain, last, matched);
+        self.refine(chain, (0, head), (last, tail), matched);
+    }
+
+    /// Notes that the endpoint in `slot` is sent the chain and will hold it. `capacity` is how many blocks it is
+    /// believed to hold at the most.
+    pub(crate) fn record(&self, chain: &Chain<'_>, slot: u16, capacity: usize) {
+        let Some(clock) = self.slots.clock(slot) else { return };
+        let len = chain.len().min(capacity);
+        let current = clock.ages().current();
+        let first = self.first_older(chain, slot, current, len);
+        if first == len {
+            return;
+        }
+
+        let mut touched = slots::Touched::default();
+        let mut block = first;
+        while block < len {
+            let page = chain.page(block);
+            let end = (block - block % PAGE + PAGE).min(len);
+            let mut shard = self.shard(page).lock();
+            for block in block..end {
+                touched.add(shard.touch(chain.key(block, page), slot, current, &self.slots));
+            }
+            block = end;
+        }
+        clock.settle(current, &touched, capacity);
+    }
+
+    /// Forgets all that the endpoint in `slot` holds, so that the slot can go to another one.
+    pub(crate) fn forget(&self, slot: u16) {
+        if let Some(clock) = self.slots.clock(slot) {
+            clock.forget();
+        }
+    }
+
+    /// How many blocks the endpoint in `slot` is believed to hold.
+    pub(crate) fn held(&self, slot: u16) -> usize {
+        self.slots.clock(slot).map_or(0, |clock| clock.held())
+    }
+
+    /// Probes between two places until no change of the set lies between any two that were probed.
+    fn refine(&self, chain: &Chain<'_>, low: (usize, u32), high: (usize, u32), matched: &mut [u32]) {
+        if high.0 - low.0 <= 1 || low.1 == high.1 {
+            return;
+        }
+        let middle = usize::midpoint(low.0, high.0);
+        let middle = (middle, self.probe(chain, middle, matched));
+        self.refine(chain, low, middle, matched);
+        self.refine(chain, middle, high, matched);
+    }
+
+    /// Credits every endpoint that holds `block` with the run up to it, and counts them.
+    fn probe(&self, chain: &Chain<'_>, block: usize, matched: &mut [u32]) -> u32 {
+        let page = chain.page(block);
+        let key = chain.key(block, page);
+        let run = u32::try_from(block + 1).unwrap_or(u32::MAX);
+        let mut holders = 0;
+        let shard = self.shard(page).lock();
+        for holder in shard.holders(key) {
+            let is_live =
+                self.slots.ages(holder.slot()).is_some_and(|ages| ages.is_live(holder.generation()));
+            if let (true, Some(best)) = (is_live, matched.get_mut(usize::from(holder.slot()))) {
+                holders += 1;
+                *best = run.max(*best);
+            }
+        }
+        holders
+    }
+
+    /// The first block of the chain that the endpoint does not hold in its current generation. All before it are,
+    /// as generations never rise along a chain.
+    fn first_older(&self, chain: &Chain<'_>, slot: u16, current: u16, len: usize) -> usize {
+        let is_current = |block: usize| {
+            let page = chain.page(block);
+            let shard = self.shard(page).lock();
+            shard
+                .holders(chain.key(block, page))
+                .any(|holder| holder.slot() == slot && holder.generation() == current)
+        };
+        if len == 0 || is_current(len - 1) {
+            return len;
+        }
+        if !is_current(0) {
+            return 0;
+        }
+        let (mut newest, mut older) = (0, len - 1);
+        while older - newest > 1 {
+            let middle = usize::midpoint(newest, older);
+            if is_current(middle) {
+                newest = middle;
+            } else {
+                older = middle;
+            }
+        }
+        older
+    }
+
+    fn shard(&self, page: u64) -> &Mutex<Shard> {
+        // The top bits; the key uses lower ones to find its place within the table.
+        &self.shards[(page >> 56) as usize % SHARDS]
+    }
+}
+
+#[cfg(test)]
+mod tests;

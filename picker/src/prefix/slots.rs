@@ -1,0 +1,166 @@
+//! Generations: the recency of blocks, one clock for each endpoint.
+//!
+//! Instead of a linked list that every touch rewrites, an endpoint's blocks carry the number of the generation in
+//! which they were touched last. When a sixteenth of the capacity was touched, the next generation begins; when all of
+//! them together exceed the capacity, the oldest is forgotten by moving one number. Sixteen steps of recency are
+//! coarser than an exact list, and as a block is touched whenever one behind it in a chain is, no block is ever older
+//! than one behind it: tails go no later than their heads.
+
+use std::sync::{
+    OnceLock,
+    atomic::{
+        AtomicU32,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+use parking_lot::Mutex;
+
+/// Stands for no place in the index: a pool has at most 65,535 endpoints with one.
+pub(crate) const NO_SLOT: u16 = u16::MAX;
+
+/// Generations that an endpoint's blocks are divided into.
+const GENERATIONS: usize = 16;
+/// Slots that are allocated together.
+const CHUNK: usize = 256;
+
+/// The clocks of all endpoints of a pool, by slot. Grows without moving what is there.
+#[derive(Debug)]
+pub(super) struct Slots {
+    chunks: Box<[OnceLock<Box<[Clock]>>]>,
+}
+
+/// The clock of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    /// [`Ages`], packed.
+    ages: AtomicU32,
+    /// Blocks touched last in each of the live generations, by generation modulo their number.
+    touched: [AtomicU32; GENERATIONS],
+    turning: Mutex<()>,
+}
+
+/// Which generations of an endpoint are live: `span + 1` of them up to the current one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ages {
+    current: u16,
+    span: u16,
+}
+
+/// What recording a chain touched.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    blocks: u32,
+    /// Blocks that were in an older generation before, by generation modulo their number.
+    moved: [u32; GENERATIONS],
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { chunks: (0..=usize::from(NO_SLOT) / CHUNK).map(|_| OnceLock::new()).collect() }
+    }
+}
+
+impl Slots {
+    /// The clock of `slot`; `None` for [`NO_SLOT`].
+    pub(super) fn clock(&self, slot: u16) -> Option<&Clock> {
+        if slot == NO_SLOT {
+            return None;
+        }
+        let (chunk, place) = (usize::from(slot) / CHUNK, usize::from(slot) % CHUNK);
+        let chunk = self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| Clock::default()).collect());
+        Some(&chunk[place])
+    }
+
+    /// The live generations of `slot`.
+    pub(super) fn ages(&self, slot: u16) -> Option<Ages> {
+        self.clock(slot).map(Clock::ages)
+    }
+}
+
+impl Clock {
+    /// The live generations.
+    pub(super) fn ages(&self) -> Ages {
+        Ages::unpack(self.ages.load(Acquire))
+    }
+
+    /// Blocks in all live generations.
+    pub(super) fn held(&self) -> usize {
+        let ages = self.ages();
+        (0..=ages.span).map(|age| self.count(ages.current.wrapping_sub(age)).load(Relaxed) as usize).sum()
+    }
+
+    /// Books what was touched in generation `current`, then begins a new generation and forgets old ones as needed.
+    pub(super) fn settle(&self, current: u16, touched: &Touched, capacity: usize) {
+        for (place, moved) in touched.moved.iter().enumerate().filter(|(_, moved)| **moved > 0) {
+            let _ =
+                self.touched[place].fetch_update(AcqRel, Relaxed, |count| Some(count.saturating_sub(*moved)));
+        }
+        self.count(current).fetch_add(touched.blocks, AcqRel);
+
+        let share = (capacity / GENERATIONS).max(1);
+        let is_turn = self.count(current).load(Relaxed) as usize >= share;
+        if !is_turn && self.held() <= capacity {
+            return;
+        }
+        // Whoever finds the lock taken leaves the turn to the one that has it.
+        let Some(_turning) = self.turning.try_lock() else { return };
+        let mut ages = self.ages();
+        if is_turn && ages.current == current {
+            if usize::from(ages.span) + 1 == GENERATIONS {
+                ages.span -= 1;
+            }
+            self.count(ages.current.wrapping_add(1)).store(0, Relaxed);
+            ages = Ages { current: ages.current.wrapping_add(1), span: ages.span + 1 };
+            self.ages.store(ages.pack(), Release);
+        }
+        while ages.span > 0 && self.held() > capacity {
+            ages.span -= 1;
+            self.ages.store(ages.pack(), Release);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        let _turning = self.turning.lock();
+        let ages = Ages { current: self.ages().current.wrapping_add(1), span: 0 };
+        self.ages.store(ages.pack(), Release);
+        for count in &self.touched {
+            count.store(0, Relaxed);
+        }
+    }
+
+    fn count(&self, generation: u16) -> &AtomicU32 {
+        &self.touched[usize::from(generation) % GENERATIONS]
+    }
+}
+
+impl Ages {
+    /// The generation that touched blocks belong to now.
+    pub(super) fn current(self) -> u16 {
+        self.current
+    }
+
+    /// Whether blocks of `generation` are still held.
+    pub(super) fn is_live(self, generation: u16) -> bool {
+        self.current.wrapping_sub(generation) <= self.span
+    }
+
+    fn pack(self) -> u32 {
+        u32::from(self.current) << 16 | u32::from(self.span)
+    }
+
+    fn unpack(packed: u32) -> Self {
+        Self { current: (packed >> 16) as u16, span: (packed & 0xffff) as u16 }
+    }
+}
+
+impl Touched {
+    /// Adds a block; `before` is the live generation that it was in, if any.
+    pub(super) fn add(&mut self, before: Option<u16>) {
+        self.blocks += 1;
+        if let Some(before) = before {
+            self.moved[usize::from(before) % GENERATIONS] += 1;
+        }
+    }
+}
