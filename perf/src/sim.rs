@@ -10,6 +10,7 @@ mod api;
 mod body;
 mod engine;
 pub mod faults;
+pub mod flags;
 pub mod metrics;
 pub mod options;
 mod receive;
