@@ -60,6 +60,7 @@ pub struct Endpoint {
     pub(crate) lora: ArcSwapOption<LoraState>,
     scrape: Mutex<ScrapeState>,
     wake: Wake,
+    scrape_counters: ScrapeCounters,
 }
 
 /// What of an endpoint may change while it stays the same endpoint.
@@ -141,6 +142,7 @@ impl Endpoint {
             lora: ArcSwapOption::empty(),
             scrape: Mutex::default(),
             wake: Wake::default(),
+            scrape_counters: ScrapeCounters::default(),
         })
     }
 
@@ -206,11 +208,10 @@ impl Endpoint {
     pub fn observe_load_report(&self, header_value: &[u8]) {
         let mark = self.mark();
         let report = orca::parse(header_value);
-        self.scrape_counters().count_report(report.is_ok());
+        self.scrape_counters.count_report(report.is_ok());
         if let Some(report) = report.ok().filter(|report| !report.is_empty()) {
             // A report says nothing of adapters, so those that are known stay.
-            let known = self.load.estimate(self.shared.nanos(mark.at), self.shared.expiry_ns());
-            self.store_load(&report.over(known), mark);
+            self.store_load(&report.over(self.load.last()), mark);
         }
     }
 
@@ -219,9 +220,9 @@ impl Endpoint {
         &self.wake
     }
 
-    /// Where scrapes and load reports are counted.
-    pub(crate) fn scrape_counters(&self) -> &ScrapeCounters {
-        &self.shared.scrapes
+    /// Counts of the scrapes and load reports of this endpoint.
+    pub fn scrape_counters(&self) -> &ScrapeCounters {
+        &self.scrape_counters
     }
 
     /// Place in the prefix index.

@@ -27,8 +27,8 @@ mod status;
 
 pub use status::{ReloadFailure, ReloadStatus, StatusCell};
 
-/// The largest routing document that is read, in bytes. 2,000 routes and 10,000 endpoints are 3 MB.
-pub const DOCUMENT_LIMIT_BYTES: u64 = 64 << 20;
+/// The largest file that is read as a routing document, in bytes.
+pub const DOCUMENT_LIMIT_BYTES: u64 = penstock_config::MAX_DOCUMENT_BYTES as u64;
 
 /// Why a document was not put in force.
 #[derive(Debug, Error)]

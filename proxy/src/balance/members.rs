@@ -34,6 +34,9 @@ const ADDRESSES_PER_NAME: usize = 256;
 /// Endpoints by address.
 pub(super) type Table = FxHashMap<SocketAddr, Arc<Endpoint>>;
 
+/// Addresses by name and port.
+type Answers = FxHashMap<(Arc<str>, u16), Vec<SocketAddr>>;
+
 /// Looks names up.
 #[async_trait]
 pub(super) trait Resolve: Send + Sync {
@@ -56,7 +59,7 @@ impl Resolve for SystemResolver {
 pub(super) struct Members {
     endpoints: Vec<(BackendEndpoint, BackendAddress)>,
     /// The last good answer for each name and port.
-    answers: Mutex<FxHashMap<(Arc<str>, u16), Vec<SocketAddr>>>,
+    answers: Mutex<Answers>,
     /// Why the last look-up of a name failed.
     lookup_error: Mutex<Option<String>>,
     current: ArcSwap<Current>,

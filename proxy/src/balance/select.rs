@@ -36,23 +36,23 @@ impl Selection {
 
     /// Takes in the present members. Must not overlap with itself.
     pub(super) fn update(&self) {
-        self.balancer.update();
+        self.balancer.discover();
     }
 
     /// The first address in turn that `accept` takes, given whether it is healthy. Once it has taken
     /// one, it is not asked again.
     pub(super) fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
-        self.balancer.select(accept)
+        self.balancer.choose(accept)
     }
 
     /// Checks the health of all members once, all at the same time.
     pub(super) async fn check_health(&self) {
-        self.balancer.backends().run_health_check(true).await;
+        self.balancer.members().run_health_check(true).await;
     }
 
     /// Each address with its weight and its health, in order.
     pub(super) fn members(&self) -> Vec<(SocketAddr, usize, bool)> {
-        let backends = self.balancer.backends();
+        let backends = self.balancer.members();
         let all = backends.get_backend();
         all.iter()
             .filter_map(|backend| Some((*backend.addr.as_inet()?, backend.weight, backends.ready(backend))))
@@ -68,9 +68,9 @@ impl std::fmt::Debug for Selection {
 
 /// [`LoadBalancer`], whatever its algorithm.
 trait Choose: Send + Sync {
-    fn update(&self);
-    fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr>;
-    fn backends(&self) -> &Backends;
+    fn discover(&self);
+    fn choose(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr>;
+    fn members(&self) -> &Backends;
 }
 
 impl<S> Choose for LoadBalancer<S>
@@ -78,27 +78,26 @@ where
     S: BackendSelection + Send + Sync + 'static,
     S::Iter: BackendIter,
 {
-    fn update(&self) {
+    fn discover(&self) {
         // Our discovery neither waits nor fails.
-        let _ = LoadBalancer::update(self).now_or_never();
+        let _ = self.update().now_or_never();
     }
 
-    fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
+    fn choose(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
         let accept = |backend: &Backend, is_healthy: bool| {
             backend.addr.as_inet().is_some_and(|address| accept(*address, is_healthy))
         };
-        let all = LoadBalancer::backends(self).get_backend();
+        let backends = self.backends();
+        let all = backends.get_backend();
         let chosen = self.select_with(b"", all.len() + 1, accept);
         // After its first choice pingora goes on by the counter that all requests share, so it can miss
         // one when others choose at the same time.
-        let chosen = chosen.or_else(|| {
-            let backends = LoadBalancer::backends(self);
-            all.iter().find(|backend| accept(backend, backends.ready(backend))).cloned()
-        });
+        let chosen =
+            chosen.or_else(|| all.iter().find(|backend| accept(backend, backends.ready(backend))).cloned());
         chosen?.addr.as_inet().copied()
     }
 
-    fn backends(&self) -> &Backends {
-        LoadBalancer::backends(self)
+    fn members(&self) -> &Backends {
+        self.backends()
     }
 }

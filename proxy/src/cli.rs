@@ -1,0 +1,181 @@
+//! The command line: what the user types, and everything that happens before the gateway serves.
+//!
+//! [`run`] does the whole of commands that need no gateway (`validate`, `schema`, `completions`, `man`)
+//! and prepares those that do (`serve`, `up`), so that a bad configuration ends the program before any
+//! port is bound.
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use penstock_config::Snapshot;
+use penstock_picker::EpcCheck;
+
+use crate::{
+    source::{FileSource, StatusCell},
+    up::{self, UpOptions},
+};
+
+mod generate;
+mod help;
+pub mod logging;
+mod validate;
+
+use generate::{CompletionOptions, ManOptions};
+use logging::LogOptions;
+use validate::ValidateOptions;
+
+/// Exit code for a faulty configuration or command line (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Exit code when no model server answers (`EX_UNAVAILABLE` of sysexits.h).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Exit code when the gateway cannot start or go on for another reason.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// What the command line asks for.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", about = help::ABOUT, long_about = help::LONG_ABOUT, after_long_help = help::AFTER)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a routing document
+    #[command(after_long_help = help::AFTER_SERVE)]
+    Serve(ServeOptions),
+    /// Check routing documents without serving them
+    #[command(after_long_help = help::AFTER_VALIDATE)]
+    Validate(ValidateOptions),
+    /// Print the JSON schema of the routing document
+    Schema,
+    /// Serve model servers without any file: ask each which models it has
+    #[command(after_long_help = help::AFTER_UP)]
+    Up(UpOptions),
+    /// Print a completion script for a shell
+    #[command(after_long_help = help::AFTER_COMPLETIONS)]
+    Completions(CompletionOptions),
+    /// Print the manual page, or write those of all commands to a directory
+    Man(ManOptions),
+}
+
+#[derive(Debug, Args)]
+struct ServeOptions {
+    /// The routing document, in YAML or JSON; watched and reloaded when it changes
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// What is left to do once the command line was dealt with.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing.
+    Exit(ExitCode),
+    /// Serve.
+    Serve(Launch),
+}
+
+/// A gateway that is ready to start.
+#[derive(Debug)]
+pub struct Launch {
+    /// What to serve first.
+    pub snapshot: Arc<Snapshot>,
+    /// Where changes come from; `None` if there is no file.
+    pub source: Option<FileSource>,
+    /// How loading went and will go.
+    pub status: Arc<StatusCell>,
+}
+
+/// Does what `arguments` ask for, the program's name first, as far as that can be done without serving.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Next::Exit(refuse(&error)),
+    };
+    let done = match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
+        Ok(Command::Serve(options)) => return serve(&options),
+        Ok(Command::Up(options)) => return serve_urls(&options),
+        Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
+        Ok(Command::Schema) => generate::schema(),
+        Ok(Command::Completions(options)) => generate::completions(&options, &mut command()),
+        Ok(Command::Man(options)) => generate::man(&options, command()),
+        Err(error) => Ok(refuse(&error)),
+    };
+    Next::Exit(done.unwrap_or_else(|error| match error.kind() {
+        // Whoever read the output has seen enough.
+        io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => fail(EXIT_FAILURE, &error),
+    }))
+}
+
+/// The command line as clap knows it.
+fn command() -> clap::Command {
+    Cli::command().version(help::version())
+}
+
+fn serve(options: &ServeOptions) -> Next {
+    logging::start(&options.log);
+    let source = FileSource::new(&options.config, Arc::new(EpcCheck));
+    match source.start() {
+        Ok(snapshot) => {
+            let status = source.status().clone();
+            Next::Serve(Launch { snapshot, source: Some(source), status })
+        }
+        Err(error) => {
+            let file = options.config.display();
+            let faults = error.faults();
+            let lines: Vec<String> = faults.iter().map(|fault| format!("{file}: {fault}")).collect();
+            Next::Exit(fail(EXIT_USAGE, &lines.join("\n")))
+        }
+    }
+}
+
+fn serve_urls(options: &UpOptions) -> Next {
+    logging::start(&options.log);
+    let found = match up::discover(options) {
+        Ok(found) => found,
+        Err(error) => return Next::Exit(fail(error.exit_code(), &error)),
+    };
+    for warning in &found.warnings {
+        let _ = writeln!(io::stderr(), "penstock: {warning}");
+    }
+    if options.print {
+        let _ = write!(io::stdout(), "{}", found.document);
+        return Next::Exit(ExitCode::SUCCESS);
+    }
+    match Snapshot::compile(&found.document, &EpcCheck) {
+        Ok(snapshot) => {
+            let (snapshot, status) = (Arc::new(snapshot), Arc::new(StatusCell::default()));
+            status.succeeded(&snapshot);
+            Next::Serve(Launch { snapshot, source: None, status })
+        }
+        Err(faults) => Next::Exit(fail(EXIT_USAGE, &faults)),
+    }
+}
+
+/// Prints clap's message: an error, or the help or version that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+}
+
+/// Says why the program ends. Not through the log, which may be off or in a form for machines.
+pub fn fail(code: u8, reason: &impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "penstock: {reason}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The texts of `--help`, which the manual page takes over.
+
+use std::sync::LazyLock;
+
+/// First line of the help.
+pub(super) const ABOUT: &str = "An LLM inference gateway: routes by model, picks the endpoint by its load";
+
+/// The help's introduction.
+pub(super) const LONG_ABOUT: &str = "\
+Penstock is a gateway for LLM inference. It reads the model's name from the request, finds the route, picks the \
+endpoint that will answer soonest by the load and the cached prompts of each model server, and relays the \
+answer as it streams.
+
+It is configured by one document, in YAML or JSON, which may change while it serves.";
+
+/// What follows the options.
+pub(super) const AFTER: &str = "\
+Examples:
+  penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
+          Serve whatever models these two servers have, on 127.0.0.1:8080
+  penstock validate penstock.yaml && penstock serve --config penstock.yaml
+          Check a document, then serve it
+  penstock up http://10.0.0.1:8000 --print > penstock.yaml
+          Write a document to start from
+
+Signals:
+  SIGHUP            Read the document, certificates and keys again
+  SIGTERM, SIGINT   Take no new requests, finish those in flight, end. A second one ends at once
+
+Exit codes:
+  0    Done, or asked to end
+  64   The command line or the configuration is faulty
+  69   None of the model servers given to `up` answers
+  1    Anything else, such as an address that is in use
+
+Environment:
+  RUST_LOG          What is logged, where --log-level is not given: info, or warn,penstock_proxy=debug
+  SSL_CERT_FILE, SSL_CERT_DIR
+                    Authorities to trust instead of the system's, for upstreams that name none";
+
+/// For `serve`.
+pub(super) const AFTER_SERVE: &str = "\
+The document is read again when it changes, also when it is replaced through a symbolic link, as \
+Kubernetes does for ConfigMaps, and at SIGHUP. Requests in flight finish with what they started with. A \
+faulty document leaves the running one in force; the log, the admin listener's /debug/config and the \
+metrics say why.
+
+Examples:
+  penstock serve --config penstock.yaml
+  penstock serve -c /etc/penstock/config.yaml --log-level warn --log-format json";
+
+/// For `validate`.
+pub(super) const AFTER_VALIDATE: &str = "\
+Prints all that is wrong with each document, one fault a line as FILE: PATH: MESSAGE. Exits with 64 if \
+there is any.
+
+Examples:
+  penstock validate penstock.yaml
+  penstock validate examples/*.yaml
+  generate | penstock validate -";
+
+/// For `up`.
+pub(super) const AFTER_UP: &str = "\
+Each server is asked for its /v1/models, and gets into the pool of every model that it names. LoRA \
+adapters go with their base model. A name that stands for several addresses is several endpoints. A \
+server that does not answer is reported and left out.
+
+Examples:
+  penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
+  penstock up vllm.models.svc:8000 --listen 0.0.0.0:8080
+  penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434";
+
+/// For `completions`.
+pub(super) const AFTER_COMPLETIONS: &str = "\
+Examples:
+  penstock completions bash > /etc/bash_completion.d/penstock
+  penstock completions zsh > \"${fpath[1]}/_penstock\"
+  penstock completions fish > ~/.config/fish/completions/penstock.fish";
+
+/// The version, with the commit where the build was told of one in `PENSTOCK_COMMIT`.
+pub(super) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let version = env!("CARGO_PKG_VERSION");
+        match option_env!("PENSTOCK_COMMIT") {
+            Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
+            _ => version.to_owned(),
+        }
+    });
+    &VERSION
+}

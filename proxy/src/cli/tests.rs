@@ -1,0 +1,95 @@
+use std::fs;
+
+use super::*;
+
+fn run_with(arguments: &[&str]) -> Next {
+    run(std::iter::once("penstock").chain(arguments.iter().copied()).map(OsString::from))
+}
+
+fn exit_code(arguments: &[&str]) -> ExitCode {
+    match run_with(arguments) {
+        Next::Exit(code) => code,
+        Next::Serve(_) => panic!("{arguments:?} would serve"),
+    }
+}
+
+/// Exit codes can only be printed.
+fn is(code: ExitCode, expected: u8) -> bool {
+    format!("{code:?}") == format!("{:?}", ExitCode::from(expected))
+}
+
+const SOUND: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n\
+                     listeners: [{name: http, address: \"127.0.0.1:0\", protocol: HTTP}]\n";
+
+#[test]
+fn the_command_line_is_consistent() {
+    command().debug_assert();
+}
+
+#[test]
+fn a_sound_document_validates_and_a_faulty_one_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let sound = write("sound.yaml", SOUND);
+    let faulty = write("faulty.yaml", "kind: RoutingConfig\n");
+    assert!(is(exit_code(&["validate", &sound]), 0));
+    assert!(is(exit_code(&["validate", "--quiet", &sound, &sound]), 0));
+    assert!(is(exit_code(&["validate", &sound, &faulty]), EXIT_USAGE));
+    assert!(is(exit_code(&["validate", "does/not/exist.yaml"]), EXIT_USAGE));
+    assert!(is(exit_code(&["serve", "--config", &faulty]), EXIT_USAGE));
+}
+
+#[test]
+fn a_sound_document_is_ready_to_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sound.yaml");
+    fs::write(&path, SOUND).unwrap();
+    let Next::Serve(launch) = run_with(&["serve", "-c", path.to_str().unwrap()]) else {
+        panic!("would not serve");
+    };
+    assert_eq!(launch.snapshot.listeners.len(), 1);
+    assert_eq!(launch.status.get().generation, 1);
+    assert!(launch.source.is_some());
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
+    for wrong in [
+        &["serve"][..],
+        &["frobnicate"],
+        &["validate"],
+        &["up"],
+        &["serve", "-c", "x", "--log-level", "a=b=c"],
+    ] {
+        assert!(is(exit_code(wrong), EXIT_USAGE), "{wrong:?}");
+    }
+    for right in [&["--help"][..], &["--version"], &["up", "--help"]] {
+        assert!(is(exit_code(right), 0), "{right:?}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let mut command = command();
+    let help = command.render_long_help().to_string();
+    for words in ["Examples:", "Exit codes:", "Environment:", "SIGHUP", "64"] {
+        assert!(help.contains(words), "{words}");
+    }
+    for name in ["serve", "validate", "up", "completions"] {
+        let command = command.find_subcommand_mut(name).unwrap();
+        assert!(command.render_long_help().to_string().contains("Examples:"), "{name}");
+    }
+}
+
+#[test]
+fn manual_pages_and_completions_are_generated_for_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(is(exit_code(&["man", "--directory", dir.path().to_str().unwrap()]), 0));
+    for page in ["penstock.1", "penstock-serve.1", "penstock-up.1"] {
+        assert!(fs::read_to_string(dir.path().join(page)).unwrap().contains("penstock"), "{page}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `penstock validate`: all that is wrong with documents, without serving them.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use penstock_config::{ProfileCheck, Snapshot};
+
+use super::EXIT_USAGE;
+use crate::{
+    files,
+    source::{DOCUMENT_LIMIT_BYTES, LoadError},
+};
+
+/// Options of `validate`.
+#[derive(Debug, Args)]
+pub(super) struct ValidateOptions {
+    /// Routing documents, in YAML or JSON; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print nothing about documents without faults
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Checks each file and prints the faults of all.
+pub(super) fn run(options: &ValidateOptions, profiles: &dyn ProfileCheck) -> io::Result<ExitCode> {
+    let mut is_sound = true;
+    for file in &options.files {
+        let name = file.display();
+        match check(file, profiles) {
+            Ok(()) if options.quiet => {}
+            Ok(()) => writeln!(io::stdout(), "{name}: ok")?,
+            Err(error) => {
+                is_sound = false;
+                for fault in error.faults() {
+                    writeln!(io::stderr(), "{name}: {fault}")?;
+                }
+            }
+        }
+    }
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) })
+}
+
+fn check(file: &Path, profiles: &dyn ProfileCheck) -> Result<(), LoadError> {
+    let text = if file == Path::new("-") {
+        files::read_text_from(io::stdin().lock(), DOCUMENT_LIMIT_BYTES)?
+    } else {
+        files::read_text(file, DOCUMENT_LIMIT_BYTES)?
+    };
+    Snapshot::compile(&text, profiles)?;
+    Ok(())
+}
