@@ -5,12 +5,19 @@
 //! Separate processes were turned down: the integration tests want to look inside (what arrived, what was
 //! cancelled) and to change faults without a second protocol.
 
+mod admin;
+mod api;
 mod body;
+mod engine;
 pub mod faults;
+pub mod flags;
+pub mod metrics;
 pub mod options;
+mod receive;
 pub mod record;
 mod router;
 mod server;
-mod sink;
+mod text;
+mod tokens;
 
 pub use self::server::{Handle, Sim, StartError};

@@ -60,7 +60,6 @@ pub struct Endpoint {
     pub(crate) lora: ArcSwapOption<LoraState>,
     scrape: Mutex<ScrapeState>,
     wake: Wake,
-    scrape_counters: ScrapeCounters,
 }
 
 /// What of an endpoint may change while it stays the same endpoint.
@@ -142,7 +141,6 @@ impl Endpoint {
             lora: ArcSwapOption::empty(),
             scrape: Mutex::default(),
             wake: Wake::default(),
-            scrape_counters: ScrapeCounters::default(),
         })
     }
 
@@ -208,10 +206,11 @@ impl Endpoint {
     pub fn observe_load_report(&self, header_value: &[u8]) {
         let mark = self.mark();
         let report = orca::parse(header_value);
-        self.scrape_counters.count_report(report.is_ok());
+        self.scrape_counters().count_report(report.is_ok());
         if let Some(report) = report.ok().filter(|report| !report.is_empty()) {
             // A report says nothing of adapters, so those that are known stay.
-            self.store_load(&report.over(self.load.last()), mark);
+            let known = self.load.estimate(self.shared.nanos(mark.at), self.shared.expiry_ns());
+            self.store_load(&report.over(known), mark);
         }
     }
 
@@ -220,9 +219,9 @@ impl Endpoint {
         &self.wake
     }
 
-    /// Counts of the scrapes and load reports of this endpoint.
-    pub fn scrape_counters(&self) -> &ScrapeCounters {
-        &self.scrape_counters
+    /// Where scrapes and load reports are counted.
+    pub(crate) fn scrape_counters(&self) -> &ScrapeCounters {
+        &self.shared.scrapes
     }
 
     /// Place in the prefix index.

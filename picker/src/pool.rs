@@ -33,6 +33,7 @@ use crate::{
     request::{PickError, PickRequest},
     saturation::Gauge,
     scorer::{Candidate, Context},
+    scrape::ScrapeCounters,
 };
 
 /// Headers that name an objective: today's and the one before it.
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) queue: WaitQueue,
     /// Age at which a sample says nothing any more, in nanoseconds.
     expiry_ns: AtomicU64,
+    pub(crate) scrapes: ScrapeCounters,
 }
 
 /// What a pick reads; replaced as a whole when the configuration changes.
@@ -104,6 +106,11 @@ impl Pool {
     /// The pool's endpoints.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.state.load().endpoints.clone()
+    }
+
+    /// How scraping its endpoints went, those that have left included.
+    pub fn scrape_counters(&self) -> &ScrapeCounters {
+        &self.shared.scrapes
     }
 
     /// Picks an endpoint, without waiting.

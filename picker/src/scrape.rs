@@ -7,11 +7,11 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | when to scrape next | [`pace`] |
-//! | fetching a page | [`client`], [`tls`] |
+//! | when to scrape next | `pace` |
+//! | fetching a page | `client`, `tls` |
 //! | reading it | [`page`] |
-//! | ending a pause when there is traffic | [`wake`] |
-//! | counting | [`counters`], [`error`] |
+//! | ending a pause when there is traffic | `wake` |
+//! | counting | `counters`, `error` |
 
 use std::{sync::Arc, time::Duration};
 

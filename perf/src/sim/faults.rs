@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::options::FailureType;
+use super::{options::FailureType, text::draw};
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -228,9 +228,12 @@ impl Faults {
 
     fn roll(&self, rate: Option<f64>) -> bool {
         let Some(rate) = rate else { return true };
-        let roll = self.inner.rolls.fetch_add(1, Ordering::Relaxed);
-        let draw = xxhash_rust::xxh3::xxh3_64_with_seed(&roll.to_le_bytes(), self.inner.seed);
-        ((draw >> 11) as f64) / ((1_u64 << 53) as f64) < rate
+        ((self.draw() >> 11) as f64) / ((1_u64 << 53) as f64) < rate
+    }
+
+    /// A number that looks random, the next of the server's seed.
+    pub(crate) fn draw(&self) -> u64 {
+        draw(self.inner.seed, self.inner.rolls.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -1,30 +1,34 @@
 //! From a request's head to its answer: faults, body, the endpoint that the path names, the headers of a pod.
 
-use std::{hash::Hasher, sync::Arc};
+use std::{io::Write, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use futures::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
 };
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use serde::Serialize;
-use xxhash_rust::xxh64::Xxh64;
+use hyper::body::Incoming;
 
 use super::{
+    admin::{self, Page},
+    api::{Endpoint, error::ApiError},
     body::{Cut, SimBody},
-    faults::{Action, Fault, Verdict},
-    record::{Framing, Seen, hash_text, header_list},
+    faults::{Action, Verdict},
+    options::FailureType,
+    receive::{Received, receive},
+    record::{InFlight, Seen},
     server::{Control, Server, forever},
-    sink,
+    text::draw,
 };
 
 /// Header with the hash of the request's body, see [`super::record::body_hash`].
 const BODY_HASH: HeaderName = HeaderName::from_static("x-sim-body-xxh64");
 /// Header with the length of the request's body.
 const BODY_BYTES: HeaderName = HeaderName::from_static("x-sim-body-bytes");
-/// Body bytes kept of a request to the simulator itself.
+/// Most bytes of a body sent to the simulator's own pages.
 const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Piece in which made-up bodies are sent.
+const PIECE_BYTES: u64 = 64 << 10;
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -49,128 +53,66 @@ pub(crate) async fn serve(
     }
     let keep = match route {
         Route::Sink => 0,
-        Route::Faults | Route::Requests | Route::Stats => ADMIN_BODY_BYTES,
+        Route::Own(_) => ADMIN_BODY_BYTES,
         _ => server.options.max_body_bytes,
     };
     let hashes = route == Route::Sink || (route.is_counted() && server.record.is_on());
     let received = receive(&parts, body, keep, hashes).await?;
-    let seen = hashes.then(|| see(&parts, &received, &control));
+    let seen = hashes.then(|| received.seen(&parts, &control));
+    if server.record.is_on()
+        && let Some(seen) = &seen
+    {
+        server.record.push(seen.clone());
+    }
     if !verdict.delay.is_zero() {
         tokio::time::sleep(verdict.delay).await;
     }
-    let mut response = match &verdict.action {
+    let made_up = match &verdict.action {
+        None => None,
+        Some(action) => instead(action, &server, &control).await,
+    };
+    let mut response = match made_up {
+        Some(response) => response,
         None => answer(&server, route, &parts, received, seen.as_ref()).await,
-        Some(action) => match instead(action, &control).await {
-            Some(response) => response,
-            None => answer(&server, route, &parts, received, seen.as_ref()).await,
-        },
     };
     if let Some(action) = &verdict.action {
         response = response.map(|body| body.spoiled(action, &control));
     }
-    if let Some(seen) = seen {
-        report(response.headers_mut(), &seen);
-        if server.record.is_on() {
-            server.record.push(seen);
-        }
+    if let Some(seen) = &seen {
+        report(response.headers_mut(), seen);
     }
     Ok(track(response, in_flight))
 }
 
-/// Which endpoint a path names.
+/// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
+    Inference(&'static str, Endpoint),
     Health,
     Metrics,
-    Faults,
-    Requests,
-    Stats,
+    /// `/sim/sink` and below: takes any method, framing and body, and tells what arrived.
     Sink,
-    Other,
+    Own(Page),
+    Unknown,
 }
 
 impl Route {
     fn of(path: &str) -> Self {
+        if let Some((path, endpoint)) = Endpoint::of(path) {
+            return Self::Inference(path, endpoint);
+        }
         match path {
-            "/health" | "/health/ready" => Self::Health,
+            "/health" | "/health/ready" | "/ping" => Self::Health,
             "/metrics" => Self::Metrics,
-            "/sim/faults" => Self::Faults,
-            "/sim/requests" => Self::Requests,
-            "/sim/stats" => Self::Stats,
             path if path.starts_with("/sim/sink") => Self::Sink,
-            _ => Self::Other,
+            path => Page::of(path).map_or(Self::Unknown, Self::Own),
         }
     }
 
     /// Whether a request is counted, remembered, and subject to faults without a path.
     fn is_counted(self) -> bool {
-        matches!(self, Self::Sink | Self::Other)
+        matches!(self, Self::Inference(..) | Self::Sink | Self::Unknown)
     }
-}
-
-/// A request body, read to its end.
-pub(crate) struct Received {
-    /// The body, or nothing where it was not to be kept or was too long.
-    pub(crate) body: Bytes,
-    /// Whether it was longer than may be kept.
-    pub(crate) is_too_long: bool,
-    bytes: u64,
-    hash: u64,
-    framing: Framing,
-}
-
-/// Reads a body to its end, keeping up to `keep` bytes. A longer one is read on, so that the answer never comes
-/// before the request is complete: a proxy treats such an answer as a broken connection.
-async fn receive(parts: &Parts, mut body: Incoming, keep: usize, hashes: bool) -> Result<Received, Cut> {
-    let framing = Framing::of(parts, body.is_end_stream());
-    let mut received = Received { body: Bytes::new(), is_too_long: false, bytes: 0, hash: 0, framing };
-    let mut hasher = Xxh64::new(0);
-    let mut gathered = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Cut)?.into_data() else { continue };
-        received.bytes += data.len() as u64;
-        if hashes {
-            hasher.write(&data);
-        }
-        received.is_too_long = received.bytes > keep as u64;
-        if received.is_too_long {
-            continue;
-        }
-        if received.body.is_empty() {
-            received.body = data;
-            continue;
-        }
-        if gathered.is_empty() {
-            gathered.reserve(body.size_hint().lower() as usize + received.body.len() + data.len());
-            gathered.extend_from_slice(&received.body);
-        }
-        gathered.extend_from_slice(&data);
-    }
-    if !gathered.is_empty() {
-        received.body = gathered.freeze();
-    }
-    received.hash = hasher.finish();
-    Ok(received)
-}
-
-fn see(parts: &Parts, received: &Received, control: &Control) -> Seen {
-    Seen {
-        connection: control.number,
-        method: parts.method.to_string(),
-        path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        version: format!("{:?}", parts.version),
-        framing: received.framing,
-        headers: header_list(&parts.headers),
-        body_bytes: received.bytes,
-        body_xxh64: hash_text(received.hash),
-    }
-}
-
-fn report(headers: &mut HeaderMap, seen: &Seen) {
-    if let Ok(hash) = HeaderValue::from_str(&seen.body_xxh64) {
-        headers.insert(BODY_HASH, hash);
-    }
-    headers.insert(BODY_BYTES, HeaderValue::from(seen.body_bytes));
 }
 
 /// Faults that strike as soon as the head arrived.
@@ -187,15 +129,21 @@ async fn before_body(action: &Action, control: &Control) -> Option<Response<SimB
 }
 
 /// Faults that take the place of the answer.
-async fn instead(action: &Action, control: &Control) -> Option<Response<SimBody>> {
-    match action {
+async fn instead(action: &Action, server: &Server, control: &Control) -> Option<Response<SimBody>> {
+    match *action {
         Action::Status { code, retry_after_s } => {
-            let mut response = status(*code);
+            let mut response = status(code);
             if let Some(seconds) = retry_after_s {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             Some(response)
         }
+        Action::Failure { kind } => {
+            let kind = kind.unwrap_or_else(|| draw_failure(server));
+            Some(ApiError::injected(kind, &server.options.model).response())
+        }
+        Action::Garbage { bytes } => Some(made_up(bytes, garbage)),
+        Action::Flood { bytes } => Some(made_up(bytes, flood)),
         Action::Hang => match forever().await {},
         Action::Reset => {
             control.reset();
@@ -217,33 +165,52 @@ async fn answer(
     seen: Option<&Seen>,
 ) -> Response<SimBody> {
     match (route, seen) {
-        (Route::Sink, Some(seen)) => sink::answer(seen),
-        (Route::Health, _) => Response::new(SimBody::empty()),
-        (Route::Faults, _) => faults(server, &parts.method, &received.body),
-        (Route::Requests, _) => {
-            if parts.method == Method::DELETE {
-                server.record.forget();
-            }
-            json(StatusCode::OK, &server.record.requests())
+        (Route::Sink, Some(seen)) => admin::json(StatusCode::OK, seen),
+        _ if received.is_too_long => ApiError::body_too_large(server.options.max_body_bytes).response(),
+        (Route::Inference(path, endpoint), _) => {
+            let mut response = server.api.answer(path, endpoint, parts, received.body).await;
+            identify(server, response.headers_mut());
+            response
         }
-        (Route::Stats, _) => json(StatusCode::OK, &server.record.stats()),
-        _ => status(404),
+        (Route::Health, _) => Response::new(SimBody::empty()),
+        (Route::Metrics, _) if parts.method == Method::GET => metrics(server),
+        (Route::Metrics, _) => ApiError::method_not_allowed(&Method::GET).response(),
+        (Route::Own(page), _) => admin::answer(server, page, &parts.method, &received.body),
+        (Route::Unknown | Route::Sink, _) => ApiError::unknown_path().response(),
     }
 }
 
-/// `GET` shows the faults, `POST` replaces them by a JSON list, `DELETE` takes them away.
-fn faults(server: &Server, method: &Method, body: &[u8]) -> Response<SimBody> {
-    match *method {
-        Method::POST => match serde_json::from_slice::<Vec<Fault>>(body) {
-            Ok(faults) => server.faults.set(faults),
-            Err(error) => {
-                return json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": error.to_string()}));
-            }
-        },
-        Method::DELETE => server.faults.clear(),
-        _ => {}
+fn metrics(server: &Server) -> Response<SimBody> {
+    let mut response = Response::new(SimBody::whole(server.api.metrics()));
+    let kind = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Names the pod that answered, where it has a name.
+fn identify(server: &Server, headers: &mut HeaderMap) {
+    let options = &server.options;
+    let Some(pod) = options.pod_name.as_deref().and_then(|pod| HeaderValue::from_str(pod).ok()) else {
+        return;
+    };
+    headers.insert("x-inference-pod", pod);
+    headers.insert("x-inference-port", HeaderValue::from(server.addr.port()));
+    if let Some(name) = options.pod_namespace.as_deref().and_then(|name| HeaderValue::from_str(name).ok()) {
+        headers.insert("x-inference-namespace", name);
     }
-    json(StatusCode::OK, &server.faults.list())
+}
+
+fn report(headers: &mut HeaderMap, seen: &Seen) {
+    if let Ok(hash) = HeaderValue::from_str(&seen.body_xxh64) {
+        headers.insert(BODY_HASH, hash);
+    }
+    headers.insert(BODY_BYTES, HeaderValue::from(seen.body_bytes));
+}
+
+fn draw_failure(server: &Server) -> FailureType {
+    let types = &server.options.failure_types;
+    let kinds: &[FailureType] = if types.is_empty() { &FailureType::ALL } else { types };
+    kinds[server.faults.draw() as usize % kinds.len()]
 }
 
 fn status(code: u16) -> Response<SimBody> {
@@ -254,18 +221,36 @@ fn status(code: u16) -> Response<SimBody> {
         "param": null,
         "code": status.as_u16(),
     }});
-    json(status, &body)
+    admin::json(status, &body)
 }
 
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<SimBody> {
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = Response::new(SimBody::whole(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// A body of `bytes`, made piece by piece as it is sent: it may be larger than memory.
+fn made_up(bytes: u64, piece: fn(u64) -> Bytes) -> Response<SimBody> {
+    let pieces = (0..bytes.div_ceil(PIECE_BYTES)).map(move |number| {
+        let left = bytes - number * PIECE_BYTES;
+        let mut piece = piece(number);
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        piece
+    });
+    Response::new(SimBody::stream(stream::iter(pieces)))
 }
 
-fn track(response: Response<SimBody>, in_flight: Option<super::record::InFlight>) -> Response<SimBody> {
+fn garbage(number: u64) -> Bytes {
+    (0..PIECE_BYTES / 8).flat_map(|index| draw(number, index).to_le_bytes()).collect()
+}
+
+fn flood(number: u64) -> Bytes {
+    let mut piece = Vec::with_capacity(PIECE_BYTES as usize + 64);
+    let mut series = number * PIECE_BYTES;
+    while piece.len() < PIECE_BYTES as usize {
+        // Writing to a vector cannot fail.
+        let _ = writeln!(piece, "sim:flood_total{{series=\"{series}\"}} 1.0");
+        series += 1;
+    }
+    piece.into()
+}
+
+fn track(response: Response<SimBody>, in_flight: Option<InFlight>) -> Response<SimBody> {
     match in_flight {
         Some(in_flight) => response.map(|body| body.tracked(in_flight)),
         None => response,

@@ -28,7 +28,9 @@ use tokio_rustls::TlsAcceptor;
 
 use self::io::Socket;
 use super::{
-    faults::Faults,
+    api::Api,
+    faults::{Action, Fault, Faults},
+    metrics::FakeMetrics,
     options::Options,
     record::{Record, Seen, Stats},
     router,
@@ -79,6 +81,11 @@ impl Handle {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.server.faults
+    }
+
+    /// Shows these gauges on `/metrics` and in load reports instead of the real ones; none shows the real ones.
+    pub fn fake_metrics(&self, fakes: Option<FakeMetrics>) {
+        *self.server.api.fakes.lock() = fakes;
     }
 
     /// What it has counted so far.
@@ -168,17 +175,25 @@ pub enum StartError {
 /// What all connections of a server share.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) options: Options,
+    pub(crate) options: Arc<Options>,
     pub(crate) addr: SocketAddr,
+    pub(crate) api: Api,
     pub(crate) faults: Faults,
     pub(crate) record: Arc<Record>,
 }
 
 impl Server {
     fn new(options: Options, addr: SocketAddr) -> Self {
+        let faults = Faults::new(options.seed);
+        if options.failure_rate_percent > 0 {
+            let rate = f64::from(options.failure_rate_percent) / 100.0;
+            faults.push(Fault::new(Action::Failure { kind: None }).rate(rate));
+        }
+        let options = Arc::new(options);
         Self {
             addr,
-            faults: Faults::new(options.seed),
+            api: Api::new(options.clone()),
+            faults,
             record: Arc::new(Record::new(options.record_requests)),
             options,
         }

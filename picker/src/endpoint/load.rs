@@ -137,14 +137,16 @@ impl LoadState {
         })
     }
 
-    /// The last sample in the form in which samples come, without what only a metrics page says.
-    pub(crate) fn last(&self) -> LoadSample {
-        self.sample().map_or_else(LoadSample::default, |sample| LoadSample {
-            waiting: sample.waiting,
-            running: sample.running,
-            kv_usage: sample.kv_usage,
-            ..LoadSample::default()
-        })
+    /// The corrected load in the form of a sample taken now: what a partial report is laid over. Without a sample
+    /// that still counts, all that runs here is ours, so that nothing stays behind when it has finished.
+    pub(crate) fn estimate(&self, now_ns: u64, expiry_ns: u64) -> LoadSample {
+        let load = self.corrected(now_ns, expiry_ns);
+        match load.kv_usage {
+            Some(kv_usage) => {
+                LoadSample { waiting: load.waiting, running: load.running, kv_usage, ..LoadSample::default() }
+            }
+            None => LoadSample { running: load.in_flight, ..LoadSample::default() },
+        }
     }
 
     /// The corrected load. A sample older than `expiry_ns` counts as none.
@@ -263,6 +265,33 @@ mod tests {
         assert_eq!((load.waiting, load.running, load.kv_usage), (1, 1, None));
         state.store(&sample(9, 9, 0.9), 5, 0, 0);
         assert_eq!(state.corrected(16, 10).waiting, 1, "expired");
+    }
+
+    #[test]
+    fn an_estimate_taken_for_a_sample_changes_nothing() {
+        let state = LoadState::default();
+        state.store(&sample(1, 5, 0.5), 1, 0, 0);
+        state.enter(1);
+        state.enter(1);
+        let before = state.corrected(2, FOREVER);
+        state.store(&state.estimate(2, FOREVER), 2, 2, 2);
+        assert_eq!(state.corrected(3, FOREVER), before);
+    }
+
+    #[test]
+    fn an_estimate_without_a_sample_leaves_nothing_behind() {
+        let state = LoadState::default();
+        for _ in 0..3 {
+            state.enter(1);
+        }
+        for now in 1..4 {
+            state.store(&state.estimate(now, FOREVER), now, 3, 3);
+        }
+        for _ in 0..3 {
+            state.leave(1);
+        }
+        let load = state.corrected(5, FOREVER);
+        assert_eq!((load.waiting, load.running), (0, 0));
     }
 
     #[test]

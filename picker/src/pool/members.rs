@@ -20,7 +20,7 @@ use crate::{
     endpoint::{EjectionPolicy, Endpoint, Quota, Traits},
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
-    scrape::{self, ScrapeSpec},
+    scrape::{self, ScrapeCounters, ScrapeSpec},
 };
 
 /// A sample says nothing any more after this many of the longest pauses between scrapes. Between two of them it is
@@ -53,6 +53,7 @@ impl Pool {
             ejection: ArcSwap::from_pointee(ejection_policy(&EjectionSpec::default())),
             queue: WaitQueue::default(),
             expiry_ns: AtomicU64::new(0),
+            scrapes: ScrapeCounters::default(),
         };
         let state = State {
             endpoints: Vec::new(),

@@ -1,0 +1,116 @@
+//! `/v1/chat/completions`.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Answer, Dialect,
+    ask::{Ask, Content, StreamOptions, Text, parse},
+    error::ApiError,
+    quoted,
+};
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    messages: Vec<Message<'a>>,
+    tools: Option<serde_json::Value>,
+    max_tokens: Option<i64>,
+    max_completion_tokens: Option<i64>,
+    min_tokens: Option<usize>,
+    ignore_eos: Option<bool>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    seed: Option<u64>,
+}
+
+/// A turn of a chat.
+#[derive(Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub(super) role: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) content: Content<'a>,
+}
+
+pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
+    let request: Request<'_> = parse(body)?;
+    let mut ask = Ask {
+        model: request.model.map(|model| model.0),
+        max_tokens: request.max_completion_tokens.or(request.max_tokens),
+        min_tokens: request.min_tokens.unwrap_or(0),
+        ignores_end: request.ignore_eos.unwrap_or(false),
+        streams: request.stream.unwrap_or(false),
+        includes_usage: request.stream_options.is_some_and(|options| options.include_usage),
+        seed: request.seed,
+        ..Ask::default()
+    };
+    ask.push_tools(request.tools.as_ref());
+    for message in &request.messages {
+        ask.push_turn(&message.role.0, &message.content);
+    }
+    ask.push_opening();
+    Ok(ask)
+}
+
+pub(super) struct Chat;
+
+impl Dialect for Chat {
+    fn whole(&self, answer: &Answer) -> Vec<u8> {
+        let reason = answer.script.finish_reason();
+        let (id, created, model) = (&answer.id, answer.created, quoted(&answer.model));
+        let (content, usage) = (quoted(&answer.script.text()), usage(answer));
+        format!(
+            r#"{{"id":"chatcmpl-{id}","object":"chat.completion","created":{created},"model":{model},"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null,"annotations":null,"audio":null,"function_call":null,"tool_calls":[],"reasoning_content":null}},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}],"service_tier":null,"system_fingerprint":null,"usage":{usage},"prompt_logprobs":null,"kv_transfer_params":null}}"#
+        )
+        .into_bytes()
+    }
+
+    fn open(&self, answer: &Answer) -> String {
+        let head = head(answer);
+        format!(
+            "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\
+             \"finish_reason\":null}}]}}\n\n"
+        )
+    }
+
+    fn frame(&self, answer: &Answer) -> (String, &'static str) {
+        let head = format!("{}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":", head(answer));
+        (head, "},\"logprobs\":null,\"finish_reason\":null}]}\n\n")
+    }
+
+    fn close(&self, answer: &Answer) -> String {
+        let (head, reason) = (head(answer), answer.script.finish_reason());
+        let mut events = format!(
+            "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"\"}},\"logprobs\":null,\
+             \"finish_reason\":\"{reason}\",\"stop_reason\":null}}]}}\n\n"
+        );
+        if answer.includes_usage {
+            events.push_str(&format!("{head}\"choices\":[],\"usage\":{}}}\n\n", usage(answer)));
+        }
+        events.push_str("data: [DONE]\n\n");
+        events
+    }
+}
+
+/// The start of every event.
+fn head(answer: &Answer) -> String {
+    let Answer { id, created, .. } = answer;
+    let model = quoted(&answer.model);
+    format!(
+        "data: {{\"id\":\"chatcmpl-{id}\",\"object\":\"chat.completion.chunk\",\"created\":{created},\"model\":{model},"
+    )
+}
+
+/// OpenAI's `usage`.
+pub(super) fn usage(answer: &Answer) -> String {
+    let (prompt, output) = (answer.prompt_tokens, answer.script.tokens());
+    json!({
+        "prompt_tokens": prompt,
+        "total_tokens": prompt + output,
+        "completion_tokens": output,
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
+    })
+    .to_string()
+}

@@ -1,0 +1,153 @@
+//! `/v1/responses`.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Dialect,
+    ask::{Ask, Content, Text, parse},
+    chat::Message,
+    error::ApiError,
+};
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    input: Input<'a>,
+    #[serde(borrow)]
+    instructions: Option<Text<'a>>,
+    tools: Option<Value>,
+    max_output_tokens: Option<i64>,
+    stream: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    Text(#[serde(borrow)] Text<'a>),
+    Messages(#[serde(borrow)] Vec<Message<'a>>),
+}
+
+pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
+    let request: Request<'_> = parse(body)?;
+    let mut ask = Ask {
+        model: request.model.map(|model| model.0),
+        max_tokens: request.max_output_tokens,
+        streams: request.stream.unwrap_or(false),
+        ..Ask::default()
+    };
+    ask.push_tools(request.tools.as_ref());
+    if let Some(instructions) = request.instructions {
+        ask.push_turn("system", &Content::Text(instructions.0));
+    }
+    match request.input {
+        Input::Text(text) => ask.push_turn("user", &Content::Text(text.0)),
+        Input::Messages(messages) => {
+            for message in &messages {
+                ask.push_turn(&message.role.0, &message.content);
+            }
+        }
+    }
+    ask.push_opening();
+    Ok(ask)
+}
+
+pub(super) struct Responses;
+
+impl Dialect for Responses {
+    fn whole(&self, answer: &Answer) -> Vec<u8> {
+        finished(answer).to_string().into_bytes()
+    }
+
+    fn open(&self, answer: &Answer) -> String {
+        let created = response(answer, "in_progress", Vec::new(), Value::Null);
+        let empty = part("");
+        [
+            event("response.created", json!({"response": created})),
+            event("response.in_progress", json!({"response": created})),
+            event(
+                "response.output_item.added",
+                json!({"output_index": 0, "item": item(answer, "in_progress", Vec::new())}),
+            ),
+            event(
+                "response.content_part.added",
+                json!({"item_id": item_id(answer), "output_index": 0, "content_index": 0, "part": empty}),
+            ),
+        ]
+        .concat()
+    }
+
+    fn frame(&self, answer: &Answer) -> (String, &'static str) {
+        let id = item_id(answer);
+        let head = format!(
+            "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"item_id\":\"{id}\",\
+             \"output_index\":0,\"content_index\":0,\"delta\":"
+        );
+        (head, "}\n\n")
+    }
+
+    fn close(&self, answer: &Answer) -> String {
+        let id = item_id(answer);
+        let text = answer.script.text();
+        let place = |name: &str, value: Value| json!({"item_id": id, "output_index": 0, "content_index": 0, name: value});
+        [
+            event("response.output_text.done", place("text", json!(text))),
+            event("response.content_part.done", place("part", part(&text))),
+            event(
+                "response.output_item.done",
+                json!({"output_index": 0, "item": item(answer, "completed", vec![part(&text)])}),
+            ),
+            event("response.completed", json!({"response": finished(answer)})),
+        ]
+        .concat()
+    }
+}
+
+fn event(kind: &str, mut data: Value) -> String {
+    data["type"] = json!(kind);
+    format!("event: {kind}\ndata: {data}\n\n")
+}
+
+fn item_id(answer: &Answer) -> String {
+    format!("msg_{}", answer.id)
+}
+
+fn part(text: &str) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": null})
+}
+
+fn item(answer: &Answer, status: &str, content: Vec<Value>) -> Value {
+    json!({
+        "type": "message", "id": item_id(answer), "role": "assistant", "status": status, "content": content,
+    })
+}
+
+fn finished(answer: &Answer) -> Value {
+    let (input, output) = (answer.prompt_tokens, answer.script.tokens());
+    let usage = json!({
+        "input_tokens": input,
+        "input_tokens_details": {"cached_tokens": answer.cached_tokens},
+        "output_tokens": output,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": input + output,
+    });
+    let status = if answer.script.stops { "completed" } else { "incomplete" };
+    response(answer, status, vec![item(answer, status, vec![part(&answer.script.text())])], usage)
+}
+
+fn response(answer: &Answer, status: &str, output: Vec<Value>, usage: Value) -> Value {
+    let details = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
+    json!({
+        "id": format!("resp_{}", answer.id),
+        "object": "response",
+        "created_at": answer.created,
+        "model": answer.model,
+        "status": status,
+        "incomplete_details": details,
+        "output": output,
+        "text": {"format": {"type": "text"}},
+        "usage": usage,
+    })
+}
