@@ -1,0 +1,197 @@
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::{entry::MAX_MODEL_BYTES, *};
+use crate::{metrics::UpstreamKind, request_id::RequestId, usage::Usage};
+
+fn entry() -> Entry {
+    Entry {
+        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        request_id: RequestId::accept(&HeaderValue::from_static("r-1")).unwrap(),
+        method: Method::POST,
+        path: Some("/v1/chat/completions?key=secret".parse().unwrap()),
+        client: Some("10.0.0.9:5000".parse().unwrap()),
+        user_agent: Some(HeaderValue::from_static("curl/8")),
+        listener: "http".into(),
+        route: Some("llama".into()),
+        model: Some("m".into()),
+        target_model: Some("m-v2".into()),
+        upstream: Some(Upstream {
+            kind: UpstreamKind::Pool,
+            name: "p".into(),
+            endpoint: Some("[::1]:8000".parse().unwrap()),
+        }),
+        attempts: 2,
+        status: 200,
+        error: None,
+        is_stream: true,
+        usage: Usage { input: Some(10), cached_input: Some(4), ..Usage::default() },
+        content_events: 7,
+        time_to_first_token: Some(Duration::from_micros(12_345)),
+        duration: Duration::from_millis(500),
+        request_bytes: 1200,
+        response_bytes: 9000,
+        matched_blocks: Some(3),
+    }
+}
+
+fn written(entry: &Entry) -> Value {
+    let line = serde_json::to_string(entry).unwrap();
+    assert!(!line.contains('\n'));
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn a_line_says_all_about_a_request_but_its_query() {
+    assert_eq!(
+        written(&entry()),
+        json!({
+            "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "method": "POST", "path": "/v1/chat/completions",
+            "client": "10.0.0.9:5000", "user_agent": "curl/8", "listener": "http", "route": "llama", "model": "m",
+            "target_model": "m-v2", "pool": "p", "endpoint": "[::1]:8000", "attempts": 2, "status": 200, "stream": true,
+            "tokens": {"input": 10, "cached_input": 4}, "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
+            "request_bytes": 1200, "response_bytes": 9000, "matched_blocks": 3
+        })
+    );
+}
+
+#[test]
+fn what_is_unknown_is_left_out() {
+    let line = written(&Entry {
+        path: None,
+        client: None,
+        user_agent: None,
+        route: None,
+        model: None,
+        target_model: None,
+        upstream: None,
+        is_stream: false,
+        usage: Usage::default(),
+        matched_blocks: None,
+        status: 404,
+        error: Some("no_route"),
+        ..entry()
+    });
+    let members: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "time",
+            "request_id",
+            "method",
+            "listener",
+            "attempts",
+            "status",
+            "error",
+            "stream",
+            "duration_ms",
+            "request_bytes",
+            "response_bytes"
+        ]
+    );
+}
+
+#[test]
+fn hostile_text_is_escaped_and_bounded() {
+    let hostile = format!("\"}},\n\u{0}{}", "é".repeat(1000));
+    let line = written(&Entry {
+        model: Some(hostile.clone().into()),
+        user_agent: Some(HeaderValue::from_bytes(&[b"\"\xFF".as_slice(), &[b'a'; 300]].concat()).unwrap()),
+        ..entry()
+    });
+    let model = line["model"].as_str().unwrap();
+    assert!(hostile.starts_with(model.strip_suffix('…').unwrap()));
+    assert!((MAX_MODEL_BYTES - 2..=MAX_MODEL_BYTES).contains(&(model.len() - '…'.len_utf8())));
+    assert!(line["user_agent"].as_str().unwrap().starts_with("\"\u{FFFD}aaa"));
+}
+
+/// Waits for the writer to have done what `is_done` asks, without a fixed time.
+fn wait_until(is_done: impl Fn() -> bool) {
+    while !is_done() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn entries_are_in_the_file_when_the_log_is_closed_even_while_it_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let metrics = AccessLogMetrics::default();
+    let (log, writer) = AccessLog::start(&Sink::File(path.clone()), 1000, metrics.clone()).unwrap();
+    for attempts in 0..100 {
+        log.record(Entry { attempts, ..entry() });
+    }
+    writer.close();
+
+    let text = fs::read_to_string(path).unwrap();
+    let attempts: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["attempts"].as_u64().unwrap())
+        .collect();
+    assert_eq!(attempts, (0..100).collect::<Vec<_>>());
+    assert_eq!(metrics.written.get(), 100);
+    assert_eq!(metrics.queue_full.get(), 0);
+}
+
+#[test]
+fn a_full_queue_loses_entries_and_counts_them() {
+    let metrics = AccessLogMetrics::default();
+    // No writer: what a request sees of one that is stuck.
+    let (queue, received) = mpsc::channel(2);
+    let log = AccessLog { queue: Some(queue), orders: Arc::default(), metrics: metrics.clone() };
+    for _ in 0..5 {
+        log.record(entry());
+    }
+    assert_eq!(metrics.queue_full.get(), 3);
+    log.reopen();
+    drop(received);
+    log.record(entry());
+    assert_eq!(metrics.queue_full.get(), 4);
+}
+
+#[test]
+fn a_rotated_file_is_opened_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, rotated) = (directory.path().join("access.log"), directory.path().join("access.log.1"));
+    let metrics = AccessLogMetrics::default();
+    let (log, writer) = AccessLog::start(&Sink::File(path.clone()), 10, metrics.clone()).unwrap();
+    log.record(entry());
+    wait_until(|| metrics.written.get() == 1);
+
+    fs::rename(&path, &rotated).unwrap();
+    log.reopen();
+    wait_until(|| path.exists());
+    log.record(entry());
+    writer.close();
+    for path in [path, rotated] {
+        assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_device_that_refuses_is_counted() {
+    let full = std::path::Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    let metrics = AccessLogMetrics::default();
+    let (log, writer) = AccessLog::start(&Sink::File(full.into()), 10, metrics.clone()).unwrap();
+    log.record(entry());
+    writer.close();
+    assert_eq!((metrics.written.get(), metrics.write_failed.get()), (0, 1));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_an_error_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = Sink::File(directory.path().join("missing/access.log"));
+    assert!(AccessLog::start(&sink, 10, AccessLogMetrics::default()).is_err());
+    assert!(!AccessLog::disabled().is_enabled());
+    AccessLog::disabled().record(entry());
+    assert_eq!(Sink::from_path("stdout"), Sink::Stdout);
+}

@@ -1,0 +1,382 @@
+//! Everything that the gateway itself answers, in one table.
+//!
+//! A phase of the request path that cannot go on returns an [`Error`]. Its [`Row`] decides the status, the words of
+//! the body, the metric's label, whether another endpoint may be tried and whether the client's connection survives.
+//! The alternative, statuses chosen where an error is met, was turned down: the same failure then gets two answers
+//! sooner or later.
+//!
+//! Who is to blame decides the status. The client: 4xx. A model server that is busy: 429, which clients' libraries
+//! take as "wait and try again". The gateway's own limits and a pool without endpoints: 503. A model server that
+//! answered badly or not at all: 502 and 504.
+
+mod answer;
+mod limit;
+
+pub use self::{
+    answer::{Answer, Dialect},
+    limit::Limit,
+};
+
+use std::time::Duration;
+
+use crate::text::clip;
+
+/// What lies beneath an [`Error`]: logged, and never shown to a client, since it names addresses.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The longest piece of a client's own text (a model, a path, an encoding) that a message quotes, in bytes.
+pub const MAX_QUOTED_BYTES: usize = 128;
+
+/// How many models the answer to an unknown one lists.
+pub const MAX_LISTED_MODELS: usize = 20;
+
+/// Why the gateway answers a request itself, or breaks off an answer that has begun.
+///
+/// The text of a variant is the message that the client reads.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Parsers disagree on where this request ends, which makes it a way to smuggle another one.
+    #[error("the request's framing is ambiguous: {0}")]
+    AmbiguousFraming(&'static str),
+    /// The request target is malformed.
+    #[error("the request target is not acceptable: {0}")]
+    BadTarget(&'static str),
+    /// `Host` is missing, repeated, malformed or contradicts the request target.
+    #[error("the Host header is not acceptable: {0}")]
+    BadHost(&'static str),
+    /// A header's name or value holds what must not be passed on.
+    #[error("a request header is not acceptable: {0}")]
+    BadHeader(&'static str),
+    /// The request's head is too long.
+    #[error("the request headers exceed {limit_bytes} bytes (limits.headerBytes)")]
+    HeadersTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// The request has too many headers.
+    #[error("the request has more than {limit} headers (limits.headerCount)")]
+    TooManyHeaders {
+        /// The limit, a count.
+        limit: usize,
+    },
+    /// The request's head did not arrive in time.
+    #[error("the request headers did not arrive in time (limits.headerTimeout)")]
+    HeaderTimeout,
+    /// The request's body is too long.
+    #[error("the request body exceeds {limit_bytes} bytes (limits.bodyBytes)")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// The body, once decoded, is too long.
+    #[error("the decoded request body exceeds {limit_bytes} bytes (limits.decodedBodyBytes)")]
+    DecodedBodyTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// The client stopped sending its body.
+    #[error("the request body did not arrive in time (limits.bodyIdleTimeout)")]
+    BodyTimeout,
+    /// The body's transfer coding is broken, or the body ended early.
+    #[error("the request body could not be read to its end")]
+    BrokenBody(#[source] Option<Cause>),
+    /// The body is encoded in a way that the gateway cannot look through.
+    #[error("the content encoding `{encoding}` is not supported; send gzip, deflate, br, zstd or identity")]
+    UnsupportedEncoding {
+        /// The encoding, as sent and bounded.
+        encoding: Box<str>,
+    },
+    /// The body is not what its `Content-Encoding` says.
+    #[error("the request body does not decode as its content encoding says")]
+    UndecodableBody(#[source] Option<Cause>),
+    /// The body names its model twice at the top level. Parsers disagree on which one counts.
+    #[error("the request body has more than one `model`")]
+    DuplicateModel,
+    /// The body is malformed where its model had to be read.
+    #[error("the request body is malformed at byte {offset}: {what}")]
+    MalformedBody {
+        /// Where, in bytes from the start of the body.
+        offset: u64,
+        /// What was wrong there.
+        what: &'static str,
+    },
+    /// The body nests too deeply.
+    #[error("the request body nests deeper than {limit} levels")]
+    BodyTooDeep {
+        /// The limit, in levels.
+        limit: usize,
+    },
+    /// The model's name is too long.
+    #[error("the model's name exceeds {limit_bytes} bytes (limits.modelBytes)")]
+    ModelTooLong {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// `model` is not a string, is empty, or holds control characters.
+    #[error("`model` is not acceptable: {0}")]
+    InvalidModel(&'static str),
+    /// A route needs a model and the body names none.
+    #[error("the request body has no `model`")]
+    MissingModel,
+    /// No route serves this model. Built by [`Error::unknown_model`].
+    #[error("the model `{model}` does not exist; {available}")]
+    UnknownModel {
+        /// The model, as sent and bounded.
+        model: Box<str>,
+        /// The models that do exist, as a bounded phrase.
+        available: Box<str>,
+    },
+    /// No route matches this request. Built by [`Error::no_route`].
+    #[error("no route serves {method} {path}")]
+    NoRoute {
+        /// The request's method, bounded.
+        method: Box<str>,
+        /// The request's path without its query, bounded.
+        path: Box<str>,
+    },
+    /// The path exists and does not take this method.
+    #[error("this path takes {allow} only")]
+    MethodNotAllowed {
+        /// The methods that it takes, as the `Allow` header lists them.
+        allow: &'static str,
+    },
+    /// An `Expect` header asks for something other than `100-continue`.
+    #[error("only `Expect: 100-continue` is supported")]
+    ExpectationFailed,
+    /// The client went away. Logged, not answered.
+    #[error("the client closed the connection")]
+    ClientGone,
+    /// The client stopped reading the response. Logged, not answered.
+    #[error("the client did not read the response in time (limits.writeTimeout)")]
+    WriteTimeout,
+
+    /// The bodies that the gateway holds fill the memory set aside for them.
+    #[error(
+        "the gateway holds as many request bodies as it may (limits.bodiesInFlightBytes); try again shortly"
+    )]
+    BodyMemoryExhausted,
+    /// The gateway serves as many requests as it may.
+    #[error("the gateway serves {limit} requests already (limits.concurrentRequests); try again shortly")]
+    TooManyConcurrentRequests {
+        /// The limit, a count.
+        limit: usize,
+    },
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down; try again on a new connection")]
+    Draining,
+    /// The request as a whole took too long.
+    #[error("the request took longer than its route allows (timeouts.request)")]
+    RequestTimeout,
+    /// Our own fault.
+    #[error("the gateway failed; the request id finds the cause in its log")]
+    Internal(#[source] Option<Cause>),
+
+    /// Every endpoint of the pool is full.
+    #[error("every endpoint of this model is busy; try again shortly")]
+    Saturated {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The pool is full and this request's priority is below zero.
+    #[error(
+        "every endpoint of this model is busy, and requests of this priority are the first to be refused"
+    )]
+    Shed {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The pool is full and so is its queue.
+    #[error(
+        "every endpoint of this model is busy and its queue is full (saturation.queue); try again shortly"
+    )]
+    QueueFull {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The request waited in the pool's queue for as long as it may.
+    #[error(
+        "the request waited for a free endpoint for too long (saturation.queue.timeout); try again shortly"
+    )]
+    QueueTimeout {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The pool or backend has no endpoint that could be asked.
+    #[error("no endpoint is available for this request")]
+    NoEndpoints,
+
+    /// The endpoint could not be connected to. Nothing was sent.
+    #[error("the model server could not be reached")]
+    UpstreamConnect(#[source] Option<Cause>),
+    /// Connecting to the endpoint took too long. Nothing was sent.
+    #[error("the model server could not be reached in time (connection.connectTimeout)")]
+    UpstreamConnectTimeout,
+    /// The TLS handshake with the endpoint failed. Nothing was sent.
+    #[error("no trusted connection to the model server could be made")]
+    UpstreamTls(#[source] Option<Cause>),
+    /// The endpoint closed or reset the connection before it answered.
+    #[error("the model server closed the connection before it answered")]
+    UpstreamReset(#[source] Option<Cause>),
+    /// The endpoint did not answer within the time for one attempt.
+    #[error("the model server did not answer in time (timeouts.perTry)")]
+    UpstreamTimeout,
+    /// The endpoint answered with something that is not HTTP.
+    #[error("the model server answered with an invalid response")]
+    InvalidResponse(#[source] Option<Cause>),
+    /// The endpoint closed or reset the connection in the middle of its answer.
+    #[error("the model server closed the connection in the middle of its answer")]
+    StreamBroken(#[source] Option<Cause>),
+    /// The endpoint fell silent in the middle of its answer.
+    #[error("the model server fell silent in the middle of its answer (timeouts.streamIdle)")]
+    StreamIdle,
+}
+
+/// What the table says about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The HTTP status; 499 is logged and never sent.
+    pub status: u16,
+    /// The `code` of an OpenAI error.
+    pub code: &'static str,
+    /// The metric's `reason` label: the variant's name in snake case.
+    pub reason: &'static str,
+    /// Where the error was born.
+    pub origin: Origin,
+    /// The limit that was hit.
+    pub limit: Option<Limit>,
+    /// Whether another endpoint may be tried, as long as no byte of a response has been sent.
+    pub is_retryable: bool,
+    /// Whether the client's connection must be closed, because what follows on it cannot be trusted or read.
+    pub closes_connection: bool,
+}
+
+/// Where an [`Error`] was born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The client sent it, or left.
+    Client,
+    /// The gateway decided it.
+    Gateway,
+    /// A model server caused it.
+    Upstream,
+}
+
+impl Error {
+    /// An [`Error::UnknownModel`] that lists up to [`MAX_LISTED_MODELS`] of the models that exist.
+    pub fn unknown_model<'a>(model: &str, existing: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut existing = existing.into_iter();
+        let listed: Vec<&str> = existing.by_ref().take(MAX_LISTED_MODELS).map(quotable).collect();
+        let available = match (listed.is_empty(), existing.count()) {
+            (true, _) => "no model is served here".to_owned(),
+            (false, 0) => format!("the models served here are: {}", listed.join(", ")),
+            (false, more) => format!("the models served here are: {} and {more} more", listed.join(", ")),
+        };
+        Self::UnknownModel { model: quotable(model).into(), available: available.into() }
+    }
+
+    /// An [`Error::NoRoute`] for a method and a path, of which the query is left out.
+    pub fn no_route(method: &str, path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        Self::NoRoute { method: quotable(method).into(), path: quotable(path).into() }
+    }
+
+    /// An [`Error::UnsupportedEncoding`] that names the encoding.
+    pub fn unsupported_encoding(encoding: &str) -> Self {
+        Self::UnsupportedEncoding { encoding: quotable(encoding).into() }
+    }
+
+    /// This error's row of the table.
+    #[rustfmt::skip]
+    pub fn row(&self) -> Row {
+        use Origin::{Client, Gateway, Upstream};
+        match self {
+            Self::AmbiguousFraming(_) => Row::new(Client, 400, "bad_request", "ambiguous_framing").closes(),
+            Self::BadTarget(_) => Row::new(Client, 400, "bad_request", "bad_target").closes(),
+            Self::BadHost(_) => Row::new(Client, 400, "bad_request", "bad_host").closes(),
+            Self::BadHeader(_) => Row::new(Client, 400, "bad_request", "bad_header").closes(),
+            Self::HeadersTooLarge { .. } => Row::new(Client, 431, "headers_too_large", "headers_too_large").limit(Limit::HeaderBytes).closes(),
+            Self::TooManyHeaders { .. } => Row::new(Client, 431, "headers_too_large", "too_many_headers").limit(Limit::HeaderCount).closes(),
+            Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),
+            Self::BodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "body_too_large").limit(Limit::BodyBytes).closes(),
+            Self::DecodedBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "decoded_body_too_large").limit(Limit::DecodedBodyBytes),
+            Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyIdleTimeout).closes(),
+            Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
+            Self::UnsupportedEncoding { .. } => Row::new(Client, 415, "unsupported_encoding", "unsupported_encoding"),
+            Self::UndecodableBody(_) => Row::new(Client, 400, "invalid_body", "undecodable_body"),
+            Self::DuplicateModel => Row::new(Client, 400, "duplicate_model", "duplicate_model"),
+            Self::MalformedBody { .. } => Row::new(Client, 400, "invalid_body", "malformed_body"),
+            Self::BodyTooDeep { .. } => Row::new(Client, 400, "invalid_body", "body_too_deep").limit(Limit::BodyDepth),
+            Self::ModelTooLong { .. } => Row::new(Client, 400, "invalid_model", "model_too_long").limit(Limit::ModelBytes),
+            Self::InvalidModel(_) => Row::new(Client, 400, "invalid_model", "invalid_model"),
+            Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
+            Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
+            Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
+            Self::MethodNotAllowed { .. } => Row::new(Client, 405, "method_not_supported", "method_not_allowed"),
+            Self::ExpectationFailed => Row::new(Client, 417, "expectation_failed", "expectation_failed").closes(),
+            Self::ClientGone => Row::new(Client, 499, "client_gone", "client_gone").closes(),
+            Self::WriteTimeout => Row::new(Client, 499, "write_timeout", "write_timeout").limit(Limit::WriteTimeout).closes(),
+
+            Self::BodyMemoryExhausted => Row::new(Gateway, 503, "overloaded", "body_memory_exhausted").limit(Limit::BodiesInFlightBytes),
+            Self::TooManyConcurrentRequests { .. } => Row::new(Gateway, 503, "overloaded", "too_many_concurrent_requests").limit(Limit::ConcurrentRequests),
+            Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
+            Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
+            Self::Internal(_) => Row::new(Gateway, 500, "internal_error", "internal"),
+
+            Self::Saturated { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "saturated"),
+            Self::Shed { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "shed"),
+            Self::QueueFull { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "queue_full").limit(Limit::Queue),
+            Self::QueueTimeout { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "queue_timeout").limit(Limit::QueueTimeout),
+            Self::NoEndpoints => Row::new(Upstream, 503, "no_endpoints", "no_endpoints"),
+
+            Self::UpstreamConnect(_) => Row::new(Upstream, 503, "upstream_unreachable", "upstream_connect").retryable(),
+            Self::UpstreamConnectTimeout => Row::new(Upstream, 504, "upstream_unreachable", "upstream_connect_timeout").limit(Limit::ConnectTimeout).retryable(),
+            Self::UpstreamTls(_) => Row::new(Upstream, 502, "upstream_untrusted", "upstream_tls").retryable(),
+            Self::UpstreamReset(_) => Row::new(Upstream, 502, "upstream_reset", "upstream_reset").retryable(),
+            Self::UpstreamTimeout => Row::new(Upstream, 504, "timeout", "upstream_timeout").limit(Limit::PerTryTimeout).retryable(),
+            Self::InvalidResponse(_) => Row::new(Upstream, 502, "upstream_invalid", "invalid_response").retryable(),
+            Self::StreamBroken(_) => Row::new(Upstream, 502, "stream_broken", "stream_broken").closes(),
+            Self::StreamIdle => Row::new(Upstream, 504, "stream_idle", "stream_idle").limit(Limit::StreamIdleTimeout).closes(),
+        }
+    }
+
+    /// When the client should try again, for the `Retry-After` header.
+    pub fn retry_after(&self) -> Option<Duration> {
+        /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept.
+        const SHORTLY: Duration = Duration::from_secs(1);
+        match self {
+            Self::Saturated { retry_after }
+            | Self::Shed { retry_after }
+            | Self::QueueFull { retry_after }
+            | Self::QueueTimeout { retry_after } => Some(*retry_after),
+            Self::BodyMemoryExhausted | Self::TooManyConcurrentRequests { .. } | Self::Draining => {
+                Some(SHORTLY)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Row {
+    const fn new(origin: Origin, status: u16, code: &'static str, reason: &'static str) -> Self {
+        Self { status, code, reason, origin, limit: None, is_retryable: false, closes_connection: false }
+    }
+
+    const fn limit(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    const fn retryable(self) -> Self {
+        Self { is_retryable: true, ..self }
+    }
+
+    const fn closes(self) -> Self {
+        Self { closes_connection: true, ..self }
+    }
+}
+
+fn quotable(text: &str) -> &str {
+    clip(text, MAX_QUOTED_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The limits that a request can hit, each under the name that it has in the routing document.
+
+/// A configured limit. Its name in errors and metrics is its path in the routing document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// `limits.headerBytes`
+    HeaderBytes,
+    /// `limits.headerCount`
+    HeaderCount,
+    /// `limits.headerTimeout`
+    HeaderTimeout,
+    /// `limits.keepAliveTimeout`
+    KeepAliveTimeout,
+    /// `limits.bodyBytes`
+    BodyBytes,
+    /// `limits.decodedBodyBytes`
+    DecodedBodyBytes,
+    /// `limits.bodyIdleTimeout`
+    BodyIdleTimeout,
+    /// How deep a body may nest.
+    BodyDepth,
+    /// `limits.bodiesInFlightBytes`
+    BodiesInFlightBytes,
+    /// `limits.concurrentRequests`
+    ConcurrentRequests,
+    /// `limits.writeTimeout`
+    WriteTimeout,
+    /// `limits.modelBytes`
+    ModelBytes,
+    /// `limits.drainBytes`
+    DrainBytes,
+    /// `timeouts.request`
+    RequestTimeout,
+    /// `timeouts.perTry`
+    PerTryTimeout,
+    /// `timeouts.streamIdle`
+    StreamIdleTimeout,
+    /// `retry.attempts`
+    RetryAttempts,
+    /// `retry.budgetPercent`
+    RetryBudget,
+    /// `connection.connectTimeout`
+    ConnectTimeout,
+    /// `saturation.queue.maxRequests` and `saturation.queue.maxBytes`
+    Queue,
+    /// `saturation.queue.timeout`
+    QueueTimeout,
+}
+
+impl Limit {
+    /// Every limit, in the order of its discriminant.
+    pub const ALL: [Self; 21] = [
+        Self::HeaderBytes,
+        Self::HeaderCount,
+        Self::HeaderTimeout,
+        Self::KeepAliveTimeout,
+        Self::BodyBytes,
+        Self::DecodedBodyBytes,
+        Self::BodyIdleTimeout,
+        Self::BodyDepth,
+        Self::BodiesInFlightBytes,
+        Self::ConcurrentRequests,
+        Self::WriteTimeout,
+        Self::ModelBytes,
+        Self::DrainBytes,
+        Self::RequestTimeout,
+        Self::PerTryTimeout,
+        Self::StreamIdleTimeout,
+        Self::RetryAttempts,
+        Self::RetryBudget,
+        Self::ConnectTimeout,
+        Self::Queue,
+        Self::QueueTimeout,
+    ];
+
+    /// The limit's path in the routing document, as errors and the metric's `limit` label spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeaderBytes => "limits.headerBytes",
+            Self::HeaderCount => "limits.headerCount",
+            Self::HeaderTimeout => "limits.headerTimeout",
+            Self::KeepAliveTimeout => "limits.keepAliveTimeout",
+            Self::BodyBytes => "limits.bodyBytes",
+            Self::DecodedBodyBytes => "limits.decodedBodyBytes",
+            Self::BodyIdleTimeout => "limits.bodyIdleTimeout",
+            Self::BodyDepth => "peek.maxDepth",
+            Self::BodiesInFlightBytes => "limits.bodiesInFlightBytes",
+            Self::ConcurrentRequests => "limits.concurrentRequests",
+            Self::WriteTimeout => "limits.writeTimeout",
+            Self::ModelBytes => "limits.modelBytes",
+            Self::DrainBytes => "limits.drainBytes",
+            Self::RequestTimeout => "timeouts.request",
+            Self::PerTryTimeout => "timeouts.perTry",
+            Self::StreamIdleTimeout => "timeouts.streamIdle",
+            Self::RetryAttempts => "retry.attempts",
+            Self::RetryBudget => "retry.budgetPercent",
+            Self::ConnectTimeout => "connection.connectTimeout",
+            Self::Queue => "saturation.queue",
+            Self::QueueTimeout => "saturation.queue.timeout",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Limit;
+
+    #[test]
+    fn every_limit_stands_at_its_index_under_a_name_of_its_own() {
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index);
+        }
+        assert_eq!(Limit::ALL.iter().map(|l| l.name()).collect::<HashSet<_>>().len(), Limit::ALL.len());
+    }
+}

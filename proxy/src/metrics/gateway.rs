@@ -1,0 +1,171 @@
+//! Metrics of the gateway as a whole: load, limits, reloads, the access log, the build.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::Registry;
+
+use super::{
+    family::Family,
+    value::{Counter, Gauge, GaugeGuard},
+};
+use crate::error::Limit;
+
+/// Metrics that belong to no route and no upstream.
+#[derive(Debug)]
+pub struct GatewayMetrics {
+    /// Requests between their head and their settlement.
+    pub requests_in_flight: Arc<Gauge>,
+    /// Bytes of request bodies held in memory.
+    pub bodies_in_flight_bytes: Arc<Gauge>,
+    /// What became of the access log's entries.
+    pub access_log: AccessLogMetrics,
+    connections: Family<Gauge>,
+    connections_accepted: Family<Counter>,
+    limits: [Arc<Counter>; Limit::ALL.len()],
+    reloads_applied: Arc<Counter>,
+    reloads_refused: Arc<Counter>,
+    config_is_current: Arc<Gauge>,
+    config_generation: Arc<Gauge>,
+    config_applied_at: Arc<Gauge>,
+}
+
+/// What became of the access log's entries.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogMetrics {
+    /// Entries written.
+    pub written: Arc<Counter>,
+    /// Entries lost because the writer fell behind.
+    pub queue_full: Arc<Counter>,
+    /// Entries lost because the file or pipe refused them.
+    pub write_failed: Arc<Counter>,
+}
+
+/// A listener's connections.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    open: Arc<Gauge>,
+    accepted: Arc<Counter>,
+}
+
+impl GatewayMetrics {
+    pub(super) fn register(registry: &Registry) -> Self {
+        let counter = |name, help, labels| Family::register(registry, name, help, labels, Counter::default);
+        let gauge = |name, help, labels| Family::register(registry, name, help, labels, Gauge::default);
+
+        gauge("penstock_build_info", "Always 1; the labels tell the build.", &["version"])
+            .get(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        gauge("penstock_start_time_seconds", "When the gateway started, in Unix time.", &[])
+            .get(&[])
+            .set(unix_now());
+
+        let limits = counter(
+            "penstock_limits_hit_total",
+            "How often a limit was hit, by its path in the configuration.",
+            &["limit"],
+        );
+        let entries = counter(
+            "penstock_access_log_entries_total",
+            "Access log entries, by what became of them.",
+            &["outcome"],
+        );
+        let reloads = counter(
+            "penstock_config_reloads_total",
+            "Routing documents offered, by what became of them.",
+            &["outcome"],
+        );
+        Self {
+            requests_in_flight: gauge("penstock_requests_in_flight", "Requests being served.", &[]).get(&[]),
+            bodies_in_flight_bytes: gauge(
+                "penstock_bodies_in_flight_bytes",
+                "Bytes of request bodies held.",
+                &[],
+            )
+            .get(&[]),
+            access_log: AccessLogMetrics {
+                written: entries.get(&["written"]),
+                queue_full: entries.get(&["queue_full"]),
+                write_failed: entries.get(&["write_failed"]),
+            },
+            connections: gauge(
+                "penstock_connections_open",
+                "Open client connections, by listener.",
+                &["listener"],
+            ),
+            connections_accepted: counter(
+                "penstock_connections_accepted_total",
+                "Client connections accepted, by listener.",
+                &["listener"],
+            ),
+            limits: Limit::ALL.map(|limit| limits.get(&[limit.name()])),
+            reloads_applied: reloads.get(&["applied"]),
+            reloads_refused: reloads.get(&["refused"]),
+            config_is_current: gauge(
+                "penstock_config_is_current",
+                "1 if the last routing document offered is the one that runs, 0 if it was refused.",
+                &[],
+            )
+            .get(&[]),
+            config_generation: gauge(
+                "penstock_config_generation",
+                "The generation of the routing document that runs.",
+                &[],
+            )
+            .get(&[]),
+            config_applied_at: gauge(
+                "penstock_config_applied_timestamp_seconds",
+                "When the routing document that runs was applied, in Unix time.",
+                &[],
+            )
+            .get(&[]),
+        }
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn request_started(&self) -> GaugeGuard {
+        self.requests_in_flight.hold(1)
+    }
+
+    /// The handle for a listener, to be kept with it.
+    pub fn listener(&self, name: &str) -> ListenerMetrics {
+        ListenerMetrics {
+            open: self.connections.get(&[name]),
+            accepted: self.connections_accepted.get(&[name]),
+        }
+    }
+
+    /// Counts a limit that was hit without ending a request, such as an idle connection's.
+    pub fn limit_hit(&self, limit: Limit) {
+        self.limits[limit as usize].increment();
+    }
+
+    /// Records that a routing document took effect. `generation` is its own number, zero where it has none.
+    pub fn reload_applied(&self, generation: u64) {
+        self.reloads_applied.increment();
+        self.config_is_current.set(1);
+        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.config_applied_at.set(unix_now());
+    }
+
+    /// Records that a routing document was refused and the running one stays.
+    pub fn reload_refused(&self) {
+        self.reloads_refused.increment();
+        self.config_is_current.set(0);
+    }
+}
+
+impl ListenerMetrics {
+    /// Counts a connection as open until the guard is dropped.
+    pub fn accepted(&self) -> GaugeGuard {
+        self.accepted.increment();
+        self.open.hold(1)
+    }
+}
+
+fn unix_now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+}

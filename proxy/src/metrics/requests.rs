@@ -1,0 +1,175 @@
+//! Metrics by route, and the one place that records a request.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::Registry;
+use tokio::time::Instant;
+
+use super::{
+    family::Family,
+    histogram::{Bounds, Histogram, LocalHistogram},
+    upstreams::{INTER_TOKEN_BOUNDS, ModelMetrics},
+    value::Counter,
+};
+use crate::{error::Row, usage::Usage};
+
+/// The bounds that OpenTelemetry's conventions for generative AI advise for a request's duration, with 5 ms and 5
+/// minutes at the ends, in microseconds.
+const DURATION_BOUNDS: Bounds = &[
+    5_000,
+    10_000,
+    20_000,
+    40_000,
+    80_000,
+    160_000,
+    320_000,
+    640_000,
+    1_280_000,
+    2_560_000,
+    5_120_000,
+    10_240_000,
+    20_480_000,
+    40_960_000,
+    81_920_000,
+    163_840_000,
+    300_000_000,
+];
+
+/// A status' first digit, as a label.
+const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The families with a `route` label.
+#[derive(Debug)]
+pub(super) struct RequestFamilies {
+    requests: Family<Counter>,
+    durations: Family<Histogram>,
+}
+
+/// A route's metrics. Keep it with the route.
+#[derive(Clone, Debug)]
+pub struct RouteMetrics {
+    name: Box<str>,
+    requests: Family<Counter>,
+    /// Requests that no error of ours ended, by class of status.
+    answered: [Arc<Counter>; CLASSES.len()],
+    duration: Arc<Histogram>,
+}
+
+/// All that is recorded of a request once it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement<'a> {
+    /// The route; `None` where none was found.
+    pub route: Option<&'a RouteMetrics>,
+    /// The upstream's handle for the model; `None` where the request reached no upstream.
+    pub model: Option<&'a ModelMetrics>,
+    /// The status that the client got.
+    pub status: u16,
+    /// The error that the gateway answered or logged.
+    pub error: Option<Row>,
+    /// From the request's first byte to its settlement.
+    pub duration: Duration,
+    /// The response's rhythm, where it was streamed.
+    pub stream: Option<&'a StreamClock>,
+    /// The tokens counted.
+    pub usage: Usage,
+}
+
+/// The rhythm of a streamed response: time to the first token and gaps between tokens.
+///
+/// The gaps are gathered here and recorded with the request, so that a token costs no shared memory. The price: a
+/// stream that runs for minutes shows up in the histogram when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamClock {
+    started: Instant,
+    first: Option<Instant>,
+    last: Instant,
+    gaps: LocalHistogram,
+}
+
+impl RequestFamilies {
+    pub(super) fn register(registry: &Registry) -> Self {
+        Self {
+            requests: Family::register(
+                registry,
+                "penstock_requests_total",
+                "Requests by route, class of status, and the gateway's reason where it ended the request itself.",
+                &["route", "status", "reason"],
+                Counter::default,
+            ),
+            durations: Family::register(
+                registry,
+                "penstock_request_duration_seconds",
+                "From a request's first byte to the end of its response, by route.",
+                &["route"],
+                || Histogram::new(DURATION_BOUNDS),
+            ),
+        }
+    }
+
+    pub(super) fn route(&self, name: &str) -> RouteMetrics {
+        RouteMetrics {
+            name: name.into(),
+            requests: self.requests.clone(),
+            answered: CLASSES.map(|class| self.requests.get(&[name, class, ""])),
+            duration: self.durations.get(&[name]),
+        }
+    }
+
+    pub(super) fn retain(&self, is_kept: &dyn Fn(&str, &str) -> bool) {
+        self.requests.retain(is_kept);
+        self.durations.retain(is_kept);
+    }
+}
+
+impl Settlement<'_> {
+    pub(super) fn record(&self, unrouted: &RouteMetrics) {
+        let route = self.route.unwrap_or(unrouted);
+        let class = class(self.status);
+        match self.error {
+            None => route.answered[class].increment(),
+            // The look-up costs a lock and three small strings, and errors of our own are rare or cheap to produce.
+            Some(row) => route.requests.get(&[&route.name, CLASSES[class], row.reason]).increment(),
+        }
+        route.duration.observe(self.duration);
+        if let Some(model) = self.model {
+            model.record(&self.usage, self.stream);
+        }
+    }
+}
+
+impl StreamClock {
+    /// Starts at the request's first byte.
+    pub fn new(started: Instant) -> Self {
+        Self { started, first: None, last: started, gaps: LocalHistogram::new(INTER_TOKEN_BOUNDS) }
+    }
+
+    /// Notes that `events` events with content arrived at `now`. Several at once share the gap before them equally.
+    pub fn content(&mut self, now: Instant, events: u32) {
+        if events == 0 {
+            return;
+        }
+        let gap = now.saturating_duration_since(self.last);
+        if self.first.is_some() {
+            self.gaps.observe(gap / events, events);
+        } else {
+            self.first = Some(now);
+            self.gaps.observe(Duration::ZERO, events - 1);
+        }
+        self.last = now;
+    }
+
+    /// From the request's first byte to the first event with content.
+    pub fn time_to_first_token(&self) -> Option<Duration> {
+        Some(self.first?.saturating_duration_since(self.started))
+    }
+
+    /// The gaps between tokens.
+    pub fn gaps(&self) -> &LocalHistogram {
+        &self.gaps
+    }
+}
+
+fn class(status: u16) -> usize {
+    let digit = usize::from(status / 100);
+    if digit < CLASSES.len() { digit } else { 0 }
+}

@@ -1,0 +1,380 @@
+//! Metrics by pool and backend, and by model within them.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::Registry;
+use rustc_hash::FxHashMap;
+
+use super::{
+    OTHER,
+    family::{Family, Value},
+    histogram::{Bounds, Histogram},
+    requests::StreamClock,
+    value::{Counter, Gauge},
+};
+use crate::usage::Usage;
+
+/// The bounds that OpenTelemetry's conventions for generative AI advise for the time to the first token, and 30 and 60
+/// seconds, in microseconds.
+const FIRST_TOKEN_BOUNDS: Bounds = &[
+    1_000, 5_000, 10_000, 20_000, 40_000, 60_000, 80_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
+    2_500_000, 5_000_000, 7_500_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// The bounds that they advise for the time per output token, and 1, 2 and 5 ms, in microseconds.
+pub(super) const INTER_TOKEN_BOUNDS: Bounds = &[
+    1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000,
+    500_000, 750_000, 1_000_000, 2_500_000,
+];
+
+/// How long a request waited in a pool's queue, in microseconds.
+const QUEUE_BOUNDS: Bounds = &[
+    100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000, 60_000_000,
+];
+
+/// The two kinds of upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    /// Endpoints that the picker scores.
+    Pool,
+    /// Endpoints that are balanced without looking into them.
+    Backend,
+}
+
+/// What a pick came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PickOutcome {
+    /// An endpoint was picked.
+    Picked,
+    /// The pool or backend has no endpoint that could be asked.
+    NoEndpoints,
+    /// This request has tried every endpoint.
+    AllExcluded,
+    /// Every endpoint is full.
+    Saturated,
+    /// Every endpoint is full and the request's priority is below zero.
+    Shed,
+    /// Every endpoint is full and so is the queue.
+    QueueFull,
+    /// The request waited in the queue for as long as it may.
+    QueueTimeout,
+}
+
+/// What a scrape came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrapeOutcome {
+    /// The numbers were read.
+    Read,
+    /// There are no new numbers.
+    Failed,
+}
+
+/// The kinds of tokens that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// See [`Usage::input`].
+    Input,
+    /// See [`Usage::output`].
+    Output,
+    /// See [`Usage::cached_input`].
+    CachedInput,
+    /// See [`Usage::cache_creation`].
+    CacheCreation,
+    /// See [`Usage::reasoning`].
+    Reasoning,
+}
+
+/// The families with labels `upstream_kind` and `upstream`.
+#[derive(Debug)]
+pub(super) struct UpstreamFamilies {
+    picks: Family<Counter>,
+    attempts: Family<Counter>,
+    retries: Family<Counter>,
+    in_flight: Family<Gauge>,
+    queue_waits: Family<Histogram>,
+    scrapes: Family<Counter>,
+    ejections: Family<Counter>,
+    prefix_blocks: Family<Counter>,
+    first_tokens: Family<Histogram>,
+    inter_tokens: Family<Histogram>,
+    tokens: Family<Counter>,
+}
+
+/// A pool's or backend's metrics. Keep it with the pool or backend.
+#[derive(Clone, Debug)]
+pub struct UpstreamMetrics {
+    kind: UpstreamKind,
+    name: Box<str>,
+    picks: [Arc<Counter>; PickOutcome::ALL.len()],
+    scrapes: [Arc<Counter>; ScrapeOutcome::ALL.len()],
+    retries: Family<Counter>,
+    /// Attempts sent to an endpoint.
+    pub attempts: Arc<Counter>,
+    /// Attempts being served.
+    pub in_flight: Arc<Gauge>,
+    /// How long requests waited for a free endpoint.
+    pub queue_wait: Arc<Histogram>,
+    /// Endpoints taken out after failures.
+    pub ejections: Arc<Counter>,
+    prefix_asked: Arc<Counter>,
+    prefix_matched: Arc<Counter>,
+    models: FxHashMap<Box<str>, Arc<ModelMetrics>>,
+    other: Arc<ModelMetrics>,
+}
+
+/// A model's metrics at one upstream.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    first_token: Arc<Histogram>,
+    inter_token: Arc<Histogram>,
+    tokens: [Arc<Counter>; TokenKind::ALL.len()],
+}
+
+impl UpstreamFamilies {
+    pub(super) fn register(registry: &Registry) -> Self {
+        let counter = |name, help, labels| Family::register(registry, name, help, labels, Counter::default);
+        let histogram = |name, help, labels, bounds| {
+            Family::register(registry, name, help, labels, move || Histogram::new(bounds))
+        };
+        Self {
+            picks: counter(
+                "penstock_picks_total",
+                "Picks of an endpoint, by what they came to.",
+                &["upstream_kind", "upstream", "outcome"],
+            ),
+            attempts: counter(
+                "penstock_upstream_attempts_total",
+                "Attempts sent to an endpoint, the first ones and retries.",
+                &["upstream_kind", "upstream"],
+            ),
+            retries: counter(
+                "penstock_retries_total",
+                "Attempts that followed a failed one, by what had failed.",
+                &["upstream_kind", "upstream", "reason"],
+            ),
+            in_flight: Family::register(
+                registry,
+                "penstock_upstream_in_flight",
+                "Attempts being served.",
+                &["upstream_kind", "upstream"],
+                Gauge::default,
+            ),
+            queue_waits: histogram(
+                "penstock_queue_wait_seconds",
+                "How long requests waited for a free endpoint.",
+                &["pool"],
+                QUEUE_BOUNDS,
+            ),
+            scrapes: counter(
+                "penstock_scrapes_total",
+                "Scrapes of endpoints' metrics, by what they came to.",
+                &["pool", "outcome"],
+            ),
+            ejections: counter(
+                "penstock_ejections_total",
+                "Endpoints taken out after failures.",
+                &["upstream_kind", "upstream"],
+            ),
+            prefix_blocks: counter(
+                "penstock_prefix_blocks_total",
+                "Blocks of prompts: all, and those that the picked endpoint was known to hold.",
+                &["pool", "kind"],
+            ),
+            first_tokens: histogram(
+                "penstock_time_to_first_token_seconds",
+                "From a streamed request's first byte to the first event with content.",
+                &["upstream_kind", "upstream", "model"],
+                FIRST_TOKEN_BOUNDS,
+            ),
+            inter_tokens: histogram(
+                "penstock_inter_token_latency_seconds",
+                "Between events with content of one stream; recorded when the stream ends.",
+                &["upstream_kind", "upstream", "model"],
+                INTER_TOKEN_BOUNDS,
+            ),
+            tokens: counter(
+                "penstock_tokens_total",
+                "Tokens that model servers counted; cached and cache_creation are part of input, reasoning of output.",
+                &["upstream_kind", "upstream", "model", "kind"],
+            ),
+        }
+    }
+
+    pub(super) fn upstream<'a>(
+        &self,
+        kind: UpstreamKind,
+        name: &str,
+        models: impl Iterator<Item = (&'a str, Arc<str>)>,
+    ) -> UpstreamMetrics {
+        let key = [kind.label(), name];
+        UpstreamMetrics {
+            kind,
+            name: name.into(),
+            picks: PickOutcome::ALL.map(|outcome| self.picks.get(&[kind.label(), name, outcome.label()])),
+            scrapes: ScrapeOutcome::ALL.map(|outcome| of_pool(kind, &self.scrapes, &[name, outcome.label()])),
+            retries: self.retries.clone(),
+            attempts: self.attempts.get(&key),
+            in_flight: self.in_flight.get(&key),
+            queue_wait: of_pool(kind, &self.queue_waits, &[name]),
+            ejections: self.ejections.get(&key),
+            prefix_asked: of_pool(kind, &self.prefix_blocks, &[name, "asked"]),
+            prefix_matched: of_pool(kind, &self.prefix_blocks, &[name, "matched"]),
+            models: models.map(|(model, label)| (model.into(), self.model(kind, name, &label))).collect(),
+            other: self.model(kind, name, OTHER),
+        }
+    }
+
+    pub(super) fn retain(&self, is_kept: &dyn Fn(&str, &str) -> bool) {
+        for family in [
+            &self.picks,
+            &self.attempts,
+            &self.retries,
+            &self.scrapes,
+            &self.ejections,
+            &self.prefix_blocks,
+            &self.tokens,
+        ] {
+            family.retain(is_kept);
+        }
+        for family in [&self.queue_waits, &self.first_tokens, &self.inter_tokens] {
+            family.retain(is_kept);
+        }
+        self.in_flight.retain(is_kept);
+    }
+
+    fn model(&self, kind: UpstreamKind, name: &str, model: &str) -> Arc<ModelMetrics> {
+        let key = [kind.label(), name, model];
+        let tokens = TokenKind::ALL.map(|token| self.tokens.get(&[kind.label(), name, model, token.label()]));
+        let first_token = self.first_tokens.get(&key);
+        Arc::new(ModelMetrics { first_token, inter_token: self.inter_tokens.get(&key), tokens })
+    }
+}
+
+impl UpstreamMetrics {
+    /// The handle for a model: its own where the configuration names it, else the one of [`OTHER`].
+    pub fn model(&self, model: &str) -> &Arc<ModelMetrics> {
+        self.models.get(model).unwrap_or(&self.other)
+    }
+
+    /// Counts a pick.
+    pub fn picked(&self, outcome: PickOutcome) {
+        self.picks[outcome as usize].increment();
+    }
+
+    /// Counts the blocks of a picked request's prompt: all, and those that the endpoint was known to hold.
+    pub fn prefix(&self, blocks: usize, matched_blocks: usize) {
+        self.prefix_asked.add(blocks as u64);
+        self.prefix_matched.add(matched_blocks as u64);
+    }
+
+    /// Counts scrapes.
+    pub fn scraped(&self, outcome: ScrapeOutcome, times: u64) {
+        self.scrapes[outcome as usize].add(times);
+    }
+
+    /// Counts a retry. `reason` is the failed attempt's [`Row::reason`](crate::error::Row::reason), or `status_503` and
+    /// the like.
+    pub fn retried(&self, reason: &'static str) {
+        self.retries.get(&[self.kind.label(), &self.name, reason]).increment();
+    }
+
+    /// Records how long a request waited for a free endpoint.
+    pub fn waited(&self, duration: Duration) {
+        self.queue_wait.observe(duration);
+    }
+}
+
+impl ModelMetrics {
+    pub(super) fn record(&self, usage: &Usage, stream: Option<&StreamClock>) {
+        if let Some(stream) = stream {
+            if let Some(duration) = stream.time_to_first_token() {
+                self.first_token.observe(duration);
+            }
+            self.inter_token.merge(stream.gaps());
+        }
+        for (counter, kind) in self.tokens.iter().zip(TokenKind::ALL) {
+            if let Some(count) = kind.of(usage).filter(|count| *count > 0) {
+                counter.add(count);
+            }
+        }
+    }
+}
+
+impl UpstreamKind {
+    /// The kind as a label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Pool => "pool",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+impl PickOutcome {
+    const ALL: [Self; 7] = [
+        Self::Picked,
+        Self::NoEndpoints,
+        Self::AllExcluded,
+        Self::Saturated,
+        Self::Shed,
+        Self::QueueFull,
+        Self::QueueTimeout,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Picked => "picked",
+            Self::NoEndpoints => "no_endpoints",
+            Self::AllExcluded => "all_excluded",
+            Self::Saturated => "saturated",
+            Self::Shed => "shed",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+        }
+    }
+}
+
+impl ScrapeOutcome {
+    const ALL: [Self; 2] = [Self::Read, Self::Failed];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl TokenKind {
+    const ALL: [Self; 5] =
+        [Self::Input, Self::Output, Self::CachedInput, Self::CacheCreation, Self::Reasoning];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::CachedInput => "cached_input",
+            Self::CacheCreation => "cache_creation",
+            Self::Reasoning => "reasoning",
+        }
+    }
+
+    const fn of(self, usage: &Usage) -> Option<u64> {
+        match self {
+            Self::Input => usage.input,
+            Self::Output => usage.output,
+            Self::CachedInput => usage.cached_input,
+            Self::CacheCreation => usage.cache_creation,
+            Self::Reasoning => usage.reasoning,
+        }
+    }
+}
+
+/// A series that only pools have. A backend gets one that is exposed nowhere, so that nobody has to ask.
+fn of_pool<V: Value>(kind: UpstreamKind, family: &Family<V>, values: &[&str]) -> Arc<V> {
+    match kind {
+        UpstreamKind::Pool => family.get(values),
+        UpstreamKind::Backend => family.detached(),
+    }
+}
