@@ -1,0 +1,122 @@
+//! The `penstock` binary as a user sees it: output, exit codes, and what goes where.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const SOUND: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n\
+                     listeners: [{name: http, address: \"127.0.0.1:0\", protocol: HTTP}]\n";
+
+/// Two faults, in different parts of the document.
+const FAULTY: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n\
+                      listeners: [{name: http, address: nowhere, protocol: HTTP}]\n\
+                      routes: [{name: r, rules: [{targets: [{pool: p, weight: heavy}]}]}]\n";
+
+fn penstock(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone by now.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn validate_reads_standard_input() {
+    let output = penstock(&["validate", "-"], SOUND);
+    assert_eq!((output.status.code(), &*out(&output)), (Some(0), "-: ok\n"), "{}", err(&output));
+    let output = penstock(&["validate", "--quiet", "-"], SOUND);
+    assert_eq!((output.status.code(), &*out(&output)), (Some(0), ""));
+}
+
+#[test]
+fn validate_prints_all_faults_with_file_and_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("faulty.yaml");
+    std::fs::write(&path, FAULTY).unwrap();
+    let file = path.to_str().unwrap();
+    let output = penstock(&["validate", file, "does-not-exist.yaml"], "");
+    assert_eq!(output.status.code(), Some(64));
+    let lines = err(&output);
+    for expected in [
+        format!("{file}: listeners[0].address: "),
+        format!("{file}: routes[0].rules[0].targets[0].weight: "),
+        "does-not-exist.yaml: cannot open the file".to_owned(),
+    ] {
+        assert!(lines.lines().any(|line| line.starts_with(&expected)), "{expected} is not in:\n{lines}");
+    }
+}
+
+#[test]
+fn serve_ends_with_64_before_it_binds_anything() {
+    let output = penstock(&["serve", "--config", "does-not-exist.yaml"], "");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("does-not-exist.yaml: cannot open the file"), "{}", err(&output));
+}
+
+#[test]
+fn up_tells_which_server_does_not_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let output = penstock(&["up", &url], "");
+    assert_eq!(output.status.code(), Some(69));
+    assert!(err(&output).contains(&url), "{}", err(&output));
+}
+
+#[test]
+fn up_prints_a_document_that_validates() {
+    let output = penstock(&["up", "--model", "m=http://127.0.0.1:9", "--print"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let output = penstock(&["validate", "-"], &out(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn what_is_generated_is_what_it_says() {
+    let schema: serde_json::Value = serde_json::from_str(&out(&penstock(&["schema"], ""))).unwrap();
+    assert!(schema["properties"]["listeners"].is_object());
+    assert!(out(&penstock(&["completions", "bash"], "")).contains("_penstock"));
+    assert!(out(&penstock(&["man"], "")).starts_with(".ie"));
+    let version = out(&penstock(&["--version"], ""));
+    assert!(version.starts_with(&format!("penstock {}", env!("CARGO_PKG_VERSION"))), "{version}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*err(&output)), (Some(0), ""));
+}
+
+#[test]
+fn every_example_validates() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let Ok(entries) = std::fs::read_dir(examples) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let output = penstock(&["validate", path.to_str().unwrap()], "");
+            assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        }
+    }
+}
