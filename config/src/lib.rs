@@ -7,6 +7,7 @@ mod knob;
 mod lower;
 mod parse;
 pub mod raw;
+mod reference;
 mod report;
 mod schema;
 mod settings;
@@ -17,6 +18,7 @@ mod table;
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
 pub use parse::MAX_DOCUMENT_BYTES;
+pub use reference::reference_markdown;
 pub use schema::schema;
 pub use settings::{
     AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, Limits,

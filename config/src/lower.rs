@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::fault::{Faults, ProfileCheck};
 use crate::knob::Knob as _;
 use crate::raw::Document;
-use crate::report::{Place, Report};
+use crate::report::{Instead, Place, Quoted, Report};
 use crate::snapshot::Snapshot;
 use crate::spec::{Listener, ModelEntry, Rule};
 use crate::table::{Table, TableBuilder, ValueTest};
@@ -38,6 +38,7 @@ pub(crate) fn snapshot(
     let pools = upstream::pools(document, profiles, &mut lowering);
     let backends = upstream::backends(document, &mut lowering);
     let routing = routing(document, &listeners, &mut lowering);
+    check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
     report.append(lowering);
     if let Some(faults) = report.into_faults() {
@@ -61,6 +62,17 @@ pub(crate) fn snapshot(
     })
 }
 
+/// A file needs a slash in its path, so that a misspelt `stdout` does not become one.
+fn check_access_log(path: &str, report: &mut Report) {
+    let streams = ["stdout", "stderr"];
+    if !path.contains('/') && !streams.contains(&path) {
+        let place = Place::Root.field("accessLog");
+        let instead = Instead::of(path, streams.into_iter());
+        let message = || format!("{} is neither a stream nor a path with a /{instead}", Quoted(path));
+        report.add(&place.field("path"), message);
+    }
+}
+
 /// What routes become.
 struct Routing {
     rules: Vec<Rule>,
@@ -75,8 +87,7 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
     let upstreams = target::Upstreams { pools: &pool_names, backends: &backend_names };
 
     let place = Place::Root.field("routes");
-    let route_names = Names::unique(document.routes.iter().map(|route| route.name.as_str()), &place, report);
-    drop(route_names);
+    Names::unique(document.routes.iter().map(|route| route.name.as_str()), &place, report);
     let mut matching = Matching::new(document.limits.model_bytes);
     let mut builders: Vec<_> =
         listeners.iter().map(|listener| TableBuilder::new(listener.hostname.clone())).collect();
@@ -97,8 +108,8 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
                     models.add(model, created, &route.models_owned_by);
                 }
             }
-            for builder in attached.iter().map(|listener| *listener) {
-                rule::attach(&mut builders[builder], &hosts, &alternatives);
+            for listener in &attached {
+                rule::attach(&mut builders[*listener], &hosts, &alternatives);
             }
             rules.extend(rule::lower(raw, route, index, rules.len(), &upstreams, &place, report));
         }

@@ -9,8 +9,8 @@ use crate::fault::{Fault, Faults};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
     Root,
-    Field(&'a Place<'a>, &'a str),
-    Index(&'a Place<'a>, usize),
+    Field(&'a Self, &'a str),
+    Index(&'a Self, usize),
 }
 
 /// The faults found so far. Beyond [`Faults::MAX`] they are only counted, so that the cost of a hostile document stays
@@ -35,16 +35,23 @@ pub(crate) fn closest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> 
     /// Longer names are not compared; nor is a name compared with more than this many.
     const MAX_COMPARED: usize = 64;
     const MAX_KNOWN: usize = 2_000;
+    /// The fewest letters by which a part of a name is recognised.
+    const MIN_PART: usize = 4;
     if given.len() > MAX_COMPARED {
         return None;
     }
+    let given = given.to_lowercase();
     let limit = 1 + given.len() / 4;
-    known
-        .take(MAX_KNOWN)
-        .filter(|name| name.len() <= MAX_COMPARED)
-        .map(|name| (distance(&given.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
+    let score = |name: &str| {
+        let name = name.to_lowercase();
+        let is_part = given.len() >= MIN_PART && name.contains(&given);
+        let distance = distance(&given, &name);
+        if is_part { Some(distance.min(limit)) } else { Some(distance).filter(|distance| *distance <= limit) }
+    };
+    let compared = known.take(MAX_KNOWN).filter(|name| name.len() <= MAX_COMPARED);
+    compared
+        .filter_map(|name| Some((score(name)?, name)))
+        .min_by_key(|(score, _)| *score)
         .map(|(_, name)| name)
 }
 
@@ -177,4 +184,57 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_like_a_path() {
+        let routes = Place::Root.field("routes");
+        let route = routes.index(2);
+        assert_eq!(route.field("name").to_string(), "routes[2].name");
+        assert_eq!(route.field("odd.key").to_string(), "routes[2][\"odd.key\"]");
+        assert_eq!(Place::Root.to_string(), "");
+    }
+
+    #[test]
+    fn close_names_are_proposed_and_others_listed() {
+        let known = ["pools", "backends"];
+        let instead = |given| Instead::of(given, known.into_iter()).to_string();
+        assert_eq!(instead("pool"), "; did you mean \"pools\"?");
+        assert_eq!(instead("Backend"), "; did you mean \"backends\"?");
+        assert_eq!(instead("elephants"), "; there are \"pools\", \"backends\"");
+        assert_eq!(Instead::of("x", std::iter::empty()).to_string(), "; there are none");
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert!(Quoted(&"é".repeat(1_000_000)).to_string().len() < 300);
+        assert_eq!(Quoted("a\nb").to_string(), "\"a\\nb\"");
+    }
+
+    #[test]
+    fn faults_beyond_the_most_are_counted() {
+        let mut report = Report::default();
+        for index in 0..Faults::MAX + 5 {
+            report.add(&Place::Root.field("list").index(index), || "bad".to_owned());
+        }
+        let faults = report.into_faults().expect("there are faults");
+        assert_eq!(faults.iter().count(), Faults::MAX + 1);
+        assert_eq!(faults.iter().last().expect("not empty").message, "and 5 more faults");
+    }
+
+    #[test]
+    fn later_faults_below_an_earlier_one_are_left_out() {
+        let (mut early, mut late) = (Report::default(), Report::default());
+        let (pools, other) = (Place::Root.field("pools"), Place::Root.field("poolsize"));
+        early.add(&pools, || "bad".to_owned());
+        late.add(&pools.index(0), || "also bad".to_owned());
+        late.add(&other, || "bad too".to_owned());
+        early.append(late);
+        let faults = early.into_faults().expect("there are faults");
+        assert_eq!(faults.iter().map(|fault| fault.path.as_str()).collect::<Vec<_>>(), ["pools", "poolsize"]);
+    }
 }

@@ -114,10 +114,12 @@ pub(super) fn editable_header_name(text: &str) -> Result<HeaderName, String> {
     }
 }
 
-/// A header's value.
+/// A header's value. Bytes beyond ASCII are legal but mean different things to different servers.
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text)
-        .map_err(|_| format!("{} is not a header's value: use printable ASCII characters", Quoted(text)))
+        .ok()
+        .filter(|_| text.is_ascii())
+        .ok_or_else(|| format!("{} is not a header's value: use printable ASCII characters", Quoted(text)))
 }
 
 /// The name of a model: any text that can stand in a log line.

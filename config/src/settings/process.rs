@@ -57,7 +57,7 @@ knobs! {
     pub struct AccessLog, raw RawAccessLog {
         /// Whether lines are written.
         enabled: bool = true;
-        /// Where to: `stdout`, `stderr`, or the path of a file that is appended to.
+        /// Where to: `stdout`, `stderr`, or the path of a file, with a `/` in it, that is appended to.
         path: String = "stdout".to_owned();
         /// How many lines may wait for the writer. Further ones are dropped and counted.
         queue_entries: u32 = 8192, in 16..=1_000_000;

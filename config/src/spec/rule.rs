@@ -146,15 +146,11 @@ impl PathRewrite {
     pub fn apply(&self, path: &str, matched_prefix: &str) -> String {
         match self {
             Self::Full(full) => full.to_string(),
-            Self::Prefix(prefix) => {
-                let rest = path.strip_prefix(matched_prefix).unwrap_or(path);
-                match (prefix.is_empty(), rest.starts_with('/')) {
-                    _ if prefix.is_empty() && rest.is_empty() => "/".to_owned(),
-                    (_, true) => format!("{prefix}{rest}"),
-                    (_, false) if rest.is_empty() => prefix.to_string(),
-                    (_, false) => format!("{prefix}/{rest}"),
-                }
-            }
+            Self::Prefix(prefix) => match path.strip_prefix(matched_prefix).unwrap_or(path) {
+                "" if prefix.is_empty() => "/".to_owned(),
+                rest if rest.is_empty() || rest.starts_with('/') => format!("{prefix}{rest}"),
+                rest => format!("{prefix}/{rest}"),
+            },
         }
     }
 }
@@ -174,3 +170,6 @@ impl Redirect {
         format!("{scheme}://{host}{port}{path}{query}")
     }
 }
+
+#[cfg(test)]
+mod tests;

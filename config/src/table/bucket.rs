@@ -123,6 +123,7 @@ impl Bucket {
 }
 
 /// Of alternatives that differ by their model only, the first.
+#[expect(clippy::mutable_key_type, reason = "patterns are equal, and hash alike, by their source")]
 fn first_of_each_kind(alternatives: &[Arc<Alternative>]) -> Vec<Arc<Alternative>> {
     let mut seen: FxHashSet<(Option<&Pattern>, &Conditions)> = FxHashSet::default();
     let mut kept = Vec::new();

@@ -1,0 +1,98 @@
+//! Tests of choosing targets, rewriting paths and redirecting.
+
+use super::*;
+
+fn target(index: usize, weight: u32) -> Target {
+    Target {
+        upstream: Upstream::Pool(PoolIndex(index)),
+        weight: NonZeroU32::new(weight).expect("positive"),
+        model_override: None,
+        request_headers: HeaderEdits::default(),
+    }
+}
+
+fn tier(weights: &[u32]) -> Tier {
+    let targets = weights.iter().enumerate().map(|(index, weight)| target(index, *weight)).collect();
+    Tier { priority: 0, targets }
+}
+
+/// How often each target is chosen over all residues.
+fn shares(tier: &Tier, excluded: &[usize]) -> Vec<usize> {
+    let mut shares = vec![0; tier.targets.len()];
+    for r in 0..1000 {
+        let is_excluded = |target: &Target| {
+            excluded.iter().any(|index| target.upstream == Upstream::Pool(PoolIndex(*index)))
+        };
+        if let Some(Target { upstream: Upstream::Pool(PoolIndex(index)), .. }) = tier.choose(r, is_excluded) {
+            shares[*index] += 1;
+        }
+    }
+    shares
+}
+
+#[test]
+fn targets_are_chosen_by_weight() {
+    assert_eq!(shares(&tier(&[7, 2, 1]), &[]), [700, 200, 100]);
+    assert_eq!(shares(&tier(&[1]), &[]), [1000]);
+}
+
+#[test]
+fn excluded_targets_leave_their_share_to_the_others() {
+    assert_eq!(shares(&tier(&[8, 1, 1]), &[0]), [0, 500, 500]);
+    assert_eq!(shares(&tier(&[8, 1, 1]), &[0, 1, 2]), [0, 0, 0]);
+}
+
+#[test]
+fn the_largest_weights_do_not_overflow() {
+    let tier = tier(&[u32::MAX; 128]);
+    assert!(tier.choose(u64::MAX, |_| false).is_some());
+}
+
+#[test]
+fn prefixes_are_replaced_as_gateway_api_has_it() {
+    // Request path, matched prefix, replacement, result. Final slashes of prefix and replacement are cut when the
+    // document is lowered.
+    let table = [
+        ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
+        ("/foo/bar/", "/foo", "/xyz", "/xyz/bar/"),
+        ("/foo", "/foo", "/xyz", "/xyz"),
+        ("/foo/", "/foo", "/xyz", "/xyz/"),
+        ("/foo/bar", "/foo", "", "/bar"),
+        ("/foo/", "/foo", "", "/"),
+        ("/foo", "/foo", "", "/"),
+        ("/", "", "/v1", "/v1/"),
+        ("/chat", "", "/v1", "/v1/chat"),
+        ("/chat", "", "", "/chat"),
+    ];
+    for (path, prefix, replacement, expected) in table {
+        assert_eq!(
+            PathRewrite::Prefix(replacement.into()).apply(path, prefix),
+            expected,
+            "{path} {prefix} {replacement}"
+        );
+    }
+    assert_eq!(PathRewrite::Full("/all".into()).apply("/foo/bar", "/foo"), "/all");
+}
+
+#[test]
+fn a_location_keeps_what_the_redirect_does_not_name() {
+    let plain = Redirect { scheme: None, hostname: None, path: None, port: None, status: StatusCode::FOUND };
+    let asked =
+        RedirectTarget { is_tls: false, host: "a.test:8080", port: 8080, path: "/x", query: Some("q=1") };
+    let located = |redirect: Redirect| redirect.location(&asked, "");
+    assert_eq!(located(plain.clone()), "http://a.test:8080/x?q=1");
+    assert_eq!(located(Redirect { scheme: Some("https"), ..plain.clone() }), "https://a.test/x?q=1");
+    assert_eq!(
+        located(Redirect { scheme: Some("https"), port: Some(8443), ..plain.clone() }),
+        "https://a.test:8443/x?q=1"
+    );
+    assert_eq!(located(Redirect { port: Some(80), ..plain.clone() }), "http://a.test/x?q=1");
+    assert_eq!(
+        located(Redirect { hostname: Some("b.test".into()), ..plain.clone() }),
+        "http://b.test:8080/x?q=1"
+    );
+    let path = Some(PathRewrite::Full("/y".into()));
+    assert_eq!(located(Redirect { path, ..plain.clone() }), "http://a.test:8080/y?q=1");
+    let six = RedirectTarget { is_tls: true, host: "[::1]", port: 443, path: "/", query: None };
+    assert_eq!(plain.location(&six, ""), "https://[::1]/");
+}
