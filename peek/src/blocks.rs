@@ -1,12 +1,16 @@
 //! Prefix blocks: the prompt cut into pieces of equal size, each hashed together with all before it.
 //!
-//! h(i) = XXH64(block(i), seed = h(i - 1)), h(-1) being the process's seed. The tail that does not fill a
-//! block is dropped: it changes with every turn of a conversation, and a model server's cache keeps whole
-//! blocks too.
+//! h(i) = XXH3(h(i - 1) ‖ XXH3(block(i))), both keyed with a secret grown from the process's seed, which is
+//! h(-1) too. Two steps let the processor hash one block while it still chains the one before; to feed
+//! h(i - 1) in as the seed took nearly twice the time. The tail that does not fill a block is dropped: it
+//! changes with every turn of a conversation, and a model server's cache keeps whole blocks too.
 
-use xxhash_rust::xxh64::xxh64;
+use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use crate::Options;
+
+/// As long as XXH3's own secret.
+const SECRET_BYTES: usize = 192;
 
 /// Hashes the prompt as its bytes come in.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub(crate) struct Blocks {
     block_bytes: usize,
     max_blocks: usize,
     chain: u64,
+    secret: [u8; SECRET_BYTES],
     /// The start of a block that is cut by the end of a piece.
     partial: Vec<u8>,
     hashes: Vec<u64>,
@@ -26,10 +31,17 @@ impl Blocks {
             block_bytes: options.block_bytes,
             max_blocks: if options.block_bytes == 0 { 0 } else { options.max_blocks },
             chain: options.seed,
+            secret: grow_secret(options.seed),
             partial: Vec::new(),
             hashes: Vec::new(),
             prompt_bytes: 0,
         }
+    }
+
+    /// Makes room for the hashes of a prompt of so many bytes.
+    pub(crate) fn expect(&mut self, prompt_bytes: usize) {
+        let blocks = prompt_bytes.checked_div(self.block_bytes).unwrap_or(0);
+        self.hashes.reserve_exact(blocks.min(self.max_blocks));
     }
 
     /// Takes the next bytes of the prompt.
@@ -44,15 +56,13 @@ impl Blocks {
             if self.partial.len() < self.block_bytes {
                 return;
             }
-            self.chain = xxh64(&self.partial, self.chain);
-            self.hashes.push(self.chain);
+            self.push(xxh3_64_with_secret(&self.partial, &self.secret));
             self.partial.clear();
             piece = rest;
         }
         let mut blocks = piece.chunks_exact(self.block_bytes);
         for block in blocks.by_ref().take(self.max_blocks - self.hashes.len()) {
-            self.chain = xxh64(block, self.chain);
-            self.hashes.push(self.chain);
+            self.push(xxh3_64_with_secret(block, &self.secret));
         }
         if self.hashes.len() < self.max_blocks {
             // Reserved once and whole, so that no later chunk makes it grow.
@@ -61,8 +71,31 @@ impl Blocks {
         }
     }
 
+    /// Chains a block's hash to those before it.
+    fn push(&mut self, hash: u64) {
+        let mut link = [0; 16];
+        link[..8].copy_from_slice(&self.chain.to_le_bytes());
+        link[8..].copy_from_slice(&hash.to_le_bytes());
+        self.chain = xxh3_64_with_secret(&link, &self.secret);
+        self.hashes.push(self.chain);
+    }
+
     /// The hashes of the whole blocks, and the length of the prompt in bytes.
     pub(crate) fn finish(self) -> (Vec<u64>, u64) {
         (self.hashes, self.prompt_bytes)
     }
+}
+
+/// Stretches the seed with SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+/// 2014).
+fn grow_secret(seed: u64) -> [u8; SECRET_BYTES] {
+    let mut secret = [0; SECRET_BYTES];
+    let mut state = seed;
+    for word in secret.as_chunks_mut::<8>().0 {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        *word = (mixed ^ mixed >> 31).to_le_bytes();
+    }
+    secret
 }

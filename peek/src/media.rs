@@ -37,6 +37,9 @@ impl Media {
     /// # Errors
     /// A charset other than UTF-8, or a form without a usable boundary.
     pub(crate) fn parse(content_type: &[u8]) -> Result<Self, PeekError> {
+        if content_type == b"application/json" {
+            return Ok(Self::Json);
+        }
         let (essence, parameters) = match content_type.iter().position(|&byte| byte == b';') {
             Some(at) => (&content_type[..at], &content_type[at..]),
             None => (content_type, &[][..]),

@@ -60,6 +60,14 @@ impl Peek {
         }))
     }
 
+    /// Makes room for what a body of so many bytes (its `Content-Length`) can yield, so that nothing grows
+    /// while it comes in. The room is bounded by the options, whatever a client claims.
+    pub fn expect_bytes(&mut self, body_bytes: usize) {
+        if let Source::Plain(Body::Json(scanner)) = &mut self.0 {
+            scanner.expect_bytes(body_bytes);
+        }
+    }
+
     /// Takes the next bytes of the body as they were sent.
     ///
     /// # Errors

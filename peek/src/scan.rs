@@ -129,6 +129,12 @@ impl Scanner {
         Self { is_declared: false, ..Self::new(options) }
     }
 
+    /// Makes room for what a body of so many bytes can yield, so that nothing grows while it comes in. The
+    /// room is bounded by the options, whatever a client claims.
+    pub fn expect_bytes(&mut self, body_bytes: usize) {
+        self.blocks.expect(body_bytes);
+    }
+
     /// Takes the next bytes of the body.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Every body in `corpus/` has a decided outcome, written down in `corpus/expected.txt`, wherever the body
 //! is cut into chunks. `PENSTOCK_BLESS=1` rewrites that file; its diff is the review.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use penstock_peek::{Options, Peek, PeekError, Peeked};

@@ -64,11 +64,11 @@ impl Text {
             }
             // Escapes come in runs (`\n\n`, and all of a text that was written as ASCII only): stay here.
             while window.get(i) == Some(&b'\\') {
-                match window.get(i..i + 6) {
-                    Some(escape) if is_simple_escape(escape[1]) => i += 2,
-                    Some(&[_, b'u', a, b, c, d]) if is_hex([a, b, c, d]) => i += 6,
+                i += match window[i..].first_chunk() {
+                    Some(&[_, b'u', a, b, c, d]) if is_hex([a, b, c, d]) => 6,
+                    Some(&[_, byte, ..]) if is_simple_escape(byte) => 2,
                     _ => match self.cut_escape(window, i) {
-                        Ok(next) => i = next,
+                        Ok(len) => len,
                         Err(end) => return end,
                     },
                 }
@@ -76,38 +76,37 @@ impl Text {
         }
     }
 
-    /// Steps through the escape at `i` that is invalid or close to the end of the window.
+    /// Steps through the escape at `start` that is invalid or close to the end of the window; gives its
+    /// length.
     #[cold]
-    fn cut_escape(&mut self, window: &[u8], mut i: usize) -> Result<usize, TextEnd> {
+    fn cut_escape(&mut self, window: &[u8], start: usize) -> Result<usize, TextEnd> {
         self.escape = Escape::Slash;
+        let mut i = start;
         while self.escape != Escape::None {
             i += 1;
             let Some(&byte) = window.get(i) else { return Err(TextEnd::Open) };
             let Some(next) = self.escape.step(byte) else { return Err(TextEnd::BadEscape(i)) };
             self.escape = next;
         }
-        Ok(i + 1)
+        Ok(i + 1 - start)
     }
 }
 
 /// Offset of the first byte that is `"` or `\`.
 ///
-/// Most strings of a chat are shorter than what makes a vector search pay off, so the first 16 bytes are
-/// looked at eight at a time.
+/// Many strings of a chat (`role`, `user`) are shorter than what makes a vector search pay off, so the first
+/// eight bytes are looked at as one word.
 #[inline]
 fn find_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    const WORDS: usize = 2;
-    for n in 0..WORDS {
-        let Some(word) = bytes.get(n * 8..n * 8 + 8) else {
-            return bytes[n * 8..].iter().position(|&b| b == b'"' || b == b'\\').map(|at| n * 8 + at);
-        };
-        let word = u64::from_le_bytes(word.try_into().expect("the slice has eight bytes"));
-        let hits = zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'));
-        if hits != 0 {
-            return Some(n * 8 + (hits.trailing_zeros() / 8) as usize);
-        }
+    let Some((word, rest)) = bytes.split_first_chunk::<8>() else {
+        return bytes.iter().position(|&byte| byte == b'"' || byte == b'\\');
+    };
+    let word = u64::from_le_bytes(*word);
+    let hits = zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'));
+    if hits != 0 {
+        return Some((hits.trailing_zeros() / 8) as usize);
     }
-    memchr2(b'"', b'\\', &bytes[WORDS * 8..]).map(|at| WORDS * 8 + at)
+    memchr2(b'"', b'\\', rest).map(|at| 8 + at)
 }
 
 /// The high bit of each byte that is zero; above the lowest such byte the bits mean nothing.
@@ -123,9 +122,20 @@ fn is_simple_escape(byte: u8) -> bool {
     matches!(byte, b'n' | b'"' | b'\\' | b'/' | b'b' | b'f' | b'r' | b't')
 }
 
+/// Whether all four are hexadecimal digits, without a branch for each.
 fn is_hex(digits: [u8; 4]) -> bool {
-    digits.iter().all(u8::is_ascii_hexdigit)
+    digits.iter().fold(true, |all, &digit| all & IS_HEX[usize::from(digit)])
 }
+
+static IS_HEX: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_hexdigit();
+        byte += 1;
+    }
+    table
+};
 
 /// Resolves the escapes of a string's raw bytes, which [`Text`] has walked through.
 ///
