@@ -103,7 +103,9 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
         for (index, raw) in route.rules.iter().enumerate() {
             let place = rules_place.index(index);
             let alternatives = matching.alternatives(raw, rules.len(), &place, report);
-            for alternative in &alternatives {
+            // What leads nowhere is not offered.
+            let is_served = raw.targets.iter().any(|target| target.weight > 0);
+            for alternative in alternatives.iter().filter(|_| is_served) {
                 if let Some(ValueTest::Exact(model)) = &alternative.model {
                     models.add(model, created, &route.models_owned_by);
                 }

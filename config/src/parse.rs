@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 64;
 /// The most values that a document may have, those that aliases repeat included.
 const MAX_NODES: usize = 4_000_000;
 
+/// The most values that aliases may repeat. A person saves some hundred lines by them; a bomb wants millions.
+const MAX_REPEATED: usize = 100_000;
+
 /// Reads a document. The report holds the faults of its shape that do not stand in the way: the faulty fields are left
 /// out, so that the document's other faults can be found too.
 ///
@@ -60,6 +63,7 @@ fn value(text: &str) -> Result<Value, Faults> {
             max_nodes: MAX_NODES,
             max_events: 2 * MAX_NODES,
         },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     };

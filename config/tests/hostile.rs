@@ -34,8 +34,8 @@ fn names_of_a_megabyte() {
 #[test]
 fn too_much_of_everything() {
     let many = |n: usize, item: &str| vec![item; n].join(",");
-    faults(&format!("{HEAD}pools: [{}]\n", many(100_000, "{name: a}")));
-    faults(&format!("{{{}}}", (0..100_000).map(|i| format!("\"f{i}\":1")).collect::<Vec<_>>().join(",")));
+    faults(&format!("{HEAD}pools: [{}]\n", many(20_001, "{name: a}")));
+    faults(&format!("{{{}}}", (0..50_000).map(|i| format!("\"f{i}\":1")).collect::<Vec<_>>().join(",")));
     faults(&format!("{HEAD}routes: [{{name: a, rules: [{}]}}]\n", many(20_000, "{targets: [{pool: x}]}")));
     faults(&"#".repeat(MAX_DOCUMENT_BYTES + 1));
 }
@@ -141,6 +141,12 @@ proptest! {
     fn arbitrary_yaml_tokens_never_panic(tokens in prop::collection::vec(token(), 0..60)) {
         let _ = Snapshot::compile(&tokens.concat(), &NoProfileCheck);
     }
+
+}
+
+proptest! {
+    // Each case compiles a whole document.
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn a_damaged_example_never_panics(at in any::<prop::sample::Index>(), length in 0_usize..40, patch in token()) {

@@ -194,6 +194,7 @@ routes:
         targets: [{pool: p}]
       - matches: [{headers: [{type: RegularExpression, name: x-ai-eg-model, value: '.*'}]}]
         targets: [{pool: p}]
+  - {name: drained, rules: [{models: [m9], targets: [{pool: p, weight: 0}]}]}
   - {name: other, listeners: [b], hostnames: [y.test], rules: [{models: [m4], targets: [{pool: p}]}]}
 ";
     let snapshot = Snapshot::compile(text, &NoProfileCheck).unwrap_or_else(|faults| panic!("{faults}"));
@@ -365,7 +366,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn the_table_answers_as_a_plain_reading_of_the_rules(

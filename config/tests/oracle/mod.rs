@@ -1,10 +1,17 @@
 //! A plain reading of the rules: every way to match is tried, and the best is taken.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use penstock_config::raw::{Document, RawMatch, RawPathMatch, RawPathMatchType, RawRoute, RawValueMatchType};
 use penstock_config::{RequestModel, RouteRequest};
 use regex::Regex;
+
+thread_local! {
+    /// Patterns compiled so far.
+    static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
 
 /// What a request finds.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,8 +168,9 @@ fn path_rank(raw: &RawPathMatch, path: &str) -> Option<(PartRank, Option<String>
 fn accepts(kind: RawValueMatchType, wanted: &str, given: &str) -> bool {
     match kind {
         RawValueMatchType::Exact => wanted == given,
-        RawValueMatchType::RegularExpression => {
-            Regex::new(&format!("^({wanted})$")).expect("a pattern").is_match(given)
-        }
+        RawValueMatchType::RegularExpression => PATTERNS.with_borrow_mut(|patterns| {
+            let compile = || Regex::new(&format!("^({wanted})$")).expect("a pattern");
+            patterns.entry(wanted.to_owned()).or_insert_with(compile).is_match(given)
+        }),
     }
 }
