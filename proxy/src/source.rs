@@ -12,10 +12,11 @@ use std::{
     sync::Arc,
 };
 
+use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use penstock_config::{Fault, Faults, ProfileCheck, Snapshot};
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::{
@@ -139,13 +140,15 @@ impl FileSource {
     /// # Errors
     /// SIGHUP cannot be listened for.
     pub async fn watch(&self, applier: Arc<dyn Applier>, stop: CancellationToken) -> io::Result<()> {
-        let hangup = signal(SignalKind::hangup())?;
-        let keep_up = self.keep_up(&*applier, hangup);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let hangups = futures::stream::poll_fn(move |context| hangup.poll_recv(context));
+        let keep_up = self.keep_up(&*applier, hangups);
         stop.run_until_cancelled(keep_up).await;
         Ok(())
     }
 
-    async fn keep_up(&self, applier: &dyn Applier, mut hangup: Signal) {
+    /// Each item of `hangups`, which never ends, loads everything again.
+    async fn keep_up(&self, applier: &dyn Applier, mut hangups: impl Stream<Item = ()> + Unpin) {
         let watched = || applier.files().into_iter().chain([self.path.clone()]);
         let mut watcher = FileWatcher::new(watched(), DOCUMENT_LIMIT_BYTES, self.timing).await;
         // What changed after it was loaded and before it was watched.
@@ -167,7 +170,7 @@ impl FileSource {
                     let document = changed.contains(&self.path);
                     (document, changed.len() > usize::from(document))
                 }
-                _ = hangup.recv() => (true, true),
+                _ = hangups.next() => (true, true),
             };
         }
     }

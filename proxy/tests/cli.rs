@@ -1,5 +1,7 @@
 //! The `penstock` binary as a user sees it: output, exit codes, and what goes where.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

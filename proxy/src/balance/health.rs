@@ -41,7 +41,8 @@ impl Registry {
     ) -> Self {
         let members = Arc::new(ArcSwap::new(members));
         let protocol = spec.protocol;
-        let check = Check { check, protocol, tls, connector, members: members.clone() };
+        let check =
+            Check { backend: spec.name.clone(), check, protocol, tls, connector, members: members.clone() };
         let inner = HealthRegistry::with_equivalence(|backend| {
             // The address alone: a change of weight is not another endpoint.
             xxh3_64(backend.addr.to_string().as_bytes())
@@ -73,6 +74,7 @@ pub(super) async fn keep_checking(shared: Arc<Shared>, interval: Duration) {
 
 /// `GET path`, to be answered with 2xx.
 struct Check {
+    backend: Arc<str>,
     check: HealthCheckSpec,
     protocol: UpstreamProtocol,
     tls: Option<Arc<UpstreamContext>>,
@@ -109,6 +111,10 @@ impl HealthCheck for Check {
         let result = self.ask(endpoint).await;
         *endpoint.check_error.lock() = result.as_ref().err().cloned();
         result.map_err(|reason| Error::explain(ErrorType::Custom("HealthCheckFailed"), reason))
+    }
+
+    fn backend_summary(&self, target: &Backend) -> String {
+        format!("endpoint {} of backend {}", target.addr, self.backend)
     }
 
     fn health_threshold(&self, is_success: bool) -> usize {

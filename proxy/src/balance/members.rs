@@ -122,16 +122,21 @@ impl Members {
             for ((name, port), answer) in looked_up {
                 match answer {
                     Ok(addresses) => drop(answers.insert((name, port), addresses)),
-                    Err(error) => {
-                        tracing::warn!(backend, %name, %error, "name not resolved; its last addresses stay");
-                        last_error = Some(format!("{name}: {error}"));
-                    }
+                    Err(error) => last_error = Some(format!("{name}: {error}")),
                 }
             }
         }
         self.rebuild(&self.table());
         let is_complete = last_error.is_none();
-        *self.lookup_error.lock() = last_error;
+        let before = std::mem::replace(&mut *self.lookup_error.lock(), last_error.clone());
+        match last_error {
+            // Said once, not at every attempt.
+            Some(error) if before.as_ref() != Some(&error) => {
+                tracing::warn!(backend, %error, "name not resolved; its last addresses stay");
+            }
+            None if before.is_some() => tracing::info!(backend, "names resolved again"),
+            _ => {}
+        }
         is_complete
     }
 

@@ -7,7 +7,8 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use penstock_config::{
-    BackendEndpoint, BackendHost, Balancing, ConnectionSpec, EjectionSpec, HealthCheckSpec, UpstreamProtocol,
+    BackendEndpoint, BackendHost, Balancing, CertificateFiles, ConnectionSpec, EjectionSpec, HealthCheckSpec,
+    UpstreamProtocol, UpstreamTls,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,6 +16,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::tls::DownstreamTls;
 
 /// Answers from a table that a test changes.
 #[derive(Default)]
@@ -348,4 +350,51 @@ async fn an_endpoint_that_refuses_connections_is_unhealthy() {
     check(&balancer).await;
     assert_eq!(balancer.pick(&[]).unwrap_err(), BalanceError::NoneAvailable);
     assert!(balancer.report().endpoints[0].check_error.is_some());
+}
+
+#[tokio::test]
+async fn a_check_over_tls_asks_for_the_right_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let (certificate, private_key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    std::fs::write(&certificate, cert.pem()).unwrap();
+    std::fs::write(&private_key, signing_key.serialize_pem()).unwrap();
+    let files = CertificateFiles { certificate: certificate.clone(), private_key };
+    let server_tls = DownstreamTls::load(vec![files]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let limit = Duration::from_secs(30);
+            let Ok(mut stream) = server_tls.accept(stream.into(), limit).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    }));
+
+    let dns = Arc::new(FakeDns::default());
+    for (name, is_healthy) in [("a.test", true), ("b.test", false)] {
+        dns.set(name, &[&address.to_string()]);
+        let tls = UpstreamTls {
+            sni: None,
+            ca: Some(certificate.clone()),
+            client_certificate: None,
+            is_verified: true,
+        };
+        let context = Arc::new(UpstreamContext::load(tls.clone()).unwrap());
+        let endpoints = vec![endpoint(name, address.port(), 1)];
+        let spec = Arc::new(BackendSpec { tls: Some(tls), ..checked(endpoints) });
+        let balancers = Balancers::with_resolver(dns.clone());
+        let balancer = balancers.apply(&[spec], |_| Some(context.clone())).remove(0);
+        balancers.settled(Duration::from_secs(30)).await;
+        check(&balancer).await;
+        check(&balancer).await;
+        let report = balancer.report();
+        assert_eq!(report.endpoints[0].is_healthy, is_healthy, "{report:?}");
+    }
 }

@@ -197,3 +197,20 @@ async fn a_changed_certificate_reloads_files_and_not_the_document() {
     assert_eq!(fixture.source.status().get().generation, 1);
     assert!(fixture.dir.path().exists());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hangup_reloads_everything_though_nothing_changed() {
+    let fixture = Fixture::start();
+    let recorder = Recorder::new();
+    let (mut hang_up, hangups) = futures::channel::mpsc::channel(1);
+    let source = fixture.source.clone();
+    tokio::spawn({
+        let recorder = recorder.clone();
+        async move { source.keep_up(&*recorder, hangups).await }
+    });
+    let mut reloads = recorder.file_reloads.subscribe();
+    reloads.wait_for(|&count| count == 1).await.unwrap();
+    hang_up.try_send(()).unwrap();
+    recorder.applied(&["first"]).await;
+    reloads.wait_for(|&count| count == 2).await.unwrap();
+}

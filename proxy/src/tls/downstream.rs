@@ -1,6 +1,11 @@
 //! A listener's TLS: its certificates, and the handshake with a client.
 
-use std::{any::Any, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -122,11 +127,19 @@ pub fn server_name(digest: &SslDigest) -> Option<&str> {
 }
 
 fn read(pairs: &[CertificateFiles]) -> Result<Vec<Identity>, Vec<PemError>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     let mut errors = Vec::new();
     let mut identities = Vec::with_capacity(pairs.len());
     for pair in pairs {
         match pem::identity(&pair.certificate, &pair.private_key) {
-            Ok(identity) => identities.push(identity),
+            Ok(identity) => {
+                // No reason to refuse it: the clock may be wrong, and an old certificate tells clients
+                // more than a closed port.
+                if identity.not_after <= now {
+                    tracing::warn!(file = %pair.certificate.display(), "this certificate has expired");
+                }
+                identities.push(identity);
+            }
             Err(error) => errors.push(error),
         }
     }
