@@ -105,15 +105,18 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
             let alternatives = matching.alternatives(raw, rules.len(), &place, report);
             // What leads nowhere is not offered.
             let is_served = raw.targets.iter().any(|target| target.weight > 0);
+            let mut named: Vec<Arc<str>> = Vec::new();
             for alternative in alternatives.iter().filter(|_| is_served) {
                 if let Some(ValueTest::Exact(model)) = &alternative.model {
                     models.add(model, created, &route.models_owned_by);
+                    named.push((&**model).into());
                 }
             }
             for listener in &attached {
                 rule::attach(&mut builders[*listener], &hosts, &alternatives);
             }
-            rules.extend(rule::lower(raw, route, index, rules.len(), &upstreams, &place, report));
+            let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
+            rules.extend(lowered.map(|rule| Rule { models: named, ..rule }));
         }
     }
     let tables = if report.is_empty() {

@@ -41,6 +41,13 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(u64);
 
+impl EndpointId {
+    /// The number behind it, for instance to keep connections of different endpoints apart.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// One endpoint of one pool. All of its state is safe to read and write from any thread.
 #[derive(Debug)]
 pub struct Endpoint {

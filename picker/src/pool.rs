@@ -108,6 +108,11 @@ impl Pool {
         self.state.load().endpoints.clone()
     }
 
+    /// How many endpoints the pool has.
+    pub fn endpoint_count(&self) -> usize {
+        self.state.load().endpoints.len()
+    }
+
     /// How scraping its endpoints went, those that have left included.
     pub fn scrape_counters(&self) -> &ScrapeCounters {
         &self.shared.scrapes

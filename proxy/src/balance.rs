@@ -230,6 +230,12 @@ impl Balancer {
         }
     }
 
+    /// How many endpoints are in use now: more than are configured where a name has several addresses.
+    #[must_use]
+    pub fn endpoint_count(&self) -> usize {
+        self.shared.members.table().len()
+    }
+
     /// What the backend was built from.
     #[must_use]
     pub fn spec(&self) -> &Arc<BackendSpec> {

@@ -144,6 +144,7 @@ pub(super) fn lower(
         index: position,
         route: route.name.as_str().into(),
         name: raw.name.as_deref().map_or_else(|| index.to_string().into(), Arc::from),
+        models: Vec::new(),
         action: action?,
         request_headers,
         response_headers,

@@ -17,6 +17,8 @@ pub struct Rule {
     pub route: Arc<str>,
     /// Its own name, or its position in the route (`0`, `1`, …).
     pub name: Arc<str>,
+    /// The models that its conditions name exactly, in document order.
+    pub models: Vec<Arc<str>>,
     /// What is done.
     pub action: Action,
     /// Changes to the request's headers, before those of the target.
