@@ -19,6 +19,8 @@ pub use self::{
 
 use std::time::Duration;
 
+use penstock_peek::PeekError;
+
 use crate::text::clip;
 
 /// What lies beneath an [`Error`]: logged, and never shown to a client, since it names addresses.
@@ -115,6 +117,12 @@ pub enum Error {
     /// `model` is not a string, is empty, or holds control characters.
     #[error("`model` is not acceptable: {0}")]
     InvalidModel(&'static str),
+    /// The peek found something in the body that must not be forwarded.
+    #[error(transparent)]
+    Body(#[from] PeekError),
+    /// A rule renames the model and the body's content encoding hides it.
+    #[error("the model cannot be renamed in a body with a Content-Encoding; send the body as it is")]
+    EncodedRename,
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,
@@ -308,6 +316,8 @@ impl Error {
             Self::BodyTooDeep { .. } => Row::new(Client, 400, "invalid_body", "body_too_deep").limit(Limit::BodyDepth),
             Self::ModelTooLong { .. } => Row::new(Client, 400, "invalid_model", "model_too_long").limit(Limit::ModelBytes),
             Self::InvalidModel(_) => Row::new(Client, 400, "invalid_model", "invalid_model"),
+            Self::Body(error) => body_row(error),
+            Self::EncodedRename => Row::new(Client, 415, "unsupported_encoding", "encoded_rename"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -372,6 +382,23 @@ impl Row {
     const fn closes(self) -> Self {
         Self { closes_connection: true, ..self }
     }
+}
+
+/// The peek's errors bring their own words, status and reason.
+fn body_row(error: &PeekError) -> Row {
+    let code = match error.status() {
+        413 => "request_too_large",
+        415 => "unsupported_encoding",
+        _ if error.param() == Some("model") => "invalid_model",
+        _ => "invalid_body",
+    };
+    let limit = match error {
+        PeekError::DecodedTooLarge { .. } => Some(Limit::DecodedBodyBytes),
+        PeekError::ModelTooLong { .. } => Some(Limit::ModelBytes),
+        PeekError::TooDeep { .. } => Some(Limit::BodyDepth),
+        _ => None,
+    };
+    Row { limit, ..Row::new(Origin::Client, error.status(), code, error.reason()) }
 }
 
 fn quotable(text: &str) -> &str {

@@ -1,13 +1,36 @@
 //! The Penstock gateway as a library: what `penstock serve` runs, and what the integration tests run in-process.
+//!
+//! `docs/request-path.md` draws the path of a request through these modules.
 
 pub mod access_log;
+pub mod admin;
+pub mod attempt;
 pub mod balance;
+pub mod budget;
 pub mod cli;
+pub mod context;
 pub mod error;
+pub mod exchange;
 pub mod files;
+pub mod forward;
+pub mod gateway;
+pub mod inflight;
+pub mod listen;
 pub mod metrics;
+pub mod peek;
+pub mod peers;
+pub mod pick;
 pub mod probe;
+pub mod random;
+pub mod relay;
 pub mod request_id;
+pub mod respond;
+pub mod route;
+pub mod runtime;
+pub mod serve;
+pub mod server;
+pub mod session;
+pub mod settle;
 pub mod source;
 mod text;
 pub mod tls;

@@ -138,6 +138,7 @@ impl Error {
             | Self::InvalidModel(_)
             | Self::MissingModel
             | Self::UnknownModel { .. } => Some("model"),
+            Self::Body(error) => error.param(),
             _ => None,
         }
     }

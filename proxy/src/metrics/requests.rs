@@ -11,7 +11,10 @@ use super::{
     upstreams::{INTER_TOKEN_BOUNDS, ModelMetrics},
     value::Counter,
 };
-use crate::{error::Row, usage::Usage};
+use crate::{
+    error::{Error, Row},
+    usage::Usage,
+};
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for a request's duration, with 5 ms and 5
 /// minutes at the ends, in microseconds.
@@ -122,6 +125,20 @@ impl RequestFamilies {
 }
 
 impl Settlement<'_> {
+    /// Of a request whose header could not be read.
+    pub fn unread(error: &Error) -> Self {
+        let row = error.row();
+        Self {
+            route: None,
+            model: None,
+            status: row.status,
+            error: Some(row),
+            duration: Duration::ZERO,
+            stream: None,
+            usage: Usage::default(),
+        }
+    }
+
     pub(super) fn record(&self, unrouted: &RouteMetrics) {
         let route = self.route.unwrap_or(unrouted);
         let class = class(self.status);

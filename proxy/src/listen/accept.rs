@@ -1,0 +1,144 @@
+//! The accept loop of one listener.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::{GetSocketDigest, SocketDigest, Stream};
+use pingora_core::server::ShutdownWatch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::listen::edge::{Edge, EdgeShared};
+use crate::listen::protocol::{self, Plain};
+use crate::metrics::ListenerMetrics;
+use crate::tls::DownstreamTls;
+
+/// The pause after `accept` failed, so that running out of file descriptors does not spin a core.
+const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts the connections of one listener and serves each in a task of its own.
+pub struct Acceptor {
+    socket: Arc<TcpListener>,
+    shared: Arc<EdgeShared>,
+    connection: Arc<Connection>,
+    metrics: ListenerMetrics,
+    tracker: TaskTracker,
+    shutdown: ShutdownWatch,
+}
+
+/// How a new connection is served.
+struct Connection {
+    http1_or_alpn: Arc<Edge>,
+    h2c: Arc<Edge>,
+    tls: Option<Arc<ArcSwapOption<DownstreamTls>>>,
+}
+
+impl Acceptor {
+    /// Serves `socket`; connections run in `tracker`, and no new one is taken once `shutdown` turns true.
+    pub fn new(
+        socket: Arc<TcpListener>,
+        shared: Arc<EdgeShared>,
+        tls: Option<Arc<ArcSwapOption<DownstreamTls>>>,
+        tracker: TaskTracker,
+        shutdown: ShutdownWatch,
+    ) -> Self {
+        let connection = Connection {
+            http1_or_alpn: Edge::http1_or_alpn(shared.clone()),
+            h2c: Edge::h2c(shared.clone()),
+            tls,
+        };
+        let metrics = shared.live.load().metrics().gateway.listener(&shared.listener);
+        Self { socket, shared, connection: Arc::new(connection), metrics, tracker, shutdown }
+    }
+
+    /// Accepts until shutdown, then closes the listening socket.
+    pub async fn run(self) {
+        let mut stop = self.shutdown.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stop.wait_for(|is_draining| *is_draining) => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.spawn(stream, peer),
+                Err(error) => {
+                    tracing::warn!(listener = %self.shared.listener, %error, "accept failed");
+                    tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
+        let connection = self.connection.clone();
+        let shutdown = self.shutdown.clone();
+        let header_timeout = self.shared.live.load().limits().header_timeout;
+        let open = self.metrics.accepted();
+        self.tracker.spawn(async move {
+            let _open = open;
+            connection.serve(stream, peer, header_timeout, shutdown).await;
+        });
+    }
+}
+
+impl Connection {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        header_timeout: Duration,
+        shutdown: ShutdownWatch,
+    ) {
+        let mut stop = shutdown.clone();
+        let opened = tokio::select! {
+            opened = self.open(stream, peer, header_timeout) => opened,
+            _ = stop.wait_for(|is_draining| *is_draining) => None,
+        };
+        if let Some((edge, stream)) = opened {
+            edge.process_new(stream, &shutdown).await;
+        }
+    }
+
+    /// Finds out what the client speaks. `None`: nothing, or nothing that is understood.
+    async fn open(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        limit: Duration,
+    ) -> Option<(&Arc<Edge>, Stream)> {
+        let Some(tls) = &self.tls else {
+            let edge = match protocol::detect(&stream, Instant::now() + limit).await? {
+                Plain::Http1 => &self.http1_or_alpn,
+                Plain::Http2 => &self.h2c,
+            };
+            return Some((edge, Box::new(transport(stream, peer).ok()?)));
+        };
+        let tls = tls.load_full()?;
+        match tls.accept(transport(stream, peer).ok()?, limit).await {
+            Ok(stream) => Some((&self.http1_or_alpn, stream)),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no TLS connection");
+                None
+            }
+        }
+    }
+}
+
+/// Pingora's transport over an accepted socket, with the client's address known to it.
+fn transport(stream: TcpStream, peer: SocketAddr) -> io::Result<L4Stream> {
+    stream.set_nodelay(true)?;
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let mut stream = L4Stream::from(stream);
+    // Set once, right after creation: it saves a getpeername for each request.
+    let _already_set = digest.peer_addr.set(Some(peer.into()));
+    stream.set_socket_digest(digest);
+    Ok(stream)
+}

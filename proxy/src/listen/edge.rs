@@ -1,0 +1,156 @@
+//! The edge of a connection: reads each request's header under a total deadline, refuses what cannot be
+//! parsed in the gateway's own words, and hands everything else to Pingora behind a replaying session.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use pingora_error::{Error as PingoraError, ErrorType};
+use pingora_proxy::HttpProxy;
+use tokio::time::Instant;
+
+use crate::context::EXCHANGE;
+use crate::error::Error;
+use crate::exchange::{BodyMemory, Exchange};
+use crate::gateway::Gateway;
+use crate::metrics::Settlement;
+use crate::respond;
+use crate::runtime::Live;
+use crate::session::ReplaySession;
+
+/// How many requests one HTTP/1.1 connection may carry. Practically unlimited; Pingora counts down from it,
+/// which tells the first request of a connection from the ones after it.
+const REQUESTS_PER_CONNECTION: u32 = u32::MAX;
+
+/// HTTP/2 streams one client connection may have open at once.
+const H2_CONCURRENT_STREAMS: u32 = 1024;
+
+/// Bytes a client may send ahead on one HTTP/2 stream, and on the connection: prompts are large.
+const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// What all connections of one listener share.
+pub struct EdgeShared {
+    /// The proxy every request is handed to.
+    pub proxy: Arc<HttpProxy<Gateway>>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// The listener's name, by which each snapshot knows it.
+    pub listener: Arc<str>,
+    /// Memory held by bodies, over all listeners.
+    pub memory: Arc<BodyMemory>,
+    /// Set when the gateway shuts down.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// Serves the connections of one listener that speak one protocol.
+pub struct Edge {
+    shared: Arc<EdgeShared>,
+    options: HttpServerOptions,
+}
+
+impl Edge {
+    /// For connections that open with HTTP/1.1, or that negotiated their protocol by ALPN.
+    pub fn http1_or_alpn(shared: Arc<EdgeShared>) -> Arc<Self> {
+        Self::new(shared, false)
+    }
+
+    /// For plain connections that open with the HTTP/2 preface.
+    pub fn h2c(shared: Arc<EdgeShared>) -> Arc<Self> {
+        Self::new(shared, true)
+    }
+
+    fn new(shared: Arc<EdgeShared>, h2c: bool) -> Arc<Self> {
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+        options.h2_idle_timeout = Some(shared.live.load().limits().keep_alive_timeout);
+        Arc::new(Self { shared, options })
+    }
+
+    /// Reads the request header. `false`: nothing to serve, the connection is to be closed.
+    async fn read_header(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+        if session.is_http2() {
+            return true;
+        }
+        let limits = self.shared.live.load().limits().clone();
+        let is_first = session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION);
+        session.set_pipelining_enabled(true);
+        session.set_keepalive(Some(whole_seconds(limits.keep_alive_timeout)));
+        session.set_read_timeout(Some(limits.body_idle_timeout));
+        session.set_write_timeout(Some(limits.write_timeout));
+        // On a reused connection the wait for the first byte counts too: it cannot be seen apart from here.
+        let idle = if is_first { Duration::ZERO } else { limits.keep_alive_timeout };
+        let deadline = Instant::now() + idle + limits.header_timeout;
+        let mut shutdown = shutdown.clone();
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout_at(deadline, session.read_request()) => read,
+            _ = shutdown.wait_for(|is_draining| *is_draining) => return false,
+        };
+        let refusal = match read {
+            Ok(Ok(has_request)) => return has_request,
+            Ok(Err(error)) => unreadable(&error),
+            Err(_elapsed) if is_first => Some(Error::HeaderTimeout),
+            Err(_elapsed) => None,
+        };
+        if let Some(refusal) = refusal {
+            self.shared.live.load().metrics().settle(Settlement::unread(&refusal));
+            respond::refuse_unread(session, &refusal).await;
+        }
+        session.shutdown().await;
+        false
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Edge {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !self.read_header(&mut session, shutdown).await {
+            return None;
+        }
+        let shared = &self.shared;
+        let runtime = shared.live.load_full();
+        // A reload may have taken the listener out of the snapshot; its open connections end then.
+        let listener = runtime.listener_index(&shared.listener)?;
+        let exchange = Exchange::new(runtime, listener, shared.memory.clone(), shared.draining.clone());
+        let session = ReplaySession::wrap(Box::new(session), exchange.clone());
+        EXCHANGE.scope(exchange, shared.proxy.process_new_http(session, shutdown)).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let limits = self.shared.live.load().limits().clone();
+        let mut options = default_h2_options();
+        options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        options.max_concurrent_streams(H2_CONCURRENT_STREAMS);
+        options.initial_window_size(H2_STREAM_WINDOW_BYTES);
+        options.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+/// What to answer to a header that could not be read; `None` when there is nobody to answer.
+fn unreadable(error: &PingoraError) -> Option<Error> {
+    match error.etype() {
+        ErrorType::InvalidHTTPHeader => Some(Error::BadHeader("the request line or a header is malformed")),
+        _ => None,
+    }
+}
+
+/// Pingora keeps this timeout in whole seconds and takes 0 for "no limit".
+fn whole_seconds(timeout: Duration) -> u64 {
+    timeout.as_secs().max(1)
+}

@@ -1,0 +1,211 @@
+//! The head of a request: limits, shapes that are used to smuggle requests, and headers that only the gateway
+//! may set.
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::RequestHeader;
+
+use crate::context::{RequestContext, RequestTarget};
+use crate::error::Error;
+use crate::request_id::{self, RequestId};
+
+/// Headers that the gateway itself sets. A client that sends one would decide where it goes, or claim what
+/// only the gateway knows, so they are dropped.
+const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
+
+/// Families of such headers.
+const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
+
+/// Longest host in bytes: a DNS name has at most 253, a port adds 6, brackets of an IPv6 address 2.
+const MAX_HOST_BYTES: usize = 261;
+
+/// Checks the head of a request and fills in what the later phases need of it.
+///
+/// # Errors
+/// The request must not be served.
+pub fn check(session: &mut ServerSession, ctx: &mut RequestContext) -> Result<(), Error> {
+    if let Some(id) = session.req_header().headers.get(request_id::HEADER).and_then(RequestId::accept) {
+        ctx.request_id = id;
+    }
+    let is_framed_twice = framing_is_declared_twice(session);
+    let limits = ctx.runtime().limits();
+    let header = session.req_header();
+    check_size(header, limits.header_bytes, limits.header_count as usize)?;
+    if is_framed_twice {
+        return Err(Error::AmbiguousFraming("it has both Content-Length and Transfer-Encoding; send one"));
+    }
+    check_method(&header.method)?;
+    check_framing(header)?;
+    ctx.target = target(header)?;
+    ctx.user_agent = header.headers.get(header::USER_AGENT).cloned();
+    strip_own_headers(session.req_header_mut());
+    Ok(())
+}
+
+fn check_size(header: &RequestHeader, limit_bytes: usize, limit_count: usize) -> Result<(), Error> {
+    let count = header.headers.len();
+    if count > limit_count {
+        return Err(Error::TooManyHeaders { limit: limit_count });
+    }
+    let target = header.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields: usize =
+        header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if target + fields > limit_bytes {
+        return Err(Error::HeadersTooLarge { limit_bytes });
+    }
+    Ok(())
+}
+
+/// Pingora drops `Content-Length` where both it and `Transfer-Encoding` are sent. Other servers do it the other
+/// way round, which is how requests are smuggled past one of them; RFC 9112 §6.1 allows to refuse.
+fn framing_is_declared_twice(session: &ServerSession) -> bool {
+    if session.is_http2() || !session.req_header().headers.contains_key(header::TRANSFER_ENCODING) {
+        return false;
+    }
+    let raw = session.to_h1_raw();
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
+            && line.get(14).is_some_and(|next| matches!(next, b':' | b' ' | b'\t'))
+    })
+}
+
+fn check_framing(header: &RequestHeader) -> Result<(), Error> {
+    let mut codings = header.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(first) = codings.next() {
+        let is_plain_chunked = first.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+        if !is_plain_chunked || header.version == Version::HTTP_2 {
+            return Err(Error::AmbiguousFraming(
+                "Transfer-Encoding may be `chunked`, once, in HTTP/1.1 only",
+            ));
+        }
+    }
+    let mut lengths = header.headers.get_all(header::CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+        || lengths.next().is_some()
+    {
+        return Err(Error::AmbiguousFraming("Content-Length must be one decimal number"));
+    }
+    Ok(())
+}
+
+fn check_method(method: &Method) -> Result<(), Error> {
+    // TRACE echoes credentials back, CONNECT opens tunnels: neither has a place in front of models.
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Err(Error::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
+    }
+    Ok(())
+}
+
+fn target(header: &RequestHeader) -> Result<RequestTarget, Error> {
+    let host = host(&header.uri, &header.headers, header.version)?;
+    let path = header.uri.path();
+    check_path(path)?;
+    Ok(RequestTarget {
+        method: header.method.clone(),
+        host,
+        path_and_query: header.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+    })
+}
+
+/// Pingora has already refused a `Host` that differs from the authority of an absolute-form target.
+fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let field = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Error::BadHost("it is sent more than once"));
+    }
+    let host = match (uri.authority(), field) {
+        (Some(authority), _) => authority.as_str().as_bytes(),
+        (None, Some(field)) => field.as_bytes(),
+        (None, None) if version < Version::HTTP_11 => b"",
+        (None, None) => return Err(Error::BadHost("it is missing")),
+    };
+    let is_legal = host.len() <= MAX_HOST_BYTES
+        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]~".contains(byte));
+    match std::str::from_utf8(host) {
+        Ok(host) if is_legal => Ok(host.to_ascii_lowercase()),
+        _ => Err(Error::BadHost("it is no host name, optionally with a port")),
+    }
+}
+
+/// Dot segments, plain or escaped, would let a request match one route and reach another path behind it.
+fn check_path(path: &str) -> Result<(), Error> {
+    if !path.starts_with('/') && path != "*" {
+        return Err(Error::BadTarget("its path does not start with a slash"));
+    }
+    if path.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == b'\\' || byte == b'#') {
+        return Err(Error::BadTarget("its path has a control character, a backslash or a number sign"));
+    }
+    let is_dots = |segment: &str| {
+        if !segment.starts_with(['.', '%']) {
+            return false;
+        }
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    };
+    if path.split('/').any(is_dots) {
+        return Err(Error::BadTarget("its path has dot segments; resolve them first"));
+    }
+    Ok(())
+}
+
+fn strip_own_headers(header: &mut RequestHeader) {
+    let own: Vec<HeaderName> = header.headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
+    for name in own {
+        header.remove_header(&name);
+    }
+}
+
+fn is_own(name: &str) -> bool {
+    name.starts_with("x-")
+        && (OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_refused_however_they_are_written() {
+        for path in ["/..", "/v1/../admin", "/v1/%2e%2e/x", "/v1/.%2E/x", "/./x", "/v1/%2e"] {
+            assert!(check_path(path).is_err(), "{path}");
+        }
+        for path in ["/", "/v1/chat/completions", "/v1/models/org/name..x", "/.well-known/x", "/a%2fb", "*"] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_gateways_own_headers_are_stripped() {
+        for name in [
+            "x-ai-eg-model",
+            "x-gateway-model-name",
+            "x-penstock-pool",
+            "x-gateway-destination-endpoint",
+            "x-gateway-destination-endpoint-subset",
+        ] {
+            assert!(is_own(name), "{name}");
+        }
+        for name in ["x-request-id", "x-gateway-inference-objective", "x-session-token", "authorization"] {
+            assert!(!is_own(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_could_end_a_header_or_name_two_hosts_are_refused() {
+        let headers = |values: &[&str]| {
+            let mut map = HeaderMap::new();
+            for value in values {
+                map.append(header::HOST, value.parse().unwrap());
+            }
+            map
+        };
+        let of = |values: &[&str]| host(&Uri::from_static("/"), &headers(values), Version::HTTP_11);
+        assert_eq!(of(&["LLM.example.com:8080"]).unwrap(), "llm.example.com:8080");
+        assert_eq!(of(&["[::1]:80"]).unwrap(), "[::1]:80");
+        for bad in [&["a", "b"][..], &["a/b"], &["a b"], &["a@b"], &["a,b"], &[]] {
+            assert!(of(bad).is_err(), "{bad:?}");
+        }
+    }
+}

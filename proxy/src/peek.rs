@@ -1,0 +1,56 @@
+//! The peek phase: reads the body once, as it arrives, for what routing needs of it.
+
+use http::{HeaderMap, header};
+use penstock_peek::{Options, Peek, Peeked};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use crate::context::RequestContext;
+use crate::error::Error;
+
+/// Reads the whole body; its chunks stay in the exchange for every attempt.
+///
+/// # Errors
+/// The client broke off, exceeded a limit, or sent a body that must not be forwarded.
+pub async fn read(session: &mut Session, ctx: &RequestContext) -> Result<Peeked> {
+    let mut peek = start(&session.req_header().headers, ctx.runtime().peek_options())
+        .map_err(|error| ctx.exchange.refuse(error))?;
+    continue_if_expected(session).await?;
+    while let Some(chunk) = session.downstream_session.read_request_body().await? {
+        peek.feed(&chunk).map_err(|error| ctx.exchange.refuse(error.into()))?;
+    }
+    peek.finish().map_err(|error| ctx.exchange.refuse(error.into()))
+}
+
+/// A client that announced `Expect: 100-continue` waits until it is told to go on.
+///
+/// # Errors
+/// The client is gone.
+pub async fn continue_if_expected(session: &mut Session) -> Result<()> {
+    let expect = session.req_header().headers.get(header::EXPECT);
+    if expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        session.downstream_session.write_continue_response().await?;
+    }
+    Ok(())
+}
+
+fn start(headers: &HeaderMap, options: &Options) -> Result<Peek, Error> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let content_type = types.next().map(http::HeaderValue::as_bytes);
+    if types.next().is_some() {
+        return Err(Error::BadHeader("Content-Type is sent more than once"));
+    }
+    let encoding = encodings(headers);
+    Ok(Peek::new(content_type, encoding.as_deref(), options)?)
+}
+
+/// The content codings in the order in which they were applied; several header lines are one list.
+fn encodings(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut joined = lines.next()?.as_bytes().to_vec();
+    for line in lines {
+        joined.extend_from_slice(b", ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    Some(joined)
+}

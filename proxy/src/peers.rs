@@ -1,0 +1,69 @@
+//! How the endpoints of one pool or backend are connected to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_config::{ConnectionSpec, UpstreamProtocol};
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions};
+
+use crate::tls::UpstreamContext;
+use crate::tls::upstream::alpn;
+
+/// HTTP/2 connections to upstreams are pinged this often, so that one whose other end vanished is noticed.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Kernel probes on idle connections, for the same reason.
+const TCP_KEEPALIVE: (Duration, Duration, usize) = (Duration::from_secs(60), Duration::from_secs(10), 3);
+
+/// What is the same for all endpoints of a pool or backend.
+#[derive(Debug)]
+pub struct Peers {
+    options: PeerOptions,
+    tls: Option<Arc<UpstreamContext>>,
+}
+
+impl Peers {
+    /// Peers that speak `protocol` under `connection`'s deadlines.
+    pub fn new(
+        protocol: UpstreamProtocol,
+        connection: &ConnectionSpec,
+        tls: Option<Arc<UpstreamContext>>,
+    ) -> Self {
+        let mut options = PeerOptions::new();
+        options.alpn = alpn(protocol);
+        options.connection_timeout = Some(connection.connect_timeout);
+        options.total_connection_timeout = Some(connection.connect_timeout);
+        options.idle_timeout = Some(connection.idle_timeout);
+        options.read_timeout = connection.read_timeout;
+        options.write_timeout = connection.write_timeout;
+        options.max_h2_streams = connection.http2_streams as usize;
+        options.h2_ping_interval = Some(H2_PING_INTERVAL);
+        let (idle, interval, count) = TCP_KEEPALIVE;
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle,
+            interval,
+            count,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::ZERO,
+        });
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        Self { options, tls }
+    }
+
+    /// The peer at `address`. Connections are reused only within one `generation`: an address that comes back
+    /// as another endpoint must not get a connection that was made to the one before. `host` is its DNS name.
+    pub fn peer(&self, address: SocketAddr, generation: u64, host: Option<&str>) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.options = self.options.clone();
+        peer.group_key = generation;
+        if let Some(tls) = &self.tls {
+            match host {
+                Some(host) => tls.configure(&mut peer, host),
+                None => tls.configure(&mut peer, &address.ip().to_string()),
+            }
+        }
+        peer
+    }
+}

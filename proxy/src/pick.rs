@@ -1,0 +1,173 @@
+//! The pick phase: chooses the endpoint of the next attempt.
+
+use http::HeaderMap;
+use penstock_config::{Action, PoolIndex, Target, Tier, Upstream};
+use penstock_picker::{PickError, PickRequest};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use crate::attempt::{Attempt, AttemptEndpoint, Plan};
+use crate::balance::BalanceError;
+use crate::context::RequestContext;
+use crate::error::Error;
+use crate::random;
+
+/// Chooses target and endpoint of the next attempt, and leaves both in the context.
+///
+/// # Errors
+/// Nothing that the rule names can serve the request now, or the client is gone.
+pub async fn choose(session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
+    let runtime = ctx.runtime().clone();
+    let Some(mut plan) = ctx.plan.take() else {
+        return Err(ctx.exchange.refuse(Error::Internal(None)));
+    };
+    let Action::Forward(tiers) = &runtime.snapshot().rules()[plan.rule].action else {
+        return Err(ctx.exchange.refuse(Error::Internal(None)));
+    };
+    let mut last = None;
+    let chosen = loop {
+        let Some(at) = plan.next_target(tiers, random::next_u64()) else {
+            break Err(ctx.exchange.refuse(last.unwrap_or(Error::NoEndpoints)));
+        };
+        match try_target(session, ctx, tiers, &plan, at).await {
+            Ok(attempt) => break Ok(attempt),
+            Err(Failure::Gone(error)) => break Err(error),
+            Err(Failure::Full(error)) => {
+                last = Some(worse(last, error));
+                plan.exhaust(at);
+            }
+        }
+    };
+    ctx.plan = Some(plan);
+    ctx.attempt = Some(chosen?);
+    Ok(())
+}
+
+/// Why a target gave no endpoint.
+enum Failure {
+    /// It has none to give now; another target may.
+    Full(Error),
+    /// The client is gone.
+    Gone(Box<pingora_error::Error>),
+}
+
+async fn try_target(
+    session: &mut Session,
+    ctx: &RequestContext,
+    tiers: &[Tier],
+    plan: &Plan,
+    at: (usize, usize),
+) -> Result<Attempt, Failure> {
+    let target = &tiers[at.0].targets[at.1];
+    match target.upstream {
+        Upstream::Pool(index) => {
+            let may_wait = !plan.has_other(tiers, at);
+            pick_from_pool(session, ctx, plan, index, target, may_wait)
+                .await
+                .map(|(endpoint, matched)| Attempt::new(at, endpoint, matched))
+        }
+        Upstream::Backend(index) => {
+            let balancer = ctx.runtime().balancer(index);
+            let chosen = balancer
+                .pick_when_resolved(&plan.failed_addresses, balancer.spec().connection.connect_timeout)
+                .await
+                .map_err(|error| Failure::Full(error.into()))?;
+            let endpoint = AttemptEndpoint::Backend {
+                address: chosen.address(),
+                name: chosen.name().clone(),
+                chosen: Some(chosen),
+            };
+            Ok(Attempt::new(at, endpoint, 0))
+        }
+    }
+}
+
+async fn pick_from_pool(
+    session: &mut Session,
+    ctx: &RequestContext,
+    plan: &Plan,
+    index: PoolIndex,
+    target: &Target,
+    may_wait: bool,
+) -> Result<(AttemptEndpoint, usize), Failure> {
+    let pool = ctx.runtime().pool(index).clone();
+    let model = target.model_override.as_deref().or(ctx.model()).unwrap_or_default();
+    // Waiting watches the client meanwhile, which takes the session, so the headers are taken along only then.
+    let picked = {
+        let request = request(ctx, &session.req_header().headers, plan, model);
+        pool.pick(&request)
+    };
+    let picked = match picked {
+        Err(PickError::Saturated { .. }) if may_wait => {
+            let headers = session.req_header().headers.clone();
+            let request = request(ctx, &headers, plan, model);
+            tokio::select! {
+                picked = pool.admit(&request) => picked,
+                gone = client_gone(session) => return Err(Failure::Gone(gone)),
+            }
+        }
+        picked => picked,
+    };
+    let picked = picked.map_err(|error| Failure::Full(error.into()))?;
+    let endpoint = AttemptEndpoint::Pool {
+        endpoint: picked.endpoint,
+        in_flight: Some(picked.in_flight),
+        session: picked.session,
+    };
+    Ok((endpoint, picked.matched_blocks))
+}
+
+/// What the picker has to know about the request.
+pub fn request<'a>(
+    ctx: &'a RequestContext,
+    headers: &'a HeaderMap,
+    plan: &'a Plan,
+    model: &'a str,
+) -> PickRequest<'a> {
+    let peeked = ctx.peeked.as_ref();
+    PickRequest {
+        model,
+        blocks: peeked.map_or(&[], |peeked| &peeked.blocks),
+        prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
+        max_tokens: peeked.and_then(|peeked| peeked.max_tokens),
+        priority: 0,
+        headers,
+        exclude: &plan.failed_endpoints,
+    }
+}
+
+/// Resolves when the client goes away or the request's time is up.
+async fn client_gone(session: &mut Session) -> Box<pingora_error::Error> {
+    loop {
+        if let Err(error) = session.downstream_session.read_body_or_idle(true).await {
+            return error;
+        }
+    }
+}
+
+/// Of two reasons why nothing could be picked, the one that tells the client more: that a pool is full says
+/// "try again", that one is empty does not.
+fn worse(last: Option<Error>, new: Error) -> Error {
+    match last {
+        Some(last) if last.retry_after().is_some() => last,
+        _ => new,
+    }
+}
+
+impl From<PickError> for Error {
+    fn from(error: PickError) -> Self {
+        match error {
+            PickError::NoEndpoints | PickError::AllExcluded => Self::NoEndpoints,
+            PickError::Saturated { retry_after } => Self::Saturated { retry_after },
+            PickError::Shed { retry_after, .. } => Self::Shed { retry_after },
+            PickError::QueueFull { retry_after } => Self::QueueFull { retry_after },
+            PickError::QueueTimeout { retry_after } => Self::QueueTimeout { retry_after },
+        }
+    }
+}
+
+impl From<BalanceError> for Error {
+    fn from(_: BalanceError) -> Self {
+        Self::NoEndpoints
+    }
+}

@@ -1,0 +1,247 @@
+//! The running gateway: listeners, the configuration in force, and the way it ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use penstock_config::{Fault, Snapshot};
+use penstock_picker::Picker;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio_util::task::TaskTracker;
+
+use crate::access_log::AccessLog;
+use crate::balance::Balancers;
+use crate::exchange::BodyMemory;
+use crate::gateway::Gateway;
+use crate::inflight::InFlight;
+use crate::listen::edge::EdgeShared;
+use crate::metrics::Metrics;
+use crate::runtime::{Live, Parts, Runtime};
+use crate::source::Applier;
+
+mod certificates;
+mod listeners;
+
+use certificates::Certificates;
+use listeners::{Bound, Listeners};
+
+/// Attempts that Pingora allows one request. The rule's own limit is lower; this one only has to be above it
+/// and above the dead kept-alive connections that do not count.
+const PINGORA_ATTEMPTS: usize = 64;
+
+/// A gateway that serves.
+pub struct Server {
+    live: Arc<Live>,
+    core: Core,
+    proxy: Proxy,
+    listeners: Mutex<Listeners>,
+    certificates: Mutex<Certificates>,
+    tracker: TaskTracker,
+}
+
+/// What lives as long as the process, whatever the configuration.
+struct Core {
+    picker: Arc<Picker>,
+    balancers: Arc<Balancers>,
+    metrics: Arc<Metrics>,
+    in_flight: Arc<InFlight>,
+    memory: Arc<BodyMemory>,
+    draining: Arc<AtomicBool>,
+    hash_seed: u64,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request in flight was finished.
+    Completely,
+    /// The deadline came first; this many requests were cut off.
+    Cut(usize),
+}
+
+impl Server {
+    /// Binds the listeners of `snapshot` and serves it. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What only shows when files are opened and addresses bound, with paths in the document.
+    pub fn start(
+        snapshot: &Arc<Snapshot>,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+    ) -> Result<Arc<Self>, Vec<Fault>> {
+        let core = Core {
+            picker: Picker::new(),
+            balancers: Balancers::new(),
+            metrics,
+            in_flight: Arc::default(),
+            memory: Arc::default(),
+            draining: Arc::default(),
+            hash_seed: crate::random::next_u64(),
+        };
+        let mut certificates = Certificates::default();
+        let live = Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates)?));
+        let gateway = Gateway { in_flight: core.in_flight.clone(), access_log };
+        let proxy = Arc::new(http_proxy(&Arc::new(pingora_conf(snapshot)), gateway));
+        let server = Self {
+            live,
+            core,
+            proxy,
+            listeners: Mutex::new(Listeners::new()),
+            certificates: Mutex::new(certificates),
+            tracker: TaskTracker::new(),
+        };
+        let bound = server.listeners.lock().bind_missing(snapshot)?;
+        server.listen(snapshot, bound);
+        Ok(Arc::new(server))
+    }
+
+    /// The addresses that are listened on, by listener, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.listeners.lock().addresses()
+    }
+
+    /// The configuration in force.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// The pools, with the state of their endpoints.
+    pub fn picker(&self) -> &Arc<Picker> {
+        &self.core.picker
+    }
+
+    /// The backends, with the state of their endpoints.
+    pub fn balancers(&self) -> &Arc<Balancers> {
+        &self.core.balancers
+    }
+
+    /// The process's metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.core.metrics
+    }
+
+    /// Brings gauges up to date that are read from elsewhere. To be called before metrics are encoded.
+    pub fn observe(&self) {
+        let gateway = &self.core.metrics.gateway;
+        gateway.requests_in_flight.set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
+        gateway.bodies_in_flight_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
+    }
+
+    /// Requests that are being served.
+    pub fn in_flight(&self) -> usize {
+        self.core.in_flight.count()
+    }
+
+    /// Bytes of request bodies that are held.
+    pub fn body_bytes(&self) -> usize {
+        self.core.memory.held()
+    }
+
+    /// Whether the gateway is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.core.draining.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, lets what is in flight finish, and returns as soon as that is done or `deadline` has
+    /// passed. HTTP/1.1 answers say `connection: close` from now on, HTTP/2 connections get a GOAWAY.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.core.draining.store(true, Ordering::Relaxed);
+        self.listeners.lock().stop_all();
+        self.tracker.close();
+        match tokio::time::timeout(deadline, self.tracker.wait()).await {
+            Ok(()) => Drained::Completely,
+            Err(_elapsed) => Drained::Cut(self.in_flight()),
+        }
+    }
+
+    fn listen(&self, snapshot: &Snapshot, bound: Bound) {
+        let shared = |listener: &Arc<str>| {
+            Arc::new(EdgeShared {
+                proxy: self.proxy.clone(),
+                live: self.live.clone(),
+                listener: listener.clone(),
+                memory: self.core.memory.clone(),
+                draining: self.core.draining.clone(),
+            })
+        };
+        let certificates = self.certificates.lock();
+        self.listeners.lock().switch_to(snapshot, bound, &certificates, shared, &self.tracker);
+    }
+}
+
+impl Core {
+    /// Loads what `snapshot` names, and makes its pools and backends the ones there are.
+    fn build(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        certificates: &mut Certificates,
+    ) -> Result<Runtime, Vec<Fault>> {
+        let next = certificates.load(snapshot)?;
+        let pool_peers = next.pool_peers(snapshot);
+        let backend_peers = next.backend_peers(snapshot);
+        self.picker.apply(&snapshot.pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
+        let balancers = self.balancers.apply(&snapshot.backends, |spec| next.backend(spec));
+        *certificates = next;
+        let pools = snapshot.pools.iter().filter_map(|spec| self.picker.pool(&spec.name)).collect();
+        let parts = Parts {
+            pools,
+            balancers,
+            pool_peers,
+            backend_peers,
+            hash_seed: self.hash_seed,
+            metrics: self.metrics.clone(),
+        };
+        Ok(Runtime::new(snapshot.clone(), parts))
+    }
+}
+
+impl Applier for Server {
+    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
+        // New addresses are bound before anything changes: one that is taken refuses the whole document.
+        let bound = self.listeners.lock().bind_missing(snapshot)?;
+        let mut certificates = self.certificates.lock();
+        let runtime = self.core.build(snapshot, &mut certificates)?;
+        self.live.store(Arc::new(runtime));
+        drop(certificates);
+        self.listen(snapshot, bound);
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.certificates.lock().files()
+    }
+
+    fn reload_files(&self) {
+        self.certificates.lock().reload();
+    }
+}
+
+fn pingora_conf(snapshot: &Snapshot) -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        upstream_keepalive_pool_size: snapshot.limits.idle_upstream_connections as usize,
+        max_retries: PINGORA_ATTEMPTS,
+        ..ServerConf::default()
+    }
+}
+
+/// What all listeners hand their requests to.
+type Proxy = Arc<HttpProxy<Gateway>>;
+
+/// Binds an address without waiting, so that a reload can do it too.
+fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    /// Connections that may wait to be accepted.
+    const BACKLOG: i32 = 4096;
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}

@@ -1,0 +1,134 @@
+//! The sockets that are listened on, and what a reload does to them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use penstock_config::{Fault, Listener, Snapshot};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::listen::Acceptor;
+use crate::listen::edge::EdgeShared;
+use crate::server::certificates::Certificates;
+use crate::tls::DownstreamTls;
+
+/// All listeners that run.
+pub(crate) struct Listeners {
+    running: Vec<Running>,
+}
+
+/// Sockets that a snapshot needs and that were not open yet, by the listener's position.
+pub(crate) struct Bound(Vec<(usize, Arc<TcpListener>)>);
+
+struct Running {
+    name: Arc<str>,
+    /// As configured: with port 0 where the system chooses.
+    address: SocketAddr,
+    is_tls: bool,
+    socket: Arc<TcpListener>,
+    tls: Arc<ArcSwapOption<DownstreamTls>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Listeners {
+    pub(crate) fn new() -> Self {
+        Self { running: Vec::new() }
+    }
+
+    /// Each listener's name and the address that it has.
+    pub(crate) fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let local = |running: &Running| running.socket.local_addr().unwrap_or(running.address);
+        self.running.iter().map(|running| (running.name.clone(), local(running))).collect()
+    }
+
+    /// Opens the sockets that `snapshot` needs and that are not open yet.
+    ///
+    /// # Errors
+    /// Every address that cannot be bound. Nothing stays open then.
+    pub(crate) fn bind_missing(&self, snapshot: &Snapshot) -> Result<Bound, Vec<Fault>> {
+        let mut bound = Vec::new();
+        let mut faults = Vec::new();
+        for (index, listener) in snapshot.listeners.iter().enumerate() {
+            if self.socket_of(listener).is_some() {
+                continue;
+            }
+            match super::bind(listener.address) {
+                Ok(socket) => bound.push((index, Arc::new(socket))),
+                Err(error) => faults.push(Fault::new(
+                    format!("listeners[{index}].address"),
+                    format!("cannot listen on {}: {error}", listener.address),
+                )),
+            }
+        }
+        if faults.is_empty() { Ok(Bound(bound)) } else { Err(faults) }
+    }
+
+    /// Makes the listeners of `snapshot` the ones that run. Those that stay as they are go on undisturbed;
+    /// connections of those that go are drained.
+    pub(crate) fn switch_to(
+        &mut self,
+        snapshot: &Snapshot,
+        bound: Bound,
+        certificates: &Certificates,
+        shared: impl Fn(&Arc<str>) -> Arc<EdgeShared>,
+        tracker: &TaskTracker,
+    ) {
+        let mut bound = bound.0;
+        let mut next = Vec::with_capacity(snapshot.listeners.len());
+        for (index, listener) in snapshot.listeners.iter().enumerate() {
+            let tls = certificates.listener(&listener.name).cloned();
+            if let Some(at) = self.running.iter().position(|running| running.is(listener)) {
+                let running = self.running.swap_remove(at);
+                running.tls.store(tls);
+                next.push(running);
+                continue;
+            }
+            let fresh = bound.iter().position(|(of, _)| *of == index).map(|at| bound.swap_remove(at).1);
+            let Some(socket) = fresh.or_else(|| self.socket_of(listener).cloned()) else { continue };
+            next.push(start(listener, socket, tls, shared(&listener.name), tracker));
+        }
+        for gone in std::mem::replace(&mut self.running, next) {
+            gone.stop.send_replace(true);
+        }
+    }
+
+    /// Stops accepting, and tells every connection that it is over once its requests are.
+    pub(crate) fn stop_all(&self) {
+        for running in &self.running {
+            running.stop.send_replace(true);
+        }
+    }
+
+    /// The open socket that a listener can use: the one at its address, also if its name or TLS changed.
+    fn socket_of(&self, listener: &Listener) -> Option<&Arc<TcpListener>> {
+        let is_same = |running: &&Running| {
+            running.address == listener.address
+                && (listener.address.port() != 0 || running.name == listener.name)
+        };
+        self.running.iter().find(is_same).map(|running| &running.socket)
+    }
+}
+
+impl Running {
+    fn is(&self, listener: &Listener) -> bool {
+        self.name == listener.name && self.address == listener.address && self.is_tls == listener.is_tls()
+    }
+}
+
+fn start(
+    listener: &Listener,
+    socket: Arc<TcpListener>,
+    tls: Option<Arc<DownstreamTls>>,
+    shared: Arc<EdgeShared>,
+    tracker: &TaskTracker,
+) -> Running {
+    let (stop, stopped) = watch::channel(false);
+    let is_tls = listener.is_tls();
+    let tls = Arc::new(ArcSwapOption::new(tls));
+    let acceptor =
+        Acceptor::new(socket.clone(), shared, is_tls.then(|| tls.clone()), tracker.clone(), stopped);
+    tracker.spawn(acceptor.run());
+    Running { name: listener.name.clone(), address: listener.address, is_tls, socket, tls, stop }
+}
