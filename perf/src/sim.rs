@@ -17,7 +17,6 @@ mod receive;
 pub mod record;
 mod router;
 mod server;
-mod testupstream;
 mod text;
 mod tokens;
 

@@ -1,0 +1,64 @@
+# The one entry point: people and CI run the same targets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench build clean
+
+CARGO ?= cargo
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## Install what is missing (compiler, Rust), and say what and why
+	@scripts/setup.sh
+
+demo: setup ## Three models behind one address; ONCE=1 ends after the requests
+	@scripts/demo.sh
+
+test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, fuzz smoke
+	@scripts/step.sh "format" $(MAKE) -s fmt
+	@scripts/step.sh "lints" $(MAKE) -s lint
+	@scripts/step.sh "tests" $(MAKE) -s unit
+	@scripts/step.sh "documentation" $(MAKE) -s doc
+	@scripts/step.sh "examples" $(MAKE) -s examples
+	@scripts/step.sh "generated files" $(MAKE) -s generated
+	@scripts/step.sh "fuzz smoke" $(MAKE) -s fuzz-smoke
+	@scripts/step.sh "dependencies" $(MAKE) -s deny
+
+fmt: ## Check the format
+	$(CARGO) fmt --all --check
+
+lint: ## Clippy, warnings are errors
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## Unit, property and integration tests; benches run once each
+	$(CARGO) test --workspace --all-targets --locked
+
+doc: ## Documentation tests, and the documentation builds without warnings
+	$(CARGO) test --workspace --doc --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+examples: ## Every example passes the validator
+	$(CARGO) build -p penstock-proxy --locked --quiet
+	scripts/validate-examples.sh
+
+generated: ## Generated files are up to date
+	scripts/generate.sh --check
+
+generate: ## Write the generated files
+	scripts/generate.sh
+
+fuzz-smoke: ## Each fuzz target for a few seconds
+	scripts/fuzz.sh smoke
+
+deny: ## Licences, bans and sources of the dependencies
+	scripts/deny.sh
+
+bench: ## All benchmarks (minutes; compare within one run)
+	$(CARGO) bench --workspace
+
+build: setup ## The release binaries
+	$(CARGO) build --release --locked --bins
+
+clean: ## Remove what was built
+	$(CARGO) clean

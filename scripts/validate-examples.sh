@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Every example configuration passes `penstock validate`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+shopt -s nullglob
+examples=(examples/*.yaml examples/*.json)
+[ ${#examples[@]} -gt 0 ] || { echo "no examples found" >&2; exit 1; }
+"$target/debug/penstock" validate "${examples[@]}"
