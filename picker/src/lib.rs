@@ -20,12 +20,12 @@
 
 pub mod engine;
 pub mod orca;
+pub mod prefix;
 pub mod scrape;
 
 mod endpoint;
 mod picker;
 mod pool;
-mod prefix;
 mod profile;
 mod random;
 mod request;

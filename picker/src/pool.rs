@@ -286,7 +286,7 @@ impl Pool {
     fn chain<'a>(&self, state: &State, request: &PickRequest<'a>) -> Option<Chain<'a>> {
         let options = state.profile.prefix()?;
         let chain = self.index.chain(request.model, request.blocks, options.stride, options.max_blocks);
-        (chain.len() > 0).then_some(chain)
+        (!chain.is_empty()).then_some(chain)
     }
 
     fn gauge(&self, state: &State, now_ns: u64) -> Gauge {

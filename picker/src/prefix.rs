@@ -19,7 +19,7 @@ mod slots;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub(crate) use self::slots::NO_SLOT;
+pub use self::slots::NO_SLOT;
 use self::{
     shard::{Key, Shard},
     slots::Slots,
@@ -30,13 +30,14 @@ use crate::random;
 const SHARDS: usize = 256;
 /// Neighbouring blocks that lie in one table.
 const PAGE: usize = 16;
-/// Most blocks that the index of one pool remembers, counting a block once for each endpoint that holds it. About
-/// 32 bytes each, so 128 MiB at the most.
+/// Most blocks that the index of one pool remembers, counting a block once for each endpoint that holds it. Some 33
+/// bytes each, and tables are at least a third full: 400 MiB at the very most, for a pool of 135 endpoints or more
+/// that never see the same prompt twice.
 pub(crate) const MAX_BLOCKS: usize = 4 << 20;
 
 /// The prefix index of one pool.
 #[derive(Debug)]
-pub(crate) struct PrefixIndex {
+pub struct PrefixIndex {
     shards: Box<[Mutex<Shard>]>,
     slots: Slots,
     /// Keeps models apart in a way that no client can foresee.
@@ -45,7 +46,7 @@ pub(crate) struct PrefixIndex {
 
 /// A prompt as the index sees it: every `stride`-th of its chained hashes, mixed with the model.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Chain<'a> {
+pub struct Chain<'a> {
     hashes: &'a [u64],
     stride: usize,
     len: usize,
@@ -54,8 +55,13 @@ pub(crate) struct Chain<'a> {
 
 impl Chain<'_> {
     /// Blocks of the chain.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether the prompt is too short to have a block.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     fn hash(&self, block: usize) -> u64 {
@@ -74,9 +80,15 @@ impl Chain<'_> {
     }
 }
 
+impl Default for PrefixIndex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PrefixIndex {
     /// An empty index. Takes memory only for what is recorded.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             slots: Slots::default(),
@@ -85,20 +97,14 @@ impl PrefixIndex {
     }
 
     /// The chain of a prompt for `model`. `stride` is at least 1; blocks past `max_blocks` are left out.
-    pub(crate) fn chain<'a>(
-        &self,
-        model: &str,
-        hashes: &'a [u64],
-        stride: usize,
-        max_blocks: usize,
-    ) -> Chain<'a> {
+    pub fn chain<'a>(&self, model: &str, hashes: &'a [u64], stride: usize, max_blocks: usize) -> Chain<'a> {
         let len = (hashes.len() / stride).min(max_blocks);
         Chain { hashes, stride, len, model: xxh3_64_with_seed(model.as_bytes(), self.seed) }
     }
 
     /// Sets `matched[slot]` to the blocks from the chain's head that the endpoint in `slot` holds, for each that holds
     /// any. Slots past the end of `matched` are left out.
-    pub(crate) fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
+    pub fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
         let Some(last) = chain.len().checked_sub(1) else { return };
         let head = self.probe(chain, 0, matched);
         if head == 0 || last == 0 {
@@ -110,13 +116,17 @@ impl PrefixIndex {
 
     /// Notes that the endpoint in `slot` is sent the chain and will hold it. `capacity` is how many blocks it is
     /// believed to hold at the most.
-    pub(crate) fn record(&self, chain: &Chain<'_>, slot: u16, capacity: usize) {
+    pub fn record(&self, chain: &Chain<'_>, slot: u16, capacity: usize) {
         let Some(clock) = self.slots.clock(slot) else { return };
         let len = chain.len().min(capacity);
-        let current = clock.ages().current();
-        let first = self.first_older(chain, slot, current, len);
+        let mut current = clock.ages().current();
+        let mut first = self.first_older(chain, slot, current, len);
         if first == len {
             return;
+        }
+        let begun = clock.begin(len - first, capacity);
+        if begun != current {
+            (current, first) = (begun, 0);
         }
 
         let mut touched = slots::Touched::default();
@@ -134,14 +144,14 @@ impl PrefixIndex {
     }
 
     /// Forgets all that the endpoint in `slot` holds, so that the slot can go to another one.
-    pub(crate) fn forget(&self, slot: u16) {
+    pub fn forget(&self, slot: u16) {
         if let Some(clock) = self.slots.clock(slot) {
             clock.forget();
         }
     }
 
     /// How many blocks the endpoint in `slot` is believed to hold.
-    pub(crate) fn held(&self, slot: u16) -> usize {
+    pub fn held(&self, slot: u16) -> usize {
         self.slots.clock(slot).map_or(0, |clock| clock.held())
     }
 

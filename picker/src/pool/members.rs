@@ -72,6 +72,12 @@ impl Pool {
         }
     }
 
+    /// What its endpoints share, to make endpoints of no pool in tests.
+    #[cfg(test)]
+    pub(crate) fn shared_for_tests(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Takes the specification over, with the profile built from its document. Returns the endpoints that left.
     pub(crate) fn update(&self, spec: &PoolSpec, profile: Profile) -> Vec<Arc<Endpoint>> {
         self.shared.ejection.store(Arc::new(ejection_policy(&spec.ejection)));

@@ -93,9 +93,9 @@ impl Shard {
     /// Notes that `slot` holds the block in `generation`. Returns the live generation in which it held it before.
     pub(super) fn touch(&mut self, key: Key, slot: u16, generation: u16, slots: &Slots) -> Option<u16> {
         if self.blocks.len() == self.blocks.capacity() && !self.blocks.contains_key(&key) {
-            // Before the table grows, what is forgotten goes; so dead entries never outnumber a table's live peak.
+            // Before the table grows, what is forgotten goes; so a table stays within a few times of what is live.
             self.blocks.retain(|_, holders| holders.keep_live(slots));
-            if self.blocks.len() > self.blocks.capacity() / 4 * 3 {
+            if self.blocks.len() > self.blocks.capacity() / 8 * 7 {
                 // Too little went: without room the next few blocks would each sweep the table again.
                 self.blocks.reserve(self.blocks.len());
             }

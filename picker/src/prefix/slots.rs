@@ -17,7 +17,7 @@ use std::sync::{
 use parking_lot::Mutex;
 
 /// Stands for no place in the index: a pool has at most 65,535 endpoints with one.
-pub(crate) const NO_SLOT: u16 = u16::MAX;
+pub const NO_SLOT: u16 = u16::MAX;
 
 /// Generations that an endpoint's blocks are divided into.
 const GENERATIONS: usize = 16;
@@ -90,30 +90,39 @@ impl Clock {
         (0..=ages.span).map(|age| self.count(ages.current.wrapping_sub(age)).load(Relaxed) as usize).sum()
     }
 
-    /// Books what was touched in generation `current`, then begins a new generation and forgets old ones as needed.
+    /// The generation that `blocks` more are to be touched in: a new one if the current one has its share already,
+    /// or would alone exceed the capacity.
+    pub(super) fn begin(&self, blocks: usize, capacity: usize) -> u16 {
+        let ages = self.ages();
+        let count = self.count(ages.current).load(Relaxed) as usize;
+        let is_turn = count >= (capacity / GENERATIONS).max(1) || (count > 0 && count + blocks > capacity);
+        if !is_turn {
+            return ages.current;
+        }
+        // Whoever finds the lock taken leaves the turn to the one that has it.
+        let Some(_turning) = self.turning.try_lock() else { return ages.current };
+        if self.ages().current != ages.current {
+            return self.ages().current;
+        }
+        let next = ages.current.wrapping_add(1);
+        self.count(next).store(0, Relaxed);
+        let span = (usize::from(ages.span) + 1).min(GENERATIONS - 1) as u16;
+        self.ages.store(Ages { current: next, span }.pack(), Release);
+        next
+    }
+
+    /// Books what was touched in generation `current`, then forgets old generations as far as needed.
     pub(super) fn settle(&self, current: u16, touched: &Touched, capacity: usize) {
         for (place, moved) in touched.moved.iter().enumerate().filter(|(_, moved)| **moved > 0) {
             let _ =
                 self.touched[place].fetch_update(AcqRel, Relaxed, |count| Some(count.saturating_sub(*moved)));
         }
         self.count(current).fetch_add(touched.blocks, AcqRel);
-
-        let share = (capacity / GENERATIONS).max(1);
-        let is_turn = self.count(current).load(Relaxed) as usize >= share;
-        if !is_turn && self.held() <= capacity {
+        if self.held() <= capacity {
             return;
         }
-        // Whoever finds the lock taken leaves the turn to the one that has it.
         let Some(_turning) = self.turning.try_lock() else { return };
         let mut ages = self.ages();
-        if is_turn && ages.current == current {
-            if usize::from(ages.span) + 1 == GENERATIONS {
-                ages.span -= 1;
-            }
-            self.count(ages.current.wrapping_add(1)).store(0, Relaxed);
-            ages = Ages { current: ages.current.wrapping_add(1), span: ages.span + 1 };
-            self.ages.store(ages.pack(), Release);
-        }
         while ages.span > 0 && self.held() > capacity {
             ages.span -= 1;
             self.ages.store(ages.pack(), Release);

@@ -127,7 +127,7 @@ impl<'a> Object<'a> {
 
 /// The one of `names` that `name` is most likely a slip of, if any is near.
 pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let allowed = name.len().div_ceil(4).max(1);
+    let allowed = name.len().div_ceil(5).max(1);
     names
         .into_iter()
         .map(|candidate| (edits(name, candidate), candidate))
