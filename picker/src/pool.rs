@@ -44,6 +44,10 @@ const OBJECTIVE_HEADERS: [HeaderName; 2] = [
 /// Times that a pick starts over because another one took the probe of a half-open endpoint first.
 const PROBE_RACES: usize = 3;
 
+/// A waiting request sees to it that the first in line looks again this often: numbers that grow old and ejections
+/// that end make room without a word.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -156,7 +160,14 @@ impl Pool {
         // What made room between the pick above and joining has woken nobody.
         self.shared.queue.wake_first();
         loop {
-            timeout_at(deadline, ticket.turn()).await.map_err(|_| PickError::QueueTimeout { retry_after })?;
+            let until = deadline.min(Instant::now() + LOOK_AGAIN);
+            if timeout_at(until, ticket.turn()).await.is_err() {
+                if Instant::now() >= deadline {
+                    return Err(PickError::QueueTimeout { retry_after });
+                }
+                self.shared.queue.wake_first();
+                continue;
+            }
             match self.pick(request) {
                 Err(PickError::Saturated { .. }) => {}
                 other => return other,

@@ -308,6 +308,7 @@ async fn a_waiter_that_leaves_takes_no_place_and_no_turn() {
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_in_time() {
     let (_picker, pool) = pool(queueing(1));
+    fill(&pool);
     // Fresh numbers keep coming, all bad.
     let refill = async {
         loop {
@@ -319,6 +320,15 @@ async fn waiting_ends_in_time() {
     let waited = tokio::select! { outcome = pool.admit(&request) => outcome, () = refill => unreachable!() };
     assert_eq!(waited.unwrap_err(), PickError::QueueTimeout { retry_after: RETRY_AFTER });
     assert_eq!(pool.report().queued_requests, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_that_grow_old_let_go_of_who_waits() {
+    let (_picker, pool) = pool(queueing(1));
+    fill(&pool);
+    let started = tokio::time::Instant::now();
+    pool.admit(&request()).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "samples say nothing any more after 16 seconds");
 }
 
 #[tokio::test(start_paused = true)]

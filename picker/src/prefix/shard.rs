@@ -5,7 +5,10 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use super::slots::{NO_SLOT, Slots};
+use super::{
+    PAGE,
+    slots::{NO_SLOT, Slots},
+};
 
 /// Endpoints of a block that need no allocation of their own.
 const FEW: usize = 4;
@@ -93,12 +96,7 @@ impl Shard {
     /// Notes that `slot` holds the block in `generation`. Returns the live generation in which it held it before.
     pub(super) fn touch(&mut self, key: Key, slot: u16, generation: u16, slots: &Slots) -> Option<u16> {
         if self.blocks.len() == self.blocks.capacity() && !self.blocks.contains_key(&key) {
-            // Before the table grows, what is forgotten goes; so a table stays within a few times of what is live.
-            self.blocks.retain(|_, holders| holders.keep_live(slots));
-            if self.blocks.len() > self.blocks.capacity() / 8 * 7 {
-                // Too little went: without room the next few blocks would each sweep the table again.
-                self.blocks.reserve(self.blocks.len());
-            }
+            self.sweep(slots);
         }
         let holder = Holder { slot, generation };
         match self.blocks.entry(key) {
@@ -111,6 +109,17 @@ impl Shard {
                 slots.ages(slot).is_some_and(|ages| ages.is_live(before)).then_some(before)
             }
         }
+    }
+
+    /// Drops what is forgotten and makes room for a third more than is left. Moving to a new table, which costs as
+    /// much as sweeping the old one, keeps it in proportion to what is live; in place, the map would double instead.
+    fn sweep(&mut self, slots: &Slots) {
+        self.blocks.retain(|_, holders| holders.keep_live(slots));
+        let room = self.blocks.len() / 3 + PAGE;
+        let mut swept =
+            HashMap::with_capacity_and_hasher(self.blocks.len() + room, BuildHasherDefault::default());
+        swept.extend(self.blocks.drain());
+        self.blocks = swept;
     }
 
     #[cfg(test)]

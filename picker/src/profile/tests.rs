@@ -19,6 +19,7 @@ schedulingProfiles:
   - pluginRef: prefix-cache-scorer
 ";
 
+#[expect(clippy::needless_pass_by_value, reason = "literals of json! read better by value")]
 fn document(plugins: Value, profile: Value) -> Value {
     json!({
         "apiVersion": "llm-d.ai/v1alpha1",
@@ -37,6 +38,7 @@ fn faults(document: &Value) -> Vec<String> {
 }
 
 /// The one plugin of that type and parameters, as a profile has it.
+#[expect(clippy::needless_pass_by_value, reason = "literals of json! read better by value")]
 fn built(kind: &str, parameters: Value) -> Profile {
     Profile::build(&document(json!([{"type": kind, "parameters": parameters}]), json!([{"pluginRef": kind}])))
         .unwrap()
