@@ -158,3 +158,6 @@ fn sample(reading: Reading) -> LoadSample {
         num_gpu_blocks: reading.blocks,
     }
 }
+
+#[cfg(test)]
+mod tests;
