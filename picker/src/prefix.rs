@@ -6,10 +6,10 @@
 //! * Along a chain of blocks the set of endpoints only ever shrinks, because a block is touched whenever one behind
 //!   it is. So the places where it shrinks are found by bisection, and equal counts at two places mean equal sets.
 //! * Recency is not a list to be relinked on every touch but a generation number per endpoint and block
-//!   ([`slots`]). Touching again within a generation writes nothing, forgetting the oldest generation is one store,
+//!   (`slots`). Touching again within a generation writes nothing, forgetting the oldest generation is one store,
 //!   and a head is never older than its tail.
 //! * Blocks lie in many small tables, each behind its own lock; runs of sixteen neighbouring blocks lie side by side
-//!   in one of them ([`shard`]), so that a new prompt of 128 blocks takes eight locks and few cache lines.
+//!   in one of them (`shard`), so that a new prompt of 128 blocks takes eight locks and few cache lines.
 //!
 //! `docs/design/prefix-index.md` has the alternatives.
 
