@@ -1,0 +1,7 @@
+//! The whole gateway in this process, between real clients and simulated model servers.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod routing;
