@@ -112,6 +112,11 @@ impl Pool {
         self.state.load().endpoints.clone()
     }
 
+    /// How often an endpoint was taken out after failures, since the pool was made.
+    pub fn ejections(&self) -> u64 {
+        self.shared.quota.ejections.load(Relaxed)
+    }
+
     /// How many endpoints the pool has.
     pub fn endpoint_count(&self) -> usize {
         self.state.load().endpoints.len()

@@ -8,6 +8,7 @@ use penstock_config::{Rule, Target, Tier};
 use penstock_picker::{Endpoint, EndpointId, InFlight, Outcome};
 
 use crate::balance::{BackendAddress, Chosen};
+use crate::metrics::{GaugeGuard, UpstreamMetrics};
 
 /// What `route` decided: a rule, and what is left of its targets.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Attempt {
     outcome: Option<Outcome>,
     /// Blocks of the prompt that the endpoint is believed to hold.
     pub matched_blocks: usize,
+    /// Counts the attempt among those at its upstream.
+    in_flight: Option<GaugeGuard>,
 }
 
 /// The endpoint of an attempt, and the account kept of it there.
@@ -110,7 +113,7 @@ impl Plan {
 impl Attempt {
     /// An attempt that has not been settled.
     pub fn new(target: (usize, usize), endpoint: AttemptEndpoint, matched_blocks: usize) -> Self {
-        Self { target, endpoint, outcome: None, matched_blocks }
+        Self { target, endpoint, outcome: None, matched_blocks, in_flight: None }
     }
 
     /// The endpoint's address.
@@ -127,6 +130,12 @@ impl Attempt {
         tiers.get(self.target.0)?.targets.get(self.target.1)
     }
 
+    /// Counts the attempt as sent.
+    pub fn start(&mut self, metrics: &UpstreamMetrics) {
+        metrics.attempts.increment();
+        self.in_flight = Some(metrics.in_flight.hold(1));
+    }
+
     /// Notes that the first byte of the response arrived.
     pub fn first_byte(&mut self) {
         if let AttemptEndpoint::Pool { in_flight: Some(in_flight), .. } = &mut self.endpoint {
@@ -140,6 +149,7 @@ impl Attempt {
             return;
         }
         self.outcome = Some(outcome);
+        self.in_flight = None;
         match &mut self.endpoint {
             AttemptEndpoint::Pool { in_flight, .. } => {
                 if let Some(in_flight) = in_flight.take() {

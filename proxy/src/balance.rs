@@ -9,7 +9,10 @@
 use std::{
     cell::Cell,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -140,7 +143,7 @@ impl Balancers {
             }
         });
         let selection = Selection::new(spec.balancing, members.clone(), health.clone());
-        let shared = Arc::new(Shared { spec, tls, members, health, selection });
+        let shared = Arc::new(Shared { spec, tls, members, health, selection, ejections: AtomicU64::new(0) });
         Balancer::start(shared, self.resolver.clone())
     }
 }
@@ -230,6 +233,12 @@ impl Balancer {
         }
     }
 
+    /// How often an endpoint was taken out after failures, since the backend was last changed.
+    #[must_use]
+    pub fn ejections(&self) -> u64 {
+        self.shared.ejections.load(Relaxed)
+    }
+
     /// How many endpoints are in use now: more than are configured where a name has several addresses.
     #[must_use]
     pub fn endpoint_count(&self) -> usize {
@@ -267,6 +276,7 @@ struct Shared {
     members: Arc<Members>,
     health: Option<Registry>,
     selection: Selection,
+    ejections: AtomicU64,
 }
 
 impl Shared {
@@ -329,6 +339,7 @@ impl Chosen {
         let may_eject = || self.shared.members.may_eject_one_more(spec.max_ejected_percent);
         let was_ejected = endpoint.ejection.settle(self.admission, outcome, spec, Instant::now(), may_eject);
         if was_ejected {
+            self.shared.ejections.fetch_add(1, Relaxed);
             let backend = &*self.shared.spec.name;
             tracing::warn!(backend, address = %endpoint.address, "endpoint ejected after repeated failures");
         }

@@ -49,6 +49,8 @@ pub struct RequestContext {
     pub attempts: u32,
     /// Kept-alive connections that turned out to be dead.
     pub stale_connections: u32,
+    /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
+    pub last_failure: Option<Error>,
     /// The status of the response that was dropped for another attempt.
     pub dropped_status: Option<StatusCode>,
     /// Whether the running attempt goes over a kept-alive connection.
@@ -111,6 +113,7 @@ impl RequestContext {
             attempt: None,
             attempts: 0,
             stale_connections: 0,
+            last_failure: None,
             dropped_status: None,
             is_reused_connection: false,
             is_forwarding: false,

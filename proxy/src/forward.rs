@@ -51,6 +51,10 @@ pub fn start(ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
     ctx.exchange.set_outgoing(outgoing);
     ctx.exchange.start_attempt(rule.timeouts.per_try, rule.timeouts.stream_idle);
     ctx.attempts += 1;
+    let upstream = target.upstream;
+    if let Some(attempt) = &mut ctx.attempt {
+        attempt.start(runtime.upstream_metrics(upstream));
+    }
     Ok(Box::new(peer))
 }
 

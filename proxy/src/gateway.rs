@@ -83,7 +83,12 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         if ctx.is_forwarding {
             if ctx.attempt.as_ref().is_none_or(|attempt| attempt.is_settled()) {
-                pick::choose(session, ctx).await?;
+                if ctx.last_failure.is_some() {
+                    retry::back_off(ctx).await;
+                }
+                if let Err(error) = pick::choose(session, ctx).await {
+                    return Err(retry::exhausted(ctx, error));
+                }
             }
         } else {
             ctx.is_forwarding = true;

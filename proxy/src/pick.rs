@@ -5,11 +5,13 @@ use penstock_config::{Action, PoolIndex, Target, Tier, Upstream};
 use penstock_picker::{PickError, PickRequest};
 use pingora_error::Result;
 use pingora_proxy::Session;
+use tokio::time::Instant;
 
 use crate::attempt::{Attempt, AttemptEndpoint, Plan};
 use crate::balance::BalanceError;
 use crate::context::RequestContext;
 use crate::error::Error;
+use crate::metrics::PickOutcome;
 use crate::random;
 
 /// Chooses target and endpoint of the next attempt, and leaves both in the context.
@@ -29,10 +31,17 @@ pub async fn choose(session: &mut Session, ctx: &mut RequestContext) -> Result<(
         let Some(at) = plan.next_target(tiers, random::next_u64()) else {
             break Err(ctx.exchange.refuse(last.unwrap_or(Error::NoEndpoints)));
         };
+        let metrics = runtime.upstream_metrics(tiers[at.0].targets[at.1].upstream);
         match try_target(session, ctx, tiers, &plan, at).await {
-            Ok(attempt) => break Ok(attempt),
+            Ok(attempt) => {
+                metrics.picked(PickOutcome::Picked);
+                let blocks = ctx.peeked.as_ref().map_or(0, |peeked| peeked.blocks.len());
+                metrics.prefix(blocks, attempt.matched_blocks);
+                break Ok(attempt);
+            }
             Err(Failure::Gone(error)) => break Err(error),
-            Err(Failure::Full(error)) => {
+            Err(Failure::Full(outcome, error)) => {
+                metrics.picked(outcome);
                 last = Some(worse(last, error));
                 plan.exhaust(at);
             }
@@ -46,7 +55,7 @@ pub async fn choose(session: &mut Session, ctx: &mut RequestContext) -> Result<(
 /// Why a target gave no endpoint.
 enum Failure {
     /// It has none to give now; another target may.
-    Full(Error),
+    Full(PickOutcome, Error),
     /// The client is gone.
     Gone(Box<pingora_error::Error>),
 }
@@ -71,7 +80,7 @@ async fn try_target(
             let chosen = balancer
                 .pick_when_resolved(&plan.failed_addresses, balancer.spec().connection.connect_timeout)
                 .await
-                .map_err(|error| Failure::Full(error.into()))?;
+                .map_err(|error| Failure::Full(balance_outcome(error), error.into()))?;
             let endpoint = AttemptEndpoint::Backend {
                 address: chosen.address(),
                 name: chosen.name().clone(),
@@ -101,14 +110,18 @@ async fn pick_from_pool(
         Err(PickError::Saturated { .. }) if may_wait => {
             let headers = session.req_header().headers.clone();
             let request = request(ctx, &headers, plan, model);
+            let joined = Instant::now();
             tokio::select! {
-                picked = pool.admit(&request) => picked,
+                picked = pool.admit(&request) => {
+                    ctx.runtime().upstream_metrics(target.upstream).waited(joined.elapsed());
+                    picked
+                }
                 gone = client_gone(session) => return Err(Failure::Gone(gone)),
             }
         }
         picked => picked,
     };
-    let picked = picked.map_err(|error| Failure::Full(error.into()))?;
+    let picked = picked.map_err(|error| Failure::Full(pick_outcome(error), error.into()))?;
     let endpoint = AttemptEndpoint::Pool {
         endpoint: picked.endpoint,
         in_flight: Some(picked.in_flight),
@@ -151,6 +164,24 @@ fn worse(last: Option<Error>, new: Error) -> Error {
     match last {
         Some(last) if last.retry_after().is_some() => last,
         _ => new,
+    }
+}
+
+fn pick_outcome(error: PickError) -> PickOutcome {
+    match error {
+        PickError::NoEndpoints => PickOutcome::NoEndpoints,
+        PickError::AllExcluded => PickOutcome::AllExcluded,
+        PickError::Saturated { .. } => PickOutcome::Saturated,
+        PickError::Shed { .. } => PickOutcome::Shed,
+        PickError::QueueFull { .. } => PickOutcome::QueueFull,
+        PickError::QueueTimeout { .. } => PickOutcome::QueueTimeout,
+    }
+}
+
+fn balance_outcome(error: BalanceError) -> PickOutcome {
+    match error {
+        BalanceError::AllExcluded => PickOutcome::AllExcluded,
+        BalanceError::Unresolved | BalanceError::NoneAvailable => PickOutcome::NoEndpoints,
     }
 }
 

@@ -25,9 +25,11 @@ use crate::runtime::{Live, Parts, Runtime};
 use crate::source::Applier;
 
 mod certificates;
+mod exported;
 mod listeners;
 
 use certificates::Certificates;
+use exported::Exported;
 use listeners::{Bound, Listeners};
 
 /// Attempts that Pingora allows one request. The rule's own limit is lower; this one only has to be above it
@@ -42,6 +44,7 @@ pub struct Server {
     listeners: Mutex<Listeners>,
     certificates: Mutex<Certificates>,
     tracker: TaskTracker,
+    exported: Mutex<Exported>,
 }
 
 /// What lives as long as the process, whatever the configuration.
@@ -94,6 +97,7 @@ impl Server {
             listeners: Mutex::new(Listeners::new()),
             certificates: Mutex::new(certificates),
             tracker: TaskTracker::new(),
+            exported: Mutex::default(),
         };
         let bound = server.listeners.lock().bind_missing(snapshot)?;
         server.listen(snapshot, bound);
@@ -130,6 +134,7 @@ impl Server {
         let gateway = &self.core.metrics.gateway;
         gateway.requests_in_flight.set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
         gateway.bodies_in_flight_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
+        self.exported.lock().update(&self.live.load());
     }
 
     /// Requests that are being served.

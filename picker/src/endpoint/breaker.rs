@@ -39,6 +39,8 @@ pub(crate) struct EjectionPolicy {
 pub(crate) struct Quota {
     pub(crate) endpoints: AtomicUsize,
     pub(crate) ejected: AtomicUsize,
+    /// Ejections since the pool was made.
+    pub(crate) ejections: AtomicU64,
 }
 
 /// The ejection state of one endpoint.
@@ -144,6 +146,7 @@ impl Breaker {
         let is_closed = self.until_ns.load(Acquire) == 0;
         if is_probe {
             self.eject(&mut history, now_ns, policy);
+            quota.ejections.fetch_add(1, Relaxed);
             self.is_probing.store(false, Release);
         } else if is_closed
             && failures >= policy.consecutive_failures
@@ -154,6 +157,7 @@ impl Breaker {
                 history.in_a_row = 0;
             }
             self.eject(&mut history, now_ns, policy);
+            quota.ejections.fetch_add(1, Relaxed);
         }
     }
 

@@ -21,6 +21,9 @@ use crate::session::DEADLINE;
 /// Dead kept-alive connections that one request may run into without their counting as attempts.
 const MAX_STALE_CONNECTIONS: u32 = 2;
 
+/// Backoffs stop growing here: 64 times the first is seconds.
+const MAX_BACKOFF_DOUBLINGS: u32 = 6;
+
 /// Raised for a response whose status the rule retries.
 pub const RETRYABLE_STATUS: ErrorType = ErrorType::Custom("retryable status");
 
@@ -42,6 +45,9 @@ pub fn after_connect(
     }
     settle(ctx, outcome_of(&error, ctx));
     let may_retry = !is_answered && is_retryable(&error, ctx) && claim(ctx, reason_of(&error, ctx));
+    if may_retry {
+        ctx.last_failure = Some(translate(&error, ctx));
+    }
     error.set_retry(may_retry);
     error
 }
@@ -50,8 +56,30 @@ pub fn after_connect(
 pub fn after_no_connection(ctx: &mut RequestContext, mut error: Box<PingoraError>) -> Box<PingoraError> {
     settle(ctx, Outcome::Failed);
     let may_retry = claim(ctx, "connect");
+    if may_retry {
+        ctx.last_failure = Some(translate(&error, ctx));
+    }
     error.set_retry(may_retry);
     error
+}
+
+/// Waits before a further attempt: at random up to the rule's backoff, doubled with each attempt, so that the
+/// requests of an endpoint that failed do not all arrive elsewhere in one instant.
+pub async fn back_off(ctx: &RequestContext) {
+    let Some(policy) = policy(ctx) else { return };
+    let doublings = ctx.attempts.saturating_sub(1).min(MAX_BACKOFF_DOUBLINGS);
+    let longest = policy.backoff.saturating_mul(1 << doublings);
+    let share = (crate::random::next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    tokio::time::sleep(longest.mul_f64(share)).await;
+}
+
+/// What to answer when no endpoint is left for a further attempt: what the last one ran into tells more.
+pub fn exhausted(ctx: &mut RequestContext, error: Box<PingoraError>) -> Box<PingoraError> {
+    match (ctx.exchange.take_refusal(), ctx.last_failure.take()) {
+        (Some(Error::NoEndpoints), Some(failure)) => ctx.exchange.refuse(failure),
+        (Some(refusal), _) => ctx.exchange.refuse(refusal),
+        (None, _) => error,
+    }
 }
 
 /// Whether a response with this status is to be dropped for another attempt.

@@ -1,0 +1,56 @@
+//! Counts that pools and backends keep themselves, on their way into the metrics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_config::{BackendIndex, PoolIndex, Upstream};
+
+use crate::metrics::ScrapeOutcome;
+use crate::runtime::Runtime;
+
+/// What has been exported so far. Counters only take additions, so the difference is what they are given.
+#[derive(Debug, Default)]
+pub(crate) struct Exported {
+    pools: HashMap<Arc<str>, PoolCounts>,
+    backends: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct PoolCounts {
+    read: u64,
+    failed: u64,
+    ejections: u64,
+}
+
+impl Exported {
+    /// Adds what has been counted since the last call. Pools and backends that are gone are forgotten.
+    pub(crate) fn update(&mut self, runtime: &Runtime) {
+        let before = std::mem::take(self);
+        for (index, pool) in runtime.pools().iter().enumerate() {
+            let metrics = runtime.upstream_metrics(Upstream::Pool(PoolIndex(index)));
+            let scrapes = pool.scrape_counters();
+            let now = PoolCounts {
+                read: scrapes.successes(),
+                failed: scrapes.errors().map(|(_, count)| count).sum(),
+                ejections: pool.ejections(),
+            };
+            let old = before.pools.get(pool.name()).copied().unwrap_or_default();
+            metrics.scraped(ScrapeOutcome::Read, increase(old.read, now.read));
+            metrics.scraped(ScrapeOutcome::Failed, increase(old.failed, now.failed));
+            metrics.ejections.add(increase(old.ejections, now.ejections));
+            self.pools.insert(pool.name().clone(), now);
+        }
+        for (index, backend) in runtime.balancers().iter().enumerate() {
+            let metrics = runtime.upstream_metrics(Upstream::Backend(BackendIndex(index)));
+            let name = &backend.spec().name;
+            let now = backend.ejections();
+            metrics.ejections.add(increase(before.backends.get(name).copied().unwrap_or_default(), now));
+            self.backends.insert(name.clone(), now);
+        }
+    }
+}
+
+/// A count that fell has started anew.
+fn increase(old: u64, now: u64) -> u64 {
+    if now < old { now } else { now - old }
+}
