@@ -66,7 +66,6 @@ fn count(c: &mut Criterion) {
     });
 
     let now = start + Duration::from_secs(2);
-    let mut clock = clock;
     c.bench_function("settle/a token's gap", |b| b.iter(|| clock.content(black_box(now), 1)));
 
     let id = RequestId::generate();

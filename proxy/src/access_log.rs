@@ -42,6 +42,8 @@ pub const GATHER: Duration = Duration::from_millis(50);
 pub enum Sink {
     /// Standard output.
     Stdout,
+    /// Standard error.
+    Stderr,
     /// A file, appended to, and opened anew by [`AccessLog::reopen`].
     File(PathBuf),
 }
@@ -74,9 +76,13 @@ struct Orders {
 }
 
 impl Sink {
-    /// The sink that `accessLog.path` names: `stdout`, or a file.
+    /// The sink that `accessLog.path` names: `stdout`, `stderr` or a file.
     pub fn from_path(path: &str) -> Self {
-        if path == "stdout" { Self::Stdout } else { Self::File(path.into()) }
+        match path {
+            "stdout" => Self::Stdout,
+            "stderr" => Self::Stderr,
+            file => Self::File(file.into()),
+        }
     }
 }
 

@@ -193,5 +193,5 @@ fn a_file_that_cannot_be_opened_is_an_error_at_once() {
     assert!(AccessLog::start(&sink, 10, AccessLogMetrics::default()).is_err());
     assert!(!AccessLog::disabled().is_enabled());
     AccessLog::disabled().record(entry());
-    assert_eq!(Sink::from_path("stdout"), Sink::Stdout);
+    assert_eq!((Sink::from_path("stdout"), Sink::from_path("stderr")), (Sink::Stdout, Sink::Stderr));
 }

@@ -28,6 +28,7 @@ pub struct Writer {
 #[derive(Debug)]
 pub(super) enum Target {
     Stdout,
+    Stderr,
     File { path: PathBuf, file: File },
 }
 
@@ -121,6 +122,7 @@ impl Target {
     pub(super) fn open(sink: &Sink) -> io::Result<Self> {
         match sink {
             Sink::Stdout => Ok(Self::Stdout),
+            Sink::Stderr => Ok(Self::Stderr),
             Sink::File(path) => Ok(Self::File { file: append_to(path)?, path: path.clone() }),
         }
     }
@@ -142,6 +144,7 @@ impl Target {
                 stdout.write_all(text)?;
                 stdout.flush()
             }
+            Self::Stderr => io::stderr().lock().write_all(text),
             Self::File { file, .. } => file.write_all(text),
         }
     }

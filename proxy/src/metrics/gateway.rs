@@ -63,7 +63,7 @@ impl GatewayMetrics {
             .set(unix_now());
 
         let limits = counter(
-            "penstock_limits_hit_total",
+            "penstock_limit_hits_total",
             "How often a limit was hit, by its path in the configuration.",
             &["limit"],
         );

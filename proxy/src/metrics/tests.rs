@@ -76,9 +76,9 @@ fn an_error_of_ours_is_counted_by_its_reason_and_its_limit() {
         line(&page, r#"penstock_requests_total{route="",status="4xx",reason="body_too_large"}"#),
         Some("1")
     );
-    assert_eq!(line(&page, r#"penstock_limits_hit_total{limit="limits.bodyBytes"}"#), Some("1"));
-    assert_eq!(line(&page, r#"penstock_limits_hit_total{limit="limits.keepAliveTimeout"}"#), Some("1"));
-    assert_eq!(line(&page, r#"penstock_limits_hit_total{limit="limits.headerBytes"}"#), Some("0"));
+    assert_eq!(line(&page, r#"penstock_limit_hits_total{limit="limits.bodyBytes"}"#), Some("1"));
+    assert_eq!(line(&page, r#"penstock_limit_hits_total{limit="limits.keepAliveTimeout"}"#), Some("1"));
+    assert_eq!(line(&page, r#"penstock_limit_hits_total{limit="limits.headerBytes"}"#), Some("0"));
 }
 
 #[test]
