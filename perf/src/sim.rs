@@ -17,6 +17,7 @@ mod receive;
 pub mod record;
 mod router;
 mod server;
+mod testupstream;
 mod text;
 mod tokens;
 

@@ -6,7 +6,9 @@
 mod ask;
 mod chat;
 mod completions;
+mod endpoint;
 pub(crate) mod error;
+mod generate;
 pub(crate) mod lora;
 mod media;
 mod messages;
@@ -17,89 +19,22 @@ mod tokenizer;
 
 use std::{
     borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 
-pub(crate) use self::ask::Ask;
-use self::{error::ApiError, lora::Loras, stream::Streaming};
+pub(crate) use self::{ask::Ask, endpoint::Endpoint};
+use self::{error::ApiError, lora::Loras};
 use super::{
     body::SimBody,
-    engine::{Engine, Job, Sequence},
+    engine::Engine,
     metrics::{self, FakeMetrics, Page},
-    options::{Mode, Options},
-    text::{Bounds, Script, draw},
-    tokens::PrefixHasher,
+    options::Options,
+    text::{Script, draw},
 };
-
-/// An inference endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Chat,
-    Completions,
-    Responses,
-    Messages,
-    Embeddings,
-    Rerank,
-    Score,
-    Tokenize,
-    Detokenize,
-    Transcription,
-    Speech,
-    Images,
-    LoadLora,
-    UnloadLora,
-    Models,
-    Version,
-}
-
-impl Endpoint {
-    /// Every endpoint with its paths and its method.
-    const TABLE: [(&'static str, Self); 24] = [
-        ("/v1/chat/completions", Self::Chat),
-        ("/v1/completions", Self::Completions),
-        ("/v1/responses", Self::Responses),
-        ("/v1/messages", Self::Messages),
-        ("/v1/embeddings", Self::Embeddings),
-        ("/rerank", Self::Rerank),
-        ("/v1/rerank", Self::Rerank),
-        ("/v2/rerank", Self::Rerank),
-        ("/score", Self::Score),
-        ("/v1/score", Self::Score),
-        ("/tokenize", Self::Tokenize),
-        ("/v1/tokenize", Self::Tokenize),
-        ("/detokenize", Self::Detokenize),
-        ("/v1/detokenize", Self::Detokenize),
-        ("/v1/audio/transcriptions", Self::Transcription),
-        ("/v1/audio/translations", Self::Transcription),
-        ("/v1/audio/speech", Self::Speech),
-        ("/v1/images/generations", Self::Images),
-        ("/v1/images/edits", Self::Images),
-        ("/v1/load_lora_adapter", Self::LoadLora),
-        ("/v1/unload_lora_adapter", Self::UnloadLora),
-        ("/v1/models", Self::Models),
-        ("/models", Self::Models),
-        ("/version", Self::Version),
-    ];
-
-    /// The endpoint of a path, with the path as metrics name it.
-    pub(crate) fn of(path: &str) -> Option<(&'static str, Self)> {
-        Self::TABLE.into_iter().find(|(known, _)| *known == path)
-    }
-
-    fn method(self) -> (Method, &'static str) {
-        match self {
-            Self::Models | Self::Version => (Method::GET, "GET"),
-            _ => (Method::POST, "POST"),
-        }
-    }
-}
 
 /// The inference side of one server.
 #[derive(Debug)]
@@ -136,13 +71,6 @@ trait Dialect: Send + Sync {
     fn frame(&self, answer: &Answer) -> (String, &'static str);
     /// The SSE events after the last token.
     fn close(&self, answer: &Answer) -> String;
-}
-
-/// What one request asks the engine for, ready to run.
-struct Prepared {
-    job: Job,
-    hasher: PrefixHasher,
-    answer: Answer,
 }
 
 impl Api {
@@ -208,15 +136,15 @@ impl Api {
         body: Bytes,
     ) -> Result<Response<SimBody>, ApiError> {
         match endpoint {
-            Endpoint::Chat => self.generate(&parts.headers, chat::ask(&body)?, &chat::Chat).await,
+            Endpoint::Chat => self.generate(&parts.headers, &chat::ask(&body)?, &chat::Chat).await,
             Endpoint::Completions => {
-                self.generate(&parts.headers, completions::ask(&body)?, &completions::Completions).await
+                self.generate(&parts.headers, &completions::ask(&body)?, &completions::Completions).await
             }
             Endpoint::Responses => {
-                self.generate(&parts.headers, responses::ask(&body)?, &responses::Responses).await
+                self.generate(&parts.headers, &responses::ask(&body)?, &responses::Responses).await
             }
             Endpoint::Messages => {
-                self.generate(&parts.headers, messages::ask(&body)?, &messages::Messages).await
+                self.generate(&parts.headers, &messages::ask(&body)?, &messages::Messages).await
             }
             Endpoint::Embeddings => pooling::embeddings(self, &body).await,
             Endpoint::Rerank => pooling::rerank(self, &body).await,
@@ -233,99 +161,6 @@ impl Api {
         }
     }
 
-    async fn generate(
-        &self,
-        headers: &HeaderMap,
-        ask: Ask<'_>,
-        dialect: &'static dyn Dialect,
-    ) -> Result<Response<SimBody>, ApiError> {
-        let streams = ask.streams;
-        let Prepared { job, mut hasher, mut answer } = self.prepare(headers, ask)?;
-        let admission = self.engine.admit(job).map_err(|_| ApiError::queue_full())?;
-        if streams {
-            let streaming = Streaming::new(admission, hasher, answer, dialect);
-            let mut response = Response::new(SimBody::stream(streaming.into_stream()));
-            let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, events);
-            return Ok(response);
-        }
-        let mut sequence = admission.wait().await.ok_or_else(ApiError::queue_full)?;
-        answer.cached_tokens = sequence.cached_tokens();
-        self.produce(&mut sequence, answer.script.tokens()).await;
-        answer.script.pieces(|piece| hasher.push(piece.as_bytes()));
-        sequence.finish(answer.script.finish_reason(), hasher.blocks());
-        Ok(json_bytes(StatusCode::OK, dialect.whole(&answer)))
-    }
-
-    /// Generates block by block, so that gauges move while nobody reads.
-    async fn produce(&self, sequence: &mut Sequence, tokens: usize) {
-        if sequence.is_instant() {
-            sequence.produce(tokens).await;
-            return;
-        }
-        let mut left = tokens;
-        while left > 0 {
-            let stride = left.min(self.options.kv.block_tokens.max(1));
-            sequence.produce(stride).await;
-            left -= stride;
-        }
-    }
-
-    fn prepare(&self, headers: &HeaderMap, ask: Ask<'_>) -> Result<Prepared, ApiError> {
-        let (model, lora) = self.resolve(ask.model.as_deref())?;
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut hasher = self.hasher(lora);
-        ask.pieces.iter().for_each(|piece| hasher.push(piece));
-        let prompt_tokens = hasher.tokens();
-        let bounds = self.bounds(&ask, prompt_tokens)?;
-        let script = match self.options.mode {
-            Mode::Echo => Script::echo(&ask.echo(), bounds),
-            Mode::Random => {
-                let last = hasher.digest();
-                Script::from_bank(draw(self.options.seed ^ ask.seed.unwrap_or(0), last), bounds)
-            }
-        };
-        let id = match headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
-            Some(id) => id.to_owned(),
-            None => self.unique(number),
-        };
-        let job = Job {
-            blocks: hasher.blocks().to_vec(),
-            prompt_tokens,
-            // Even an answer of nothing takes a step.
-            output_tokens: script.tokens().max(1),
-            max_tokens: ask.max_tokens.and_then(|max| usize::try_from(max).ok()),
-            lora,
-        };
-        let answer = Answer {
-            id,
-            model,
-            created: metrics::now() as u64,
-            script,
-            prompt_tokens,
-            cached_tokens: 0,
-            includes_usage: ask.includes_usage,
-        };
-        Ok(Prepared { job, hasher, answer })
-    }
-
-    /// Runs a prompt that only has to be read: embeddings, scores, audio.
-    async fn read(&self, lora: Option<usize>, pieces: &[&[u8]]) -> Result<usize, ApiError> {
-        let mut hasher = self.hasher(lora);
-        pieces.iter().for_each(|piece| hasher.push(piece));
-        let prompt_tokens = hasher.tokens();
-        if prompt_tokens > self.context() {
-            return Err(ApiError::prompt_too_long(self.context(), prompt_tokens));
-        }
-        let blocks = hasher.blocks().to_vec();
-        let job = Job { blocks, prompt_tokens, output_tokens: 1, max_tokens: None, lora };
-        let admission = self.engine.admit(job).map_err(|_| ApiError::queue_full())?;
-        let mut sequence = admission.wait().await.ok_or_else(ApiError::queue_full)?;
-        sequence.produce(1).await;
-        sequence.finish("stop", hasher.blocks());
-        Ok(prompt_tokens)
-    }
-
     /// The model of that name, and its adapter. No name means the base model, as in vLLM.
     fn resolve(&self, name: Option<&str>) -> Result<(String, Option<usize>), ApiError> {
         let Some(name) = name else { return Ok((self.served_names()[0].clone(), None)) };
@@ -336,34 +171,6 @@ impl Api {
             Some(lora) => Ok((name.to_owned(), Some(lora))),
             None => Err(ApiError::unknown_model(name)),
         }
-    }
-
-    fn hasher(&self, lora: Option<usize>) -> PrefixHasher {
-        PrefixHasher::new(self.options.kv.block_tokens.max(1), lora.map_or(0, |lora| lora as u64 + 1))
-    }
-
-    fn context(&self) -> usize {
-        self.options.max_model_len.min(self.engine.longest_context())
-    }
-
-    fn bounds(&self, ask: &Ask<'_>, prompt_tokens: usize) -> Result<Bounds, ApiError> {
-        let context = self.context();
-        let room = context.saturating_sub(prompt_tokens);
-        if room == 0 {
-            return Err(ApiError::prompt_too_long(context, prompt_tokens));
-        }
-        let max = match ask.max_tokens {
-            None => room,
-            Some(max) if max < 1 => return Err(ApiError::max_tokens_too_small(max)),
-            Some(max) => {
-                let max = usize::try_from(max).unwrap_or(usize::MAX);
-                if max > room {
-                    return Err(ApiError::too_long(context, prompt_tokens, max));
-                }
-                max
-            }
-        };
-        Ok(Bounds { max, min: ask.min_tokens.min(max), ignores_end: ask.ignores_end })
     }
 
     /// 32 hexadecimal digits that no other request of this server gets.

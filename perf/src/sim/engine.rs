@@ -8,25 +8,19 @@
 mod batch;
 pub(crate) mod kv;
 mod pace;
+mod sequence;
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
-use self::{
-    batch::{Batch, Progress},
-    kv::KvCache,
-    pace::Pace,
-};
-use super::{
-    metrics::{Finished, Ledger},
-    options::Options,
-};
+pub(crate) use self::sequence::Sequence;
+use self::{batch::Batch, kv::KvCache, pace::Pace, sequence::Holding};
+use super::{metrics::Ledger, options::Options};
 
 /// A request, as far as the engine cares.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +90,7 @@ struct Waiter {
     ticket: u64,
     job: Job,
     arrived: Instant,
-    admitted: oneshot::Sender<Sequence>,
+    admitted: oneshot::Sender<Box<Sequence>>,
 }
 
 impl Engine {
@@ -156,7 +150,7 @@ impl Engine {
         let admission = {
             let mut state = self.state.lock();
             if state.waiting.is_empty() && state.lacks(&self.limits, &job).is_none() {
-                return Ok(Admission::Now(Box::new(self.start(&mut state, job, arrived))));
+                return Ok(Admission::Now(self.start(&mut state, job, arrived)));
             }
             if state.waiting.len() >= self.limits.waiting {
                 return Err(QueueFull);
@@ -192,7 +186,7 @@ impl Engine {
         drop(orphans);
     }
 
-    fn start(self: &Arc<Self>, state: &mut State, job: Job, arrived: Instant) -> Sequence {
+    fn start(self: &Arc<Self>, state: &mut State, job: Job, arrived: Instant) -> Box<Sequence> {
         let block_tokens = self.limits.block_tokens;
         let mut cached = 0;
         let mut pinned = Vec::new();
@@ -217,20 +211,8 @@ impl Engine {
         if progress.is_some() && state.batch.wakes() {
             tokio::spawn(batch::run(self.me.clone()));
         }
-        Sequence {
-            engine: self.clone(),
-            pinned,
-            taken,
-            cached_tokens: cached,
-            produced: 0,
-            arrived,
-            started: Instant::now(),
-            first: None,
-            due: None,
-            progress,
-            job,
-            is_over: false,
-        }
+        let holding = Holding { pinned, taken, progress };
+        Box::new(Sequence::new(self.clone(), job, holding, cached, arrived))
     }
 }
 
@@ -274,14 +256,14 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) enum Admission {
     Now(Box<Sequence>),
-    Queued(oneshot::Receiver<Sequence>, Place),
+    Queued(oneshot::Receiver<Box<Sequence>>, Place),
 }
 
 impl Admission {
     /// Waits for its turn. None if the engine is gone.
-    pub(crate) async fn wait(self) -> Option<Sequence> {
+    pub(crate) async fn wait(self) -> Option<Box<Sequence>> {
         match self {
-            Self::Now(sequence) => Some(*sequence),
+            Self::Now(sequence) => Some(sequence),
             Self::Queued(receiver, place) => {
                 let sequence = receiver.await.ok();
                 drop(place);
@@ -308,148 +290,6 @@ impl Drop for Place {
         if left.is_some() {
             self.engine.admit_waiting();
         }
-    }
-}
-
-/// A request that runs. Dropped before [`Sequence::finish`], it counts as aborted.
-#[derive(Debug)]
-pub(crate) struct Sequence {
-    engine: Arc<Engine>,
-    job: Job,
-    pinned: Vec<u32>,
-    taken: usize,
-    cached_tokens: usize,
-    produced: usize,
-    arrived: Instant,
-    started: Instant,
-    first: Option<Instant>,
-    due: Option<Instant>,
-    progress: Option<Arc<Progress>>,
-    is_over: bool,
-}
-
-impl Sequence {
-    /// Prompt tokens that the cache held.
-    pub(crate) fn cached_tokens(&self) -> usize {
-        self.cached_tokens
-    }
-
-    /// Whether tokens come without any waiting.
-    pub(crate) fn is_instant(&self) -> bool {
-        self.engine.pace.is_instant()
-    }
-
-    /// Waits until `tokens` more are there; the first of all takes the prefill.
-    pub(crate) async fn produce(&mut self, tokens: usize) {
-        let mut left = tokens;
-        if self.produced == 0 && left > 0 {
-            self.prefill().await;
-            left -= 1;
-        }
-        if let Some(progress) = &self.progress {
-            progress.reach(self.produced + left).await;
-        } else if left > 0 && !self.engine.pace.is_instant() {
-            let running = self.engine.state.lock().running;
-            let step = self.engine.pace.decode(running);
-            let due = self.due.unwrap_or_else(Instant::now) + step * left as u32;
-            tokio::time::sleep_until(due).await;
-            self.due = Some(due);
-        }
-        if left > 0 {
-            self.advance(left);
-        }
-    }
-
-    /// Ends the sequence as complete. `blocks` are the hashes of prompt and answer together; they stay cached.
-    pub(crate) fn finish(mut self, reason: &'static str, blocks: &[u64]) {
-        self.release(reason, blocks);
-    }
-
-    async fn prefill(&mut self) {
-        if let Some(progress) = &self.progress {
-            progress.reach(1).await;
-        } else if !self.engine.pace.is_instant() {
-            let running = self.engine.state.lock().running;
-            let time = self.engine.pace.prefill(self.job.prompt_tokens - self.cached_tokens, running);
-            let due = self.started + time;
-            tokio::time::sleep_until(due).await;
-            self.due = Some(due);
-        }
-        self.first = Some(if self.is_instant() { self.started } else { Instant::now() });
-        self.advance(1);
-    }
-
-    /// Takes the blocks that the new tokens fill, where time passes in which someone could look.
-    fn advance(&mut self, tokens: usize) {
-        self.produced += tokens;
-        if !self.engine.limits.is_kv_on || self.is_instant() {
-            return;
-        }
-        let held = self.pinned.len() + self.taken;
-        let filled = (self.job.prompt_tokens + self.produced).div_ceil(self.engine.limits.block_tokens);
-        if let Some(more) = filled.checked_sub(held).filter(|more| *more > 0) {
-            self.taken += more;
-            let mut state = self.engine.state.lock();
-            state.promised -= more;
-            state.kv.take(more);
-        }
-    }
-
-    fn release(&mut self, reason: &'static str, blocks: &[u64]) {
-        if std::mem::replace(&mut self.is_over, true) {
-            return;
-        }
-        let engine = self.engine.clone();
-        let has_waiting = {
-            let mut state = engine.state.lock();
-            if engine.limits.is_kv_on {
-                let total = engine.limits.total_blocks(&self.job);
-                state.promised -= total - self.pinned.len() - self.taken;
-                state.kv.give_back(self.taken);
-                let keeps = engine.limits.reuses_prefixes && blocks.len() > self.pinned.len();
-                if keeps {
-                    state.kv.keep(&blocks[self.pinned.len()..]);
-                }
-                state.kv.unpin(&self.pinned);
-            }
-            state.running -= 1;
-            if let Some(lora) = self.job.lora
-                && let Some(at) = state.running_loras.iter().position(|running| *running == lora)
-            {
-                state.running_loras.swap_remove(at);
-            }
-            if let Some(progress) = &self.progress {
-                state.batch.leave(progress);
-            }
-            !state.waiting.is_empty()
-        };
-        if has_waiting {
-            engine.admit_waiting();
-        }
-        engine.ledger.finished(&self.outcome(reason));
-    }
-
-    fn outcome(&self, reason: &'static str) -> Finished {
-        let now = if self.is_instant() { self.started } else { Instant::now() };
-        let since = |from: Instant, to: Option<Instant>| to.map_or(Duration::ZERO, |to| to - from);
-        Finished {
-            reason,
-            prompt_tokens: self.job.prompt_tokens,
-            cached_tokens: self.cached_tokens,
-            output_tokens: self.produced,
-            max_tokens: self.job.max_tokens,
-            is_cache_on: self.engine.limits.is_kv_on && self.engine.limits.reuses_prefixes,
-            queued: self.started - self.arrived,
-            prefill: since(self.started, self.first),
-            decode: self.first.map_or(Duration::ZERO, |first| now - first),
-            total: now - self.arrived,
-        }
-    }
-}
-
-impl Drop for Sequence {
-    fn drop(&mut self) {
-        self.release("abort", &[]);
     }
 }
 

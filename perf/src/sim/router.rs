@@ -14,10 +14,11 @@ use super::{
     api::{Endpoint, error::ApiError},
     body::{Cut, SimBody},
     faults::{Action, Verdict},
-    options::FailureType,
+    options::{FailureType, Personality},
     receive::{Received, receive},
     record::{InFlight, Seen},
     server::{Control, Server, forever},
+    testupstream,
     text::draw,
 };
 
@@ -37,7 +38,7 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<SimBody>, Cut> {
     let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path());
+    let route = Route::of(parts.uri.path(), &server.options.personality);
     let in_flight = route.is_counted().then(|| server.record.begin());
     if route == Route::Metrics {
         server.record.scraped();
@@ -93,25 +94,34 @@ enum Route {
     /// `/sim/sink` and below: takes any method, framing and body, and tells what arrived.
     Sink,
     Own(Page),
+    TestUpstream,
     Unknown,
 }
 
 impl Route {
-    fn of(path: &str) -> Self {
+    fn of(path: &str, personality: &Personality) -> Self {
+        if path.starts_with("/sim/sink") {
+            return Self::Sink;
+        }
+        if let Some(page) = Page::of(path) {
+            return Self::Own(page);
+        }
+        if matches!(personality, Personality::TestUpstream { .. }) {
+            return if path == "/health" { Self::Health } else { Self::TestUpstream };
+        }
         if let Some((path, endpoint)) = Endpoint::of(path) {
             return Self::Inference(path, endpoint);
         }
         match path {
             "/health" | "/health/ready" | "/ping" => Self::Health,
             "/metrics" => Self::Metrics,
-            path if path.starts_with("/sim/sink") => Self::Sink,
-            path => Page::of(path).map_or(Self::Unknown, Self::Own),
+            _ => Self::Unknown,
         }
     }
 
     /// Whether a request is counted, remembered, and subject to faults without a path.
     fn is_counted(self) -> bool {
-        matches!(self, Self::Inference(..) | Self::Sink | Self::Unknown)
+        matches!(self, Self::Inference(..) | Self::Sink | Self::TestUpstream | Self::Unknown)
     }
 }
 
@@ -176,6 +186,12 @@ async fn answer(
         (Route::Metrics, _) if parts.method == Method::GET => metrics(server),
         (Route::Metrics, _) => ApiError::method_not_allowed(&Method::GET).response(),
         (Route::Own(page), _) => admin::answer(server, page, &parts.method, &received.body),
+        (Route::TestUpstream, _) => {
+            let Personality::TestUpstream { id } = &server.options.personality else {
+                return ApiError::unknown_path().response();
+            };
+            testupstream::answer(id, parts, &received.body)
+        }
         (Route::Unknown | Route::Sink, _) => ApiError::unknown_path().response(),
     }
 }
@@ -239,13 +255,13 @@ fn garbage(number: u64) -> Bytes {
     (0..PIECE_BYTES / 8).flat_map(|index| draw(number, index).to_le_bytes()).collect()
 }
 
+/// Lines of 64 bytes, so that no piece ends within one.
 fn flood(number: u64) -> Bytes {
-    let mut piece = Vec::with_capacity(PIECE_BYTES as usize + 64);
-    let mut series = number * PIECE_BYTES;
-    while piece.len() < PIECE_BYTES as usize {
+    let lines = PIECE_BYTES / 64;
+    let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
+    for series in number * lines..(number + 1) * lines {
         // Writing to a vector cannot fail.
-        let _ = writeln!(piece, "sim:flood_total{{series=\"{series}\"}} 1.0");
-        series += 1;
+        let _ = writeln!(piece, "sim:flood_total{{series=\"{series:033}\"}} 1.0");
     }
     piece.into()
 }

@@ -21,6 +21,8 @@ use crate::sim::{
 
 /// A second of speech at 16 kHz, 16 bits.
 const BYTES_PER_SECOND: usize = 32_000;
+/// Bytes of a recording that count as its prompt: a recording fills the same window however long it is.
+const AUDIO_PROMPT_BYTES: usize = 512;
 /// Most images of one request.
 const MAX_IMAGES: usize = 10;
 /// A transparent PNG of one pixel.
@@ -40,7 +42,7 @@ pub(super) async fn transcription(
     let model = field("model").map(lossy);
     let (_, lora) = api.resolve(model.as_deref())?;
     let file = field("file").ok_or_else(|| ApiError::bad_request("Field required: file"))?;
-    api.read(lora, &[&file[..file.len().min(BYTES_PER_SECOND)]]).await?;
+    api.read(lora, &[&file[..file.len().min(AUDIO_PROMPT_BYTES)]]).await?;
     let seconds = file.len().div_ceil(BYTES_PER_SECOND);
     let bounds = Bounds { max: 4 * seconds.clamp(1, 64), min: 0, ignores_end: true };
     let text = Script::from_bank(file.len() as u64 ^ api.options.seed, bounds).text();

@@ -47,12 +47,12 @@ pub(super) struct Messages;
 impl Dialect for Messages {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
         let content = json!([{"type": "text", "text": answer.script.text()}]);
-        message(answer, content, stop_reason(answer), answer.script.tokens()).to_string().into_bytes()
+        message(answer, &content, &stop_reason(answer), answer.script.tokens()).to_string().into_bytes()
     }
 
     fn open(&self, answer: &Answer) -> String {
         [
-            event("message_start", json!({"message": message(answer, json!([]), Value::Null, 0)})),
+            event("message_start", json!({"message": message(answer, &json!([]), &Value::Null, 0)})),
             event("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}})),
         ]
         .concat()
@@ -94,7 +94,7 @@ fn usage(answer: &Answer, output: usize) -> Value {
     })
 }
 
-fn message(answer: &Answer, content: Value, stop_reason: Value, output: usize) -> Value {
+fn message(answer: &Answer, content: &Value, stop_reason: &Value, output: usize) -> Value {
     json!({
         "id": format!("msg_{}", answer.id),
         "type": "message",

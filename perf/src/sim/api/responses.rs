@@ -62,14 +62,14 @@ impl Dialect for Responses {
     }
 
     fn open(&self, answer: &Answer) -> String {
-        let created = response(answer, "in_progress", Vec::new(), Value::Null);
+        let created = response(answer, "in_progress", &[], &Value::Null);
         let empty = part("");
         [
             event("response.created", json!({"response": created})),
             event("response.in_progress", json!({"response": created})),
             event(
                 "response.output_item.added",
-                json!({"output_index": 0, "item": item(answer, "in_progress", Vec::new())}),
+                json!({"output_index": 0, "item": item(answer, "in_progress", &[])}),
             ),
             event(
                 "response.content_part.added",
@@ -97,7 +97,7 @@ impl Dialect for Responses {
             event("response.content_part.done", place("part", part(&text))),
             event(
                 "response.output_item.done",
-                json!({"output_index": 0, "item": item(answer, "completed", vec![part(&text)])}),
+                json!({"output_index": 0, "item": item(answer, "completed", &[part(&text)])}),
             ),
             event("response.completed", json!({"response": finished(answer)})),
         ]
@@ -118,7 +118,7 @@ fn part(text: &str) -> Value {
     json!({"type": "output_text", "text": text, "annotations": [], "logprobs": null})
 }
 
-fn item(answer: &Answer, status: &str, content: Vec<Value>) -> Value {
+fn item(answer: &Answer, status: &str, content: &[Value]) -> Value {
     json!({
         "type": "message", "id": item_id(answer), "role": "assistant", "status": status, "content": content,
     })
@@ -134,10 +134,10 @@ fn finished(answer: &Answer) -> Value {
         "total_tokens": input + output,
     });
     let status = if answer.script.stops { "completed" } else { "incomplete" };
-    response(answer, status, vec![item(answer, status, vec![part(&answer.script.text())])], usage)
+    response(answer, status, &[item(answer, status, &[part(&answer.script.text())])], &usage)
 }
 
-fn response(answer: &Answer, status: &str, output: Vec<Value>, usage: Value) -> Value {
+fn response(answer: &Answer, status: &str, output: &[Value], usage: &Value) -> Value {
     let details = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
     json!({
         "id": format!("resp_{}", answer.id),

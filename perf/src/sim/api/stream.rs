@@ -19,7 +19,7 @@ pub(super) struct Streaming {
 
 enum Stage {
     Admitting(Admission),
-    Running { sequence: Sequence, sent: usize, frame: (String, &'static str) },
+    Running { sequence: Box<Sequence>, sent: usize, frame: (String, &'static str) },
     Closed,
 }
 
@@ -71,7 +71,7 @@ impl Streaming {
     }
 
     /// The event of a token; moves on by one.
-    fn token(&mut self, sequence: Sequence, at: usize, frame: (String, &'static str)) -> Bytes {
+    fn token(&mut self, sequence: Box<Sequence>, at: usize, frame: (String, &'static str)) -> Bytes {
         let text = quoted(self.answer.script.token(at));
         let mut event = Vec::with_capacity(frame.0.len() + text.len() + frame.1.len());
         for part in [frame.0.as_bytes(), text.as_bytes(), frame.1.as_bytes()] {

@@ -11,7 +11,7 @@ fn job(blocks: &[u64], output_tokens: usize) -> Job {
     Job { blocks: blocks.to_vec(), prompt_tokens: blocks.len() * 16 + 1, output_tokens, ..Job::default() }
 }
 
-async fn admit(engine: &Arc<Engine>, job: Job) -> Sequence {
+async fn admit(engine: &Arc<Engine>, job: Job) -> Box<Sequence> {
     engine.admit(job).unwrap().wait().await.unwrap()
 }
 

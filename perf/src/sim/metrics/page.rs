@@ -115,8 +115,10 @@ impl Writer {
         let seen = count(bounds.len());
         let comma = if labels.is_empty() { "" } else { "," };
         let _ = writeln!(self.out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {seen}.0");
-        let _ = writeln!(self.out, "{name}_count{{{labels}}} {seen}.0");
-        let _ = writeln!(self.out, "{name}_sum{{{labels}}} {:?}", histogram.map_or(0.0, |it| it.sum));
+        let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
+        let _ = writeln!(self.out, "{name}_count{open}{labels}{close} {seen}.0");
+        let sum = histogram.map_or(0.0, |histogram| histogram.sum);
+        let _ = writeln!(self.out, "{name}_sum{open}{labels}{close} {sum:?}");
     }
 
     fn process(&mut self, started: f64) {
