@@ -1,4 +1,38 @@
 //! Reads what routing needs out of a request body while it arrives, without holding or changing it.
+//!
+//! [`Peek`] is what a proxy uses: it is made from `Content-Type` and `Content-Encoding`, fed with the chunks
+//! of the body and finished into a [`Peeked`], or refuses the body with a [`PeekError`]. [`replacement`] and
+//! [`splice`] rename the model in a body that was read so.
+//!
+//! # What the gateway and the model server must agree on
+//!
+//! Access rules, quotas and routes hang on the model. If gateway and server read two different models out of
+//! one body, the client chooses which rules apply to it. So a body is taken only where every parser that
+//! could stand behind the gateway reads the same model as this one, and refused where they may differ:
+//!
+//! | body | answer |
+//! |---|---|
+//! | a second top-level `model`, escaped or not, `null` or not | [`PeekError::DuplicateModel`] |
+//! | `Model`, `MODEL` and so on at the top level | [`PeekError::ModelCase`] |
+//! | a top-level name with NUL, invalid UTF-8, an invalid escape or half a surrogate pair | [`PeekError::Key`] |
+//! | `model` in a nested value | ignored |
+//! | `model` is `null` | no model, but a second `model` is refused |
+//! | `model` is a number, a boolean, an array, an object, a bare word | [`PeekError::ModelType`] |
+//! | `model` is empty, padded, not UTF-8, has half a surrogate pair, a control or an invisible character | [`PeekError::ModelName`] |
+//! | `model` is longer than the limit | [`PeekError::ModelTooLong`] |
+//! | the JSON breaks or ends within `model` | [`PeekError::ModelBroken`] |
+//! | the JSON breaks elsewhere, or goes on behind its end | passes, [`Peeked::malformed`]; refused ([`PeekError::Ambiguous`]) if the word `model` follows |
+//! | a stray comma at the top level | passes, [`Peeked::malformed`]; scanning goes on |
+//! | `NaN`, `Infinity`, raw control characters and invalid UTF-8 in other strings | passes |
+//! | nesting beyond the limit, a top-level name beyond the limit | [`PeekError::TooDeep`], [`PeekError::KeyTooLong`] |
+//! | a UTF-8 byte order mark | skipped |
+//! | UTF-16 or UTF-32 | [`PeekError::NotUtf8Json`] |
+//! | a `charset` other than UTF-8 or ASCII | [`PeekError::UnsupportedCharset`] |
+//! | a top-level array or scalar, an empty body, no JSON at all | no model |
+//! | a form that form parsers could take apart differently | [`PeekError::Form`] |
+//! | a `Content-Encoding` that is unknown or stacked; corrupt; too large when decoded; not really there | [`PeekError::UnsupportedEncoding`], [`PeekError::CorruptEncoding`], [`PeekError::DecodedTooLarge`], [`PeekError::PlainBehindEncoding`] |
+//!
+//! The reasons are in `docs/design/peek.md`, an example of each in `tests/corpus/`.
 
 mod blocks;
 mod body;

@@ -10,24 +10,22 @@
 
 mod member;
 mod nest;
+mod prelude;
 mod text;
+mod value;
 mod wary;
 
 use self::{
     member::{Found, Member},
-    nest::{Nest, NestEnd},
+    nest::Nest,
+    prelude::{Opening, Prelude},
     text::{Text, TextEnd},
     wary::Wary,
 };
-use crate::{
-    Break, MAX_KEY_BYTES, MAX_USER_BYTES, Malformed, Options, PeekError, Peeked, Shape, blocks::Blocks,
-};
+use crate::{Break, MAX_KEY_BYTES, Malformed, Options, PeekError, Peeked, Shape, blocks::Blocks};
 
 /// Bytes scanned before they are hashed: small enough that hashing finds them in the first-level cache.
 const WINDOW_BYTES: usize = 16 * 1024;
-
-/// One raw byte of a string grows by at most this much when it is escaped (`\u0041`).
-const ESCAPED_BYTES: usize = 6;
 
 /// Walks a JSON body once, chunk by chunk, wherever the chunks are cut.
 ///
@@ -85,18 +83,6 @@ enum State {
     /// Not an object: nothing to find.
     Ignored,
 }
-
-/// What came before the document's first byte.
-#[derive(Debug, Default)]
-struct Prelude {
-    /// Bytes of a UTF-8 byte order mark seen at the very start.
-    bom_bytes: usize,
-    /// Whether there were bytes as UTF-16 and UTF-32 have them.
-    is_odd: bool,
-}
-
-/// The UTF-8 byte order mark. RFC 8259 forbids to send it and allows to ignore it; Python does.
-const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 impl Scanner {
     /// A scanner for one body that is declared to be JSON.
@@ -165,7 +151,7 @@ impl Scanner {
             return Err(error);
         }
         match self.state {
-            State::Start if self.prelude.is_odd => self.shape = Shape::Opaque,
+            State::Start if !self.prelude.is_blank() => self.shape = Shape::Opaque,
             State::Start | State::Tail | State::Wary | State::Ignored => {}
             _ => self.note(self.base, Break::Truncated)?,
         }
@@ -207,38 +193,23 @@ impl Scanner {
 
     fn start(&mut self, window: &[u8], i: usize) -> Result<usize, PeekError> {
         let at = self.base + i;
-        let byte = window[i];
-        if at == self.prelude.bom_bytes && BOM.get(at) == Some(&byte) {
-            self.prelude.bom_bytes += 1;
-            return Ok(i + 1);
-        }
-        let is_odd = self.prelude.is_odd || !matches!(self.prelude.bom_bytes, 0 | 3);
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => return Ok(i + 1),
-            0 | 0xFE | 0xFF if self.is_declared => return Err(PeekError::NotUtf8Json { at }),
-            0 | 0xFE | 0xFF | 0xEF | 0xBB | 0xBF if !self.is_declared => {
-                self.prelude.is_odd = true;
-                return Ok(i + 1);
-            }
-            b'{' if is_odd => return Err(PeekError::NotUtf8Json { at }),
-            b'{' => {
+        match self.prelude.step(window[i], at, self.is_declared) {
+            Opening::Skip => {}
+            Opening::Object => {
                 self.shape = Shape::Object;
                 self.state = State::Key { is_after_comma: false };
-                return Ok(i + 1);
             }
-            _ => {}
+            Opening::NotUtf8 => return Err(PeekError::NotUtf8Json { at }),
+            Opening::NoJson if self.is_declared => {
+                self.shape = Shape::OtherJson;
+                return self.broken(i, Break::Byte);
+            }
+            Opening::OtherJson | Opening::NoJson => {
+                self.shape = if self.is_declared { Shape::OtherJson } else { Shape::Opaque };
+                self.state = State::Ignored;
+            }
         }
-        if !self.is_declared {
-            self.shape = Shape::Opaque;
-            self.state = State::Ignored;
-            return Ok(window.len());
-        }
-        self.shape = Shape::OtherJson;
-        if is_odd || !matches!(byte, b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') {
-            return self.broken(i, Break::Byte);
-        }
-        self.state = State::Ignored;
-        Ok(window.len())
+        Ok(i + 1)
     }
 
     fn key(&mut self, window: &[u8], i: usize, is_after_comma: bool) -> Result<usize, PeekError> {
@@ -263,21 +234,25 @@ impl Scanner {
     }
 
     fn key_text(&mut self, window: &[u8], from: usize) -> Result<usize, PeekError> {
-        let (end, is_closed) = match self.text.skip(window, from) {
-            TextEnd::Closed(end) => (end, true),
-            TextEnd::Open => (window.len(), false),
+        let skipped = self.text.skip(window, from);
+        let raw = match skipped {
+            TextEnd::Closed(end) => &window[from..end - 1],
+            TextEnd::Open => &window[from..],
+            TextEnd::BadEscape(at) => &window[from..at],
+        };
+        if self.held.len() + raw.len() > MAX_KEY_BYTES {
+            return Err(PeekError::KeyTooLong { at: self.token_at, limit: MAX_KEY_BYTES });
+        }
+        let end = match skipped {
+            TextEnd::Closed(end) => end,
+            TextEnd::Open => {
+                self.held.extend_from_slice(raw);
+                return Ok(window.len());
+            }
             TextEnd::BadEscape(at) => {
                 return Err(member::bad_escape(self.token_at, &self.held, &window[from..=at]));
             }
         };
-        let raw = &window[from..end - usize::from(is_closed)];
-        if self.held.len() + raw.len() > MAX_KEY_BYTES {
-            return Err(PeekError::KeyTooLong { at: self.token_at, limit: MAX_KEY_BYTES });
-        }
-        if !is_closed {
-            self.held.extend_from_slice(raw);
-            return Ok(end);
-        }
         self.member = if self.held.is_empty() {
             member::classify(raw, self.token_at)?
         } else {
@@ -299,93 +274,6 @@ impl Scanner {
         Ok(i + 1)
     }
 
-    fn value(&mut self, window: &[u8], i: usize) -> Result<usize, PeekError> {
-        self.token_at = self.base + i;
-        match window[i] {
-            b' ' | b'\t' | b'\n' | b'\r' => Ok(i + 1),
-            b'"' => {
-                self.state = State::ValueText;
-                self.value_text(window, i, i + 1)
-            }
-            b'{' | b'[' if self.member == Member::Model => {
-                let found = if window[i] == b'{' { "an object" } else { "an array" };
-                Err(PeekError::ModelType { at: self.token_at, found })
-            }
-            b'{' | b'[' => {
-                self.state = State::ValueNested;
-                self.value_nested(window, i, i)
-            }
-            byte if is_scalar(byte) => {
-                self.state = State::ValueScalar;
-                Ok(i)
-            }
-            _ => self.broken(i, Break::Byte),
-        }
-    }
-
-    /// `start` is where the value starts in this window, `from` where to go on with it.
-    fn value_text(&mut self, window: &[u8], start: usize, from: usize) -> Result<usize, PeekError> {
-        let (end, is_closed) = match self.text.skip(window, from) {
-            TextEnd::Closed(end) => (end, true),
-            TextEnd::Open => (window.len(), false),
-            TextEnd::BadEscape(at) => return self.broken_value(window, start, at, Break::Escape),
-        };
-        let raw = &window[from..end - usize::from(is_closed)];
-        match self.member {
-            Member::Prompt => self.blocks.update(&window[start..end]),
-            Member::Model => self.hold_model(raw)?,
-            Member::User => self.hold_user(raw),
-            _ => {}
-        }
-        if is_closed {
-            match self.member {
-                Member::Model => {
-                    let range = self.token_at..self.base + end;
-                    self.found.model_text(&self.held, range, self.max_model_bytes)?;
-                }
-                Member::User => self.found.user_text(&self.held),
-                _ => {}
-            }
-            self.close_value();
-        }
-        Ok(end)
-    }
-
-    fn value_nested(&mut self, window: &[u8], start: usize, from: usize) -> Result<usize, PeekError> {
-        let (end, is_closed) = match self.nest.walk(window, from, &mut self.text) {
-            NestEnd::Closed(end) => (end, true),
-            NestEnd::Open => (window.len(), false),
-            NestEnd::TooDeep(at) => {
-                return Err(PeekError::TooDeep { at: self.base + at, limit: self.nest.limit() });
-            }
-            NestEnd::Broken(at, what) => return self.broken_value(window, start, at, what),
-        };
-        if self.member == Member::Prompt {
-            self.blocks.update(&window[start..end]);
-        }
-        if is_closed {
-            self.close_value();
-        }
-        Ok(end)
-    }
-
-    fn value_scalar(&mut self, window: &[u8], i: usize) -> Result<usize, PeekError> {
-        let rest = &window[i..];
-        let len = rest.iter().position(|&byte| !is_scalar(byte)).unwrap_or(rest.len());
-        member::hold_scalar(&mut self.held, &rest[..len]);
-        if len < rest.len() {
-            self.found.scalar(self.member, &self.held, self.token_at)?;
-            self.close_value();
-        }
-        Ok(i + len)
-    }
-
-    fn close_value(&mut self) {
-        self.held.clear();
-        self.member = Member::Other;
-        self.state = State::Next;
-    }
-
     fn next(&mut self, window: &[u8], i: usize) -> Result<usize, PeekError> {
         match window[i] {
             b' ' | b'\t' | b'\n' | b'\r' => {}
@@ -401,20 +289,6 @@ impl Scanner {
             b' ' | b'\t' | b'\n' | b'\r' => Ok(i + 1),
             _ => self.broken(i, Break::Trailing),
         }
-    }
-
-    /// Gives up on structure within a value that starts at `start` in this window and breaks at `i`.
-    fn broken_value(
-        &mut self,
-        window: &[u8],
-        start: usize,
-        i: usize,
-        what: Break,
-    ) -> Result<usize, PeekError> {
-        if self.member == Member::Prompt {
-            self.blocks.update(&window[start..i]);
-        }
-        self.broken(i, what)
     }
 
     /// Gives up on structure from the byte at `i` on.
@@ -433,28 +307,6 @@ impl Scanner {
         self.malformed.get_or_insert(Malformed { at, what });
         Ok(())
     }
-
-    /// Keeps a piece of the model's raw text; one that is too long to become short enough is refused here,
-    /// so that `held` stays bounded.
-    fn hold_model(&mut self, raw: &[u8]) -> Result<(), PeekError> {
-        if self.held.len() + raw.len() > self.max_model_bytes.saturating_mul(ESCAPED_BYTES) {
-            return Err(PeekError::ModelTooLong { at: self.token_at, limit: self.max_model_bytes });
-        }
-        self.held.extend_from_slice(raw);
-        Ok(())
-    }
-
-    /// Keeps a piece of the user's raw text; what is too long is cut, and found too long in the end.
-    fn hold_user(&mut self, raw: &[u8]) {
-        let room = (MAX_USER_BYTES * ESCAPED_BYTES + 1).saturating_sub(self.held.len());
-        self.held.extend_from_slice(&raw[..raw.len().min(room)]);
-    }
-}
-
-/// Whether a byte can be part of a number or a literal, `NaN` and `-Infinity` included, which Python reads.
-/// No literal has an `m`, so that a bare `model` cannot pass for one: see [`wary`].
-fn is_scalar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() && !matches!(byte, b'm' | b'M') || matches!(byte, b'-' | b'+' | b'.')
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 #[path = "support/oracle.rs"]
 mod oracle;
 
+use std::ops::Range;
+
 use penstock_peek::Options;
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -12,7 +14,7 @@ use self::oracle::{Expected, PROMPT, expect, peek};
 const JSON: &str = "application/json";
 
 /// Cases in an ordinary run.
-const CASES: u32 = 4_000;
+const CASES: u32 = 2_000;
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
@@ -189,17 +191,17 @@ fn key() -> impl Strategy<Value = (String, String)> {
         "tools",
         "MODEL",
     ];
-    let name = prop_oneof![8 => select(&KNOWN[..]).prop_map(str::to_owned), 3 => text()];
+    let name = prop_oneof![8 => select(&KNOWN[..]).prop_map(str::to_owned), 3 => text(0..150)];
     (name, any::<u64>()).prop_map(|(name, how)| (name.clone(), write_string(&name, how)))
 }
 
-fn text() -> impl Strategy<Value = String> {
+fn text(long: Range<usize>) -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-zA-Z0-9 ./:_-]{0,12}",
         "\\PC{0,8}",
         vec(any::<char>(), 0..8).prop_map(|chars| chars.into_iter().collect()),
         "[\"\\\\/\n\t\u{0}\u{1F600}model]{0,12}",
-        (200..300_usize).prop_map(|len| "m".repeat(len)),
+        long.prop_map(|len| "m".repeat(len)),
     ]
 }
 
@@ -246,7 +248,7 @@ fn value() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned),
         any::<u64>().prop_map(|n| n.to_string()),
     ];
-    let string = (text(), any::<u64>()).prop_map(|(text, how)| write_string(&text, how));
+    let string = (text(200..300), any::<u64>()).prop_map(|(text, how)| write_string(&text, how));
     let long =
         (0..3_000_usize, any::<u64>()).prop_map(|(len, how)| write_string(&"long \n".repeat(len / 6), how));
     let leaf = prop_oneof![6 => string, 4 => scalar, 1 => long];

@@ -118,3 +118,12 @@ fn a_break_in_the_prompt_is_searched_in_the_window_and_behind() {
         assert_eq!(refused, Some(PeekError::Ambiguous { broken_at: 25, what: Break::Byte, at }));
     }
 }
+
+#[test]
+fn length_is_judged_before_escapes_wherever_the_cut_is() {
+    let long = "x".repeat(3_000);
+    let want = Err(PeekError::ModelTooLong { at: 9, limit: Options::MAX_MODEL_BYTES });
+    assert_eq!(scan(&Options::default(), format!("{{\"model\":\"{long}\\q\"}}").as_bytes()), want);
+    let want = Err(PeekError::KeyTooLong { at: 1, limit: MAX_KEY_BYTES });
+    assert_eq!(scan(&Options::default(), format!("{{\"{long}\\q\":1}}").as_bytes()), want);
+}
