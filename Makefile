@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench build clean
 
 CARGO ?= cargo
+# Where rustup puts cargo, for shells that were opened before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -12,7 +14,7 @@ help: ## List the targets
 setup: ## Install what is missing (compiler, Rust), and say what and why
 	@scripts/setup.sh
 
-demo: setup ## Three models behind one address; ONCE=1 ends after the requests
+demo: ## Three models behind one address; ONCE=1 ends after the requests
 	@scripts/demo.sh
 
 test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, fuzz smoke
