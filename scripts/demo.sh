@@ -101,14 +101,17 @@ declare -A pids=()
 await() {
   local name=$1 url=$2 deadline=$((SECONDS + READY_SECONDS))
   until curl -sf -o /dev/null --max-time 2 "$url"; do
-    kill -0 "${pids[$name]}" 2>/dev/null || fail "$name ended before it was ready$(exit_code "$name")" "$name"
+    kill -0 "${pids[$name]}" 2>/dev/null || ended "$name"
     [ "$SECONDS" -lt "$deadline" ] || fail "$name is not ready after $READY_SECONDS s ($url)" "$name"
     sleep 0.1
   done
 }
 
-exit_code() {
-  wait "${pids[$1]}" || printf ' (exit code %s)' $?
+ended() {
+  local code=0
+  wait "${pids[$1]}" || code=$?
+  unset "pids[$1]"
+  fail "$1 ended before it was ready, with exit code $code" "$1"
 }
 
 # Waits until the gateway knows the load of the servers that report it.
@@ -190,7 +193,7 @@ stay_up() {
   try "the admin pages; /debug/pools, /debug/config and /metrics are three of them" curl -s "http://$admin/"
   try "the access log" tail -f "$work/gateway.out"
   try "the configuration; it is read again when it changes" vi "$work/penstock.yaml"
-  while kill -0 "${pids[gateway]}" 2>/dev/null; do wait "${pids[gateway]}" || true; done
+  wait "${pids[gateway]}" || true
   fail "the gateway ended" gateway
 }
 
