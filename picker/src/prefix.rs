@@ -8,8 +8,8 @@
 //! * Recency is not a list to be relinked on every touch but a generation number per endpoint and block
 //!   (`slots`). Touching again within a generation writes nothing, forgetting the oldest generation is one store,
 //!   and a head is never older than its tail.
-//! * Blocks lie in many small tables, each behind its own lock; runs of sixteen neighbouring blocks lie side by side
-//!   in one of them (`shard`), so that a new prompt of 128 blocks takes eight locks and few cache lines.
+//! * Blocks lie in many small tables (`shard`), each behind its own lock, placed by nothing but their hash. So no
+//!   system prompt, however popular, makes its users meet at one lock for more than a few probes.
 //!
 //! `docs/design/prefix-index.md` has the alternatives.
 
@@ -21,15 +21,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use self::slots::NO_SLOT;
 use self::{
-    shard::{Key, Shard},
-    slots::Slots,
+    shard::Shard,
+    slots::{Ages, Slots},
 };
 use crate::random;
 
 /// Tables of the index: enough that eight cores seldom meet at one, few enough to be cheap for a small pool.
 const SHARDS: usize = 256;
-/// Neighbouring blocks that lie in one table.
-const PAGE: usize = 16;
 /// Most blocks that the index of one pool remembers, counting a block once for each endpoint that holds it. Some 33
 /// bytes each, and tables are at least a third full: 400 MiB at the very most, for a pool of 135 endpoints or more
 /// that never see the same prompt twice.
@@ -69,14 +67,6 @@ impl Chain<'_> {
         let hash = self.hashes[(block + 1) * self.stride - 1] ^ self.model;
         let product = u128::from(hash) * 0x9e37_79b9_7f4a_7c15;
         (product as u64) ^ ((product >> 64) as u64)
-    }
-
-    fn page(&self, block: usize) -> u64 {
-        self.hash(block - block % PAGE)
-    }
-
-    fn key(&self, block: usize, page: u64) -> Key {
-        Key::new(page, block % PAGE, self.hash(block))
     }
 }
 
@@ -119,26 +109,20 @@ impl PrefixIndex {
     pub fn record(&self, chain: &Chain<'_>, slot: u16, capacity: usize) {
         let Some(clock) = self.slots.clock(slot) else { return };
         let len = chain.len().min(capacity);
-        let mut current = clock.ages().current();
-        let mut first = self.first_older(chain, slot, current, len);
+        let ages = clock.ages();
+        let mut first = self.first_older(chain, slot, ages, len);
         if first == len {
             return;
         }
-        let begun = clock.begin(len - first, capacity);
-        if begun != current {
-            (current, first) = (begun, 0);
+        let current = clock.begin(len - first, capacity);
+        if current != ages.current() {
+            first = 0;
         }
 
         let mut touched = slots::Touched::default();
-        let mut block = first;
-        while block < len {
-            let page = chain.page(block);
-            let end = (block - block % PAGE + PAGE).min(len);
-            let mut shard = self.shard(page).lock();
-            for block in block..end {
-                touched.add(shard.touch(chain.key(block, page), slot, current, &self.slots));
-            }
-            block = end;
+        for block in first..len {
+            let hash = chain.hash(block);
+            touched.add(self.shard(hash).lock().touch(hash, slot, current, &self.slots));
         }
         clock.settle(current, &touched, capacity);
     }
@@ -168,12 +152,11 @@ impl PrefixIndex {
 
     /// Credits every endpoint that holds `block` with the run up to it, and counts them.
     fn probe(&self, chain: &Chain<'_>, block: usize, matched: &mut [u32]) -> u32 {
-        let page = chain.page(block);
-        let key = chain.key(block, page);
+        let hash = chain.hash(block);
         let run = u32::try_from(block + 1).unwrap_or(u32::MAX);
         let mut holders = 0;
-        let shard = self.shard(page).lock();
-        for holder in shard.holders(key) {
+        let shard = self.shard(hash).lock();
+        for holder in shard.holders(hash) {
             let is_live =
                 self.slots.ages(holder.slot()).is_some_and(|ages| ages.is_live(holder.generation()));
             if let (true, Some(best)) = (is_live, matched.get_mut(usize::from(holder.slot()))) {
@@ -184,26 +167,27 @@ impl PrefixIndex {
         holders
     }
 
-    /// The first block of the chain that the endpoint does not hold in its current generation. All before it are,
-    /// as generations never rise along a chain.
-    fn first_older(&self, chain: &Chain<'_>, slot: u16, current: u16, len: usize) -> usize {
-        let is_current = |block: usize| {
-            let page = chain.page(block);
-            let shard = self.shard(page).lock();
-            shard
-                .holders(chain.key(block, page))
-                .any(|holder| holder.slot() == slot && holder.generation() == current)
+    /// The first block of the chain that is to be touched; all before it are in the endpoint's current generation, as
+    /// generations never rise along a chain.
+    fn first_older(&self, chain: &Chain<'_>, slot: u16, ages: Ages, len: usize) -> usize {
+        let age_of = |block: usize| {
+            let hash = chain.hash(block);
+            let shard = self.shard(hash).lock();
+            let holder = shard.holders(hash).find(|holder| holder.slot() == slot)?;
+            ages.age(holder.generation())
         };
-        if len == 0 || is_current(len - 1) {
+        // A chain that is held whole and not old yet can wait: it costs the order of what is recent, not of what is
+        // forgotten next. One with anything to add cannot, or its head would grow older than its tail.
+        if len == 0 || age_of(len - 1).is_some_and(|age| age <= slots::RECENT) {
             return len;
         }
-        if !is_current(0) {
+        if age_of(0) != Some(0) {
             return 0;
         }
         let (mut newest, mut older) = (0, len - 1);
         while older - newest > 1 {
             let middle = usize::midpoint(newest, older);
-            if is_current(middle) {
+            if age_of(middle) == Some(0) {
                 newest = middle;
             } else {
                 older = middle;
@@ -212,9 +196,9 @@ impl PrefixIndex {
         older
     }
 
-    fn shard(&self, page: u64) -> &Mutex<Shard> {
-        // The top bits; the key uses lower ones to find its place within the table.
-        &self.shards[(page >> 56) as usize % SHARDS]
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+        // Bits from the middle: tables find their places by the lowest and tell neighbours apart by the highest.
+        &self.shards[(hash >> 40) as usize % SHARDS]
     }
 }
 

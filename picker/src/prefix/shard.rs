@@ -5,20 +5,12 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use super::{
-    PAGE,
-    slots::{NO_SLOT, Slots},
-};
+use super::slots::{NO_SLOT, Slots};
 
+/// Room that even an empty table is given.
+const MIN_ROOM: usize = 16;
 /// Endpoints of a block that need no allocation of their own.
 const FEW: usize = 4;
-
-/// Names a block in its table.
-///
-/// The low bits place it in the table: the same for all blocks of a page but for the last four, so that neighbours in
-/// a prompt are neighbours in memory. The high bits tell continuations of the same head apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(u64);
 
 /// An endpoint that holds a block, and the generation in which it last touched it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +19,10 @@ pub(super) struct Holder {
     generation: u16,
 }
 
-/// Blocks and their holders.
+/// Blocks, by their hash, and their holders.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    blocks: HashMap<Key, Holders, BuildHasherDefault<KeyHasher>>,
+    blocks: HashMap<u64, Holders, BuildHasherDefault<PassThrough>>,
 }
 
 /// The endpoints that hold one block.
@@ -40,20 +32,11 @@ enum Holders {
     Many(Vec<Holder>),
 }
 
-/// Passes keys through: they are hashes already.
+/// Hashes what is a hash already, by leaving it alone.
 #[derive(Debug, Default)]
-pub(super) struct KeyHasher(u64);
+pub(super) struct PassThrough(u64);
 
-impl Key {
-    /// The key of the block at `offset` (0 to 15) of a page, given the hashes of the page's first block and of its own.
-    pub(super) fn new(page: u64, offset: usize, own: u64) -> Self {
-        const OWN: u64 = 0xffff_f000_0000_0000;
-        const OFFSET: u64 = 0xf;
-        Self((own & OWN) | (page & !(OWN | OFFSET)) | (offset as u64 & OFFSET))
-    }
-}
-
-impl Hasher for KeyHasher {
+impl Hasher for PassThrough {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -64,8 +47,8 @@ impl Hasher for KeyHasher {
         }
     }
 
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -89,17 +72,17 @@ impl Holder {
 
 impl Shard {
     /// Who holds the block, including some that have forgotten it since.
-    pub(super) fn holders(&self, key: Key) -> impl Iterator<Item = Holder> {
-        self.blocks.get(&key).map(Holders::as_slice).unwrap_or_default().iter().copied()
+    pub(super) fn holders(&self, hash: u64) -> impl Iterator<Item = Holder> {
+        self.blocks.get(&hash).map(Holders::as_slice).unwrap_or_default().iter().copied()
     }
 
     /// Notes that `slot` holds the block in `generation`. Returns the live generation in which it held it before.
-    pub(super) fn touch(&mut self, key: Key, slot: u16, generation: u16, slots: &Slots) -> Option<u16> {
-        if self.blocks.len() == self.blocks.capacity() && !self.blocks.contains_key(&key) {
+    pub(super) fn touch(&mut self, hash: u64, slot: u16, generation: u16, slots: &Slots) -> Option<u16> {
+        if self.blocks.len() == self.blocks.capacity() && !self.blocks.contains_key(&hash) {
             self.sweep(slots);
         }
         let holder = Holder { slot, generation };
-        match self.blocks.entry(key) {
+        match self.blocks.entry(hash) {
             Entry::Vacant(entry) => {
                 entry.insert(Holders::one(holder));
                 None
@@ -115,7 +98,7 @@ impl Shard {
     /// much as sweeping the old one, keeps it in proportion to what is live; in place, the map would double instead.
     fn sweep(&mut self, slots: &Slots) {
         self.blocks.retain(|_, holders| holders.keep_live(slots));
-        let room = self.blocks.len() / 3 + PAGE;
+        let room = self.blocks.len() / 3 + MIN_ROOM;
         let mut swept =
             HashMap::with_capacity_and_hasher(self.blocks.len() + room, BuildHasherDefault::default());
         swept.extend(self.blocks.drain());

@@ -21,6 +21,8 @@ pub const NO_SLOT: u16 = u16::MAX;
 
 /// Generations that an endpoint's blocks are divided into.
 const GENERATIONS: usize = 16;
+/// A prompt that was touched this many generations ago or later is not touched again for being used again.
+pub(super) const RECENT: u16 = GENERATIONS as u16 / 4;
 /// Slots that are allocated together.
 const CHUNK: usize = 256;
 
@@ -150,9 +152,14 @@ impl Ages {
         self.current
     }
 
+    /// How many generations ago `generation` was; `None` if blocks of it are forgotten.
+    pub(super) fn age(self, generation: u16) -> Option<u16> {
+        Some(self.current.wrapping_sub(generation)).filter(|age| *age <= self.span)
+    }
+
     /// Whether blocks of `generation` are still held.
     pub(super) fn is_live(self, generation: u16) -> bool {
-        self.current.wrapping_sub(generation) <= self.span
+        self.age(generation).is_some()
     }
 
     fn pack(self) -> u32 {

@@ -158,6 +158,20 @@ fn an_endpoint_without_a_slot_is_left_out() {
 }
 
 #[test]
+fn many_continuations_of_one_head_stay_apart_and_cheap() {
+    let index = PrefixIndex::new();
+    // Were they placed by their common head, this would take minutes.
+    for user in 0..20_000_u64 {
+        record(&index, &hashes(&[1, 2, user]), (user % 8) as u16, PLENTY);
+    }
+    for user in (0..20_000_u64).step_by(97) {
+        let matched = matches(&index, &hashes(&[1, 2, user]), 8);
+        let expected: Vec<u32> = (0..8).map(|slot| if slot == user % 8 { 3 } else { 2 }).collect();
+        assert_eq!(matched, expected);
+    }
+}
+
+#[test]
 fn threads_do_not_disturb_each_other() {
     let index = PrefixIndex::new();
     std::thread::scope(|scope| {
