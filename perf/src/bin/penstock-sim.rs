@@ -9,6 +9,10 @@ use penstock_perf::sim::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// An upstream in a benchmark should cost as little as it can.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code of a command line that cannot be used, as in `sysexits.h`.
 const USAGE: u8 = 64;
 

@@ -171,7 +171,7 @@ impl Tables {
         if self.histograms.is_empty() {
             self.histograms.resize_with(HISTOGRAMS.len(), Histogram::default);
         }
-        let bounds = HISTOGRAMS[family as usize].bounds;
+        let bounds = HISTOGRAMS[family as usize].bounds.values;
         let histogram = &mut self.histograms[family as usize];
         if histogram.counts.is_empty() {
             histogram.counts.resize(bounds.len() + 1, 0);

@@ -1,7 +1,6 @@
 //! `/v1/chat/completions`.
 
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
     Answer, Dialect,
@@ -105,12 +104,9 @@ fn head(answer: &Answer) -> String {
 
 /// OpenAI's `usage`.
 pub(super) fn usage(answer: &Answer) -> String {
-    let (prompt, output) = (answer.prompt_tokens, answer.script.tokens());
-    json!({
-        "prompt_tokens": prompt,
-        "total_tokens": prompt + output,
-        "completion_tokens": output,
-        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
-    })
-    .to_string()
+    let (prompt, output, cached) = (answer.prompt_tokens, answer.script.tokens(), answer.cached_tokens);
+    let total = prompt + output;
+    format!(
+        r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{output},"prompt_tokens_details":{{"cached_tokens":{cached}}}}}"#
+    )
 }
