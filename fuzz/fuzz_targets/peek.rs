@@ -16,7 +16,6 @@ use self::oracle::{Expected, PROMPT, expect, peek};
 
 const JSON: &str = "application/json";
 const TYPES: [&str; 3] = [JSON, "application/octet-stream", "multipart/form-data; boundary=b"];
-const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 
 fuzz_target!(|body: &[u8]| {
     let _ = PROMPT;
@@ -33,7 +32,7 @@ fuzz_target!(|body: &[u8]| {
         (Some(expected), outcome) => panic!("expected {expected:?}, got {outcome:?}"),
         (None, _) => {}
     }
-    for coding in CODINGS {
+    if let Some(coding) = coding(body) {
         let _ = decode(coding, &chunks(body, &cuts));
     }
 });
@@ -47,6 +46,16 @@ fn check_splice(content_type: &str, body: &[u8], whole: &Result<Peeked, PeekErro
     let renamed = peek(content_type, &[&spliced.chunks.concat()]).expect("a renamed body is as sound");
     assert_eq!(renamed.model.expect("it has a model").name, "new");
     assert_eq!(renamed.blocks, whole.as_ref().expect("it is sound").blocks);
+}
+
+/// The coding that a body could have, by its first byte; brotli has no signature, so short ones are tried.
+fn coding(body: &[u8]) -> Option<&'static str> {
+    match body.first()? {
+        0x1F => Some("gzip"),
+        0x78 => Some("deflate"),
+        0x28 => Some("zstd"),
+        _ => (body.len() < 16).then_some("br"),
+    }
 }
 
 fn decode(coding: &str, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
