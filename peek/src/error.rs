@@ -84,8 +84,9 @@ pub enum PeekError {
         /// The limit in levels.
         limit: usize,
     },
-    /// The body looks like JSON in UTF-16 or UTF-32, which RFC 8259 forbids and Python reads.
-    #[error("the body is JSON in another encoding than UTF-8 (byte {at}): send UTF-8")]
+    /// The body looks like JSON in UTF-16 or UTF-32, which RFC 8259 forbids and Python reads, or behind bytes
+    /// that some servers strip.
+    #[error("the body is JSON in another encoding than UTF-8, or behind stray bytes (byte {at}): send UTF-8")]
     NotUtf8Json {
         /// Offset of the first byte that gives it away.
         at: usize,

@@ -46,8 +46,10 @@ impl Media {
         };
         let essence = essence.trim_ascii().to_ascii_lowercase();
         let parameters = Parameters(parameters).collect::<Option<Vec<_>>>();
-        if essence == b"multipart/form-data" {
-            let boundary = parameters.as_ref().and_then(|all| boundary(all));
+        // Some servers look at how the type starts and no further.
+        if essence.starts_with(b"multipart/form-data") {
+            let is_exact = essence.len() == b"multipart/form-data".len();
+            let boundary = parameters.as_ref().filter(|_| is_exact).and_then(|all| boundary(all));
             let boundary = boundary.ok_or(PeekError::Form { at: 0, fault: FormFault::Boundary })?.to_vec();
             check_charset(parameters.as_deref(), content_type)?;
             return Ok(Self::Form { boundary });

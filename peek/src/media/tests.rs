@@ -53,6 +53,8 @@ fn refuses_a_boundary_that_parsers_disagree_on() {
         "multipart/form-data; boundary=\"a\\\"b\"",
         "multipart/form-data; boundary=\"a\"b",
         "multipart/form-data; boundary=a b",
+        "multipart/form-data boundary=a",
+        "multipart/form-data, application/json; boundary=a",
         "multipart/form-data; boundary=a\"b",
         "multipart/form-data; boundary=é",
         &long,

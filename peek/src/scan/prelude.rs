@@ -8,7 +8,8 @@ const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 pub(super) struct Prelude {
     /// Bytes of a byte order mark seen at the very start.
     bom_bytes: usize,
-    /// Whether there were bytes as UTF-16 and UTF-32 have them.
+    /// Whether there were bytes that JSON does not start with and a server may strip: those of UTF-16 and
+    /// UTF-32, and what Python's `strip` counts as white space.
     is_odd: bool,
 }
 
@@ -23,7 +24,7 @@ pub(super) enum Opening {
     OtherJson,
     /// The first byte of something else.
     NoJson,
-    /// JSON in UTF-16 or UTF-32, which Python tells by its first bytes and reads.
+    /// JSON in UTF-16 or UTF-32, which Python tells by its first bytes and reads, or behind odd bytes.
     NotUtf8,
 }
 
@@ -43,7 +44,7 @@ impl Prelude {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => Opening::Skip,
             0 | 0xFE | 0xFF if is_declared => Opening::NotUtf8,
-            0 | 0xFE | 0xFF | 0xEF | 0xBB | 0xBF if !is_declared => {
+            0 | 0xFE | 0xFF | 0xEF | 0xBB | 0xBF | 0x0B | 0x0C | 0x1C..=0x1F if !is_declared => {
                 self.is_odd = true;
                 Opening::Skip
             }
