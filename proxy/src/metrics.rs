@@ -16,6 +16,7 @@ mod upstreams;
 mod value;
 
 use prometheus::{Registry, TextEncoder, core::Collector};
+use rustc_hash::FxHashSet;
 
 pub use self::{
     gateway::{AccessLogMetrics, GatewayMetrics, ListenerMetrics},
@@ -51,11 +52,11 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug)]
 pub struct Configured<'a> {
     /// Route names.
-    pub routes: &'a [&'a str],
+    pub routes: &'a FxHashSet<&'a str>,
     /// Names of pools and backends.
-    pub upstreams: &'a [&'a str],
+    pub upstreams: &'a FxHashSet<&'a str>,
     /// Model names.
-    pub models: &'a [&'a str],
+    pub models: &'a FxHashSet<&'a str>,
 }
 
 impl Metrics {
@@ -110,9 +111,9 @@ impl Metrics {
         self.upstreams.retain(configured.upstreams);
         self.models.retain(configured.models);
         let is_kept = |label: &str, value: &str| match label {
-            "route" => value.is_empty() || value == OTHER || configured.routes.contains(&value),
-            "upstream" | "pool" => value == OTHER || configured.upstreams.contains(&value),
-            "model" => value == OTHER || configured.models.contains(&value),
+            "route" => value.is_empty() || value == OTHER || configured.routes.contains(value),
+            "upstream" | "pool" => value == OTHER || configured.upstreams.contains(value),
+            "model" => value == OTHER || configured.models.contains(value),
             _ => true,
         };
         self.requests.retain(&is_kept);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use penstock_config::{ConnectionSpec, UpstreamProtocol};
 use pingora_core::protocols::TcpKeepalive;
-use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions};
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::tls::UpstreamContext;
 use crate::tls::upstream::alpn;
@@ -20,7 +21,8 @@ const TCP_KEEPALIVE: (Duration, Duration, usize) = (Duration::from_secs(60), Dur
 /// What is the same for all endpoints of a pool or backend.
 #[derive(Debug)]
 pub struct Peers {
-    options: PeerOptions,
+    /// Everything but the address; copied for each attempt.
+    template: HttpPeer,
     tls: Option<Arc<UpstreamContext>>,
 }
 
@@ -31,7 +33,9 @@ impl Peers {
         connection: &ConnectionSpec,
         tls: Option<Arc<UpstreamContext>>,
     ) -> Self {
-        let mut options = PeerOptions::new();
+        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut template = HttpPeer::new(unset, false, String::new());
+        let options = &mut template.options;
         options.alpn = alpn(protocol);
         options.connection_timeout = Some(connection.connect_timeout);
         options.total_connection_timeout = Some(connection.connect_timeout);
@@ -49,14 +53,14 @@ impl Peers {
             user_timeout: Duration::ZERO,
         });
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Self { options, tls }
+        Self { template, tls }
     }
 
     /// The peer at `address`. Connections are reused only within one `generation`: an address that comes back
     /// as another endpoint must not get a connection that was made to the one before. `host` is its DNS name.
     pub fn peer(&self, address: SocketAddr, generation: u64, host: Option<&str>) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options = self.options.clone();
+        let mut peer = self.template.clone();
+        peer._address = PeerAddress::Inet(address);
         peer.group_key = generation;
         if let Some(tls) = &self.tls {
             match host {

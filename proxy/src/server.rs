@@ -12,6 +12,7 @@ use penstock_config::{Fault, Snapshot};
 use penstock_picker::Picker;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use rustc_hash::FxHashSet;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
@@ -20,7 +21,7 @@ use crate::exchange::BodyMemory;
 use crate::gateway::Gateway;
 use crate::inflight::InFlight;
 use crate::listen::edge::EdgeShared;
-use crate::metrics::Metrics;
+use crate::metrics::{Configured, Metrics};
 use crate::runtime::{Live, Parts, Runtime};
 use crate::source::Applier;
 
@@ -164,6 +165,17 @@ impl Server {
         }
     }
 
+    /// Drops the series of routes, upstreams and models that are no longer configured.
+    fn forget_metrics_of_others(&self, snapshot: &Snapshot) {
+        let rules = snapshot.rules();
+        let routes: FxHashSet<&str> = rules.iter().map(|rule| &*rule.route).collect();
+        let models: FxHashSet<&str> =
+            rules.iter().flat_map(|rule| &rule.models).map(|model| &**model).collect();
+        let pools = snapshot.pools.iter().map(|pool| &*pool.name);
+        let upstreams: FxHashSet<&str> = pools.chain(snapshot.backends.iter().map(|of| &*of.name)).collect();
+        self.core.metrics.retain(Configured { routes: &routes, upstreams: &upstreams, models: &models });
+    }
+
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {
         let shared = |listener: &Arc<str>| {
             Arc::new(EdgeShared {
@@ -214,7 +226,13 @@ impl Applier for Server {
         self.live.store(Arc::new(runtime));
         drop(certificates);
         self.listen(snapshot, bound);
+        self.forget_metrics_of_others(snapshot);
+        self.core.metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
         Ok(())
+    }
+
+    fn refused(&self) {
+        self.core.metrics.gateway.reload_refused();
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -65,6 +65,9 @@ pub trait Applier: Send + Sync {
     /// What only shows when files are opened and addresses bound, with paths in the document.
     fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>>;
 
+    /// A document was refused, by [`Self::apply`] or before it got there.
+    fn refused(&self) {}
+
     /// Files besides the document that what is in force was built from.
     fn files(&self) -> Vec<PathBuf>;
 
@@ -193,6 +196,7 @@ impl FileSource {
                     tracing::error!(%path, %fault, "routing document refused; the running one stays");
                 }
                 self.status.failed(faults);
+                applier.refused();
             }
         }
     }

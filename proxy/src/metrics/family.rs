@@ -8,7 +8,7 @@ use prometheus::{
     core::{Collector, Desc},
     proto,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::OTHER;
 
@@ -133,8 +133,8 @@ impl Names {
     }
 
     /// Gives the room of all other names back.
-    pub(super) fn retain(&self, kept: &[&str]) {
-        self.known.lock().retain(|name| kept.contains(&&**name));
+    pub(super) fn retain(&self, kept: &FxHashSet<&str>) {
+        self.known.lock().retain(|name| kept.contains(&**name));
     }
 }
 

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use rustc_hash::FxHashSet;
+
 use super::*;
 use crate::{
     error::{Error, Limit},
@@ -112,7 +114,8 @@ fn names_beyond_the_bound_share_other() {
     }
     assert!(!page.contains("route=\"c\""));
 
-    metrics.retain(Configured { routes: &["b"], upstreams: &[], models: &[] });
+    let none = FxHashSet::default();
+    metrics.retain(Configured { routes: &FxHashSet::from_iter(["b"]), upstreams: &none, models: &none });
     metrics.settle(Settlement { route: Some(&metrics.route("c")), ..settlement() });
     let page = metrics.encode();
     for (route, count) in [("a", None), ("b", Some("1")), ("c", Some("1")), ("other", Some("2"))] {
@@ -132,7 +135,11 @@ fn a_reload_keeps_the_counts_of_what_stays() {
         pool.waited(Duration::from_millis(2));
         let backend = metrics.upstream(UpstreamKind::Backend, "p", []);
         backend.scraped(ScrapeOutcome::Read, 1);
-        metrics.retain(Configured { routes: &[], upstreams: &["p"], models: &["m"] });
+        metrics.retain(Configured {
+            routes: &FxHashSet::default(),
+            upstreams: &FxHashSet::from_iter(["p"]),
+            models: &FxHashSet::from_iter(["m"]),
+        });
     }
     let page = metrics.encode();
     for series in [
