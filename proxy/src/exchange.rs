@@ -238,6 +238,11 @@ impl Exchange {
         state.expired = None;
     }
 
+    /// Stops the clock of the attempt: what comes before the next one does not count against it.
+    pub fn end_attempt(&self) {
+        self.state.lock().deadlines.attempt = None;
+    }
+
     /// Notes that response bytes arrived.
     pub fn touch(&self, now: Instant) {
         self.state.lock().deadlines.last_activity = now;

@@ -31,7 +31,7 @@ use crate::error::{Dialect, Error};
 use crate::forward::retry;
 use crate::inflight::InFlight;
 use crate::listen::head;
-use crate::session::ReplaySession;
+use crate::session::{ReplaySession, is_final};
 use crate::{forward, pick, relay, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
@@ -180,7 +180,7 @@ impl ProxyHttp for Gateway {
         }
         let exchange = ctx.exchange.clone();
         ReplaySession::unwrap(&mut session.downstream_session, &exchange).await;
-        let can_reuse_downstream = if session.response_written().is_some() {
+        let can_reuse_downstream = if is_final(session.response_written()) {
             end_broken_response(session, ctx, &refusal).await;
             false
         } else if refusal.row().status == 499 {

@@ -32,7 +32,7 @@ pub fn judge(ctx: &mut RequestContext, header: &mut ResponseHeader) -> Result<()
     {
         endpoint.observe_load_report(report.as_bytes());
     }
-    if retry::wants_other(header.status, ctx) {
+    if retry::claim_after_status(header.status, ctx) {
         ctx.dropped_status = Some(header.status);
         return Err(PingoraError::explain(retry::RETRYABLE_STATUS, "the rule retries this status").into_up());
     }

@@ -73,7 +73,7 @@ impl ReplaySession {
     }
 
     fn close_if_draining(&mut self) {
-        if self.exchange.is_draining() && self.inner.response_written().is_none() {
+        if self.exchange.is_draining() && !is_final(self.inner.response_written()) {
             self.inner.set_keepalive(None);
         }
     }
@@ -213,7 +213,7 @@ impl CustomSession for ReplaySession {
         if !no_body_expected && !self.is_body_done() {
             return self.read_body_bytes().await;
         }
-        let is_answered = self.inner.response_written().is_some();
+        let is_answered = is_final(self.inner.response_written());
         tokio::select! {
             biased;
             gone = self.inner.read_body_or_idle(true) => gone,
@@ -298,6 +298,11 @@ impl CustomSession for ReplaySession {
     fn was_upgraded(&self) -> bool {
         self.inner.was_upgraded()
     }
+}
+
+/// Whether what was written to the client is the header of a final response: a `100 Continue` leaves everything open.
+pub fn is_final(written: Option<&ResponseHeader>) -> bool {
+    written.is_some_and(|header| !header.status.is_informational())
 }
 
 /// Resolves when a deadline of the exchange has passed, and notes in the exchange which one it was.

@@ -16,7 +16,7 @@ use crate::context::RequestContext;
 use crate::error::{Error, Limit};
 use crate::exchange::Expiry;
 use crate::metrics::UpstreamMetrics;
-use crate::session::DEADLINE;
+use crate::session::{DEADLINE, is_final};
 
 /// Dead kept-alive connections that one request may run into without their counting as attempts.
 const MAX_STALE_CONNECTIONS: u32 = 2;
@@ -34,7 +34,7 @@ pub fn after_connect(
     mut error: Box<PingoraError>,
     is_reused: bool,
 ) -> Box<PingoraError> {
-    let is_answered = session.response_written().is_some();
+    let is_answered = is_final(session.response_written());
     let is_stale = is_reused && !is_answered && is_connection_error(&error);
     if is_stale && ctx.stale_connections < MAX_STALE_CONNECTIONS {
         ctx.stale_connections += 1;
@@ -44,7 +44,11 @@ pub fn after_connect(
         return error;
     }
     settle(ctx, outcome_of(&error, ctx));
-    let may_retry = !is_answered && is_retryable(&error, ctx) && claim(ctx, reason_of(&error, ctx));
+    if *error.etype() == RETRYABLE_STATUS {
+        error.set_retry(true);
+        return error;
+    }
+    let may_retry = !is_answered && is_retryable(&error, ctx) && claim(ctx, reason_of(&error));
     if may_retry {
         ctx.last_failure = Some(translate(&error, ctx));
     }
@@ -82,10 +86,19 @@ pub fn exhausted(ctx: &mut RequestContext, error: Box<PingoraError>) -> Box<Ping
     }
 }
 
-/// Whether a response with this status is to be dropped for another attempt.
-pub fn wants_other(status: StatusCode, ctx: &RequestContext) -> bool {
-    let Some(policy) = policy(ctx) else { return false };
-    policy.statuses.contains(status) && ctx.attempts < policy.attempts && has_other_endpoint(ctx)
+/// Whether a response with this status is to be dropped for another attempt, which is then taken from the rule's.
+///
+/// Decided here and not when the attempt has ended: a response for which there is no other attempt has to be passed on.
+pub fn claim_after_status(status: StatusCode, ctx: &mut RequestContext) -> bool {
+    if !policy(ctx).is_some_and(|policy| policy.statuses.contains(status)) {
+        return false;
+    }
+    let reason = match status {
+        StatusCode::TOO_MANY_REQUESTS => "status_429",
+        status if status.is_server_error() => "status_5xx",
+        _ => "status",
+    };
+    claim(ctx, reason)
 }
 
 /// What an endpoint is told about a response with this status.
@@ -98,10 +111,10 @@ pub fn outcome_of_status(status: StatusCode) -> Outcome {
 }
 
 fn outcome_of(error: &PingoraError, ctx: &RequestContext) -> Outcome {
-    if let Some(status) = ctx.dropped_status {
-        return outcome_of_status(status);
-    }
     match (error.etype(), error.esource()) {
+        (etype, _) if *etype == RETRYABLE_STATUS => {
+            ctx.dropped_status.map_or(Outcome::Failed, outcome_of_status)
+        }
         (etype, _) if *etype == DEADLINE => match ctx.exchange.expired() {
             Some(Expiry::Request) | None => Outcome::Cancelled,
             Some(Expiry::Attempt | Expiry::StreamIdle) => Outcome::Failed,
@@ -114,19 +127,13 @@ fn outcome_of(error: &PingoraError, ctx: &RequestContext) -> Outcome {
 fn is_retryable(error: &PingoraError, ctx: &RequestContext) -> bool {
     match error.etype() {
         etype if *etype == DEADLINE => ctx.exchange.expired() == Some(Expiry::Attempt),
-        etype if *etype == RETRYABLE_STATUS => true,
         _ => *error.esource() == ErrorSource::Upstream,
     }
 }
 
-fn reason_of(error: &PingoraError, ctx: &RequestContext) -> &'static str {
+fn reason_of(error: &PingoraError) -> &'static str {
     match error.etype() {
         etype if *etype == DEADLINE => "per_try_timeout",
-        etype if *etype == RETRYABLE_STATUS => match ctx.dropped_status {
-            Some(StatusCode::TOO_MANY_REQUESTS) => "status_429",
-            Some(status) if status.is_server_error() => "status_5xx",
-            _ => "status",
-        },
         _ => "reset",
     }
 }
@@ -148,7 +155,8 @@ fn claim(ctx: &mut RequestContext, reason: &'static str) -> bool {
     let runtime = ctx.runtime().clone();
     let (Some(policy), Some(plan)) = (policy(ctx), &ctx.plan) else { return false };
     let (attempts, rule) = (policy.attempts, plan.rule);
-    if ctx.attempts >= attempts || ctx.exchange.is_out_of_time(Instant::now()) {
+    let is_over = ctx.attempts >= attempts || ctx.exchange.is_out_of_time(Instant::now());
+    if is_over || !has_other_endpoint(ctx) {
         return false;
     }
     if !runtime.retry_budget(rule).withdraw() {
@@ -172,6 +180,7 @@ fn attempt_metrics(ctx: &RequestContext) -> Option<&UpstreamMetrics> {
 }
 
 fn settle(ctx: &mut RequestContext, outcome: Outcome) {
+    ctx.exchange.end_attempt();
     if let Some(attempt) = &mut ctx.attempt {
         attempt.settle(outcome);
     }
