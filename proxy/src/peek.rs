@@ -1,5 +1,6 @@
 //! The peek phase: reads the body once, as it arrives, for what routing needs of it.
 
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use penstock_peek::{Options, Peek, Peeked};
 use pingora_error::Result;
@@ -16,10 +17,15 @@ pub async fn read(session: &mut Session, ctx: &RequestContext) -> Result<Peeked>
     let mut peek = start(&session.req_header().headers, ctx.runtime().peek_options())
         .map_err(|error| ctx.exchange.refuse(error))?;
     continue_if_expected(session).await?;
-    while let Some(chunk) = session.downstream_session.read_request_body().await? {
+    while let Some(chunk) = next_chunk(session).await? {
         peek.feed(&chunk).map_err(|error| ctx.exchange.refuse(error.into()))?;
     }
     peek.finish().map_err(|error| ctx.exchange.refuse(error.into()))
+}
+
+async fn next_chunk(session: &mut Session) -> Result<Option<Bytes>> {
+    // Whatever goes wrong here, it is the client's doing: there is no upstream yet.
+    session.downstream_session.read_request_body().await.map_err(|error| error.into_down())
 }
 
 /// A client that announced `Expect: 100-continue` waits until it is told to go on.

@@ -13,6 +13,7 @@ use crate::context::RequestContext;
 use crate::error::Error;
 use crate::metrics::PickOutcome;
 use crate::random;
+use crate::session::DEADLINE;
 
 /// Chooses target and endpoint of the next attempt, and leaves both in the context.
 ///
@@ -152,8 +153,10 @@ pub fn request<'a>(
 /// Resolves when the client goes away or the request's time is up.
 async fn client_gone(session: &mut Session) -> Box<pingora_error::Error> {
     loop {
-        if let Err(error) = session.downstream_session.read_body_or_idle(true).await {
-            return error;
+        match session.downstream_session.read_body_or_idle(true).await {
+            Ok(_) => {}
+            Err(deadline) if *deadline.etype() == DEADLINE => return deadline,
+            Err(gone) => return gone.into_down(),
         }
     }
 }
