@@ -16,7 +16,7 @@ pub async fn refuse_unread(session: &mut ServerSession, error: &Error) {
     let answer = error.answer(Dialect::OpenAi, &RequestId::generate());
     session.set_keepalive(None);
     // Nobody may be left to read it; the connection is closed either way.
-    let _gone = write(session, answer).await;
+    let _gone = write(session, answer, false).await;
 }
 
 /// Answers a request with an error. The session has been unwrapped.
@@ -32,7 +32,12 @@ pub async fn refuse(session: &mut Session, ctx: &mut RequestContext, error: &Err
     session.set_total_drain_timeout(Some(limits.drain_timeout));
     ctx.relay.status = Some(answer.status.as_u16());
     ctx.relay.bytes = answer.body.len() as u64;
-    write(&mut session.downstream_session, answer).await.is_ok() && may_reuse
+    if may_reuse {
+        // What is left of the body is read and dropped after the answer; Pingora would close the connection instead.
+        session.downstream_session.set_close_on_response_before_downstream_finish(false);
+    }
+    let is_head = ctx.target.method == http::Method::HEAD;
+    write(&mut session.downstream_session, answer, is_head).await.is_ok() && may_reuse
 }
 
 /// Answers with a redirect.
@@ -82,11 +87,13 @@ fn rest_can_be_drained(session: &mut Session, ctx: &RequestContext) -> bool {
     declared.is_some_and(|length| length.saturating_sub(session.body_bytes_read()) <= limit)
 }
 
-async fn write(session: &mut ServerSession, answer: Answer) -> Result<()> {
+async fn write(session: &mut ServerSession, answer: Answer, is_head: bool) -> Result<()> {
     let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
     for (name, value) in answer.headers {
         header.insert_header(name, value)?;
     }
     session.write_response_header(Box::new(header)).await?;
-    session.write_response_body(answer.body, true).await
+    // The header of an answer to HEAD tells the length of a body that does not come.
+    let body = if is_head { Bytes::new() } else { answer.body };
+    session.write_response_body(body, true).await
 }
