@@ -105,7 +105,7 @@ impl Server {
         Ok(Arc::new(server))
     }
 
-    /// The addresses that are listened on, by listener, with the ports that the system chose.
+    /// The addresses that are listened on, by listener, with the ports that the system chose. None while draining.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         self.listeners.lock().addresses()
     }
@@ -184,6 +184,7 @@ impl Server {
                 listener: listener.clone(),
                 memory: self.core.memory.clone(),
                 draining: self.core.draining.clone(),
+                tracker: self.tracker.clone(),
             })
         };
         let certificates = self.certificates.lock();

@@ -13,6 +13,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_proxy::HttpProxy;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::context::EXCHANGE;
 use crate::error::Error;
@@ -46,6 +47,9 @@ pub struct EdgeShared {
     pub memory: Arc<BodyMemory>,
     /// Set when the gateway shuts down.
     pub draining: Arc<AtomicBool>,
+    /// What the end of a drain waits for. Pingora runs each HTTP/2 request in a task of its own, which outlives the
+    /// connection by what is done after the last byte.
+    pub tracker: TaskTracker,
 }
 
 /// Serves the connections of one listener that speak one protocol.
@@ -115,6 +119,7 @@ impl HttpServerApp for Edge {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let _tracked = self.shared.tracker.token();
         if !self.read_header(&mut session, shutdown).await {
             return None;
         }

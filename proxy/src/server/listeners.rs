@@ -94,9 +94,10 @@ impl Listeners {
         }
     }
 
-    /// Stops accepting, and tells every connection that it is over once its requests are.
-    pub(crate) fn stop_all(&self) {
-        for running in &self.running {
+    /// Stops accepting, closes the sockets, so that clients go elsewhere at once, and tells every connection that it is
+    /// over once its requests are.
+    pub(crate) fn stop_all(&mut self) {
+        for running in self.running.drain(..) {
             running.stop.send_replace(true);
         }
     }
