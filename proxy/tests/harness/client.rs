@@ -63,6 +63,13 @@ impl Client {
         Self::on(stream, protocol).await
     }
 
+    /// Connects, unless nobody listens.
+    pub(crate) async fn try_connect(addr: SocketAddr, protocol: Protocol) -> Option<Self> {
+        let stream = within("a connection or its refusal", TcpStream::connect(addr)).await.ok()?;
+        stream.set_nodelay(true).unwrap();
+        Some(Self::on(stream, protocol).await)
+    }
+
     /// Speaks over a connection that is there, such as one with TLS.
     pub(crate) async fn on(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -104,9 +111,17 @@ impl Client {
 
     /// Sends a request and reads the answer's head.
     pub(crate) async fn open(&mut self, request: Request<Body>) -> Stream {
-        let response = within("the head of an answer", self.response(request)).await.unwrap();
+        self.try_open(request).await.unwrap()
+    }
+
+    /// Sends a request and reads the answer's head.
+    ///
+    /// # Errors
+    /// The connection broke before.
+    pub(crate) async fn try_open(&mut self, request: Request<Body>) -> hyper::Result<Stream> {
+        let response = within("the head of an answer", self.response(request)).await?;
         let (head, body) = response.into_parts();
-        Stream { status: head.status, headers: head.headers, body }
+        Ok(Stream { status: head.status, headers: head.headers, body })
     }
 
     /// Sends a request without waiting for its answer, which the returned task gets.
@@ -172,7 +187,10 @@ impl Stream {
         loop {
             match within("a piece of the answer", self.body.frame()).await? {
                 Ok(frame) => {
-                    if let Ok(data) = frame.into_data() {
+                    // The end of an HTTP/2 stream may come as an empty piece.
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
                         return Some(Ok(data));
                     }
                 }

@@ -9,6 +9,7 @@
 
 mod client;
 mod gateway;
+mod load;
 mod raw;
 mod server;
 mod tasks;
@@ -16,14 +17,15 @@ mod tasks;
 pub(crate) use client::{
     Body, Client, Protocol, Reply, Stream, body, chunked, get, post, post_json, request,
 };
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Gateway, compile};
+pub(crate) use load::Load;
 pub(crate) use raw::{RawClient, RawReply};
 pub(crate) use server::{RawConnection, RawServer, RefusedPort};
 pub(crate) use tasks::{Task, eventually, spawn, within};
 
 use std::time::Duration;
 
-use penstock_perf::sim::{Handle, Sim, options::Options};
+use penstock_perf::sim::{Handle, Sim, options::Options, record::Stats};
 use serde_json::{Value, json};
 
 /// How long a test waits for something before it gives up. Only a failing test ever waits as long.
@@ -51,7 +53,12 @@ pub(crate) async fn sims<const N: usize>() -> [Handle; N] {
     handles.try_into().unwrap_or_else(|_| unreachable!("as many as were asked for"))
 }
 
-/// A chat request without its model's name.
+/// Waits until a simulator's counters fulfil `condition`.
+pub(crate) async fn until(server: &Handle, condition: impl Fn(&Stats) -> bool) -> Stats {
+    within("the simulator's counters", server.until(condition)).await
+}
+
+/// A chat request.
 pub(crate) fn chat(model: &str, stream: bool) -> Value {
     json!({
         "model": model,

@@ -108,6 +108,17 @@ impl RawConnection {
         Some((head, self.buffer.drain(..length).collect()))
     }
 
+    /// Reads until `text` has come; gives all that came.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        within(text, async {
+            while find(&self.buffer, text.as_bytes()).is_none() {
+                assert!(self.fill().await, "the gateway closed the connection before {text:?}");
+            }
+        })
+        .await;
+        String::from_utf8_lossy(&self.buffer).into_owned()
+    }
+
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _closed = self.stream.write_all(bytes.as_ref()).await;
