@@ -4,4 +4,11 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+mod drain;
+mod pools;
+mod reload;
+mod retry;
 mod routing;
+mod stream;
+mod under_load;
