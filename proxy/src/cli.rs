@@ -27,7 +27,7 @@ mod help;
 pub mod logging;
 mod validate;
 
-use generate::{CompletionOptions, ManOptions};
+use generate::{CompletionOptions, ManOptions, SchemaOptions};
 use logging::LogOptions;
 use validate::ValidateOptions;
 
@@ -57,8 +57,9 @@ enum Command {
     /// Check routing documents without serving them
     #[command(after_long_help = help::AFTER_VALIDATE)]
     Validate(ValidateOptions),
-    /// Print the JSON schema of the routing document
-    Schema,
+    /// Print what a routing document may say: its JSON schema, or its reference page
+    #[command(after_long_help = help::AFTER_SCHEMA)]
+    Schema(SchemaOptions),
     /// Serve model servers without any file: ask each which models it has
     #[command(after_long_help = help::AFTER_UP)]
     Up(UpOptions),
@@ -108,7 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
         Ok(Command::Serve(options)) => return serve(&options),
         Ok(Command::Up(options)) => return serve_urls(&options),
         Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
-        Ok(Command::Schema) => generate::schema(),
+        Ok(Command::Schema(options)) => generate::schema(&options),
         Ok(Command::Completions(options)) => generate::completions(&options, &mut command()),
         Ok(Command::Man(options)) => generate::man(&options, command()),
         Err(error) => Ok(refuse(&error)),

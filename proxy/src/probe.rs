@@ -15,7 +15,7 @@ pub enum ProbeError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The upstream could not be reached, or broke off.
-    #[error("{0}")]
+    #[error("{}", reason(.0))]
     Failed(#[from] Box<pingora_error::Error>),
     /// The answer's body is too large.
     #[error("the answer is larger than {limit_bytes} bytes")]
@@ -23,6 +23,24 @@ pub enum ProbeError {
         /// The bound that was exceeded.
         limit_bytes: usize,
     },
+}
+
+/// What went wrong in the end. Pingora's own text nests every cause with its context, and may end with nothing but the
+/// address that the connection had on this side.
+fn reason(mut error: &pingora_error::Error) -> String {
+    let mut reason = error.etype.as_str().to_owned();
+    loop {
+        if let Some(context) = &error.context {
+            reason = context.as_str().to_owned();
+        }
+        let Some(cause) = &error.cause else { return reason };
+        if let Some(inner) = cause.downcast_ref::<Box<pingora_error::Error>>() {
+            error = inner;
+            continue;
+        }
+        let cause = cause.to_string();
+        return if cause.starts_with("local address ") { reason } else { cause };
+    }
 }
 
 /// An answer to a probe.

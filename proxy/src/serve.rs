@@ -68,17 +68,19 @@ async fn serve(launch: Launch) -> ExitCode {
 /// Binds everything and starts what runs beside the request path.
 async fn start(launch: Launch) -> Result<(Arc<Server>, CancellationToken, Option<Writer>), ExitCode> {
     let Launch { snapshot, source, status } = launch;
+    let document = source.as_ref().map(|source| format!("{}: ", source.path().display())).unwrap_or_default();
+    let refuse = |code, reason: String| fail(code, &format_args!("{document}{reason}"));
     let metrics = Arc::new(Metrics::default());
     let (access_log, writer) = open_access_log(&snapshot.access_log, &metrics).map_err(|error| {
-        fail(EXIT_USAGE, &format!("accessLog.path: cannot write to {}: {error}", snapshot.access_log.path))
+        refuse(EXIT_USAGE, format!("accessLog.path: cannot write to {}: {error}", snapshot.access_log.path))
     })?;
     let admin_socket = match snapshot.admin.enabled {
-        true => Some(bind_admin(snapshot.admin.address).await?),
+        true => Some(bind_admin(snapshot.admin.address).await.map_err(|why| refuse(EXIT_FAILURE, why))?),
         false => None,
     };
     let server = Server::start(&snapshot, metrics.clone(), access_log.clone()).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        fail(EXIT_FAILURE, &lines.join("\n"))
+        refuse(EXIT_FAILURE, lines.join(&format!("\n{document}")))
     })?;
     metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
     for (name, address) in server.addresses() {
@@ -105,10 +107,10 @@ async fn start(launch: Launch) -> Result<(Arc<Server>, CancellationToken, Option
     Ok((server, stop, writer))
 }
 
-async fn bind_admin(address: std::net::SocketAddr) -> Result<TcpListener, ExitCode> {
+async fn bind_admin(address: std::net::SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| fail(EXIT_FAILURE, &format!("admin.address: cannot listen on {address}: {error}")))
+        .map_err(|error| format!("admin.address: cannot listen on {address}: {error}"))
 }
 
 fn open_access_log(

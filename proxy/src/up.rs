@@ -27,10 +27,10 @@ pub struct UpOptions {
     #[arg(value_name = "URL", required_unless_present = "models")]
     pub urls: Vec<ServerUrl>,
     /// Where to serve clients
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = socket_address)]
     pub listen: SocketAddr,
     /// Where health, metrics and debug pages are
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = socket_address)]
     pub admin_listen: SocketAddr,
     /// Serve the model NAME from URL without asking the server; may be given several times
     #[arg(long = "model", value_name = "NAME=URL", value_parser = named_url)]
@@ -119,6 +119,10 @@ pub async fn discover_all(options: &UpOptions) -> Result<Found, UpError> {
     let document = document::write(&answered, options.listen, options.admin_listen);
     let document = document.map_err(|error| UpError::Write(error.to_string()))?;
     Ok(Found { document, warnings })
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:8080 or [::]:8080")
 }
 
 fn named_url(text: &str) -> Result<(String, ServerUrl), UrlError> {

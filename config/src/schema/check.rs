@@ -83,7 +83,10 @@ impl Check<'_> {
         if is_wanted(given) {
             return true;
         }
-        self.report.add(place, || type_message(value, given, schema));
+        self.report.add(place, || match (value, place) {
+            (Value::Null, Place::Root) => "the document is empty".to_owned(),
+            _ => type_message(value, given, schema),
+        });
         false
     }
 

@@ -6,8 +6,26 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::Shell;
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub(super) struct SchemaOptions {
+    /// The form to print it in
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: SchemaFormat,
+}
+
+/// The form of the description of the routing document.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum SchemaFormat {
+    /// JSON schema, for editors that complete and check
+    #[default]
+    Json,
+    /// The reference page: every field with its type, default, range and meaning
+    Markdown,
+}
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
@@ -25,11 +43,16 @@ pub(super) struct ManOptions {
     directory: Option<PathBuf>,
 }
 
-/// Prints the schema of the routing document.
-pub(super) fn schema() -> io::Result<ExitCode> {
+/// Prints what a routing document may say.
+pub(super) fn schema(options: &SchemaOptions) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, penstock_config::schema())?;
-    writeln!(out)?;
+    match options.format {
+        SchemaFormat::Json => {
+            serde_json::to_writer_pretty(&mut out, penstock_config::schema())?;
+            writeln!(out)?;
+        }
+        SchemaFormat::Markdown => out.write_all(penstock_config::reference_markdown().as_bytes())?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

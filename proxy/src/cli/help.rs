@@ -29,9 +29,9 @@ Signals:
 
 Exit codes:
   0    Done, or asked to end
-  64   The command line or the configuration is faulty
+  64   The command line or the routing document is faulty
   69   None of the model servers given to `up` answers
-  1    Anything else, such as an address that is in use
+  1    Anything else, such as an address in use or a certificate that cannot be read
 
 Environment:
   RUST_LOG          What is logged, where --log-level is not given: info, or warn,penstock_proxy=debug
@@ -52,7 +52,8 @@ Examples:
 /// For `validate`.
 pub(super) const AFTER_VALIDATE: &str = "\
 Prints all that is wrong with each document, one fault a line as FILE: PATH: MESSAGE. Exits with 64 if \
-there is any.
+there is any. Files that a document names, such as certificates, are not opened: they may be on another \
+machine.
 
 Examples:
   penstock validate penstock.yaml
@@ -69,6 +70,15 @@ Examples:
   penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
   penstock up vllm.models.svc:8000 --listen 0.0.0.0:8080
   penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434";
+
+/// For `schema`.
+pub(super) const AFTER_SCHEMA: &str = "\
+An editor with a YAML language server reads the schema from a comment on the document's first line:
+  # yaml-language-server: $schema=penstock.schema.json
+
+Examples:
+  penstock schema > penstock.schema.json
+  penstock schema --format markdown | less";
 
 /// For `completions`.
 pub(super) const AFTER_COMPLETIONS: &str = "\

@@ -1,7 +1,9 @@
 //! The program's own log, on standard error. Requests are in the access log instead.
 
+use std::io::{self, IsTerminal as _};
+
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// What is logged where neither the command line nor `RUST_LOG` says otherwise. The proxy part
 /// of Pingora logs every failed request as an error; the access log has those already.
@@ -28,19 +30,32 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. A second call changes nothing.
+/// Starts logging. A second call changes nothing. Colours are for terminals only: a file with escape codes cannot be
+/// searched.
 pub fn start(options: &LogOptions) {
     let environment = || std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
     let filter = options.log_level.clone().or_else(environment);
     // A filter of the command line was parsed before; one of the environment is taken as far as it goes.
     let filter = EnvFilter::new(filter.as_deref().unwrap_or(DEFAULT_FILTER));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let _ = match options.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
 }
 
-fn parse_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
-    EnvFilter::try_new(text).map(|_| text.to_owned())
+/// A word alone would be taken for a module's name, and would log everything of a module that does not exist.
+fn parse_filter(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        if !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{directive} is no level: write error, warn, info, debug, trace or off, or MODULE=LEVEL"
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }

@@ -64,6 +64,8 @@ fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
         &["validate"],
         &["up"],
         &["serve", "-c", "x", "--log-level", "a=b=c"],
+        &["serve", "-c", "x", "--log-level", "loud"],
+        &["up", "127.0.0.1:8000", "--listen", "8080"],
     ] {
         assert!(is(exit_code(wrong), EXIT_USAGE), "{wrong:?}");
     }
@@ -79,7 +81,7 @@ fn every_command_has_help_with_an_example() {
     for words in ["Examples:", "Exit codes:", "Environment:", "SIGHUP", "64"] {
         assert!(help.contains(words), "{words}");
     }
-    for name in ["serve", "validate", "up", "completions"] {
+    for name in ["serve", "validate", "schema", "up", "completions"] {
         let command = command.find_subcommand_mut(name).unwrap();
         assert!(command.render_long_help().to_string().contains("Examples:"), "{name}");
     }
