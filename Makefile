@@ -36,9 +36,10 @@ lint: ## Clippy, warnings are errors
 unit: ## Unit, property and integration tests; benches run once each
 	$(CARGO) test --workspace --all-targets --locked
 
-doc: ## Documentation tests, and the documentation builds without warnings
+doc: ## Documentation tests; the documentation builds without warnings and its links lead somewhere
 	$(CARGO) test --workspace --doc --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+	python3 scripts/links.py
 
 examples: ## Every example passes the validator
 	$(CARGO) build -p penstock-proxy --locked --quiet
@@ -60,7 +61,7 @@ bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace
 
 build: setup ## The release binaries
-	$(CARGO) build --release --locked --bins
+	PENSTOCK_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) $(CARGO) build --release --locked --bins
 
 clean: ## Remove what was built
 	$(CARGO) clean

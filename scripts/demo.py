@@ -201,7 +201,8 @@ def show_pick(decision):
           f"{decision['prompt_bytes']} bytes of prompt in {decision['prefix_blocks']} blocks")
     endpoints = decision["endpoints"]
     scorers = sorted({scorer for each in endpoints for scorer in each["scores"]})
-    rows = [["endpoint", *scorers, "total", "blocks it has", ""]]
+    names = [scorer.removesuffix("-scorer") for scorer in scorers]
+    rows = [["endpoint", *names, "total", "blocks it has", ""]]
     for each in endpoints:
         scores = [f"{each['scores'][scorer]:.3f}" if scorer in each["scores"] else "-" for scorer in scorers]
         verdict = "<- picked" if each["address"] == decision["picked"] else each["filtered_by"] or ""

@@ -1,24 +1,29 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets: `fuzz.sh smoke` a few thousand inputs each, `fuzz.sh SECONDS [TARGET]` for longer.
+# Runs the fuzz targets: `fuzz.sh smoke` some thousand inputs each, `fuzz.sh SECONDS [TARGET]` for longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-nightly=${PENSTOCK_NIGHTLY:-nightly}
-cargo_fuzz_version=0.13.2
+nightly=${PENSTOCK_NIGHTLY:-nightly} # sanitizers need one; any will do
 
-rustup toolchain list | grep -q "^$nightly" || rustup toolchain install "$nightly" --profile minimal
-if ! cargo fuzz --version >/dev/null 2>&1; then
-  echo "fuzz: cargo-fuzz is missing; installing $cargo_fuzz_version" >&2
-  cargo install cargo-fuzz --version "$cargo_fuzz_version" --locked --quiet
+if ! rustup run "$nightly" rustc --version >/dev/null 2>&1; then
+  echo "setup: Rust $nightly is missing: fuzz targets are built with sanitizers, which stable Rust lacks; installing it" >&2
+  rustup toolchain install "$nightly" --profile minimal >&2
 fi
+cargo_fuzz=$(scripts/tool.sh cargo-fuzz 0.13.2 "builds and runs the fuzz targets")
 
 case ${1:-smoke} in
-  smoke) limit=(-runs=20000) ;;
-  *) limit=("-max_total_time=$1") ;;
+  smoke) limit=-runs=20000 ;;
+  *) limit=-max_total_time=$1 ;;
 esac
-targets=$(sed -n 's/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml | tail -n +2)
-for target in ${2:-$targets}; do
-  corpus="fuzz/corpus/$target"
-  mkdir -p "$corpus"
-  seeds=(peek/tests/corpus)
-  (cd fuzz && cargo "+$nightly" fuzz run --fuzz-dir . "$target" "../$corpus" "../${seeds[0]}" -- "${limit[@]}" -max_len=16384 -timeout=10)
+# The first `name` is the package's.
+targets=${2:-$(sed -n 's/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml | tail -n +2)}
+for target in $targets; do
+  # What was found so far, which is not committed, then seeds: the test corpus of the crate of that name.
+  inputs=("fuzz/corpus/$target")
+  mkdir -p "${inputs[0]}"
+  for seeds in "$target/tests/corpus" "fuzz/seeds/$target"; do
+    [ ! -d "$seeds" ] || inputs+=("$seeds")
+  done
+  # cargo-fuzz runs `cargo`, which is the toolchain's own under `rustup run`.
+  rustup run "$nightly" "$cargo_fuzz" run --fuzz-dir fuzz "$target" "${inputs[@]}" -- "$limit" -max_len=16384 -timeout=10 \
+    -print_final_stats=1 2> >(grep -vE '^#[0-9]' >&2)
 done

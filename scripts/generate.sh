@@ -1,27 +1,31 @@
 #!/usr/bin/env bash
-# Writes the generated files; with --check, fails when one is not up to date.
+# Writes what is generated: files that the binary prints, and the README's map. With --check, fails when something is not
+# up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=${CARGO_TARGET_DIR:-target}
-cargo build -p penstock-proxy --locked --quiet
-penstock="$target/debug/penstock"
+cargo build -p penstock-proxy --bin penstock --locked --quiet
+penstock=${CARGO_TARGET_DIR:-target}/debug/penstock
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
-mkdir -p "$fresh/docs/generated/completions"
-"$penstock" schema >"$fresh/docs/generated/routing-config.schema.json"
-"$penstock" reference >"$fresh/docs/configuration.md"
-"$penstock" man >"$fresh/docs/generated/penstock.1"
-for shell in bash zsh fish; do
-  "$penstock" completions "$shell" >"$fresh/docs/generated/completions/penstock.$shell"
-done
+generated=$fresh/docs/generated
+mkdir -p "$generated/completions"
+"$penstock" schema --format markdown >"$fresh/docs/configuration.md"
+"$penstock" schema >"$generated/penstock.schema.json"
+"$penstock" man --directory "$generated/man"
+"$penstock" completions bash >"$generated/completions/penstock.bash"
+"$penstock" completions fish >"$generated/completions/penstock.fish"
+"$penstock" completions zsh >"$generated/completions/_penstock"
+cp README.md "$fresh/README.md"
+python3 scripts/map.py "$fresh/README.md"
 
 if [ "${1:-}" = --check ]; then
   stale=0
-  while IFS= read -r file; do
-    diff -u "$file" "$fresh/$file" >&2 || stale=1
-  done < <(cd "$fresh" && find docs -type f)
-  [ "$stale" -eq 0 ] || { echo "generated files are stale: run 'make generate' and commit the result" >&2; exit 1; }
+  for what in docs/generated docs/configuration.md README.md; do
+    diff -ru "$what" "$fresh/$what" >&2 || stale=1
+  done
+  [ "$stale" -eq 0 ] || { echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
 else
-  cp -r "$fresh/docs" .
+  rm -rf docs/generated
+  cp -r "$fresh/docs" "$fresh/README.md" .
 fi

@@ -24,7 +24,7 @@ install_packages() {
 # A command, the package that has it, and why it is needed.
 missing=()
 need() {
-  command -v "$1" >/dev/null && return
+  ! command -v "$1" >/dev/null || return 0
   say "$1 is missing: $3; installing $2"
   missing+=("$2")
 }
@@ -33,26 +33,31 @@ need make build-essential "jemalloc builds with make"
 need cmake cmake "builds C parts of the dependencies"
 need curl curl "the demo sends its requests with it"
 need python3 python3 "the demo prints tables with it"
-need git git "the version names the commit"
 [ ${#missing[@]} -eq 0 ] || install_packages ca-certificates "${missing[@]}"
 
-if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
-  PATH="$HOME/.cargo/bin:$PATH"
-fi
-if ! command -v cargo >/dev/null; then
-  say "Rust is missing; installing rustup, which brings the toolchain that rust-toolchain.toml pins"
+# Where rustup puts cargo; a shell that was opened before does not look there yet.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+if ! command -v rustup >/dev/null && ! command -v cargo >/dev/null; then
+  say "Rust is missing: Penstock is written in it; installing rustup, which brings the version that is pinned"
   if apt-cache show rustup >/dev/null 2>&1; then
     install_packages rustup
   else
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain none --profile minimal
-    die "Rust is installed; open a new shell (or: . \"\$HOME/.cargo/env\") and run make again"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -q --default-toolchain none --profile minimal
   fi
 fi
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
-if ! cargo --version 2>/dev/null | grep -q " $channel "; then
-  say "installing the pinned Rust toolchain $channel"
-  rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt
+if ! command -v rustup >/dev/null; then
+  command -v cargo >/dev/null || die "there is still no Rust; install it from https://rustup.rs and run make again"
+  cargo --version | grep -q " $channel " || die "this is $(cargo --version), and $channel is needed: install it, or rustup"
+  exit 0
 fi
-cargo clippy --version >/dev/null 2>&1 || rustup component add clippy --toolchain "$channel"
-cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt --toolchain "$channel"
+if ! rustup run "$channel" cargo --version >/dev/null 2>&1; then
+  say "Rust $channel is missing: rust-toolchain.toml pins it, so that everyone has the same lints; installing it"
+  rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt >&2
+fi
+for component in clippy rustfmt; do
+  rustup component list --toolchain "$channel" --installed | grep -q "^$component" && continue
+  say "$component is missing: make test needs it; installing it"
+  rustup component add "$component" --toolchain "$channel" >&2
+done

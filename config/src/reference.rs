@@ -9,7 +9,7 @@ use crate::schema::{resolve, schema};
 const PREFACE: &str = "\
 # Configuration
 
-<!-- Generated from the types in `config/src`. Do not edit: `BLESS=1 cargo test -p penstock-config --test reference`. -->
+<!-- Generated from the types in `config/src`. Do not edit: `make generate`. -->
 
 Penstock reads one routing document, in YAML or JSON. `penstock validate FILE` reports everything that is wrong with it,
 each fault with its place; `penstock schema` prints the JSON schema, for editors that complete and check. Unknown fields

@@ -1,0 +1,56 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_penstock_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_penstock_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_penstock_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_penstock_using_subcommand
+    set -l cmd (__fish_penstock_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c penstock -n "__fish_penstock_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_needs_command" -s V -l version -d 'Print version'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "serve" -d 'Serve a routing document'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "validate" -d 'Check routing documents without serving them'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "schema" -d 'Print what a routing document may say: its JSON schema, or its reference page'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve model servers without any file: ask each which models it has'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "man" -d 'Print the manual page, or write those of all commands to a directory'
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -s c -l config -d 'The routing document, in YAML or JSON; watched and reloaded when it changes' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,penstock_proxy=debug' -r
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand validate" -s q -l quiet -d 'Print nothing about documents without faults'
+complete -c penstock -n "__fish_penstock_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in' -r -f -a "json\t'JSON schema, for editors that complete and check'
+markdown\t'The reference page: every field with its type, default, range and meaning'"
+complete -c penstock -n "__fish_penstock_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l listen -d 'Where to serve clients' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l admin-listen -d 'Where health, metrics and debug pages are' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l model -d 'Serve the model NAME from URL without asking the server; may be given several times' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l timeout -d 'How long a server may take to answer, in seconds' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,penstock_proxy=debug' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l print -d 'Print the routing document instead of serving it'
+complete -c penstock -n "__fish_penstock_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand man" -l directory -d 'Write the pages of all commands here instead of printing the main one' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand man" -s h -l help -d 'Print help'
