@@ -28,9 +28,6 @@ use crate::session::ReplaySession;
 /// which tells the first request of a connection from the ones after it.
 const REQUESTS_PER_CONNECTION: u32 = u32::MAX;
 
-/// HTTP/2 streams one client connection may have open at once.
-const H2_CONCURRENT_STREAMS: u32 = 1024;
-
 /// Bytes a client may send ahead on one HTTP/2 stream, and on the connection: prompts are large.
 const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -136,7 +133,7 @@ impl HttpServerApp for Edge {
         let limits = self.shared.live.load().limits().clone();
         let mut options = default_h2_options();
         options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
-        options.max_concurrent_streams(H2_CONCURRENT_STREAMS);
+        options.max_concurrent_streams(limits.http2_streams);
         options.initial_window_size(H2_STREAM_WINDOW_BYTES);
         options.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
         Some(options)
