@@ -11,4 +11,5 @@ mod reload;
 mod retry;
 mod routing;
 mod stream;
+mod tls;
 mod under_load;

@@ -350,6 +350,30 @@ async fn the_queue_is_not_cut_short_by_the_time_of_the_attempt_before() {
     gateway.stop().await;
 }
 
+/// What matters least goes first: a priority below zero is refused as soon as the pool is saturated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_priority_below_zero_is_shed_first() {
+    let [a, b] = sims().await;
+    a.fake_metrics(load(20.0, 0.5));
+    b.fake_metrics(load(0.0, 0.5));
+    let objectives =
+        json!({"objectives": [{"name": "batch", "priority": -1}, {"name": "chat", "priority": 1}]});
+    let gateway = gateway(scraped(&[&a, &b], objectives)).await;
+    let pool = gateway.server().picker().pool("p").unwrap();
+    eventually("saturation", || (pool.report().saturation >= 1.0).then_some(())).await;
+    assert!(!pool.report().is_full);
+    let mut client = gateway.client(Protocol::H1).await;
+    for header in ["x-gateway-inference-objective", "x-llm-d-inference-objective"] {
+        for (objective, expected) in [("batch", 429), ("chat", 200), ("unknown", 200)] {
+            let body = chat(MODEL, false).to_string();
+            let reply = client.send(post("/v1/chat/completions", &[(header, objective)], body)).await;
+            assert_eq!(reply.status, expected, "{header}: {objective}: {}", reply.text());
+        }
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
 /// Nothing that a `/metrics` page says or does fails a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_metrics_harm_no_request() {

@@ -13,8 +13,8 @@ use penstock_perf::sim::options::{Latency, Options};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, RawServer, Stream, body, chat, eventually, pool, post_json, request,
-    sim, sim_with, until, with,
+    Client, Gateway, MODEL, Protocol, RawClient, RawServer, Stream, backend, body, chat, chunked_forever,
+    eventually, pool, post_json, request, sim, sim_with, until, with,
 };
 
 /// A gateway with one pool of one endpoint.
@@ -317,6 +317,54 @@ async fn a_client_that_leaves_cancels_the_upstreams_work() {
         assert_eq!((report.endpoints[0].failed, report.endpoints[0].in_flight), (0, 0));
         gateway.stop().await;
     }
+}
+
+/// A client may also leave before it has said what it wants; nobody else is to blame, and nothing of it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_while_it_uploads_leaves_nothing_behind() {
+    let server = sim(MODEL).await;
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [
+            {"matches": [{"path": {"value": "/sim/sink/tee"}}], "targets": [{"backend": "b"}]},
+            {"targets": [{"pool": "p"}]},
+        ]}],
+        "pools": [pool("p", &[server.addr()])],
+        "backends": [backend("b", &[server.addr()])],
+    }))
+    .await;
+    let paths = ["/sim/sink/tee", "/sim/sink/peeked"];
+    for path in paths {
+        for framing in ["content-length: 1000", "transfer-encoding: chunked"] {
+            for resets in [false, true] {
+                let mut client = RawClient::connect(gateway.addr()).await;
+                let head = format!("POST {path} HTTP/1.1\r\nhost: gateway.test\r\n{framing}\r\n\r\n");
+                client.send(head).await;
+                client.send("64\r\n0123456789").await;
+                eventually("the body", || (gateway.server().body_bytes() > 0).then_some(())).await;
+                if resets {
+                    client.reset()
+                } else {
+                    drop(client)
+                }
+                eventually("the request's end", || (gateway.server().in_flight() == 0).then_some(())).await;
+                assert_eq!(gateway.server().body_bytes(), 0);
+            }
+        }
+        let mut client = gateway.client(Protocol::H2).await;
+        let endless = chunked_forever(Bytes::from_static(b"0123456789"));
+        let request = client.start(request(Method::POST, path, &[], endless));
+        eventually("the body", || (gateway.server().body_bytes() > 0).then_some(())).await;
+        drop((request, client));
+        eventually("the request's end", || (gateway.server().in_flight() == 0).then_some(())).await;
+    }
+    for line in gateway.log(10).await {
+        assert_eq!((&line["status"], &line["error"]), (&json!(499), &json!("client_gone")), "{line}");
+    }
+    until(&server, |stats| stats.in_flight == 0).await;
+    assert_eq!(server.stats().completed, 0);
+    let report = gateway.server().balancers().get("b").unwrap().report();
+    assert_eq!((report.endpoints[0].failures, report.endpoints[0].in_flight), (0, 0));
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

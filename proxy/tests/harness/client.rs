@@ -232,6 +232,12 @@ pub(crate) fn chunked(pieces: Vec<Bytes>) -> Body {
     StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed()
 }
 
+/// A body without a length that begins so and never ends.
+pub(crate) fn chunked_forever(first: Bytes) -> Body {
+    let first = stream::once(async { Ok(Frame::data(first)) });
+    StreamBody::new(stream::StreamExt::chain(first, stream::pending())).boxed()
+}
+
 /// A GET without a body.
 pub(crate) fn get(path: &str) -> Request<Body> {
     request(Method::GET, path, &[], body(Bytes::new()))

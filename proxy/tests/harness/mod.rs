@@ -15,7 +15,7 @@ mod server;
 mod tasks;
 
 pub(crate) use client::{
-    Body, Client, Protocol, Reply, Stream, body, chunked, get, post, post_json, request,
+    Body, Client, Protocol, Reply, Stream, body, chunked, chunked_forever, get, post, post_json, request,
 };
 pub(crate) use gateway::{Gateway, compile};
 pub(crate) use load::Load;

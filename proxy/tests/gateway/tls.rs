@@ -1,0 +1,196 @@
+//! TLS on both sides, and what HTTP/2 clients are told at the start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use penstock_perf::sim::options::{Options, TlsOptions};
+use penstock_proxy::source::Applier;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::{
+    Client, Gateway, MODEL, Protocol, backend, chat, eventually, pool, post_json, sim, sim_with, spawn, with,
+    within,
+};
+
+/// An authority and what it signed, in files.
+struct Pki {
+    folder: tempfile::TempDir,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let pki = Self { folder: tempfile::tempdir().unwrap(), authority };
+        pki.write("ca.crt", &pki.authority.pem());
+        pki
+    }
+
+    /// Writes NAME.crt and NAME.key for a DNS name.
+    fn issue(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        self.write(&format!("{name}.crt"), &params.signed_by(&key, &self.authority).unwrap().pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn listeners(&self) -> Value {
+        let certificate =
+            json!({"certificateFile": self.path("own.crt"), "privateKeyFile": self.path("own.key")});
+        json!([{
+            "name": "https", "address": "127.0.0.1:0", "protocol": "HTTPS",
+            "tls": {"certificates": [certificate]},
+        }])
+    }
+
+    /// A handshake as a client that trusts the authority makes it.
+    async fn connect(
+        &self,
+        addr: SocketAddr,
+        host: &str,
+        protocol: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = TcpStream::connect(addr).await?;
+        within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_speaks_tls_with_either_protocol() {
+    let (pki, server) = (Pki::new(), sim(MODEL).await);
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({
+        "listeners": pki.listeners(),
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [{"pool": "p"}]}]}],
+        "pools": [pool("p", &[server.addr()])],
+    }))
+    .await;
+    for (name, protocol) in [("http/1.1", Protocol::H1), ("h2", Protocol::H2)] {
+        let stream = pki.connect(gateway.addr(), "gateway.test", name).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(name.as_bytes()));
+        let mut client = Client::on(stream, protocol).await;
+        for _ in 0..3 {
+            let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+    }
+    assert!(server.requests().iter().all(|seen| seen.header("x-forwarded-proto") == Some("https")));
+    // Whoever does not speak TLS gets no answer, and does no harm.
+    let mut plain = gateway.client(Protocol::H1).await;
+    assert!(plain.try_send(post_json("/v1/chat/completions", &chat(MODEL, false))).await.is_err());
+    drop(plain);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_shown_to_new_connections() {
+    let pki = Pki::new();
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({"listeners": pki.listeners()})).await;
+    let shown = async || {
+        let stream = pki.connect(gateway.addr(), "gateway.test", "http/1.1").await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = shown().await;
+    assert_eq!(shown().await, first);
+    pki.issue("own", "gateway.test");
+    gateway.server().reload_files();
+    let second = shown().await;
+    assert_ne!(second, first);
+    // A broken renewal leaves the last good one in place.
+    pki.write("own.crt", "no certificate");
+    gateway.server().reload_files();
+    assert_eq!(shown().await, second);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstreams_certificate_is_checked_and_ours_is_shown() {
+    let pki = Pki::new();
+    pki.issue("server", "model.test");
+    pki.issue("client", "penstock");
+    let server = sim_with(Options {
+        tls: Some(TlsOptions {
+            certificate_file: pki.path("server.crt"),
+            key_file: pki.path("server.key"),
+            client_ca_file: Some(pki.path("ca.crt")),
+        }),
+        ..Options::default()
+    })
+    .await;
+    let tls = |sni: &str| json!({"tls": {"sni": sni, "caFile": pki.path("ca.crt")}});
+    let own = json!({"tls": {"clientCertificateFile": pki.path("client.crt"), "clientKeyFile": pki.path("client.key")}});
+    for protocol in ["http1", "h2"] {
+        let more = |sni: &str| with(tls(sni), json!({"protocol": protocol}));
+        for (sni, shows_own, is_trusted) in [
+            ("model.test", true, true),
+            // A name that the certificate is not for, and a server that wants a certificate and gets none.
+            ("other.test", true, false),
+            ("model.test", false, false),
+        ] {
+            let more = if shows_own { with(more(sni), own.clone()) } else { more(sni) };
+            let gateway = Gateway::start(json!({
+                "routes": [{"name": "r", "rules": [
+                    {"matches": [{"path": {"value": "/v1/chat"}}], "targets": [{"pool": "p"}]},
+                    {"targets": [{"backend": "b"}]},
+                ]}],
+                "pools": [with(pool("p", &[server.addr()]), more.clone())],
+                "backends": [with(backend("b", &[server.addr()]), more)],
+            }))
+            .await;
+            let mut client = gateway.client(Protocol::H2).await;
+            for path in ["/v1/chat/completions", "/v1/completions"] {
+                let asked = json!({
+                    "model": MODEL, "prompt": "Why?", "messages": [{"role": "user", "content": "Why?"}],
+                });
+                let reply = client.send(post_json(path, &asked)).await;
+                let what = format!("{protocol} {sni} {shows_own} {path}: {}", reply.text());
+                assert_eq!(
+                    (reply.status == 200, reply.status.is_server_error()),
+                    (is_trusted, !is_trusted),
+                    "{what}"
+                );
+            }
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+    assert_eq!(server.stats().completed, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_client_is_told_how_many_streams_it_may_open() {
+    let gateway = Gateway::start(json!({"limits": {"http2Streams": 7}})).await;
+    let stream = TcpStream::connect(gateway.addr()).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = spawn(connection);
+    let sender = within("the connection", sender.ready()).await.unwrap();
+    eventually("the gateway's settings", || (sender.current_max_send_streams() == 7).then_some(())).await;
+    drop((sender, connection));
+    gateway.stop().await;
+}
