@@ -2,7 +2,7 @@
 # Three models behind one address: builds, starts model servers and the gateway, sends the walkthrough's requests.
 #
 #   ONCE=1                          end after the requests, non-zero if any was wrong
-#   PROFILE=release                 build optimised binaries (a quarter of an hour; the default takes minutes)
+#   PROFILE=release                 build optimised binaries, which takes several times as long
 #   LLM_D_INFERENCE_SIM=PATH        run this program as the vLLM servers instead of penstock-sim
 #   AI_GATEWAY_TESTUPSTREAM=PATH    and this one as the test upstreams
 set -euo pipefail
