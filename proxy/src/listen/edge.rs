@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::Method;
+use penstock_config::Limits;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -19,6 +21,7 @@ use crate::context::EXCHANGE;
 use crate::error::Error;
 use crate::exchange::{BodyMemory, Exchange};
 use crate::gateway::Gateway;
+use crate::listen::head::ALLOWED_METHODS;
 use crate::metrics::Settlement;
 use crate::respond;
 use crate::runtime::Live;
@@ -27,6 +30,9 @@ use crate::session::ReplaySession;
 /// How many requests one HTTP/1.1 connection may carry. Practically unlimited; Pingora counts down from it,
 /// which tells the first request of a connection from the ones after it.
 const REQUESTS_PER_CONNECTION: u32 = u32::MAX;
+
+/// Headers that Pingora's HTTP/1.1 parser has room for.
+const PARSED_HEADERS: usize = 256;
 
 /// Bytes a client may send ahead on one HTTP/2 stream, and on the connection: prompts are large.
 const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -76,15 +82,15 @@ impl Edge {
 
     /// Reads the request header. `false`: nothing to serve, the connection is to be closed.
     async fn read_header(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+        let limits = self.shared.live.load().limits().clone();
+        session.set_write_timeout(Some(limits.write_timeout));
         if session.is_http2() {
             return true;
         }
-        let limits = self.shared.live.load().limits().clone();
         let is_first = session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION);
         session.set_pipelining_enabled(true);
         session.set_keepalive(Some(whole_seconds(limits.keep_alive_timeout)));
         session.set_read_timeout(Some(limits.body_idle_timeout));
-        session.set_write_timeout(Some(limits.write_timeout));
         // On a reused connection the wait for the first byte counts too: it cannot be seen apart from here.
         let idle = if is_first { Duration::ZERO } else { limits.keep_alive_timeout };
         let deadline = Instant::now() + idle + limits.header_timeout;
@@ -96,7 +102,7 @@ impl Edge {
         };
         let refusal = match read {
             Ok(Ok(has_request)) => return has_request,
-            Ok(Err(error)) => unreadable(&error),
+            Ok(Err(error)) => unreadable(&error, &limits),
             Err(_elapsed) if is_first => Some(Error::HeaderTimeout),
             Err(_elapsed) => None,
         };
@@ -121,6 +127,13 @@ impl HttpServerApp for Edge {
             return None;
         }
         let shared = &self.shared;
+        // Pingora would answer in its own words, before it asks the gateway.
+        if session.req_header().method == Method::CONNECT {
+            let refusal = Error::MethodNotAllowed { allow: ALLOWED_METHODS };
+            shared.live.load().metrics().settle(Settlement::unread(&refusal));
+            respond::refuse_unread(&mut session, &refusal).await;
+            return None;
+        }
         let runtime = shared.live.load_full();
         // A reload may have taken the listener out of the snapshot; its open connections end then.
         let listener = runtime.listener_index(&shared.listener)?;
@@ -145,11 +158,20 @@ impl HttpServerApp for Edge {
 }
 
 /// What to answer to a header that could not be read; `None` when there is nobody to answer.
-fn unreadable(error: &PingoraError) -> Option<Error> {
-    match error.etype() {
-        ErrorType::InvalidHTTPHeader => Some(Error::BadHeader("the request line or a header is malformed")),
-        _ => None,
+fn unreadable(error: &PingoraError, limits: &Limits) -> Option<Error> {
+    if *error.etype() != ErrorType::InvalidHTTPHeader {
+        return None;
     }
+    // Pingora's parser has limits of its own, which only its words tell from a malformed header.
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<httparse::Error>());
+    let context = error.context.as_ref().map_or("", |context| context.as_str());
+    Some(if cause == Some(&httparse::Error::TooManyHeaders) {
+        Error::TooManyHeaders { limit: (limits.header_count as usize).min(PARSED_HEADERS) }
+    } else if context.starts_with("Request header larger than") {
+        Error::HeadersTooLarge { limit_bytes: limits.header_bytes }
+    } else {
+        Error::BadHeader("the request line or a header is malformed")
+    })
 }
 
 /// Pingora keeps this timeout in whole seconds and takes 0 for "no limit".

@@ -1,6 +1,8 @@
 //! The head of a request: limits, shapes that are used to smuggle requests, and headers that only the gateway
 //! may set.
 
+use std::borrow::Cow;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 use pingora_core::protocols::http::ServerSession;
@@ -16,6 +18,9 @@ const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
 
 /// Families of such headers.
 const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
+
+/// The methods that may be served, as `Allow` lists them.
+pub(crate) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Longest host in bytes: a DNS name has at most 253, a port adds 6, brackets of an IPv6 address 2.
 const MAX_HOST_BYTES: usize = 261;
@@ -37,6 +42,8 @@ pub fn check(session: &mut ServerSession, ctx: &mut RequestContext) -> Result<()
     }
     check_method(&header.method)?;
     check_framing(header)?;
+    check_declared_length(header, limits.body_bytes)?;
+    check_expectation(header)?;
     ctx.target = target(header)?;
     ctx.user_agent = header.headers.get(header::USER_AGENT).cloned();
     strip_own_headers(session.req_header_mut());
@@ -89,18 +96,37 @@ fn check_framing(header: &RequestHeader) -> Result<(), Error> {
     Ok(())
 }
 
+/// A body that is declared too large is refused before a byte of it is read, or asked for.
+fn check_declared_length(header: &RequestHeader, limit_bytes: usize) -> Result<(), Error> {
+    let declared = header.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match declared.map(str::parse::<usize>) {
+        Some(Ok(length)) if length <= limit_bytes => Ok(()),
+        // What does not fit into an integer is too large as well.
+        Some(_) => Err(Error::BodyTooLarge { limit_bytes }),
+        None => Ok(()),
+    }
+}
+
+/// RFC 9110 §10.1.1 knows one expectation, and tells HTTP/1.0's apart as meaningless.
+fn check_expectation(header: &RequestHeader) -> Result<(), Error> {
+    let mut expectations = header.headers.get_all(header::EXPECT).iter();
+    let is_met = expectations.next().is_none_or(|one| one.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && expectations.next().is_none();
+    if is_met || header.version < Version::HTTP_11 { Ok(()) } else { Err(Error::ExpectationFailed) }
+}
+
 fn check_method(method: &Method) -> Result<(), Error> {
     // TRACE echoes credentials back, CONNECT opens tunnels: neither has a place in front of models.
     if matches!(*method, Method::CONNECT | Method::TRACE) {
-        return Err(Error::MethodNotAllowed { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" });
+        return Err(Error::MethodNotAllowed { allow: ALLOWED_METHODS });
     }
     Ok(())
 }
 
 fn target(header: &RequestHeader) -> Result<RequestTarget, Error> {
     let host = host(&header.uri, &header.headers, header.version)?;
-    let path = header.uri.path();
-    check_path(path)?;
+    check_form(header.raw_path())?;
+    check_path(header.uri.path())?;
     Ok(RequestTarget {
         method: header.method.clone(),
         host,
@@ -129,7 +155,22 @@ fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Erro
     }
 }
 
-/// Dot segments, plain or escaped, would let a request match one route and reach another path behind it.
+/// A target is a path or an absolute URI. Anything else, such as a bare authority, belongs to proxies.
+fn check_form(target: &[u8]) -> Result<(), Error> {
+    let is_after =
+        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if std::str::from_utf8(target).is_err() {
+        return Err(Error::BadTarget("it is not UTF-8; escape it"));
+    }
+    if target.starts_with(b"/") || target == b"*" || is_after(b"http://") || is_after(b"https://") {
+        Ok(())
+    } else {
+        Err(Error::BadTarget("it is neither a path nor an absolute URI"))
+    }
+}
+
+/// Dot segments, however they are escaped and delimited, would let a request match one route and reach another
+/// path behind it. Servers differ in whether they take `%2f`, `%5c` and `;` for delimiters, so all count.
 fn check_path(path: &str) -> Result<(), Error> {
     if !path.starts_with('/') && path != "*" {
         return Err(Error::BadTarget("its path does not start with a slash"));
@@ -137,17 +178,24 @@ fn check_path(path: &str) -> Result<(), Error> {
     if path.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == b'\\' || byte == b'#') {
         return Err(Error::BadTarget("its path has a control character, a backslash or a number sign"));
     }
-    let is_dots = |segment: &str| {
-        if !segment.starts_with(['.', '%']) {
-            return false;
-        }
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        plain == "." || plain == ".."
+    let plain = match path.contains('%') {
+        true => Cow::Owned(unescaped(path)?),
+        false => Cow::Borrowed(path),
     };
-    if path.split('/').any(is_dots) {
+    let is_dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+    if plain.split('/').any(is_dots) {
         return Err(Error::BadTarget("its path has dot segments; resolve them first"));
     }
     Ok(())
+}
+
+/// The path with escaped dots and delimiters as such.
+fn unescaped(path: &str) -> Result<String, Error> {
+    let lower = path.to_ascii_lowercase();
+    if lower.contains("%0") || lower.contains("%1") || lower.contains("%7f") {
+        return Err(Error::BadTarget("its path has an escaped control character"));
+    }
+    Ok(lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";"))
 }
 
 fn strip_own_headers(header: &mut RequestHeader) {
@@ -168,10 +216,30 @@ mod tests {
 
     #[test]
     fn dot_segments_are_refused_however_they_are_written() {
-        for path in ["/..", "/v1/../admin", "/v1/%2e%2e/x", "/v1/.%2E/x", "/./x", "/v1/%2e"] {
+        for path in [
+            "/..",
+            "/v1/../admin",
+            "/v1/%2e%2e/x",
+            "/v1/.%2E/x",
+            "/./x",
+            "/v1/%2e",
+            "/v1/..%2Fx",
+            "/a%2f..%5cx",
+            "/v1/..;a/x",
+            "/v1/..%3ba/x",
+        ] {
             assert!(check_path(path).is_err(), "{path}");
         }
-        for path in ["/", "/v1/chat/completions", "/v1/models/org/name..x", "/.well-known/x", "/a%2fb", "*"] {
+        for path in [
+            "/",
+            "/v1/chat/completions",
+            "/v1/models/org/name..x",
+            "/.well-known/x",
+            "/a%2fb",
+            "/a..%2fb",
+            "/%41",
+            "*",
+        ] {
             assert!(check_path(path).is_ok(), "{path}");
         }
     }

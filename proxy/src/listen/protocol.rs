@@ -8,7 +8,8 @@ use tokio::time::Instant;
 /// The connection preface of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The pause before looking again when only a part of the preface is there; almost no client splits it.
+/// The first pause before looking again when only a part of the preface is there; almost no client splits it. Each
+/// pause is twice the one before, so that a client that stops there costs a few looks and not thousands.
 const PARTIAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// What a client speaks on a connection without TLS.
@@ -29,6 +30,7 @@ pub async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Plain> {
 
 async fn peek_preface(stream: &TcpStream) -> Option<Plain> {
     let mut buffer = [0u8; PREFACE.len()];
+    let mut pause = PARTIAL_PAUSE;
     loop {
         let seen = match stream.peek(&mut buffer).await {
             Ok(0) | Err(_) => return None,
@@ -40,7 +42,8 @@ async fn peek_preface(stream: &TcpStream) -> Option<Plain> {
         if seen == PREFACE.len() {
             return Some(Plain::Http2);
         }
-        tokio::time::sleep(PARTIAL_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
