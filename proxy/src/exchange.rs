@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::runtime::Runtime;
 
+/// Held chunks that are together no longer than this are joined, in bytes.
+const JOINED_BYTES: usize = 1024;
+
 /// A deadline that passed while an attempt was running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
@@ -154,7 +157,7 @@ impl Exchange {
             return Err(carrier());
         }
         state.held_bytes = size;
-        state.held.push(chunk);
+        keep(&mut state.held, chunk);
         Ok(())
     }
 
@@ -202,9 +205,16 @@ impl Exchange {
     /// Lets go of the body once no attempt can need it again: a long stream must not keep its prompt in memory.
     pub fn release(&self) {
         let mut state = self.state.lock();
-        if !state.is_complete {
-            return;
+        if state.is_complete {
+            self.memory.give_back(std::mem::take(&mut state.held_bytes));
+            state.held = Vec::new();
+            state.outgoing = None;
         }
+    }
+
+    /// Lets go of the body because nothing will be tried with it any more.
+    pub fn discard(&self) {
+        let mut state = self.state.lock();
         self.memory.give_back(std::mem::take(&mut state.held_bytes));
         state.held = Vec::new();
         state.outgoing = None;
@@ -286,7 +296,51 @@ impl Deadlines {
     }
 }
 
+/// Adds a chunk to those held. Small ones are joined: each costs many times its length beside its bytes, and a client
+/// that cuts its body into single bytes would take up far more memory than is counted.
+fn keep(held: &mut Vec<Bytes>, chunk: Bytes) {
+    if chunk.is_empty() {
+        return;
+    }
+    match held.last_mut() {
+        Some(last) if last.len() + chunk.len() <= JOINED_BYTES => {
+            let mut joined = Vec::with_capacity(JOINED_BYTES);
+            joined.extend_from_slice(last);
+            joined.extend_from_slice(&chunk);
+            *last = Bytes::from(joined);
+        }
+        _ => held.push(chunk),
+    }
+}
+
 /// What Pingora sees of a refusal.
 fn carrier() -> Box<PingoraError> {
     PingoraError::explain(ErrorType::Custom("refused"), "the gateway refused the request").into_in()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_single_bytes_is_held_in_few_chunks() {
+        let mut held = Vec::new();
+        for byte in 0..100_000u32 {
+            keep(&mut held, Bytes::copy_from_slice(&[byte as u8]));
+            keep(&mut held, Bytes::new());
+        }
+        assert!(held.len() <= 100_000 / JOINED_BYTES + 1, "{}", held.len());
+        let body = held.concat();
+        assert!(body.iter().enumerate().all(|(at, byte)| *byte == at as u8) && body.len() == 100_000);
+    }
+
+    #[test]
+    fn large_chunks_are_held_as_they_come() {
+        let chunk = Bytes::from(vec![1; 4096]);
+        let mut held = Vec::new();
+        keep(&mut held, chunk.clone());
+        keep(&mut held, chunk.clone());
+        assert_eq!(held.len(), 2);
+        assert_eq!(held[1].as_ptr(), chunk.as_ptr());
+    }
 }

@@ -180,6 +180,8 @@ impl ProxyHttp for Gateway {
         }
         let exchange = ctx.exchange.clone();
         ReplaySession::unwrap(&mut session.downstream_session, &exchange).await;
+        // A client that is slow to take its answer must not keep others' bodies out of memory meanwhile.
+        exchange.discard();
         let can_reuse_downstream = if is_final(session.response_written()) {
             end_broken_response(session, ctx, &refusal).await;
             false

@@ -1,7 +1,7 @@
 //! The peek phase: reads the body once, as it arrives, for what routing needs of it.
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Version, header};
 use penstock_peek::{Options, Peek, Peeked};
 use pingora_error::Result;
 use pingora_proxy::Session;
@@ -33,8 +33,11 @@ async fn next_chunk(session: &mut Session) -> Result<Option<Bytes>> {
 /// # Errors
 /// The client is gone.
 pub async fn continue_if_expected(session: &mut Session) -> Result<()> {
-    let expect = session.req_header().headers.get(header::EXPECT);
-    if expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    let request = session.req_header();
+    let expect = request.headers.get(header::EXPECT);
+    if request.version >= Version::HTTP_11
+        && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         session.downstream_session.write_continue_response().await?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 use crate::context::RequestContext;
 use crate::error::{Answer, Dialect, Error};
 use crate::request_id::{self, RequestId};
+use crate::session::within_write_timeout;
 
 /// Answers a request whose header could not be read, and ends the connection.
 pub async fn refuse_unread(session: &mut ServerSession, error: &Error) {
@@ -71,15 +72,18 @@ pub async fn answer(
     ctx.relay.bytes = body.len() as u64;
     ctx.relay.is_complete = true;
     let is_head = ctx.target.method == http::Method::HEAD;
-    session.downstream_session.write_response_header(Box::new(header)).await?;
     let body = if is_head { Bytes::new() } else { body };
-    session.downstream_session.write_response_body(body, true).await
+    send(&mut session.downstream_session, header, body).await
 }
 
 /// Whether what the client still has to send is small enough to be read and thrown away.
 fn rest_can_be_drained(session: &mut Session, ctx: &RequestContext) -> bool {
     if session.is_body_done() || session.downstream_session.is_http2() {
         return true;
+    }
+    // A client that was not told to continue may leave its body out, and nobody knows what comes next.
+    if session.req_header().headers.contains_key(header::EXPECT) && session.body_bytes_read() == 0 {
+        return false;
     }
     let limit = ctx.runtime().limits().drain_bytes;
     let declared = session.req_header().headers.get(header::CONTENT_LENGTH);
@@ -92,8 +96,13 @@ async fn write(session: &mut ServerSession, answer: Answer, is_head: bool) -> Re
     for (name, value) in answer.headers {
         header.insert_header(name, value)?;
     }
-    session.write_response_header(Box::new(header)).await?;
     // The header of an answer to HEAD tells the length of a body that does not come.
-    let body = if is_head { Bytes::new() } else { answer.body };
+    send(session, header, if is_head { Bytes::new() } else { answer.body }).await
+}
+
+async fn send(session: &mut ServerSession, header: ResponseHeader, body: Bytes) -> Result<()> {
+    let limit = session.get_write_timeout();
+    // Pingora bounds the writes of a body, but not that of a header.
+    within_write_timeout(limit, session.write_response_header(Box::new(header))).await?;
     session.write_response_body(body, true).await
 }

@@ -45,12 +45,31 @@ pub struct ReplaySession {
     cursor: usize,
     /// Registered once and moved only when it fires early, because activity pushes deadlines out all the time.
     timer: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
 }
+
+/// How fast the client sends its body. A byte now and then is no progress: it would hold a request's place for days.
+#[derive(Default)]
+struct Pace {
+    /// When the current stretch of the body has to be there, once it began.
+    due: Option<Instant>,
+    /// Bytes of it that are.
+    bytes: usize,
+}
+
+/// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
+const STRETCH_BYTES: usize = 1024;
 
 impl ReplaySession {
     /// Puts `inner`, whose request header has been read, behind a replaying session.
     pub fn wrap(inner: Box<ServerSession>, exchange: Arc<Exchange>) -> ServerSession {
-        ServerSession::new_custom(Box::new(Self { inner, exchange, cursor: 0, timer: None }))
+        ServerSession::new_custom(Box::new(Self {
+            inner,
+            exchange,
+            cursor: 0,
+            timer: None,
+            pace: Pace::default(),
+        }))
     }
 
     /// Gives the real session back, so that Pingora can finish it and keep the connection alive.
@@ -91,9 +110,10 @@ impl ReplaySession {
             return self.write_continue().await;
         }
         self.close_if_draining();
+        let limit = self.inner.get_write_timeout();
         match self.inner.as_mut() {
             ServerSession::H2(h2) => h2.write_response_header(header, end),
-            other => other.write_response_header(header).await,
+            other => within_write_timeout(limit, other.write_response_header(header)).await,
         }
     }
 }
@@ -115,11 +135,14 @@ impl CustomSession for ReplaySession {
         if self.exchange.is_complete() {
             return Ok(None);
         }
-        let read = with_timeout(self.exchange.body_idle_timeout(), self.inner.read_request_body()).await?;
-        match read {
+        // What goes wrong here is the client's doing, which Pingora's reader leaves unsaid.
+        let read = self.pace.within(self.exchange.body_idle_timeout(), self.inner.read_request_body());
+        match read.await.map_err(Error::into_down)? {
             Some(chunk) => {
+                self.pace.advance(chunk.len());
                 self.exchange.hold(chunk.clone())?;
-                self.cursor += 1;
+                // Holding may have joined the chunk to the one before.
+                self.cursor = self.exchange.chunk_count();
                 if self.inner.is_body_done() {
                     self.exchange.complete();
                 }
@@ -154,7 +177,12 @@ impl CustomSession for ReplaySession {
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         self.close_if_draining();
-        self.inner.response_duplex_vec(tasks).await
+        let limit = self.inner.get_write_timeout();
+        // Pingora bounds the writes of a body, but not that of a header.
+        if is_final(self.inner.response_written()) {
+            return self.inner.response_duplex_vec(tasks).await;
+        }
+        within_write_timeout(limit, self.inner.response_duplex_vec(tasks)).await
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -198,7 +226,8 @@ impl CustomSession for ReplaySession {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.inner.finish_body().await
+        let limit = self.inner.get_write_timeout();
+        within_write_timeout(limit, self.inner.finish_body()).await
     }
 
     fn is_body_empty(&mut self) -> bool {
@@ -216,7 +245,7 @@ impl CustomSession for ReplaySession {
         let is_answered = is_final(self.inner.response_written());
         tokio::select! {
             biased;
-            gone = self.inner.read_body_or_idle(true) => gone,
+            gone = self.inner.read_body_or_idle(true) => gone.map_err(Error::into_down),
             () = expiry(&mut self.timer, &self.exchange, is_answered) => {
                 Err(Error::explain(DEADLINE, "a deadline of this attempt passed").into_up())
             }
@@ -327,11 +356,39 @@ async fn expiry(timer: &mut Option<Pin<Box<Sleep>>>, exchange: &Exchange, is_ans
     }
 }
 
-async fn with_timeout<T>(timeout: Duration, read: impl Future<Output = Result<T>>) -> Result<T> {
-    match pingora_timeout::timeout(timeout, read).await {
+impl Pace {
+    async fn within<T>(&mut self, limit: Duration, read: impl Future<Output = Result<T>>) -> Result<T> {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert(now + limit);
+        match pingora_timeout::timeout(due.saturating_duration_since(now), read).await {
+            Ok(result) => result,
+            Err(_elapsed) => {
+                Error::e_explain(ErrorType::ReadTimedout, "the client sends its body too slowly")
+            }
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= STRETCH_BYTES {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Gives up a write to a client that does not read.
+///
+/// # Errors
+/// The write failed or took longer than `limit`.
+pub async fn within_write_timeout<T>(
+    limit: Option<Duration>,
+    write: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(limit) = limit else { return write.await };
+    match pingora_timeout::timeout(limit, write).await {
         Ok(result) => result,
         Err(_elapsed) => {
-            Err(Error::explain(ErrorType::ReadTimedout, "the client sent no body bytes in time").into_down())
+            Err(Error::explain(ErrorType::WriteTimedout, "the client does not read").into_down())
         }
     }
 }
