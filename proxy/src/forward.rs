@@ -159,11 +159,13 @@ fn set_own_headers(session: &Session, request: &mut RequestHeader, ctx: &Request
         request.insert_header(LOAD_FORMAT, HeaderValue::from_static("TEXT"))?;
     }
     if let Some(SocketAddr::Inet(client)) = session.client_addr() {
-        let ip = client.ip();
-        let chain = match request.headers.get(&X_FORWARDED_FOR) {
-            Some(before) => [before.as_bytes(), b", ", ip.to_string().as_bytes()].concat(),
-            None => ip.to_string().into_bytes(),
-        };
+        let mut chain = Vec::new();
+        // Several lines are one list (RFC 9110 §5.3).
+        for before in request.headers.get_all(&X_FORWARDED_FOR) {
+            chain.extend_from_slice(before.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(client.ip().to_string().as_bytes());
         request.remove_header(&X_FORWARDED_FOR);
         if let Ok(chain) = HeaderValue::from_bytes(&chain) {
             request.insert_header(X_FORWARDED_FOR, chain)?;
