@@ -78,7 +78,9 @@ impl Step {
 
     /// Whether the request asks for the list of models and no rule claims it.
     fn lists_models(&self, ctx: &RequestContext) -> bool {
-        let is_asked = ctx.target.method == Method::GET && ctx.target.path().starts_with(MODELS_PATH);
+        let is_models = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        let is_asked = ctx.target.method == Method::GET
+            && ctx.target.path().strip_prefix(MODELS_PATH).is_some_and(is_models);
         let is_claimed = match self {
             // A rule for everything below `/` or `/v1` serves models, not the list of them.
             Self::Forward(plan) => {
