@@ -1,9 +1,9 @@
 //! The relay phase: response bytes go out as they come in; what they tell is read in passing.
 
 use bytes::Bytes;
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 use penstock_config::HeaderEdits;
-use pingora_error::{Error as PingoraError, Result};
+use pingora_error::{Error as PingoraError, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::Instant;
@@ -23,6 +23,11 @@ const LOAD_REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics")
 /// # Errors
 /// The response is dropped for another attempt.
 pub fn judge(ctx: &mut RequestContext, header: &mut ResponseHeader) -> Result<()> {
+    if header.status == StatusCode::SWITCHING_PROTOCOLS {
+        // No request asks for it: upgrades are not forwarded. What follows would reach the client as it is.
+        let error = PingoraError::explain(ErrorType::InvalidHTTPHeader, "protocols switched unasked");
+        return Err(error.into_up());
+    }
     if header.status.is_informational() {
         return Ok(());
     }
@@ -49,6 +54,10 @@ pub fn header(session: &mut Session, ctx: &mut RequestContext, header: &mut Resp
         return Ok(());
     }
     ctx.relay.status = Some(header.status.as_u16());
+    if header.status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6 forbids a length here, and a client that goes by it waits for a body that cannot come.
+        header.remove_header(&header::CONTENT_LENGTH);
+    }
     if session.is_body_done() {
         ctx.exchange.release();
     }
