@@ -9,7 +9,7 @@
 //! | `upstream_response_filter` | [`relay::judge`]: keep the response or try another endpoint |
 //! | `response_filter`, `response_body_filter` | [`relay`] |
 //! | `fail_to_connect`, `error_while_proxy` | [`forward::retry`] |
-//! | `fail_to_proxy` | [`respond`](crate::respond), in the words of [`error`](crate::error) |
+//! | `fail_to_proxy` | [`respond`], in the words of [`error`](crate::error) |
 //! | `logging` | [`settle`] |
 
 use std::sync::Arc;
