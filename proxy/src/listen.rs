@@ -3,6 +3,10 @@
 //! Pingora's own server is not used: it sleeps through its whole grace period on shutdown, cannot bind port 0,
 //! and has no total deadline for a request header. Its protocol code is, through [`ServerApp`].
 
+use std::time::Duration;
+
+use pingora_core::server::ShutdownWatch;
+
 pub mod accept;
 pub mod edge;
 pub mod head;
@@ -13,3 +17,14 @@ pub use edge::Edge;
 
 #[cfg(doc)]
 use pingora_core::apps::ServerApp;
+
+/// How long an idle connection stays open once its listener shuts down. A request that its client had sent by then is
+/// on its way, and gets an answer that says `connection: close` in place of a connection that is gone.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
+
+/// Resolves when a connection without a request is to be closed, because its listener shuts down.
+pub(crate) async fn drained(shutdown: &mut ShutdownWatch) {
+    // An error says that the listener is gone, which is the same.
+    drop(shutdown.wait_for(|is_draining| *is_draining).await);
+    tokio::time::sleep(IDLE_GRACE).await;
+}

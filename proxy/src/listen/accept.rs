@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::listen;
 use crate::listen::edge::{Edge, EdgeShared};
 use crate::listen::protocol::{self, Plain};
 use crate::metrics::ListenerMetrics;
@@ -100,7 +101,7 @@ impl Connection {
         let mut stop = shutdown.clone();
         let opened = tokio::select! {
             opened = self.open(stream, peer, header_timeout) => opened,
-            _ = stop.wait_for(|is_draining| *is_draining) => None,
+            () = listen::drained(&mut stop) => None,
         };
         if let Some((edge, stream)) = opened {
             edge.process_new(stream, &shutdown).await;

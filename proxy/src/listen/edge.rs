@@ -21,6 +21,7 @@ use crate::context::EXCHANGE;
 use crate::error::Error;
 use crate::exchange::{BodyMemory, Exchange};
 use crate::gateway::Gateway;
+use crate::listen;
 use crate::listen::head::ALLOWED_METHODS;
 use crate::metrics::Settlement;
 use crate::respond;
@@ -98,10 +99,15 @@ impl Edge {
         let read = tokio::select! {
             biased;
             read = tokio::time::timeout_at(deadline, session.read_request()) => read,
-            _ = shutdown.wait_for(|is_draining| *is_draining) => return false,
+            () = listen::drained(&mut shutdown) => return false,
         };
         let refusal = match read {
-            Ok(Ok(has_request)) => return has_request,
+            Ok(Ok(has_request)) => {
+                if *shutdown.borrow() {
+                    session.set_keepalive(None);
+                }
+                return has_request;
+            }
             Ok(Err(error)) => unreadable(&error, &limits),
             Err(_elapsed) if is_first => Some(Error::HeaderTimeout),
             Err(_elapsed) => None,
