@@ -123,6 +123,7 @@ async fn no_request_fails_when_the_gateway_ends_under_load() {
     assert_eq!(within("the drain", gateway.drain(FAR_AWAY)).await, Drained::Completely);
     let (answered, unread, failures) = load.stop().await;
     assert_eq!(failures, [""; 0], "{answered} were answered, {unread} met a closed connection");
+    println!("{answered} requests answered, {unread} met a connection that was being closed");
     // Whatever was read was answered.
     let log = gateway.log(answered).await;
     assert!(log.iter().all(|line| line["status"] == 200 && line.get("error").is_none()));

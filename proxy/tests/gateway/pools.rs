@@ -61,7 +61,7 @@ fn asked() -> http::Request<crate::harness::Body> {
     post_json("/v1/chat/completions", &chat(MODEL, false))
 }
 
-fn queue(more: Value) -> Value {
+fn queue(more: &Value) -> Value {
     with(json!({"saturation": {"action": "Queue"}}), json!({"saturation": more}))
 }
 
@@ -219,7 +219,7 @@ async fn a_full_pool_answers_429_and_says_when_to_come_back() {
 async fn a_full_pool_gives_way_to_a_later_tier() {
     let [a, hosted] = sims().await;
     a.fake_metrics(full());
-    for saturation in [json!({}), queue(json!({}))] {
+    for saturation in [json!({}), queue(&json!({}))] {
         let gateway = Gateway::start(json!({
             "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}, {"backend": "hosted", "priority": 1}]}]}],
             "pools": [scraped(&[&a], saturation)],
@@ -240,7 +240,7 @@ async fn a_full_pool_gives_way_to_a_later_tier() {
 async fn a_request_waits_in_the_queue_until_there_is_room() {
     let [a] = sims().await;
     a.fake_metrics(full());
-    let gateway = gateway(scraped(&[&a], queue(json!({})))).await;
+    let gateway = gateway(scraped(&[&a], queue(&json!({})))).await;
     until_full(&gateway, true).await;
     let mut waiting = Vec::new();
     for protocol in [Protocol::H1, Protocol::H2] {
@@ -261,7 +261,7 @@ async fn a_request_waits_in_the_queue_until_there_is_room() {
 async fn a_request_that_waited_too_long_is_429_and_so_is_one_too_many() {
     let [a] = sims().await;
     a.fake_metrics(full());
-    let saturation = queue(json!({"retryAfter": "2s", "queue": {"maxRequests": 1, "timeout": "2s"}}));
+    let saturation = queue(&json!({"retryAfter": "2s", "queue": {"maxRequests": 1, "timeout": "2s"}}));
     let gateway = gateway(scraped(&[&a], saturation)).await;
     until_full(&gateway, true).await;
     let mut first = gateway.client(Protocol::H1).await;
@@ -283,7 +283,7 @@ async fn a_request_that_waited_too_long_is_429_and_so_is_one_too_many() {
 async fn a_client_that_leaves_the_queue_leaves_no_request_behind() {
     let [a] = sims().await;
     a.fake_metrics(full());
-    let gateway = gateway(scraped(&[&a], queue(json!({})))).await;
+    let gateway = gateway(scraped(&[&a], queue(&json!({})))).await;
     until_full(&gateway, true).await;
     for protocol in [Protocol::H1, Protocol::H2] {
         let mut client = gateway.client(protocol).await;
@@ -313,7 +313,7 @@ async fn a_request_whose_time_is_up_leaves_the_queue() {
     a.fake_metrics(full());
     let gateway = Gateway::start(json!({
         "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}], "timeouts": {"request": "1s"}}]}],
-        "pools": [scraped(&[&a], queue(json!({})))],
+        "pools": [scraped(&[&a], queue(&json!({})))],
     }))
     .await;
     until_full(&gateway, true).await;
@@ -337,7 +337,7 @@ async fn the_queue_is_not_cut_short_by_the_time_of_the_attempt_before() {
             "timeouts": {"perTry": "1s"},
         }]}],
         "backends": [backend("slow", &[slow.addr()])],
-        "pools": [scraped(&[&other], queue(json!({})))],
+        "pools": [scraped(&[&other], queue(&json!({})))],
     }))
     .await;
     until_full(&gateway, true).await;

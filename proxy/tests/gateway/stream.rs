@@ -155,23 +155,22 @@ async fn events_are_passed_on_one_by_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_ends_with_an_error_event_in_its_apis_words() {
     let server = sim(MODEL).await;
-    for upstream in ["http1", "h2c"] {
-        let gateway = before(server.addr(), upstream, json!({})).await;
-        server.faults().set(vec![Fault::new(Action::CloseAfter { chunks: 2 })]);
-        for (path, asked) in streaming_requests() {
-            for protocol in [Protocol::H1, Protocol::H2] {
-                let mut client = gateway.client(protocol).await;
-                let stream = client.open(post_json(path, &asked)).await;
-                assert_eq!(stream.status, 200);
-                let (text, _) = stream.rest().await;
-                assert_error_event(path, &text, "stream_broken");
-            }
+    // Over HTTP/1.1: a reset of an HTTP/2 stream may overtake what was sent on it, and is a failed attempt then.
+    server.faults().push(Fault::new(Action::CloseAfter { chunks: 2 }));
+    let gateway = before(server.addr(), "http1", json!({})).await;
+    for (path, asked) in streaming_requests() {
+        for protocol in [Protocol::H1, Protocol::H2] {
+            let mut client = gateway.client(protocol).await;
+            let stream = client.open(post_json(path, &asked)).await;
+            assert_eq!(stream.status, 200);
+            let (text, _) = stream.rest().await;
+            assert_error_event(path, &text, "stream_broken");
         }
-        for line in gateway.log(8).await {
-            assert_eq!((&line["error"], &line["status"]), (&json!("stream_broken"), &json!(200)));
-        }
-        gateway.stop().await;
     }
+    for line in gateway.log(8).await {
+        assert_eq!((&line["error"], &line["status"]), (&json!("stream_broken"), &json!(200)));
+    }
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
