@@ -172,11 +172,11 @@ def tokens(line):
 
 def show_pools(report):
     for pool in report["pools"]:
-        print(f"\npool {pool['name']}: saturation {pool['saturation']:.2f}, queued {pool['queuedRequests']}")
+        print(f"\npool {pool['name']}: saturation {pool['saturation']:.2f}, queued {pool['queued_requests']}")
         rows = [["endpoint", "waiting", "running", "KV cache", "scraped", "in flight", "prefix blocks", "served", "state"]]
         for each in pool["endpoints"]:
             rows.append([
-                name_of(each), *load(each["scraped"]), each["inFlight"], each["prefixBlocks"], each["served"],
+                name_of(each), *load(each["scraped"]), each["in_flight"], each["prefix_blocks"], each["served"],
                 "ok" if each["ejection"] == "closed" else f"ejected ({each['ejection']})",
             ])
         table(rows)
@@ -192,8 +192,8 @@ def show_pools(report):
 def load(scraped):
     if scraped is None:
         return ["-", "-", "-", "never"]
-    age = f"{scraped['ageMs']} ms ago"
-    return [scraped["waiting"], scraped["running"], f"{scraped['kvUsage']:.1%}", age]
+    age = f"{scraped['age_ms']} ms ago"
+    return [scraped["waiting"], scraped["running"], f"{scraped['kv_usage']:.1%}", age]
 
 
 def show_pick(decision):

@@ -16,6 +16,10 @@ use crate::error::Error;
 pub async fn read(session: &mut Session, ctx: &RequestContext) -> Result<Peeked> {
     let mut peek = start(&session.req_header().headers, ctx.runtime().peek_options())
         .map_err(|error| ctx.exchange.refuse(error))?;
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    if let Some(length) = length.and_then(|length| length.to_str().ok()?.parse().ok()) {
+        peek.expect_bytes(length);
+    }
     continue_if_expected(session).await?;
     while let Some(chunk) = next_chunk(session).await? {
         peek.feed(&chunk).map_err(|error| ctx.exchange.refuse(error.into()))?;

@@ -80,7 +80,10 @@ async fn start(launch: Launch) -> Result<(Arc<Server>, CancellationToken, Option
     };
     let server = Server::start(&snapshot, metrics.clone(), access_log.clone()).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        refuse(EXIT_FAILURE, lines.join(&format!("\n{document}")))
+        // An address in use is the machine's state; a certificate that cannot be read is a faulty configuration.
+        let is_faulty = faults.iter().any(|fault| !fault.path.ends_with(".address"));
+        let code = if is_faulty { EXIT_USAGE } else { EXIT_FAILURE };
+        refuse(code, lines.join(&format!("\n{document}")))
     })?;
     metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
     for (name, address) in server.addresses() {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Why a request would go where it goes.
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct Explanation {
     /// The pool's name.
     pub pool: Arc<str>,

@@ -15,7 +15,7 @@ use crate::endpoint::{Endpoint, Gate};
 
 /// The state of a pool.
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct PoolReport {
     /// The pool's name.
     pub name: Arc<str>,
@@ -33,7 +33,7 @@ pub struct PoolReport {
 
 /// The state of an endpoint.
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct EndpointReport {
     /// Where requests are sent.
     pub address: SocketAddr,
@@ -75,7 +75,7 @@ pub struct EndpointReport {
 
 /// A sample of an endpoint's load.
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct ScrapedReport {
     /// Requests waiting.
     pub waiting: u32,
@@ -93,7 +93,7 @@ pub struct ScrapedReport {
 
 /// An endpoint's load as picks see it.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub struct EffectiveLoad {
     /// Requests waiting.
     pub waiting: u32,

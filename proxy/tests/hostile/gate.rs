@@ -136,7 +136,7 @@ impl Gate {
         let endpoints = [pool, backend].map(|report| report["endpoints"].as_array().unwrap().clone());
         let in_flight = endpoints.iter().flatten().map(|endpoint| {
             // Pools are reported in camel case, backends in snake case.
-            endpoint.get("in_flight").or(endpoint.get("inFlight")).unwrap().as_u64().unwrap()
+            endpoint["in_flight"].as_u64().unwrap()
         });
         [server.in_flight() as u64, server.body_bytes() as u64, in_flight.sum()]
     }

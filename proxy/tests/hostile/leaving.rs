@@ -129,13 +129,13 @@ async fn leaving_the_queue_gives_the_place_up() {
     .await;
     let report = || json!(gateway.server().picker().pool("pool").unwrap().report());
     sim.fake_metrics(Some(FakeMetrics { waiting_requests: Some(1000.0), ..FakeMetrics::default() }));
-    eventually("the pool to be full", || (report()["isFull"] == true).then_some(())).await;
+    eventually("the pool to be full", || (report()["is_full"] == true).then_some(())).await;
     for by_reset in [false, true] {
         let mut wire = Wire::connect(gateway.addr()).await;
         wire.send(chat(MODEL)).await;
-        eventually("the request to wait", || (report()["queuedRequests"] == 1).then_some(())).await;
+        eventually("the request to wait", || (report()["queued_requests"] == 1).then_some(())).await;
         leave(wire, by_reset);
-        eventually("the queue to be empty", || (report()["queuedRequests"] == 0).then_some(())).await;
+        eventually("the queue to be empty", || (report()["queued_requests"] == 0).then_some(())).await;
     }
     assert!(sim.requests().is_empty());
     gateway.stop().await;
