@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use http::request::Parts as ReqParts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri, header};
-use penstock_config::{Rule, Target, Upstream};
+use penstock_config::{Engine, Rule, Target, Upstream};
+use penstock_picker::orca;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
@@ -21,9 +23,6 @@ pub mod retry;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Asks a model server for its load in the response (vLLM, Triton; ORCA).
-const LOAD_FORMAT: HeaderName = HeaderName::from_static("endpoint-load-metrics-format");
 
 /// Starts the attempt that `pick` chose: sets its body and its clock, and names the peer to connect to.
 ///
@@ -72,6 +71,7 @@ pub fn rewrite(session: &Session, request: &mut RequestHeader, ctx: &RequestCont
         return Err(ctx.exchange.refuse(Error::Internal(None)));
     };
     set_path(request, rule, ctx)?;
+    forget_spelling(request);
     set_host(request, rule, attempt, ctx)?;
     set_framing(request, ctx)?;
     set_own_headers(session, request, ctx)?;
@@ -139,6 +139,19 @@ fn set_host(request: &mut RequestHeader, rule: &Rule, attempt: &Attempt, ctx: &R
     Ok(())
 }
 
+/// Names of headers go out in lower case. Pingora keeps how the client spelled them in a second map beside the
+/// headers, which every change and every write would have to walk too.
+fn forget_spelling(request: &mut RequestHeader) {
+    let path = request.uri.path_and_query().map(|path| path.as_str().as_bytes());
+    // A target that the URI cannot express is kept aside by Pingora as well, and would be lost.
+    if path != Some(request.raw_path()) {
+        return;
+    }
+    let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let parts = ReqParts::from(std::mem::replace(request, empty));
+    *request = RequestHeader::from(parts);
+}
+
 /// A body that is all here is sent with its length, however it came: some model servers read no chunked bodies,
 /// and none reads them faster.
 fn set_framing(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
@@ -147,7 +160,10 @@ fn set_framing(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> 
         let length = ctx.exchange.outgoing_bytes();
         request.remove_header(&header::TRANSFER_ENCODING);
         if length > 0 || request.headers.contains_key(header::CONTENT_LENGTH) {
-            request.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+            let length = HeaderValue::from(length);
+            if request.headers.get(header::CONTENT_LENGTH) != Some(&length) {
+                request.insert_header(header::CONTENT_LENGTH, length)?;
+            }
         }
     }
     Ok(())
@@ -155,8 +171,12 @@ fn set_framing(request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> 
 
 fn set_own_headers(session: &Session, request: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
     request.insert_header(request_id::HEADER, ctx.request_id.header_value())?;
-    if let Some(AttemptEndpoint::Pool { .. }) = ctx.attempt.as_ref().map(|attempt| &attempt.endpoint) {
-        request.insert_header(LOAD_FORMAT, HeaderValue::from_static("TEXT"))?;
+    if let Some(AttemptEndpoint::Pool { endpoint, .. }) =
+        ctx.attempt.as_ref().map(|attempt| &attempt.endpoint)
+        && reports_load(endpoint.engine())
+    {
+        let (name, format) = orca::FORMAT_HEADER;
+        request.insert_header(name, format)?;
     }
     if let Some(SocketAddr::Inet(client)) = session.client_addr() {
         let mut chain = Vec::new();
@@ -174,6 +194,14 @@ fn set_own_headers(session: &Session, request: &mut RequestHeader, ctx: &Request
     let is_tls = ctx.runtime().snapshot().listeners[ctx.exchange.listener()].is_tls();
     let protocol = if is_tls { "https" } else { "http" };
     request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(protocol))
+}
+
+/// Whether an engine answers with its load where it is asked to (ORCA).
+fn reports_load(engine: Engine) -> bool {
+    match engine {
+        Engine::Vllm | Engine::Triton | Engine::TritonTensorrtLlm => true,
+        Engine::Sglang | Engine::TrtllmServe => false,
+    }
 }
 
 /// As [`penstock_config::HeaderEdits::apply`], through Pingora's header, which keeps names' spelling apart.

@@ -1,8 +1,9 @@
 //! The relay phase: response bytes go out as they come in; what they tell is read in passing.
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, header};
+use http::{StatusCode, header};
 use penstock_config::HeaderEdits;
+use penstock_picker::orca;
 use pingora_error::{Error as PingoraError, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -14,9 +15,6 @@ use crate::forward::retry;
 use crate::metrics::StreamClock;
 use crate::request_id;
 use crate::usage::Tap;
-
-/// The load of a model server in its response (ORCA). For the picker, never for the client.
-const LOAD_REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 
 /// Reads the header of an attempt's response, and drops the response if another attempt is to be made instead.
 ///
@@ -31,7 +29,7 @@ pub fn judge(ctx: &mut RequestContext, header: &mut ResponseHeader) -> Result<()
     if header.status.is_informational() {
         return Ok(());
     }
-    if let Some(report) = header.remove_header(&LOAD_REPORT)
+    if let Some(report) = header.remove_header(&orca::REPORT_HEADER)
         && let Some(AttemptEndpoint::Pool { endpoint, .. }) =
             ctx.attempt.as_ref().map(|attempt| &attempt.endpoint)
     {

@@ -14,7 +14,6 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_proxy::HttpProxy;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::context::EXCHANGE;
@@ -94,11 +93,11 @@ impl Edge {
         session.set_read_timeout(Some(limits.body_idle_timeout));
         // On a reused connection the wait for the first byte counts too: it cannot be seen apart from here.
         let idle = if is_first { Duration::ZERO } else { limits.keep_alive_timeout };
-        let deadline = Instant::now() + idle + limits.header_timeout;
+        let limit = idle + limits.header_timeout;
         let mut shutdown = shutdown.clone();
         let read = tokio::select! {
             biased;
-            read = tokio::time::timeout_at(deadline, session.read_request()) => read,
+            read = pingora_timeout::timeout(limit, session.read_request()) => read,
             () = listen::drained(&mut shutdown) => return false,
         };
         let refusal = match read {

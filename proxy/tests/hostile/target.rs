@@ -115,7 +115,7 @@ async fn headers_that_only_the_gateway_sets_are_dropped_from_what_clients_send()
         assert!(!is_own, "{name} went through");
     }
     assert_eq!(seen.header("x-mine"), Some("kept"));
-    assert_eq!(seen.header("endpoint-load-metrics-format"), Some("TEXT"));
+    assert_eq!(seen.header("endpoint-load-metrics-format"), Some("text"));
 
     // The body decides, whatever a header says.
     let request = chat("nobody-has-this").replacen("\r\n", &format!("\r\nx-ai-eg-model: {MODEL}\r\n"), 1);
