@@ -18,7 +18,7 @@ knobs! {
         keep_alive_timeout: Span = Span::secs(60), in "1s"..="1h";
         /// The most bytes that a request's body may have. Answer: 413.
         body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
-        /// How long a client may pause while it sends a body. Answer: 408.
+        /// How long a client may take for the next KiB of a body, or for what is left of it. Answer: 408.
         body_idle_timeout: Span = Span::secs(30), in "100ms"..="1h";
         /// The most bytes of request bodies held in memory at one time, over all requests. Answer: 503.
         bodies_in_flight_bytes: Size = Size::gib(1), in "1MiB"..="1024GiB";
