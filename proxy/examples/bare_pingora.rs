@@ -1,7 +1,8 @@
 //! A proxy of nothing but Pingora: the yardstick for what Penstock adds.
 //!
 //! `bare_pingora LISTEN UPSTREAM`, such as `bare_pingora 127.0.0.1:8080 127.0.0.1:9000`. It forwards every request
-//! to one upstream and knows no model, route, limit or metric.
+//! to one upstream and knows no model, route, limit or metric. Connections are accepted as Penstock accepts them, so
+//! there is no write buffer under them as there would be in a listener of Pingora's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
