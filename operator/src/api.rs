@@ -1,0 +1,46 @@
+//! What is read of each kind of object.
+//!
+//! The types have just the fields that are acted on; whatever else an object has is named in its status. The types of the
+//! `gateway-api` and `k8s-openapi` crates were turned down for this, since they know every field and so cannot tell which
+//! ones nobody reads. Optional everywhere: the API server has checked objects against their schemas, and what it let
+//! through (or what a file on disk leaves out) must not make the rest of an object unreadable.
+
+mod aigateway;
+mod core;
+mod envoy;
+mod gateway;
+mod inference;
+mod policy;
+mod reference;
+mod route;
+
+pub use aigateway::{
+    AiBackendRef, AiGatewayRoute, AiHeader, AiHeaderMatch, AiHeaderMutation, AiRule, AiRuleMatch,
+    AiServiceBackend, ApiKey, BackendSecurityPolicy, GatewayConfig, VersionedSchema,
+};
+pub use core::{
+    ConfigMap, ConfigMapVolume, Container, Deployment, EndpointSlice, KeyToPath, Namespace, Pod, PodTemplate,
+    Secret, SecretValue, Service, ServicePort, SliceConditions, SliceEndpoint, SlicePort, TemplateMeta,
+    TemplateSpec, Volume, VolumeMount,
+};
+pub use envoy::{
+    Backend, BackendAddress, BackendEndpoint, BackendHost, BackendTls, EnvoyContainer, EnvoyDeployment,
+    EnvoyHpa, EnvoyKubernetes, EnvoyPatch, EnvoyPdb, EnvoyPod, EnvoyProvider, EnvoyProxy, EnvoyService,
+    EnvoyShutdown,
+};
+pub use gateway::{
+    AllowedRoutes, Gateway, GatewayClass, GatewayListener, GatewayTls, Infrastructure, LabelRequirement,
+    LabelSelector, RouteGroupKind, RouteNamespaces,
+};
+pub use inference::{
+    EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,
+    LegacyInferenceObjective, PoolPort, PoolRef, PoolSelector, RewriteMatch, RewriteModelMatch, RewriteRule,
+    RewriteTarget,
+};
+pub use policy::{BackendTlsPolicy, BackendTlsValidation};
+pub use reference::{ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef};
+pub use route::{
+    Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
+    HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
+    HttpValueMatch, RequestMirror,
+};

@@ -1,0 +1,171 @@
+//! Envoy AI Gateway: `v1alpha1` and `v1beta1`, which are alike in what is read.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{HttpTimeouts, ObjectRef, ParentRef, SecretRef};
+use crate::world::Body;
+
+/// `AIGatewayRoute`: models and where they are served.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiGatewayRoute {
+    /// The gateways.
+    pub parent_refs: Vec<ParentRef>,
+    /// The hosts it is for; all if empty.
+    pub hostnames: Vec<String>,
+    /// Its rules.
+    pub rules: Vec<AiRule>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiRule {
+    /// Its name.
+    pub name: Option<String>,
+    /// A request must meet one of these; every request does if empty.
+    pub matches: Vec<AiRuleMatch>,
+    /// Where requests go.
+    pub backend_refs: Vec<AiBackendRef>,
+    /// Deadlines; 60 s for the request if left out.
+    #[schemars(with = "Option<AiTimeouts>")]
+    pub timeouts: Option<HttpTimeouts>,
+    /// The longest pause in a response.
+    pub stream_idle_timeout: Option<String>,
+    /// Who offers its models.
+    pub models_owned_by: Option<String>,
+    /// Since when.
+    pub models_created_at: Option<String>,
+}
+
+/// The schema of `timeouts`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct AiTimeouts {
+    request: Option<String>,
+    backend_request: Option<String>,
+}
+
+/// Conditions on a request, all of which must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiRuleMatch {
+    /// On its headers; `x-ai-eg-model` is the model that its body names.
+    pub headers: Vec<AiHeaderMatch>,
+}
+
+/// A condition on a header.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiHeaderMatch {
+    /// `Exact` if left out, or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The value or pattern.
+    pub value: String,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiBackendRef {
+    /// Left out for an `AIServiceBackend` (or an Envoy Gateway `Backend` of that name).
+    pub group: Option<String>,
+    /// Left out, or `InferencePool`.
+    pub kind: Option<String>,
+    /// The route's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// What the model is called there.
+    pub model_name_override: Option<String>,
+    /// Changes to headers of requests that go there.
+    pub header_mutation: Option<AiHeaderMutation>,
+    /// 1 if left out; 0 takes it out of use.
+    pub weight: Option<u32>,
+    /// Lower is used first; 0 if left out.
+    pub priority: Option<u32>,
+}
+
+/// Changes to headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiHeaderMutation {
+    /// Replaced.
+    pub set: Vec<AiHeader>,
+    /// Removed.
+    pub remove: Vec<String>,
+}
+
+/// A header.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// `AIServiceBackend`: a provider of models.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiServiceBackend {
+    /// What it speaks.
+    pub schema: VersionedSchema,
+    /// An Envoy Gateway `Backend`.
+    pub backend_ref: ObjectRef,
+    /// Changes to headers of requests that go there.
+    pub header_mutation: Option<AiHeaderMutation>,
+}
+
+/// What a provider speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VersionedSchema {
+    /// `OpenAI`, the only one that is served so far, or another.
+    pub name: String,
+    /// What stands before the path in place of `v1`.
+    pub prefix: Option<String>,
+}
+
+/// `BackendSecurityPolicy`: credentials for providers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackendSecurityPolicy {
+    /// `AIServiceBackend`s and `InferencePool`s of its namespace.
+    pub target_refs: Vec<ObjectRef>,
+    /// `APIKey`, `AnthropicAPIKey` or `AzureAPIKey`; others are not served so far.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For `APIKey`.
+    pub api_key: Option<ApiKey>,
+    /// For `AnthropicAPIKey`.
+    #[serde(rename = "anthropicAPIKey")]
+    pub anthropic_api_key: Option<ApiKey>,
+    /// For `AzureAPIKey`.
+    #[serde(rename = "azureAPIKey")]
+    pub azure_api_key: Option<ApiKey>,
+}
+
+/// Where a key is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApiKey {
+    /// A Secret with `apiKey`.
+    pub secret_ref: SecretRef,
+}
+
+/// `GatewayConfig`: settings of a gateway. None of its fields is acted on so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayConfig {}
+
+impl Body for AiGatewayRoute {}
+impl Body for AiServiceBackend {}
+impl Body for BackendSecurityPolicy {}
+impl Body for GatewayConfig {}

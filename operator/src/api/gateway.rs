@@ -1,0 +1,148 @@
+//! Gateway API: classes, gateways and listeners.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{ObjectRef, SecretRef};
+use crate::world::Body;
+
+/// `GatewayClass`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayClass {
+    /// Whose gateways of this class are.
+    pub controller_name: String,
+    /// Settings: an `EnvoyProxy`.
+    pub parameters_ref: Option<ObjectRef>,
+    /// Words for people.
+    pub description: Option<String>,
+}
+
+/// `Gateway`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Gateway {
+    /// Its class.
+    pub gateway_class_name: String,
+    /// Where clients connect to.
+    pub listeners: Vec<GatewayListener>,
+    /// What its Deployment and Service carry.
+    pub infrastructure: Option<Infrastructure>,
+}
+
+/// What a gateway's Deployment and Service carry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Infrastructure {
+    /// Labels of everything that is created.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of everything that is created.
+    pub annotations: BTreeMap<String, String>,
+    /// Settings: an `EnvoyProxy` of the gateway's namespace.
+    pub parameters_ref: Option<ObjectRef>,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayListener {
+    /// Its name, unique in the gateway.
+    pub name: String,
+    /// The hosts it is for; all if left out.
+    pub hostname: Option<String>,
+    /// The port.
+    pub port: u16,
+    /// `HTTP` or `HTTPS`; nothing else is served.
+    pub protocol: String,
+    /// TLS, with `HTTPS`.
+    pub tls: Option<GatewayTls>,
+    /// Which routes may attach.
+    pub allowed_routes: Option<AllowedRoutes>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayTls {
+    /// `Terminate` if left out, the only mode that is served.
+    pub mode: Option<String>,
+    /// Secrets with `tls.crt` and `tls.key`.
+    pub certificate_refs: Vec<SecretRef>,
+}
+
+/// Which routes may attach to a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AllowedRoutes {
+    /// Of which namespaces.
+    pub namespaces: Option<RouteNamespaces>,
+    /// Of which kinds; those that the protocol has if empty.
+    pub kinds: Vec<RouteGroupKind>,
+}
+
+/// Namespaces whose routes may attach.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RouteNamespaces {
+    /// `Same` if left out, `All`, `Selector` or `None`.
+    pub from: Option<String>,
+    /// By their labels, with `Selector`.
+    pub selector: Option<LabelSelector>,
+}
+
+/// A kind of route.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RouteGroupKind {
+    /// `gateway.networking.k8s.io` if left out.
+    pub group: Option<String>,
+    /// The kind.
+    pub kind: String,
+}
+
+/// Kubernetes' choice of objects by label.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    /// Labels that an object must have.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further conditions.
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// A condition on a label.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelRequirement {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// The values, for `In` and `NotIn`.
+    pub values: Vec<String>,
+}
+
+impl Body for GatewayClass {}
+impl Body for Gateway {}
+
+impl LabelSelector {
+    /// Whether labels meet all conditions. An unknown operator is met by nothing.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has_labels = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+        has_labels && self.match_expressions.iter().all(|requirement| requirement.matches(labels))
+    }
+}
+
+impl LabelRequirement {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator.as_str() {
+            "In" => value.is_some_and(|value| self.values.contains(value)),
+            "NotIn" => value.is_none_or(|value| !self.values.contains(value)),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}

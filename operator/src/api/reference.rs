@@ -1,0 +1,90 @@
+//! References from one object to another, and the grants that allow them across namespaces.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::world::Body;
+
+/// A route's reference to what it attaches to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ParentRef {
+    /// `gateway.networking.k8s.io` if left out.
+    pub group: Option<String>,
+    /// `Gateway` if left out.
+    pub kind: Option<String>,
+    /// The referring object's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// One listener's name.
+    pub section_name: Option<String>,
+    /// One port.
+    pub port: Option<u16>,
+}
+
+/// A reference to an object of any kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectRef {
+    /// The group; the default depends on where the reference stands.
+    pub group: Option<String>,
+    /// The kind; the default depends on where the reference stands.
+    pub kind: Option<String>,
+    /// The referring object's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// A port or the like of the object.
+    pub section_name: Option<String>,
+}
+
+/// A reference to a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretRef {
+    /// Empty if left out.
+    pub group: Option<String>,
+    /// `Secret` if left out.
+    pub kind: Option<String>,
+    /// The referring object's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+/// `ReferenceGrant`: who may refer to objects of the namespace it stands in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReferenceGrant {
+    /// Who may refer.
+    pub from: Vec<ReferenceGrantFrom>,
+    /// To what.
+    pub to: Vec<ReferenceGrantTo>,
+}
+
+/// Objects that may refer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReferenceGrantFrom {
+    /// Their group.
+    pub group: String,
+    /// Their kind.
+    pub kind: String,
+    /// Their namespace.
+    pub namespace: String,
+}
+
+/// Objects that may be referred to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReferenceGrantTo {
+    /// Their group.
+    pub group: String,
+    /// Their kind.
+    pub kind: String,
+    /// One of them; all if left out.
+    pub name: Option<String>,
+}
+
+impl Body for ReferenceGrant {}

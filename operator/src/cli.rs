@@ -1,0 +1,59 @@
+//! The command line.
+
+mod crds;
+mod translate;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code for a faulty command line or faulty input (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Exit code when the program cannot go on for another reason.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// Runs Penstock in Kubernetes
+#[derive(Debug, Parser)]
+#[command(name = "penstock-operator", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the routing document that Kubernetes manifests mean, without a cluster
+    Translate(translate::TranslateOptions),
+    /// Print the custom resource definitions that Penstock ships
+    Crds(crds::CrdsOptions),
+}
+
+/// Does what `arguments` ask for, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    let done = match &cli.command {
+        Command::Translate(options) => translate::run(options),
+        Command::Crds(options) => crds::run(options),
+    };
+    done.unwrap_or_else(|error| match error.kind() {
+        // Whoever read the output has seen enough.
+        io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => fail(EXIT_FAILURE, &error),
+    })
+}
+
+/// Says why the program ends.
+fn fail(code: u8, reason: &impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "penstock-operator: {reason}");
+    ExitCode::from(code)
+}

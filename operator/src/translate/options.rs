@@ -1,0 +1,76 @@
+//! What a translation depends on beside the objects.
+
+use std::fmt;
+use std::sync::Arc;
+
+use penstock_config::{NoProfileCheck, ProfileCheck};
+
+use crate::world::Key;
+
+/// The controller name of GatewayClasses that are ours.
+pub const DEFAULT_CONTROLLER: &str = "penstock.dev/gateway-controller";
+
+/// The controller name of Envoy Gateway's GatewayClasses, which are taken over if the operator is told so.
+pub const ENVOY_GATEWAY_CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
+
+/// Whether GatewayClasses of Envoy Gateway are taken over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Adoption {
+    /// They are left alone.
+    #[default]
+    None,
+    /// They are ours, unless Envoy Gateway's own controller runs.
+    EnvoyGateway,
+}
+
+/// What a translation depends on beside the objects.
+#[derive(Clone)]
+pub struct Options {
+    /// The controller name of our GatewayClasses.
+    pub controller_name: String,
+    /// Whether Envoy Gateway's classes are taken over.
+    pub adoption: Adoption,
+    /// The only Gateway that is translated; all if `None`.
+    pub gateway: Option<Key>,
+    /// The domain of the cluster's Services.
+    pub cluster_domain: String,
+    /// Whether a Service that has no EndpointSlices is reached by its DNS name, as offline, where nobody makes slices.
+    pub use_dns_without_slices: bool,
+    /// Whether Backends may name the data plane's own host (`localhost`, `127.0.0.1`), as on a laptop. In a cluster
+    /// that would let whoever writes Backends reach the admin listener.
+    pub allow_loopback: bool,
+    /// Judges `EndpointPickerConfig` documents.
+    pub profiles: Arc<dyn ProfileCheck + Send + Sync>,
+}
+
+impl Options {
+    /// Whether GatewayClasses with this controller name are ours.
+    pub fn owns(&self, controller_name: &str) -> bool {
+        controller_name == self.controller_name
+            || self.adoption == Adoption::EnvoyGateway && controller_name == ENVOY_GATEWAY_CONTROLLER
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            controller_name: DEFAULT_CONTROLLER.to_owned(),
+            adoption: Adoption::None,
+            gateway: None,
+            cluster_domain: "cluster.local".to_owned(),
+            use_dns_without_slices: false,
+            allow_loopback: false,
+            profiles: Arc::new(NoProfileCheck),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("controller_name", &self.controller_name)
+            .field("adoption", &self.adoption)
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
+    }
+}
