@@ -1,0 +1,68 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"penstock.dev/testbed/internal/cluster"
+)
+
+// sandbox is what the containers of a pod share: a network namespace with one address on the cluster's bridge.
+type sandbox struct {
+	netns string
+	ip    string
+	index int
+	ips   *Addresses
+	dir   string
+}
+
+// newSandbox makes the namespace, a veth pair into the bridge, and the pod's folder.
+func newSandbox(a *Agent, uid string) (*sandbox, error) {
+	index, err := a.IPs.take()
+	if err != nil {
+		return nil, err
+	}
+	s := &sandbox{netns: a.Netns(uid), ip: a.PodIP(index), index: index, ips: a.IPs, dir: a.Path("pods", uid)}
+	// An interface's name has 15 characters at most; the address is unique and short.
+	link := fmt.Sprintf("%s-%d", a.Bridge(), index)
+	outside := fmt.Sprintf("link add %s type veth peer name eth0 netns %s\nlink set %s master %s up\n", link, s.netns, link, a.Bridge())
+	inside := fmt.Sprintf("link set lo up\naddr add %s/16 dev eth0\nlink set eth0 up\nroute add default via %s\n", s.ip, a.NodeIP(0))
+	err = cluster.IP("netns", "add", s.netns)
+	if err == nil {
+		err = batch(outside)
+	}
+	if err == nil {
+		err = batch(inside, "-n", s.netns)
+	}
+	if err == nil {
+		err = os.MkdirAll(s.dir, 0o755)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// batch runs several `ip` commands in one process.
+func batch(lines string, args ...string) error {
+	cmd := exec.Command("ip", append(args, "-batch", "-")...)
+	cmd.Stdin = strings.NewReader(lines)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// netnsPath is what a process opens to enter the namespace.
+func (s *sandbox) netnsPath() string { return filepath.Join("/run/netns", s.netns) }
+
+func (s *sandbox) close() {
+	// The veth pair goes with its end in the namespace.
+	_ = cluster.IP("netns", "del", s.netns)
+	_ = os.RemoveAll(s.dir)
+	s.ips.release(s.index)
+}

@@ -1,0 +1,215 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"strings"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// report asks for the status to be written; many calls at once become one write.
+func (w *podWorker) report() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *podWorker) reportLoop(ctx context.Context) {
+	w.report()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.changed:
+		}
+		w.reportNow(ctx)
+	}
+}
+
+// reportNow writes the status until the API server takes it: a pod's state must not be lost because the server was away.
+func (w *podWorker) reportNow(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		gone := w.vanished
+		w.mu.Unlock()
+		if gone {
+			return
+		}
+		err := w.patchStatus(ctx)
+		if err == nil || errors.IsNotFound(err) {
+			return
+		}
+		if ctx.Err() == nil {
+			log.Printf("pod %s/%s: status: %v", w.pod.Namespace, w.pod.Name, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPeriod / 2):
+		}
+	}
+}
+
+func (w *podWorker) patchStatus(ctx context.Context) error {
+	status := w.status()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": w.pod.UID}, "status": status})
+	if err != nil {
+		return err
+	}
+	answer, err := w.agent.Client.CoreV1().Pods(w.pod.Namespace).
+		Patch(ctx, w.pod.Name, types.StrategicMergePatchType, patch, meta.PatchOptions{}, "status")
+	if errors.IsConflict(err) {
+		// A pod of the same name and another UID: ours is gone.
+		w.vanish()
+		return nil
+	}
+	if err == nil {
+		w.mu.Lock()
+		w.latest.Status = answer.Status
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// status computes the pod's status from its containers'.
+func (w *podWorker) status() core.PodStatus {
+	w.mu.Lock()
+	waiting, latest := w.waiting, w.latest
+	started := w.startedAt
+	sandbox := w.sandbox
+	w.mu.Unlock()
+	status := core.PodStatus{
+		HostIP: w.agent.IP, HostIPs: []core.HostIP{{IP: w.agent.IP}}, StartTime: &started,
+	}
+	if latest.Status.StartTime != nil {
+		status.StartTime = latest.Status.StartTime
+	}
+	if sandbox != nil {
+		status.PodIP, status.PodIPs = sandbox.ip, []core.PodIP{{IP: sandbox.ip}}
+	}
+	status.InitContainerStatuses = w.statuses(w.inits, waiting)
+	status.ContainerStatuses = w.statuses(w.containers, waiting)
+	status.Phase = w.phase(status)
+	status.Conditions = w.conditions(status, latest)
+	return status
+}
+
+func (w *podWorker) statuses(containers []*container, waiting *waitingReason) []core.ContainerStatus {
+	var all []core.ContainerStatus
+	for _, c := range containers {
+		s := c.snapshot()
+		if waiting != nil && s.State.Waiting != nil {
+			s.State.Waiting = &core.ContainerStateWaiting{Reason: waiting.reason, Message: waiting.Error()}
+		}
+		if s.State.Terminated != nil && w.isInit(c) {
+			s.Ready = s.State.Terminated.ExitCode == 0
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (w *podWorker) phase(status core.PodStatus) core.PodPhase {
+	policy := w.pod.Spec.RestartPolicy
+	for n, s := range status.InitContainerStatuses {
+		if t := s.State.Terminated; t != nil && t.ExitCode != 0 && policy == core.RestartPolicyNever && !w.inits[n].always {
+			return core.PodFailed
+		}
+	}
+	ended, failed, begun := 0, 0, 0
+	for n, s := range status.ContainerStatuses {
+		if s.State.Waiting == nil || s.LastTerminationState.Terminated != nil {
+			begun++
+		}
+		if t := s.State.Terminated; t != nil && isClosed(w.containers[n].ended) {
+			ended++
+			if t.ExitCode != 0 {
+				failed++
+			}
+		}
+	}
+	switch {
+	case ended == len(status.ContainerStatuses) && failed > 0:
+		return core.PodFailed
+	case ended == len(status.ContainerStatuses) && policy != core.RestartPolicyAlways:
+		return core.PodSucceeded
+	case ended == len(status.ContainerStatuses):
+		return core.PodFailed
+	case begun > 0:
+		return core.PodRunning
+	}
+	return core.PodPending
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *podWorker) conditions(status core.PodStatus, latest *core.Pod) []core.PodCondition {
+	initialised := true
+	for n, s := range status.InitContainerStatuses {
+		done := s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+		initialised = initialised && (done || w.inits[n].always && s.Started != nil && *s.Started)
+	}
+	var unready []string
+	for _, s := range status.ContainerStatuses {
+		if !s.Ready {
+			unready = append(unready, s.Name)
+		}
+	}
+	reason, message := "", ""
+	if len(unready) > 0 {
+		reason, message = "ContainersNotReady", fmt.Sprintf("containers with unready status: [%s]", strings.Join(unready, " "))
+	}
+	ready := len(unready) == 0
+	gated, gateReason, gateMessage := ready, reason, message
+	for _, gate := range w.pod.Spec.ReadinessGates {
+		if ready && !conditionIs(latest.Status.Conditions, gate.ConditionType) {
+			gated, gateReason, gateMessage = false, "ReadinessGatesNotReady", fmt.Sprintf("%s is not true", gate.ConditionType)
+		}
+	}
+	conditions := []core.PodCondition{
+		condition(core.PodInitialized, initialised, "", ""),
+		condition(core.ContainersReady, ready, reason, message),
+		condition(core.PodReady, gated, gateReason, gateMessage),
+	}
+	for n := range conditions {
+		now := meta.Now()
+		conditions[n].LastTransitionTime = now
+		for _, old := range latest.Status.Conditions {
+			if old.Type == conditions[n].Type && old.Status == conditions[n].Status && !old.LastTransitionTime.IsZero() {
+				conditions[n].LastTransitionTime = old.LastTransitionTime
+			}
+		}
+	}
+	return conditions
+}
+
+func condition(kind core.PodConditionType, is bool, reason, message string) core.PodCondition {
+	status := core.ConditionFalse
+	if is {
+		status = core.ConditionTrue
+	}
+	return core.PodCondition{Type: kind, Status: status, Reason: reason, Message: message}
+}
+
+func conditionIs(conditions []core.PodCondition, kind core.PodConditionType) bool {
+	for _, c := range conditions {
+		if c.Type == kind {
+			return c.Status == core.ConditionTrue
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Builds the programs of a test cluster that this machine lacks, says which and why, and prints the folder they are in:
+#   ~/.cache/penstock/testbed-HASH, named by what they are built from, so that every clone on this machine shares them.
+# Cold, with 2 cores: about 8 minutes, nearly all of it Kubernetes. Warm: a second.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+kubernetes=$(sed -n 's#^\tk8s.io/kubernetes \(v[0-9.]*\)$#\1#p' go.mod)
+helm=v3.19.3
+epp=v1.0.1
+
+say() { printf 'testbed: %s\n' "$*" >&2; }
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
+dir=$cache/testbed-$({ cat go.mod go.sum cmd/kube/main.go; echo "$helm $epp"; } | sha256sum | cut -c1-12)
+mkdir -p "$dir"
+# Two clones that start at once build once.
+exec 9>"$dir/.lock"
+flock 9
+
+need() {
+  command -v "$1" >/dev/null && return
+  say "$1 is missing: $3; installing $2"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+[ "$(id -u)" -eq 0 ] || { say "root is needed: pods get network and mount namespaces of their own"; exit 1; }
+need ip iproute2 "it makes the pods' network"
+command -v go >/dev/null || { say "Go is missing: Kubernetes, Helm and the node agent are built with it; install 1.25 or newer from https://go.dev/dl"; exit 1; }
+export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+
+# Debian's etcd, unpacked and not installed: its package would start a server.
+if [ ! -x "$dir/etcd" ]; then
+  say "etcd is missing: it is the API server's store; unpacking Debian's packages etcd-server and etcd-client"
+  scratch=$(mktemp -d)
+  chmod 755 "$scratch"
+  (cd "$scratch" && { apt-get download -qq etcd-server etcd-client 2>/dev/null ||
+    { apt-get update -qq && apt-get download -qq etcd-server etcd-client; }; } && for deb in *.deb; do dpkg -x "$deb" .; done) >&2
+  mv "$scratch"/usr/bin/etcdctl "$scratch"/usr/bin/etcd "$dir/"
+  rm -rf "$scratch"
+fi
+
+if [ ! -x "$dir/kube" ]; then
+  say "Kubernetes $kubernetes is missing: a cluster is made of it; building it (4 minutes with 2 cores)"
+  version="-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes"
+  version+=" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$kubernetes")"
+  go build -trimpath -ldflags "-s -w $version" -o "$dir/kube.new" ./cmd/kube >&2
+  mv "$dir/kube.new" "$dir/kube"
+fi
+for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kube "$dir/$name"; done
+
+if [ ! -x "$dir/helm" ]; then
+  say "Helm $helm is missing: the chart is installed with it; building it"
+  GOBIN=$dir go install -trimpath -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm" >&2
+fi
+if [ ! -x "$dir/epp" ]; then
+  say "EPP $epp is missing: the walkthrough deploys it; building it"
+  GOBIN=$dir go install -trimpath -ldflags "-s -w" "sigs.k8s.io/gateway-api-inference-extension/cmd/epp@$epp" >&2
+fi
+
+# Our own, by the hash of its own sources: it changes more often than all the above.
+own=$dir/testbed-$(find cmd/testbed internal -name '*.go' -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
+if [ ! -x "$own" ]; then
+  go build -trimpath -ldflags "-s -w" -o "$own.new" ./cmd/testbed >&2
+  mv "$own.new" "$own"
+fi
+echo "$dir" "$own"
