@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench build clean
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench build clean cluster e2e
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing (compiler, Rust), and say what and why
 	@scripts/setup.sh
@@ -56,6 +56,12 @@ fuzz-smoke: ## Each fuzz target for a few seconds
 
 deny: ## Licences, bans and sources of the dependencies
 	scripts/deny.sh
+
+cluster: ## A Kubernetes cluster without containers, with Penstock and the walkthrough in it, until Ctrl-C
+	@scripts/cluster.sh
+
+e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
+	@scripts/e2e.sh
 
 bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace

@@ -12,6 +12,7 @@ say "Building Penstock"
 scripts/setup.sh
 cargo build --locked --bins
 say "Starting the cluster $name"
+testbed/tools.sh helm epp >/dev/null
 log=$(mktemp)
 # Its own session: Ctrl-C is for this script, which then ends the cluster in order.
 testbed/cluster.sh up "$name" --nodes 2 >"$log" || { cat "$log"; exit 1; }

@@ -6,7 +6,7 @@
 #   testbed/cluster.sh list | run | control …
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-read -r dir testbed < <("$here/tools.sh")
+read -r dir testbed < <("$here/tools.sh" helm)
 [ -n "${testbed:-}" ] || exit 1
 # Where the images' programs come from: a debug build, unless told otherwise.
 target=${TESTBED_TARGET:-${CARGO_TARGET_DIR:-$here/../target}/debug}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs of a test cluster that this machine lacks, says which and why, and prints the folder they are in:
 #   ~/.cache/penstock/testbed-HASH, named by what they are built from, so that every clone on this machine shares them.
+#   tools.sh [helm] [epp]     with these two as well
 # Cold, with 2 cores: about 8 minutes, nearly all of it Kubernetes. Warm: a second.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -47,14 +48,22 @@ if [ ! -x "$dir/kube" ]; then
 fi
 for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -sf kube "$dir/$name"; done
 
-if [ ! -x "$dir/helm" ]; then
+# Helm and EPP take minutes too, and not everybody needs them.
+build_helm() {
   say "Helm $helm is missing: the chart is installed with it; building it"
   GOBIN=$dir go install -trimpath -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm" >&2
-fi
-if [ ! -x "$dir/epp" ]; then
+}
+build_epp() {
   say "EPP $epp is missing: the walkthrough deploys it; building it"
-  GOBIN=$dir go install -trimpath -ldflags "-s -w" "sigs.k8s.io/gateway-api-inference-extension/cmd/epp@$epp" >&2
-fi
+  # In the module's own folder: `go install MODULE@VERSION` also asks which versions there are, which not every proxy tells.
+  local source
+  source=$(cd /tmp && go mod download -json "sigs.k8s.io/gateway-api-inference-extension@$epp" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  (cd "$source" && go build -trimpath -ldflags "-s -w" -o "$dir/epp.new" ./cmd/epp) >&2
+  mv "$dir/epp.new" "$dir/epp"
+}
+for extra in "$@"; do
+  [ -x "$dir/$extra" ] || "build_$extra"
+done
 
 # Our own, by the hash of its own sources: it changes more often than all the above.
 own=$dir/testbed-$(find cmd/testbed internal -name '*.go' -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
