@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use penstock_config::BackendSpec;
 use pingora_core::connectors::http::Connector;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -108,6 +108,12 @@ impl Balancers {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Balancer>> {
         self.by_name.load().get(name).cloned()
+    }
+
+    /// The addresses of all backends.
+    pub(crate) fn addresses(&self) -> FxHashSet<SocketAddr> {
+        let balancers = self.by_name.load();
+        balancers.values().flat_map(|balancer| balancer.addresses()).collect()
     }
 
     /// What is known of every backend, by name.
@@ -243,6 +249,11 @@ impl Balancer {
     #[must_use]
     pub fn endpoint_count(&self) -> usize {
         self.shared.members.table().len()
+    }
+
+    /// The addresses that are in use now.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.members.table().keys().copied().collect()
     }
 
     /// What the backend was built from.

@@ -3,30 +3,33 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method};
 use penstock_peek::Peeked;
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Plan};
+use crate::body::Body;
+use crate::client::Client;
+use crate::deadline::Deadlines;
 use crate::error::Error;
-use crate::exchange::Exchange;
 use crate::inflight::Admitted;
 use crate::metrics::StreamClock;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 use crate::usage::Tap;
 
-tokio::task_local! {
-    /// The exchange of the request that this task serves. Pingora makes the context of a request by itself,
-    /// so what the edge knows about it has to wait here.
-    pub static EXCHANGE: Arc<Exchange>;
-}
-
 /// The state of one request. Each phase fills in its part; `settle` reads them all.
 pub struct RequestContext {
-    /// Body, deadlines and snapshot.
-    pub exchange: Arc<Exchange>,
+    /// The snapshot that serves the request from its start to its end.
+    runtime: Arc<Runtime>,
+    /// The listener that accepted the connection, by its index in the snapshot.
+    pub listener: usize,
+    /// The body, as far as it was read.
+    pub body: Body,
+    /// When the request has to end, or its running attempt.
+    pub deadlines: Deadlines,
     /// When the request header had been read.
     pub started: Instant,
     /// The same on the wall clock.
@@ -51,12 +54,6 @@ pub struct RequestContext {
     pub stale_connections: u32,
     /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
     pub last_failure: Option<Error>,
-    /// The status of the response that was dropped for another attempt.
-    pub dropped_status: Option<StatusCode>,
-    /// Whether the running attempt goes over a kept-alive connection.
-    pub is_reused_connection: bool,
-    /// Set once Pingora runs attempts: from then on it closes the client's connection after an error.
-    pub is_forwarding: bool,
     /// Set by `relay`.
     pub relay: Relay,
     /// The error that became the answer, if one did.
@@ -98,11 +95,15 @@ pub struct Relay {
 }
 
 impl RequestContext {
-    /// Starts the context of the request that this task serves.
-    pub fn new(exchange: Arc<Exchange>) -> Self {
+    /// Starts the context of a request that arrived at `listener` and is served by `runtime`.
+    pub fn new(runtime: Arc<Runtime>, listener: usize, body: Body) -> Self {
+        let started = Instant::now();
         Self {
-            exchange,
-            started: Instant::now(),
+            runtime,
+            listener,
+            body,
+            deadlines: Deadlines::new(started),
+            started,
             started_at: SystemTime::now(),
             request_id: RequestId::generate(),
             target: RequestTarget::unread(),
@@ -114,9 +115,6 @@ impl RequestContext {
             attempts: 0,
             stale_connections: 0,
             last_failure: None,
-            dropped_status: None,
-            is_reused_connection: false,
-            is_forwarding: false,
             relay: Relay::default(),
             refusal: None,
         }
@@ -124,7 +122,28 @@ impl RequestContext {
 
     /// The snapshot that serves this request.
     pub fn runtime(&self) -> &Arc<Runtime> {
-        self.exchange.runtime()
+        &self.runtime
+    }
+
+    /// Reads the next piece of the body and keeps it for further attempts; `None` at the end.
+    ///
+    /// # Errors
+    /// The client broke off, or the body exceeds a limit.
+    pub async fn read_body(&mut self, client: &mut Client) -> Result<Option<Bytes>, Error> {
+        let chunk = client.read_body(self.runtime.limits().body_idle_timeout).await?;
+        match &chunk {
+            Some(chunk) => self.hold(chunk.clone())?,
+            None => self.body.complete(),
+        }
+        Ok(chunk)
+    }
+
+    /// Keeps a piece of the body for further attempts.
+    ///
+    /// # Errors
+    /// The body exceeds a limit.
+    pub fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.body.hold(chunk, self.runtime.limits())
     }
 
     /// The model that the client asked for, if it named one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use penstock_config::{ConnectionSpec, UpstreamProtocol};
 use pingora_core::protocols::TcpKeepalive;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::tls::UpstreamContext;
 use crate::tls::upstream::alpn;
@@ -16,13 +16,16 @@ use crate::tls::upstream::alpn;
 const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Kernel probes on idle connections, for the same reason.
-const TCP_KEEPALIVE: (Duration, Duration, usize) = (Duration::from_secs(60), Duration::from_secs(10), 3);
+pub(crate) const TCP_KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(60), Duration::from_secs(10), 3);
 
 /// What is the same for all endpoints of a pool or backend.
 #[derive(Debug)]
 pub struct Peers {
-    /// Everything but the address; copied for each attempt.
+    /// Everything but the address; copied for each connection that Pingora makes.
     template: HttpPeer,
+    protocol: UpstreamProtocol,
+    connection: ConnectionSpec,
     tls: Option<Arc<UpstreamContext>>,
 }
 
@@ -48,12 +51,26 @@ impl Peers {
         options.tcp_keepalive = Some(TcpKeepalive {
             idle,
             interval,
-            count,
+            count: count as usize,
             #[cfg(target_os = "linux")]
             user_timeout: Duration::ZERO,
         });
-        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Self { template, tls }
+        Self { template, protocol, connection: connection.clone(), tls }
+    }
+
+    /// Whether HTTP/1.1 without TLS is spoken, so that there is nothing to negotiate.
+    pub fn is_plain_http1(&self) -> bool {
+        self.tls.is_none() && matches!(self.protocol, UpstreamProtocol::Http1 | UpstreamProtocol::Auto)
+    }
+
+    /// Whether HTTP/2 is not to be offered.
+    pub fn is_http1_only(&self) -> bool {
+        self.protocol == UpstreamProtocol::Http1
+    }
+
+    /// Deadlines of the connections.
+    pub fn connection(&self) -> &ConnectionSpec {
+        &self.connection
     }
 
     /// The peer at `address`. Connections are reused only within one `generation`: an address that comes back

@@ -3,37 +3,43 @@
 use http::HeaderMap;
 use penstock_config::{Action, PoolIndex, Target, Tier, Upstream};
 use penstock_picker::{PickError, PickRequest};
-use pingora_error::Result;
-use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, AttemptEndpoint, Plan};
 use crate::balance::BalanceError;
+use crate::client::Client;
 use crate::context::RequestContext;
 use crate::error::Error;
 use crate::metrics::PickOutcome;
 use crate::random;
-use crate::session::DEADLINE;
+
+/// Whether a request may wait for a place where every endpoint is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// In the pool's queue, if it has one.
+    Queue,
+    /// Not at all: there is something better to do.
+    None,
+}
 
 /// Chooses target and endpoint of the next attempt, and leaves both in the context.
 ///
 /// # Errors
 /// Nothing that the rule names can serve the request now, or the client is gone.
-pub async fn choose(session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
+pub async fn choose(client: &mut Client, ctx: &mut RequestContext, patience: Patience) -> Result<(), Error> {
     let runtime = ctx.runtime().clone();
-    let Some(mut plan) = ctx.plan.take() else {
-        return Err(ctx.exchange.refuse(Error::Internal(None)));
-    };
+    let Some(mut plan) = ctx.plan.take() else { return Err(Error::Internal(None)) };
     let Action::Forward(tiers) = &runtime.snapshot().rules()[plan.rule].action else {
-        return Err(ctx.exchange.refuse(Error::Internal(None)));
+        return Err(Error::Internal(None));
     };
     let mut last = None;
     let chosen = loop {
         let Some(at) = plan.next_target(tiers, random::next_u64()) else {
-            break Err(ctx.exchange.refuse(last.unwrap_or(Error::NoEndpoints)));
+            break Err(last.unwrap_or(Error::NoEndpoints));
         };
         let metrics = runtime.upstream_metrics(tiers[at.0].targets[at.1].upstream);
-        match try_target(session, ctx, tiers, &plan, at).await {
+        let may_wait = patience == Patience::Queue && !plan.has_other(tiers, at);
+        match try_target(client, ctx, tiers, &plan, at, may_wait).await {
             Ok(attempt) => {
                 metrics.picked(PickOutcome::Picked);
                 let blocks = ctx.peeked.as_ref().map_or(0, |peeked| peeked.blocks.len());
@@ -57,25 +63,23 @@ pub async fn choose(session: &mut Session, ctx: &mut RequestContext) -> Result<(
 enum Failure {
     /// It has none to give now; another target may.
     Full(PickOutcome, Error),
-    /// The client is gone.
-    Gone(Box<pingora_error::Error>),
+    /// The client is gone, or the request's time is up.
+    Gone(Error),
 }
 
 async fn try_target(
-    session: &mut Session,
+    client: &mut Client,
     ctx: &RequestContext,
     tiers: &[Tier],
     plan: &Plan,
     at: (usize, usize),
+    may_wait: bool,
 ) -> Result<Attempt, Failure> {
     let target = &tiers[at.0].targets[at.1];
     match target.upstream {
-        Upstream::Pool(index) => {
-            let may_wait = !plan.has_other(tiers, at);
-            pick_from_pool(session, ctx, plan, index, target, may_wait)
-                .await
-                .map(|(endpoint, matched)| Attempt::new(at, endpoint, matched))
-        }
+        Upstream::Pool(index) => pick_from_pool(client, ctx, plan, index, target, may_wait)
+            .await
+            .map(|(endpoint, matched)| Attempt::new(at, endpoint, matched)),
         Upstream::Backend(index) => {
             let balancer = ctx.runtime().balancer(index);
             let chosen = balancer
@@ -93,7 +97,7 @@ async fn try_target(
 }
 
 async fn pick_from_pool(
-    session: &mut Session,
+    client: &mut Client,
     ctx: &RequestContext,
     plan: &Plan,
     index: PoolIndex,
@@ -102,22 +106,20 @@ async fn pick_from_pool(
 ) -> Result<(AttemptEndpoint, usize), Failure> {
     let pool = ctx.runtime().pool(index).clone();
     let model = target.model_override.as_deref().or(ctx.model()).unwrap_or_default();
-    // Waiting watches the client meanwhile, which takes the session, so the headers are taken along only then.
-    let picked = {
-        let request = request(ctx, &session.req_header().headers, plan, model);
-        pool.pick(&request)
-    };
-    let picked = match picked {
+    let picked = match pool.pick(&request(ctx, &client.head().headers, plan, model)) {
         Err(PickError::Saturated { .. }) if may_wait => {
-            let headers = session.req_header().headers.clone();
+            // Waiting watches the client meanwhile, which takes the client, so its headers are taken along.
+            let headers = client.head().headers.clone();
             let request = request(ctx, &headers, plan, model);
             let joined = Instant::now();
+            let out_of_time = ctx.deadlines.out_of_time();
             tokio::select! {
                 picked = pool.admit(&request) => {
                     ctx.runtime().upstream_metrics(target.upstream).waited(joined.elapsed());
                     picked
                 }
-                gone = client_gone(session) => return Err(Failure::Gone(gone)),
+                gone = client.gone() => return Err(Failure::Gone(gone)),
+                error = out_of_time => return Err(Failure::Gone(error)),
             }
         }
         picked => picked,
@@ -147,17 +149,6 @@ pub fn request<'a>(
         priority: 0,
         headers,
         exclude: &plan.failed_endpoints,
-    }
-}
-
-/// Resolves when the client goes away or the request's time is up.
-async fn client_gone(session: &mut Session) -> Box<pingora_error::Error> {
-    loop {
-        match session.downstream_session.read_body_or_idle(true).await {
-            Ok(_) => {}
-            Err(deadline) if *deadline.etype() == DEADLINE => return deadline,
-            Err(gone) => return gone.into_down(),
-        }
     }
 }
 

@@ -1,44 +1,38 @@
 //! Answers that the gateway writes itself.
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use pingora_core::protocols::http::ServerSession;
-use pingora_error::Result;
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+
+use crate::client::Client;
 use crate::context::RequestContext;
 use crate::error::{Answer, Dialect, Error};
 use crate::request_id::{self, RequestId};
-use crate::session::within_write_timeout;
 
 /// Answers a request whose header could not be read, and ends the connection.
-pub async fn refuse_unread(session: &mut ServerSession, error: &Error) {
+pub async fn refuse_unread(session: ServerSession, error: &Error) {
     let answer = error.answer(Dialect::OpenAi, &RequestId::generate());
-    session.set_keepalive(None);
+    let mut client = Client::new(session, Arc::default());
+    client.close_after();
     // Nobody may be left to read it; the connection is closed either way.
-    let _gone = write(session, answer, false).await;
+    let _gone = write(&mut client, answer, false).await;
+    client.abort().await;
 }
 
-/// Answers a request with an error. The session has been unwrapped.
-///
-/// Returns whether the connection may be kept.
-pub async fn refuse(session: &mut Session, ctx: &mut RequestContext, error: &Error, may_reuse: bool) -> bool {
+/// Answers a request with an error. Returns whether the connection may be kept.
+pub async fn refuse(client: &mut Client, ctx: &mut RequestContext, error: &Error) -> bool {
     let answer = error.answer(Dialect::of_path(ctx.target.path()), &ctx.request_id);
-    let may_reuse = may_reuse && !answer.closes_connection && rest_can_be_drained(session, ctx);
-    if !may_reuse || ctx.exchange.is_draining() {
-        session.set_keepalive(None);
+    let may_reuse = !answer.closes_connection && let_rest_follow(client, ctx);
+    if !may_reuse {
+        client.close_after();
     }
-    let limits = ctx.runtime().limits();
-    session.set_total_drain_timeout(Some(limits.drain_timeout));
     ctx.relay.status = Some(answer.status.as_u16());
     ctx.relay.bytes = answer.body.len() as u64;
-    if may_reuse {
-        // What is left of the body is read and dropped after the answer; Pingora would close the connection instead.
-        session.downstream_session.set_close_on_response_before_downstream_finish(false);
-    }
     let is_head = ctx.target.method == http::Method::HEAD;
-    write(&mut session.downstream_session, answer, is_head).await.is_ok() && may_reuse
+    write(client, answer, is_head).await.is_ok() && may_reuse
 }
 
 /// Answers with a redirect.
@@ -46,63 +40,73 @@ pub async fn refuse(session: &mut Session, ctx: &mut RequestContext, error: &Err
 /// # Errors
 /// The client is gone.
 pub async fn redirect(
-    session: &mut Session,
+    client: &mut Client,
     ctx: &mut RequestContext,
     status: StatusCode,
     location: &str,
-) -> Result<()> {
-    let mut header = ResponseHeader::build(status, Some(4))?;
-    header.insert_header(header::LOCATION, location)?;
-    answer(session, ctx, header, Bytes::new()).await
+) -> Result<(), Error> {
+    let location = HeaderValue::from_str(location).map_err(|error| Error::Internal(Some(error.into())))?;
+    answer(client, ctx, status, (header::LOCATION, location), Bytes::new()).await
 }
 
-/// Answers with `header` and `body`; length and request id are added.
+/// Answers with `body` and a header that says something about it; length and request id are added.
 ///
 /// # Errors
 /// The client is gone.
 pub async fn answer(
-    session: &mut Session,
+    client: &mut Client,
     ctx: &mut RequestContext,
-    mut header: ResponseHeader,
+    status: StatusCode,
+    (name, value): (HeaderName, HeaderValue),
     body: Bytes,
-) -> Result<()> {
-    header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    header.insert_header(request_id::HEADER, ctx.request_id.header_value())?;
-    ctx.relay.status = Some(header.status.as_u16());
+) -> Result<(), Error> {
+    if !let_rest_follow(client, ctx) {
+        client.close_after();
+    }
+    let headers = vec![
+        (name, value),
+        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+        (request_id::HEADER, ctx.request_id.header_value().clone()),
+    ];
+    ctx.relay.status = Some(status.as_u16());
     ctx.relay.bytes = body.len() as u64;
     ctx.relay.is_complete = true;
     let is_head = ctx.target.method == http::Method::HEAD;
-    let body = if is_head { Bytes::new() } else { body };
-    send(&mut session.downstream_session, header, body).await
+    write(client, Answer { status, body, headers, closes_connection: false }, is_head).await
+}
+
+/// Has what is left of the body read and dropped after the answer, where that is little enough; else the connection
+/// has to be closed.
+fn let_rest_follow(client: &mut Client, ctx: &RequestContext) -> bool {
+    let can_be_drained = rest_can_be_drained(client, ctx);
+    if can_be_drained {
+        client.set_drain_timeout(ctx.runtime().limits().drain_timeout);
+        client.set_body_may_follow(true);
+    }
+    can_be_drained
 }
 
 /// Whether what the client still has to send is small enough to be read and thrown away.
-fn rest_can_be_drained(session: &mut Session, ctx: &RequestContext) -> bool {
-    if session.is_body_done() || session.downstream_session.is_http2() {
+fn rest_can_be_drained(client: &mut Client, ctx: &RequestContext) -> bool {
+    if client.is_body_done() || client.is_http2() {
         return true;
     }
+    let read = client.body_bytes_read();
+    let headers = &client.head().headers;
     // A client that was not told to continue may leave its body out, and nobody knows what comes next.
-    if session.req_header().headers.contains_key(header::EXPECT) && session.body_bytes_read() == 0 {
+    if headers.contains_key(header::EXPECT) && read == 0 {
         return false;
     }
-    let limit = ctx.runtime().limits().drain_bytes;
-    let declared = session.req_header().headers.get(header::CONTENT_LENGTH);
+    let declared = headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    declared.is_some_and(|length| length.saturating_sub(session.body_bytes_read()) <= limit)
+    declared.is_some_and(|length| length.saturating_sub(read) <= ctx.runtime().limits().drain_bytes)
 }
 
-async fn write(session: &mut ServerSession, answer: Answer, is_head: bool) -> Result<()> {
-    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
-    for (name, value) in answer.headers {
-        header.insert_header(name, value)?;
-    }
+async fn write(client: &mut Client, answer: Answer, is_head: bool) -> Result<(), Error> {
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = answer.status;
+    parts.headers.extend(answer.headers);
+    client.write_head(Box::new(ResponseHeader::from(parts)), false).await?;
     // The header of an answer to HEAD tells the length of a body that does not come.
-    send(session, header, if is_head { Bytes::new() } else { answer.body }).await
-}
-
-async fn send(session: &mut ServerSession, header: ResponseHeader, body: Bytes) -> Result<()> {
-    let limit = session.get_write_timeout();
-    // Pingora bounds the writes of a body, but not that of a header.
-    within_write_timeout(limit, session.write_response_header(Box::new(header))).await?;
-    session.write_response_body(body, true).await
+    client.write_body(if is_head { Bytes::new() } else { answer.body }, true).await
 }

@@ -1,14 +1,13 @@
 //! The route phase: which rule serves a request, and the answers that need no upstream.
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use penstock_config::{Action, ListenerIndex, Lookup, Matched, RequestModel, RouteRequest};
-use pingora_error::Result;
-use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 use serde_json::json;
 
 use crate::attempt::Plan;
+use crate::client::Client;
 use crate::context::RequestContext;
 use crate::error::Error;
 use crate::{peek, respond};
@@ -22,24 +21,24 @@ const MODELS_PATH: &str = "/v1/models";
 ///
 /// # Errors
 /// The request is refused, or the client is gone.
-pub async fn decide(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-    let has_body = !session.downstream_session.is_body_empty();
+pub async fn decide(client: &mut Client, ctx: &mut RequestContext) -> Result<bool, Error> {
+    let has_body = !client.is_body_empty();
     if !has_body {
-        ctx.exchange.complete();
+        ctx.body.complete();
     }
     let first = if has_body { RequestModel::Unread } else { RequestModel::Absent };
-    let mut step = look_up(session.req_header(), ctx, first);
+    let mut step = look_up(client.head(), ctx, first);
     if has_body && step.needs_body(ctx) {
-        ctx.peeked = Some(peek::read(session, ctx).await?);
+        ctx.peeked = Some(peek::read(client, ctx).await?);
         step = match ctx.model() {
-            Some(model) => look_up(session.req_header(), ctx, RequestModel::Named(model)),
-            None => look_up(session.req_header(), ctx, RequestModel::Absent),
+            Some(model) => look_up(client.head(), ctx, RequestModel::Named(model)),
+            None => look_up(client.head(), ctx, RequestModel::Absent),
         };
-    } else if has_body {
-        peek::continue_if_expected(session).await?;
+    } else if has_body && matches!(step, Step::Forward(_)) {
+        peek::continue_if_expected(client).await?;
     }
     if step.lists_models(ctx) {
-        return list_models(session, ctx).await;
+        return list_models(client, ctx).await;
     }
     match step {
         Step::Forward(plan) => {
@@ -47,12 +46,12 @@ pub async fn decide(session: &mut Session, ctx: &mut RequestContext) -> Result<b
             Ok(false)
         }
         Step::Redirect { status, location } => {
-            respond::redirect(session, ctx, status, &location).await?;
+            respond::redirect(client, ctx, status, &location).await?;
             Ok(true)
         }
-        Step::Unknown => Err(ctx.exchange.refuse(unknown_model(ctx))),
-        Step::NeedsModel => Err(ctx.exchange.refuse(Error::MissingModel)),
-        Step::Nowhere => Err(ctx.exchange.refuse(no_route(ctx))),
+        Step::Unknown => Err(unknown_model(ctx)),
+        Step::NeedsModel => Err(Error::MissingModel),
+        Step::Nowhere => Err(no_route(ctx)),
     }
 }
 
@@ -85,7 +84,7 @@ impl Step {
             // A rule for everything below `/` or `/v1` serves models, not the list of them.
             Self::Forward(plan) => {
                 plan.prefix_length.is_none_or(|length| length >= MODELS_PATH.len())
-                    || ctx.runtime().models(ctx.exchange.listener(), &ctx.target.host).is_empty()
+                    || ctx.runtime().models(ctx.listener, &ctx.target.host).is_empty()
             }
             Self::Redirect { .. } => true,
             Self::NeedsModel | Self::Unknown | Self::Nowhere => false,
@@ -105,7 +104,7 @@ fn look_up(header: &RequestHeader, ctx: &RequestContext, model: RequestModel<'_>
         model,
     };
     let snapshot = ctx.runtime().snapshot();
-    match snapshot.route(ListenerIndex(ctx.exchange.listener()), &request) {
+    match snapshot.route(ListenerIndex(ctx.listener), &request) {
         Lookup::Rule(matched) => step_for(&matched, ctx),
         Lookup::NeedsModel => Step::NeedsModel,
         Lookup::UnknownModel if model == RequestModel::Absent => Step::NeedsModel,
@@ -119,7 +118,7 @@ fn step_for(matched: &Matched<'_>, ctx: &RequestContext) -> Step {
     match &matched.rule.action {
         Action::Forward(_) => Step::Forward(Plan::new(matched.rule.index, prefix)),
         Action::Redirect(redirect) => {
-            let listener = &ctx.runtime().snapshot().listeners[ctx.exchange.listener()];
+            let listener = &ctx.runtime().snapshot().listeners[ctx.listener];
             let target = penstock_config::RedirectTarget {
                 is_tls: listener.is_tls(),
                 host: &ctx.target.host,
@@ -138,13 +137,13 @@ fn no_route(ctx: &RequestContext) -> Error {
 }
 
 fn unknown_model(ctx: &RequestContext) -> Error {
-    let known = ctx.runtime().models(ctx.exchange.listener(), &ctx.target.host);
+    let known = ctx.runtime().models(ctx.listener, &ctx.target.host);
     Error::unknown_model(ctx.model().unwrap_or_default(), known.iter().map(|model| &*model.id))
 }
 
 /// Answers `GET /v1/models` and `GET /v1/models/{id}` in OpenAI's shape.
-async fn list_models(session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-    let models = ctx.runtime().models(ctx.exchange.listener(), &ctx.target.host);
+async fn list_models(client: &mut Client, ctx: &mut RequestContext) -> Result<bool, Error> {
+    let models = ctx.runtime().models(ctx.listener, &ctx.target.host);
     let entry = |model: &&penstock_config::ModelEntry| json!({ "id": &*model.id, "object": "model", "created": model.created, "owned_by": &*model.owned_by });
     let path = ctx.target.path().trim_end_matches('/');
     let body = match path.strip_prefix(MODELS_PATH) {
@@ -155,14 +154,13 @@ async fn list_models(session: &mut Session, ctx: &mut RequestContext) -> Result<
                 Some(model) => entry(model),
                 None => {
                     let known = models.iter().map(|model| &*model.id);
-                    return Err(ctx.exchange.refuse(Error::unknown_model(&asked, known)));
+                    return Err(Error::unknown_model(&asked, known));
                 }
             }
         }
-        _ => return Err(ctx.exchange.refuse(no_route(ctx))),
+        _ => return Err(no_route(ctx)),
     };
-    let mut header = ResponseHeader::build(StatusCode::OK, Some(4))?;
-    header.insert_header(header::CONTENT_TYPE, "application/json")?;
-    respond::answer(session, ctx, header, Bytes::from(body.to_string())).await?;
+    let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    respond::answer(client, ctx, StatusCode::OK, content_type, Bytes::from(body.to_string())).await?;
     Ok(true)
 }

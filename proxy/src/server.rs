@@ -3,27 +3,26 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
 use penstock_picker::Picker;
-use pingora_core::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
 use rustc_hash::FxHashSet;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
 use crate::balance::Balancers;
-use crate::exchange::BodyMemory;
+use crate::body::BodyMemory;
 use crate::gateway::Gateway;
 use crate::inflight::InFlight;
 use crate::listen::edge::EdgeShared;
 use crate::metrics::{Configured, Metrics};
 use crate::runtime::{Live, Parts, Runtime};
 use crate::source::Applier;
+use crate::upstream::Connections;
 
 mod certificates;
 mod exported;
@@ -33,15 +32,14 @@ use certificates::Certificates;
 use exported::Exported;
 use listeners::{Bound, Listeners};
 
-/// Attempts that Pingora allows one request. The rule's own limit is lower; this one only has to be above it
-/// and above the dead kept-alive connections that do not count.
-const PINGORA_ATTEMPTS: usize = 64;
+/// How often idle connections to upstreams are looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A gateway that serves.
 pub struct Server {
     live: Arc<Live>,
     core: Core,
-    proxy: Proxy,
+    gateway: Arc<Gateway>,
     listeners: Mutex<Listeners>,
     certificates: Mutex<Certificates>,
     tracker: TaskTracker,
@@ -89,12 +87,21 @@ impl Server {
         };
         let mut certificates = Certificates::default();
         let live = Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates)?));
-        let gateway = Gateway { in_flight: core.in_flight.clone(), access_log };
-        let proxy = Arc::new(http_proxy(&Arc::new(pingora_conf(snapshot)), gateway));
+        let connections = Arc::new(Connections::new(snapshot.limits.idle_upstream_connections as usize));
+        let gateway = Arc::new(Gateway {
+            in_flight: core.in_flight.clone(),
+            access_log,
+            connections: connections.clone(),
+        });
+        tokio::spawn(sweep(
+            Arc::downgrade(&connections),
+            Arc::downgrade(&core.picker),
+            Arc::downgrade(&core.balancers),
+        ));
         let server = Self {
             live,
             core,
-            proxy,
+            gateway,
             listeners: Mutex::new(Listeners::new()),
             certificates: Mutex::new(certificates),
             tracker: TaskTracker::new(),
@@ -179,7 +186,7 @@ impl Server {
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {
         let shared = |listener: &Arc<str>| {
             Arc::new(EdgeShared {
-                proxy: self.proxy.clone(),
+                gateway: self.gateway.clone(),
                 live: self.live.clone(),
                 listener: listener.clone(),
                 memory: self.core.memory.clone(),
@@ -245,17 +252,28 @@ impl Applier for Server {
     }
 }
 
-fn pingora_conf(snapshot: &Snapshot) -> ServerConf {
-    ServerConf {
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        upstream_keepalive_pool_size: snapshot.limits.idle_upstream_connections as usize,
-        max_retries: PINGORA_ATTEMPTS,
-        ..ServerConf::default()
+/// Closes, again and again, the idle connections to upstreams that are dead, too old, or to endpoints that are gone.
+async fn sweep(connections: Weak<Connections>, picker: Weak<Picker>, balancers: Weak<Balancers>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let (Some(connections), Some(picker), Some(balancers)) =
+            (connections.upgrade(), picker.upgrade(), balancers.upgrade())
+        else {
+            return;
+        };
+        if connections.idle_count() == 0 {
+            continue;
+        }
+        let pools = picker.pools();
+        let endpoints = pools.iter().flat_map(|pool| pool.endpoints());
+        let endpoints: FxHashSet<u64> = endpoints.map(|endpoint| endpoint.id().get()).collect();
+        let addresses = balancers.addresses();
+        connections.sweep(|key| match key.generation {
+            0 => addresses.contains(&key.address),
+            generation => endpoints.contains(&generation),
+        });
     }
 }
-
-/// What all listeners hand their requests to.
-type Proxy = Arc<HttpProxy<Gateway>>;
 
 /// Binds an address without waiting, so that a reload can do it too.
 fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {

@@ -3,12 +3,11 @@
 use http::StatusCode;
 use penstock_config::Upstream;
 use penstock_picker::Outcome;
-use pingora_core::protocols::l4::socket::SocketAddr;
-use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog, Entry};
 use crate::attempt::{Attempt, AttemptEndpoint};
+use crate::client::Client;
 use crate::context::RequestContext;
 use crate::error::{Error, Origin};
 use crate::forward::retry;
@@ -20,7 +19,7 @@ use crate::usage::Report;
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Closes the endpoint's account, records the metrics and hands the request to the access log.
-pub fn settle(session: &Session, ctx: &mut RequestContext, access_log: &AccessLog) {
+pub fn settle(client: &Client, ctx: &mut RequestContext, access_log: &AccessLog) {
     let report = ctx.relay.tap.as_mut().map(|tap| tap.finish()).unwrap_or_default();
     let outcome = outcome(ctx, &report);
     if let Some(attempt) = &mut ctx.attempt {
@@ -39,7 +38,7 @@ pub fn settle(session: &Session, ctx: &mut RequestContext, access_log: &AccessLo
     };
     runtime.metrics().settle(settlement);
     if access_log.is_enabled() {
-        access_log.record(entry(session, ctx, &report, status));
+        access_log.record(entry(client, ctx, &report, status));
     }
     ctx.admitted = None;
 }
@@ -67,22 +66,18 @@ fn upstream(ctx: &RequestContext, runtime: &Runtime) -> Option<Upstream> {
     Some(ctx.attempt.as_ref()?.target_of(rule)?.upstream)
 }
 
-fn entry(session: &Session, ctx: &RequestContext, report: &Report, status: u16) -> Entry {
+fn entry(client: &Client, ctx: &RequestContext, report: &Report, status: u16) -> Entry {
     let runtime = ctx.runtime();
     let rule = ctx.plan.as_ref().map(|plan| &runtime.snapshot().rules()[plan.rule]);
     let target = rule.and_then(|rule| ctx.attempt.as_ref()?.target_of(rule));
-    let client = match session.client_addr() {
-        Some(SocketAddr::Inet(address)) => Some(*address),
-        _ => None,
-    };
     Entry {
         time: ctx.started_at,
         request_id: ctx.request_id.clone(),
         method: ctx.target.method.clone(),
         path: Some(ctx.target.path_and_query.clone()),
-        client,
+        client: client.address(),
         user_agent: ctx.user_agent.clone(),
-        listener: runtime.snapshot().listeners[ctx.exchange.listener()].name.clone(),
+        listener: runtime.snapshot().listeners[ctx.listener].name.clone(),
         route: rule.map(|rule| rule.route.clone()),
         model: ctx.model().map(Box::from),
         target_model: target.and_then(|target| target.model_override.clone()),
@@ -97,7 +92,7 @@ fn entry(session: &Session, ctx: &RequestContext, report: &Report, status: u16) 
         content_events: report.content_events,
         time_to_first_token: ctx.relay.clock.as_ref().and_then(|clock| clock.time_to_first_token()),
         duration: Instant::now() - ctx.started,
-        request_bytes: session.body_bytes_read() as u64,
+        request_bytes: client.body_bytes_read() as u64,
         response_bytes: ctx.relay.bytes,
         matched_blocks: ctx.attempt.as_ref().and_then(matched_blocks),
     }

@@ -1,4 +1,4 @@
-//! The regression test of `session.rs`: any body, in any framing, reaches any attempt byte for byte.
+//! The regression test of the attempt loop: any body, in any framing, reaches any attempt byte for byte.
 //!
 //! A cell of the matrix is one request: how the client frames its body × its size × which attempt succeeds and what
 //! befell the ones before × what the upstream speaks × how the body gets there (held back for the peek, passed on while

@@ -1,5 +1,5 @@
 //! The edge of a connection: reads each request's header under a total deadline, refuses what cannot be
-//! parsed in the gateway's own words, and hands everything else to Pingora behind a replaying session.
+//! parsed in the gateway's own words, and hands everything else to the gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,19 +13,18 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use pingora_error::{Error as PingoraError, ErrorType};
-use pingora_proxy::HttpProxy;
 use tokio_util::task::TaskTracker;
 
-use crate::context::EXCHANGE;
+use crate::body::{Body, BodyMemory};
+use crate::client::Client;
+use crate::context::RequestContext;
 use crate::error::Error;
-use crate::exchange::{BodyMemory, Exchange};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::listen::head::ALLOWED_METHODS;
 use crate::metrics::Settlement;
 use crate::respond;
 use crate::runtime::Live;
-use crate::session::ReplaySession;
 
 /// How many requests one HTTP/1.1 connection may carry. Practically unlimited; Pingora counts down from it,
 /// which tells the first request of a connection from the ones after it.
@@ -40,8 +39,8 @@ const H2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// What all connections of one listener share.
 pub struct EdgeShared {
-    /// The proxy every request is handed to.
-    pub proxy: Arc<HttpProxy<Gateway>>,
+    /// What every request is handed to.
+    pub gateway: Arc<Gateway>,
     /// The configuration in force.
     pub live: Arc<Live>,
     /// The listener's name, by which each snapshot knows it.
@@ -80,12 +79,16 @@ impl Edge {
         Arc::new(Self { shared, options })
     }
 
-    /// Reads the request header. `false`: nothing to serve, the connection is to be closed.
-    async fn read_header(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+    /// Reads the request header. `None`: nothing to serve, the connection is closed.
+    async fn read_header(
+        &self,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ServerSession> {
         let limits = self.shared.live.load().limits().clone();
         session.set_write_timeout(Some(limits.write_timeout));
         if session.is_http2() {
-            return true;
+            return Some(session);
         }
         let is_first = session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION);
         session.set_pipelining_enabled(true);
@@ -98,25 +101,30 @@ impl Edge {
         let read = tokio::select! {
             biased;
             read = pingora_timeout::timeout(limit, session.read_request()) => read,
-            () = listen::drained(&mut shutdown) => return false,
+            () = listen::drained(&mut shutdown) => return None,
         };
         let refusal = match read {
             Ok(Ok(has_request)) => {
                 if *shutdown.borrow() {
                     session.set_keepalive(None);
                 }
-                return has_request;
+                return has_request.then_some(session);
             }
             Ok(Err(error)) => unreadable(&error, &limits),
             Err(_elapsed) if is_first => Some(Error::HeaderTimeout),
             Err(_elapsed) => None,
         };
-        if let Some(refusal) = refusal {
-            self.shared.live.load().metrics().settle(Settlement::unread(&refusal));
-            respond::refuse_unread(session, &refusal).await;
+        match refusal {
+            Some(refusal) => self.refuse(session, &refusal).await,
+            None => session.shutdown().await,
         }
-        session.shutdown().await;
-        false
+        None
+    }
+
+    /// Answers a request that no snapshot can serve, and ends the connection.
+    async fn refuse(&self, session: ServerSession, refusal: &Error) {
+        self.shared.live.load().metrics().settle(Settlement::unread(refusal));
+        respond::refuse_unread(session, refusal).await;
     }
 }
 
@@ -124,27 +132,23 @@ impl Edge {
 impl HttpServerApp for Edge {
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _tracked = self.shared.tracker.token();
-        if !self.read_header(&mut session, shutdown).await {
+        let session = self.read_header(session, shutdown).await?;
+        // A tunnel has no place here, and its head no path that could be routed.
+        if session.req_header().method == Method::CONNECT {
+            self.refuse(session, &Error::MethodNotAllowed { allow: ALLOWED_METHODS }).await;
             return None;
         }
         let shared = &self.shared;
-        // Pingora would answer in its own words, before it asks the gateway.
-        if session.req_header().method == Method::CONNECT {
-            let refusal = Error::MethodNotAllowed { allow: ALLOWED_METHODS };
-            shared.live.load().metrics().settle(Settlement::unread(&refusal));
-            respond::refuse_unread(&mut session, &refusal).await;
-            return None;
-        }
         let runtime = shared.live.load_full();
         // A reload may have taken the listener out of the snapshot; its open connections end then.
         let listener = runtime.listener_index(&shared.listener)?;
-        let exchange = Exchange::new(runtime, listener, shared.memory.clone(), shared.draining.clone());
-        let session = ReplaySession::wrap(Box::new(session), exchange.clone());
-        EXCHANGE.scope(exchange, shared.proxy.process_new_http(session, shutdown)).await
+        let ctx = RequestContext::new(runtime, listener, Body::new(shared.memory.clone()));
+        let client = Client::new(session, shared.draining.clone());
+        shared.gateway.serve(client, ctx).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
-use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 
+use crate::client::Client;
 use crate::context::{RequestContext, RequestTarget};
 use crate::error::Error;
 use crate::request_id::{self, RequestId};
@@ -29,13 +29,13 @@ const MAX_HOST_BYTES: usize = 261;
 ///
 /// # Errors
 /// The request must not be served.
-pub fn check(session: &mut ServerSession, ctx: &mut RequestContext) -> Result<(), Error> {
-    if let Some(id) = session.req_header().headers.get(request_id::HEADER).and_then(RequestId::accept) {
+pub fn check(client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error> {
+    if let Some(id) = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept) {
         ctx.request_id = id;
     }
-    let is_framed_twice = framing_is_declared_twice(session);
+    let is_framed_twice = framing_is_declared_twice(client);
     let limits = ctx.runtime().limits();
-    let header = session.req_header();
+    let header = client.head();
     check_size(header, limits.header_bytes, limits.header_count as usize)?;
     if is_framed_twice {
         return Err(Error::AmbiguousFraming("it has both Content-Length and Transfer-Encoding; send one"));
@@ -46,7 +46,7 @@ pub fn check(session: &mut ServerSession, ctx: &mut RequestContext) -> Result<()
     check_expectation(header)?;
     ctx.target = target(header)?;
     ctx.user_agent = header.headers.get(header::USER_AGENT).cloned();
-    strip_own_headers(session.req_header_mut());
+    strip_own_headers(client.head_mut());
     Ok(())
 }
 
@@ -66,11 +66,11 @@ fn check_size(header: &RequestHeader, limit_bytes: usize, limit_count: usize) ->
 
 /// Pingora drops `Content-Length` where both it and `Transfer-Encoding` are sent. Other servers do it the other
 /// way round, which is how requests are smuggled past one of them; RFC 9112 §6.1 allows to refuse.
-fn framing_is_declared_twice(session: &ServerSession) -> bool {
-    if session.is_http2() || !session.req_header().headers.contains_key(header::TRANSFER_ENCODING) {
+fn framing_is_declared_twice(client: &Client) -> bool {
+    if client.is_http2() || !client.head().headers.contains_key(header::TRANSFER_ENCODING) {
         return false;
     }
-    let raw = session.to_h1_raw();
+    let raw = client.raw_head();
     raw.split(|byte| *byte == b'\n').any(|line| {
         line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
             && line.get(14).is_some_and(|next| matches!(next, b':' | b' ' | b'\t'))

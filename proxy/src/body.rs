@@ -1,0 +1,149 @@
+//! A request's body: held for as long as another attempt may need it, within a bound for it and one for all of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use penstock_config::Limits;
+
+use crate::error::Error;
+
+/// Held chunks that are together no longer than this are joined, in bytes.
+const JOINED_BYTES: usize = 1024;
+
+/// Memory held by all request bodies in flight, in bytes, and its bound.
+#[derive(Debug, Default)]
+pub struct BodyMemory {
+    held: AtomicUsize,
+}
+
+impl BodyMemory {
+    /// Bytes that are held now.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize, limit: usize) -> bool {
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) <= limit {
+            return true;
+        }
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The body of one request. Its chunks are the client's own bytes, held by reference count.
+#[derive(Debug)]
+pub struct Body {
+    chunks: Vec<Bytes>,
+    /// Counted in `memory`.
+    held_bytes: usize,
+    is_complete: bool,
+    memory: Arc<BodyMemory>,
+}
+
+impl Body {
+    /// A body of which nothing has been read.
+    pub fn new(memory: Arc<BodyMemory>) -> Self {
+        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory }
+    }
+
+    /// Keeps `chunk` for further attempts.
+    ///
+    /// # Errors
+    /// The body, or all bodies in flight together, would exceed their limit.
+    pub fn hold(&mut self, chunk: Bytes, limits: &Limits) -> Result<(), Error> {
+        let size = self.held_bytes.saturating_add(chunk.len());
+        if size > limits.body_bytes {
+            return Err(Error::BodyTooLarge { limit_bytes: limits.body_bytes });
+        }
+        if !self.memory.take(chunk.len(), limits.bodies_in_flight_bytes) {
+            return Err(Error::BodyMemoryExhausted);
+        }
+        self.held_bytes = size;
+        keep(&mut self.chunks, chunk);
+        Ok(())
+    }
+
+    /// Notes that the body has been read to its end.
+    pub fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The chunks that were read.
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    /// Length of the body as read so far, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
+    /// nor a client that is slow to take its answer others' bodies out of it.
+    pub fn release(&mut self) {
+        self.memory.give_back(std::mem::take(&mut self.held_bytes));
+        self.chunks = Vec::new();
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.memory.give_back(self.held_bytes);
+    }
+}
+
+/// Adds a chunk to those held. Small ones are joined: each costs many times its length beside its bytes, and a client
+/// that cuts its body into single bytes would take up far more memory than is counted.
+fn keep(held: &mut Vec<Bytes>, chunk: Bytes) {
+    if chunk.is_empty() {
+        return;
+    }
+    match held.last_mut() {
+        Some(last) if last.len() + chunk.len() <= JOINED_BYTES => {
+            let mut joined = Vec::with_capacity(JOINED_BYTES);
+            joined.extend_from_slice(last);
+            joined.extend_from_slice(&chunk);
+            *last = Bytes::from(joined);
+        }
+        _ => held.push(chunk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_single_bytes_is_held_in_few_chunks() {
+        let mut held = Vec::new();
+        for byte in 0..100_000u32 {
+            keep(&mut held, Bytes::copy_from_slice(&[byte as u8]));
+            keep(&mut held, Bytes::new());
+        }
+        assert!(held.len() <= 100_000 / JOINED_BYTES + 1, "{}", held.len());
+        let body = held.concat();
+        assert!(body.iter().enumerate().all(|(at, byte)| *byte == at as u8) && body.len() == 100_000);
+    }
+
+    #[test]
+    fn large_chunks_are_held_as_they_come() {
+        let chunk = Bytes::from(vec![1; 4096]);
+        let mut held = Vec::new();
+        keep(&mut held, chunk.clone());
+        keep(&mut held, chunk.clone());
+        assert_eq!(held.len(), 2);
+        assert_eq!(held[1].as_ptr(), chunk.as_ptr());
+    }
+}

@@ -1,0 +1,261 @@
+//! The client of one request: its head and body as they come, and the response as it goes, over Pingora's server
+//! sessions for HTTP/1.1 and HTTP/2.
+//!
+//! What goes wrong here is the client's doing and is told in the gateway's own words; so are its deadlines.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version};
+use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_error::{Error as PingoraError, ErrorType};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::Instant;
+
+use crate::error::Error;
+
+/// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
+const STRETCH_BYTES: usize = 1024;
+
+/// A client that has sent the head of a request.
+pub struct Client {
+    session: ServerSession,
+    pace: Pace,
+    /// Set when the gateway shuts down: an HTTP/1.1 connection then ends with its response.
+    draining: Arc<AtomicBool>,
+}
+
+/// How fast the client sends its body. A byte now and then is no progress: it would hold a request's place for days.
+#[derive(Default)]
+struct Pace {
+    /// When the current stretch of the body has to be there, once it began.
+    due: Option<Instant>,
+    /// Bytes of it that are.
+    bytes: usize,
+}
+
+impl Client {
+    /// The client behind `session`, whose request head has been read.
+    pub fn new(session: ServerSession, draining: Arc<AtomicBool>) -> Self {
+        Self { session, pace: Pace::default(), draining }
+    }
+
+    /// The head of the request.
+    pub fn head(&self) -> &RequestHeader {
+        self.session.req_header()
+    }
+
+    /// The head of the request, to be changed.
+    pub fn head_mut(&mut self) -> &mut RequestHeader {
+        self.session.req_header_mut()
+    }
+
+    /// The head as it came in HTTP/1.1.
+    pub fn raw_head(&self) -> Bytes {
+        self.session.to_h1_raw()
+    }
+
+    /// Whether HTTP/2 is spoken.
+    pub fn is_http2(&self) -> bool {
+        self.session.is_http2()
+    }
+
+    /// Where the client is.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.session.client_addr().and_then(PeerAddress::as_inet).copied()
+    }
+
+    /// Whether the request has no body at all.
+    pub fn is_body_empty(&mut self) -> bool {
+        self.session.is_body_empty()
+    }
+
+    /// Whether the body has been read to its end.
+    pub fn is_body_done(&mut self) -> bool {
+        self.session.is_body_done()
+    }
+
+    /// Bytes of the body that were read.
+    pub fn body_bytes_read(&self) -> usize {
+        self.session.body_bytes_read()
+    }
+
+    /// The next piece of the body; `None` at its end. `limit` is what the next [`STRETCH_BYTES`] may take.
+    ///
+    /// # Errors
+    /// The client left, is too slow, or broke the rules of its framing.
+    pub async fn read_body(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
+        let read = self.pace.within(limit, self.session.read_request_body()).await?;
+        let chunk = read.map_err(failure)?;
+        if let Some(chunk) = &chunk {
+            self.pace.advance(chunk.len());
+        }
+        Ok(chunk)
+    }
+
+    /// Resolves when the client leaves. As long as its body is not read to the end, that does not show.
+    pub async fn gone(&mut self) -> Error {
+        if !self.session.is_body_done() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(error) = self.session.read_body_or_idle(true).await {
+                return failure(error);
+            }
+        }
+    }
+
+    /// Tells a client that waits for it to send its body.
+    ///
+    /// # Errors
+    /// The client left.
+    pub async fn write_continue(&mut self) -> Result<(), Error> {
+        let limit = self.session.get_write_timeout();
+        self.set_body_may_follow(true);
+        let written = within(limit, self.session.write_continue_response()).await;
+        self.set_body_may_follow(false);
+        written
+    }
+
+    /// Passes on a head that another one follows. HTTP/2 and HTTP/1.0 clients get none.
+    ///
+    /// # Errors
+    /// The client left.
+    pub async fn write_informational(&mut self, header: Box<ResponseHeader>) -> Result<(), Error> {
+        let is_understood = self.head().version == Version::HTTP_11;
+        if !is_understood || header.status == StatusCode::CONTINUE {
+            return Ok(());
+        }
+        let limit = self.session.get_write_timeout();
+        self.set_body_may_follow(true);
+        let written = within(limit, self.session.write_response_header(header)).await;
+        self.set_body_may_follow(false);
+        written
+    }
+
+    /// Writes the head of the response.
+    ///
+    /// # Errors
+    /// The client left, or does not read.
+    pub async fn write_head(&mut self, header: Box<ResponseHeader>, is_end: bool) -> Result<(), Error> {
+        if self.draining.load(Ordering::Relaxed) {
+            self.close_after();
+        }
+        let limit = self.session.get_write_timeout();
+        match &mut self.session {
+            ServerSession::H2(h2) => h2.write_response_header(header, is_end).map_err(failure),
+            other => {
+                within(limit, other.write_response_header(header)).await?;
+                if is_end { within(limit, other.finish_body()).await } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Writes a piece of the response's body.
+    ///
+    /// # Errors
+    /// The client left, or does not read.
+    pub async fn write_body(&mut self, data: Bytes, is_end: bool) -> Result<(), Error> {
+        let limit = self.session.get_write_timeout();
+        within(limit, self.session.write_response_body(data, is_end)).await
+    }
+
+    /// Writes what follows the body, and thereby ends it. HTTP/1.1 clients get the end alone.
+    ///
+    /// # Errors
+    /// The client left, or does not read.
+    pub async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
+        if let ServerSession::H2(h2) = &mut self.session {
+            return h2.write_trailers(trailers).map_err(failure);
+        }
+        self.write_body(Bytes::new(), true).await
+    }
+
+    /// Whether the head of a final response was written.
+    pub fn is_answered(&self) -> bool {
+        self.session.response_written().is_some_and(|header| !header.status.is_informational())
+    }
+
+    /// Lets the connection survive a response that comes before the end of the request's body: what is left of it is
+    /// read and dropped. Without, Pingora closes the connection.
+    pub fn set_body_may_follow(&mut self, may_follow: bool) {
+        self.session.set_close_on_response_before_downstream_finish(!may_follow);
+    }
+
+    /// Ends an HTTP/1.1 connection with this request.
+    pub fn close_after(&mut self) {
+        self.session.set_keepalive(None);
+    }
+
+    /// How long reading and dropping the rest of the body may take.
+    pub fn set_drain_timeout(&mut self, limit: Duration) {
+        self.session.set_total_drain_timeout(Some(limit));
+    }
+
+    /// Cuts the response off in a way that the client can tell from its end.
+    pub async fn abort(&mut self) {
+        self.session.shutdown().await;
+    }
+
+    /// Ends a request that was answered, and returns the connection if another one may follow on it.
+    pub async fn finish(self) -> Option<ReusedHttpStream> {
+        let settings = HttpPersistentSettings::for_session(&self.session);
+        let stream = self.session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+}
+
+impl Pace {
+    async fn within<T>(&mut self, limit: Duration, read: impl Future<Output = T>) -> Result<T, Error> {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert(now + limit);
+        let read = pingora_timeout::timeout(due.saturating_duration_since(now), read).await;
+        read.map_err(|_elapsed| Error::BodyTimeout)
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= STRETCH_BYTES {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Gives up a write to a client that does not read.
+async fn within<T>(
+    limit: Option<Duration>,
+    write: impl Future<Output = Result<T, Box<PingoraError>>>,
+) -> Result<(), Error> {
+    let written = match limit {
+        Some(limit) => {
+            pingora_timeout::timeout(limit, write).await.map_err(|_elapsed| Error::WriteTimeout)?
+        }
+        None => write.await,
+    };
+    written.map(|_| ()).map_err(failure)
+}
+
+/// What ended a client's request, in the gateway's words.
+fn failure(error: Box<PingoraError>) -> Error {
+    let is_timeout = error
+        .cause
+        .as_ref()
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    match error.etype() {
+        ErrorType::WriteTimedout => Error::WriteTimeout,
+        ErrorType::WriteError if is_timeout => Error::WriteTimeout,
+        ErrorType::ReadTimedout => Error::BodyTimeout,
+        ErrorType::ConnectionClosed | ErrorType::H2Error | ErrorType::ReadError | ErrorType::WriteError => {
+            Error::ClientGone
+        }
+        _ => Error::BrokenBody(Some(error)),
+    }
+}

@@ -1,0 +1,106 @@
+//! Headers that speak of the connection to the client, and do not go on (RFC 9110 §7.6.1).
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::error::Error;
+
+/// The most headers that `Connection` may name. Honest clients name one or two.
+const MAX_NAMED: usize = 10;
+
+/// What arrives upstream whatever `Connection` says: a client that could take it away would hide where it comes from.
+const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
+/// Hop-by-hop headers without names of their own in the `http` crate.
+const NAMELESS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
+/// Removes hop-by-hop headers, those among them that `Connection` names.
+///
+/// # Errors
+/// `Connection` names too many, what is no header, or one that must arrive.
+pub(super) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
+    if let Some(only) = headers.get(header::CONNECTION) {
+        // What nearly all clients send names nothing that would have to be looked for.
+        let is_plain = headers.get_all(header::CONNECTION).iter().count() == 1
+            && matches!(only.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive" | b"Close");
+        if !is_plain {
+            for name in named(headers)? {
+                headers.remove(name);
+            }
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in NAMELESS {
+        headers.remove(name);
+    }
+    for name in [
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Error> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut names = Vec::new();
+    for token in tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty()) {
+        let name =
+            HeaderName::from_bytes(token).map_err(|_| Error::BadHeader("Connection names no header"))?;
+        if PROTECTED.contains(&name.as_str()) {
+            return Err(Error::BadHeader("Connection names a header that must arrive"));
+        }
+        names.push(name);
+        if names.len() >= MAX_NAMED {
+            return Err(Error::BadHeader("Connection names too many headers"));
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn stripped(headers: &[(&'static str, &'static str)]) -> Result<Vec<String>, Error> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip(&mut map)?;
+        Ok(map.keys().map(|name| name.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn what_speaks_of_the_connection_stays_behind() {
+        let left = stripped(&[
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "upgrade"),
+            ("x-hop", "1"),
+            ("upgrade", "websocket"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("keep-alive", "1"),
+            ("http2-settings", "x"),
+            ("proxy-authorization", "Basic x"),
+            ("authorization", "Bearer x"),
+        ]);
+        assert_eq!(left.unwrap(), ["authorization"]);
+        assert_eq!(stripped(&[("connection", "close"), ("close", "kept")]).unwrap(), ["close"]);
+    }
+
+    #[test]
+    fn what_must_arrive_cannot_be_taken_away() {
+        for value in ["Host", "x-forwarded-for", "close, X-Forwarded-Proto", "a b", ":authority", "\"x\""] {
+            assert!(stripped(&[("connection", value)]).is_err(), "{value}");
+        }
+        assert!(stripped(&[("connection", "a,b,c,d,e,f,g,h,i,j")]).is_err());
+    }
+}

@@ -1,0 +1,301 @@
+//! HTTP/1.1 to an upstream: one connection, one request at a time.
+//!
+//! The head and what there is of the body go out in one vectored write. Reading and writing are polled together, so an
+//! answer that comes before the body was sent is seen, and an upstream that reads nothing blocks nobody.
+//!
+//! A connection is used again only after a response that was framed without doubt and read to its end, a request that
+//! was sent to its end, and not a byte beyond.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::upstream::chunked::Decoder;
+use crate::upstream::head::{self, Framing, Head};
+use crate::upstream::io::Io;
+use crate::upstream::{BodyFraming, Event, Outgoing};
+
+/// Room that a read finds at least, and at most, in bytes: the first holds most heads with what follows them.
+const MIN_READ_BYTES: usize = 4 * 1024;
+const MAX_READ_BYTES: usize = 64 * 1024;
+
+/// Pieces that one write hands to the system.
+const MAX_SLICES: usize = 32;
+
+/// What is kept of the read buffer while the connection is idle, in bytes.
+const MAX_IDLE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// A connection that speaks HTTP/1.1.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    io: Io,
+    received: BytesMut,
+    /// How much the next read asks for, in bytes.
+    read_bytes: usize,
+    unsent: VecDeque<Bytes>,
+    request: Request,
+    response: Response,
+    /// Since when the upstream has taken nothing of what is to be sent.
+    stalled_since: Option<Instant>,
+    keeps_alive: bool,
+    has_received: bool,
+}
+
+/// How far the request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// More of the body is to come.
+    Open { is_chunked: bool },
+    /// All of it was handed over.
+    Whole,
+    /// It could not be sent to its end.
+    Broken,
+}
+
+/// How far the response is.
+#[derive(Debug)]
+enum Response {
+    Head { is_head: bool },
+    Length { left: u64 },
+    Chunked(Decoder),
+    Close,
+    Done,
+}
+
+impl Http1 {
+    /// Over a new connection.
+    pub(super) fn new(io: Io) -> Self {
+        Self {
+            io,
+            received: BytesMut::new(),
+            read_bytes: MIN_READ_BYTES,
+            unsent: VecDeque::new(),
+            request: Request::Whole,
+            response: Response::Done,
+            stalled_since: None,
+            keeps_alive: true,
+            has_received: false,
+        }
+    }
+
+    /// Starts a request with the part of its body that is here. Nothing is sent before [`Self::poll_event`].
+    pub(crate) fn start(&mut self, outgoing: &Outgoing, body: impl IntoIterator<Item = Bytes>) {
+        self.response = Response::Head { is_head: outgoing.method == Method::HEAD };
+        self.has_received = false;
+        self.stalled_since = None;
+        self.unsent.push_back(outgoing.to_wire());
+        self.request = match outgoing.framing {
+            BodyFraming::Whole => Request::Whole,
+            BodyFraming::Length => Request::Open { is_chunked: false },
+            BodyFraming::Chunked => Request::Open { is_chunked: true },
+        };
+        for chunk in body {
+            self.push(chunk);
+        }
+    }
+
+    /// Hands over more of the body.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        if chunk.is_empty() || self.request == Request::Broken {
+            return;
+        }
+        if self.request == (Request::Open { is_chunked: true }) {
+            self.unsent.push_back(format!("{:x}\r\n", chunk.len()).into());
+            self.unsent.extend([chunk, Bytes::from_static(b"\r\n")]);
+        } else {
+            self.unsent.push_back(chunk);
+        }
+    }
+
+    /// Tells that the body is whole.
+    pub(crate) fn finish(&mut self) {
+        if self.request == (Request::Open { is_chunked: true }) {
+            self.unsent.push_back(Bytes::from_static(b"0\r\n\r\n"));
+        }
+        if self.request != Request::Broken {
+            self.request = Request::Whole;
+        }
+    }
+
+    /// Whether everything that was handed over is sent, and more of the body can be.
+    pub(crate) fn wants_body(&self) -> bool {
+        matches!(self.request, Request::Open { .. }) && self.unsent.is_empty()
+    }
+
+    /// Since when the upstream has taken nothing of what is to be sent.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// Whether a byte of the response has come.
+    pub(crate) fn has_received(&self) -> bool {
+        self.has_received
+    }
+
+    /// Whether the connection may carry another request.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.keeps_alive
+            && matches!(self.response, Response::Done)
+            && self.request == Request::Whole
+            && self.unsent.is_empty()
+            && self.received.is_empty()
+    }
+
+    /// Readies the connection for being idle: a large response must not keep its buffer.
+    pub(super) fn rest(&mut self) {
+        if self.received.capacity() > MAX_IDLE_BUFFER_BYTES {
+            self.received = BytesMut::new();
+        }
+        self.read_bytes = MIN_READ_BYTES;
+    }
+
+    /// Whether an idle connection is still open, and nothing has come that nobody asked for.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.io.is_quiet()
+    }
+
+    /// Sends what there is to be sent, and resolves with the next piece of the response, or once more of the body
+    /// can be taken.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        let had_unsent = !self.unsent.is_empty();
+        if had_unsent && let Poll::Ready(sent) = self.poll_send(cx) {
+            match sent {
+                Ok(()) if self.wants_body() => return Poll::Ready(Ok(Event::Sent)),
+                Ok(()) => {}
+                // The answer may be there already, and says why the rest is not wanted.
+                Err(_) => {
+                    self.request = Request::Broken;
+                    self.unsent.clear();
+                    self.stalled_since = None;
+                }
+            }
+        }
+        self.poll_receive(cx)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = self.unsent.len().min(MAX_SLICES);
+            for (slice, chunk) in slices.iter_mut().zip(&self.unsent) {
+                *slice = IoSlice::new(chunk);
+            }
+            match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.take_sent(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.stalled_since.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                }
+            }
+            self.stalled_since = None;
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn take_sent(&mut self, mut written: usize) {
+        while let Some(first) = self.unsent.front_mut() {
+            if first.len() > written {
+                first.advance(written);
+                return;
+            }
+            written -= first.len();
+            self.unsent.pop_front();
+        }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+        loop {
+            if let Some(event) = self.next_event()? {
+                return Poll::Ready(Ok(event));
+            }
+            let read = ready!(self.poll_read(cx));
+            match read {
+                Ok(0) | Err(_) if matches!(self.response, Response::Head { .. }) => {
+                    return Poll::Ready(Err(Error::UpstreamReset(read.err().map(Into::into))));
+                }
+                Ok(0) if matches!(self.response, Response::Close) => {
+                    self.response = Response::Done;
+                    return Poll::Ready(Ok(Event::Body { data: Bytes::new(), is_end: true }));
+                }
+                Ok(0) => return Poll::Ready(Err(Error::StreamBroken(None))),
+                Ok(_) => self.has_received = true,
+                Err(error) => return Poll::Ready(Err(Error::StreamBroken(Some(error.into())))),
+            }
+        }
+    }
+
+    /// What the bytes that are here come to; `None` if it takes more.
+    fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        if self.received.is_empty() {
+            return Ok(None);
+        }
+        let data = match &mut self.response {
+            Response::Head { is_head } => {
+                let head = head::take(&mut self.received, *is_head);
+                let head = head.map_err(|error| Error::InvalidResponse(Some(error.into())))?;
+                return Ok(head.map(|head| self.begin(head)));
+            }
+            Response::Length { left } => {
+                let here = self.received.len();
+                let taken = usize::try_from(*left).map_or(here, |left| left.min(here));
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.response = Response::Done;
+                }
+                self.received.split_to(taken).freeze()
+            }
+            Response::Chunked(decoder) => {
+                let decoded = decoder.decode(&mut self.received);
+                let is_done = decoder.is_done();
+                let data = decoded.map_err(|error| Error::StreamBroken(Some(error.into())))?;
+                if is_done {
+                    self.response = Response::Done;
+                } else if data.is_empty() {
+                    return Ok(None);
+                }
+                data
+            }
+            Response::Close => self.received.split().freeze(),
+            Response::Done => return Ok(None),
+        };
+        let is_end = matches!(self.response, Response::Done);
+        Ok(Some(Event::Body { data, is_end }))
+    }
+
+    fn begin(&mut self, head: Head) -> Event {
+        let Head { header, framing, keeps_alive } = head;
+        if header.status.is_informational() {
+            return Event::Informational(Box::new(header));
+        }
+        self.keeps_alive = keeps_alive;
+        self.response = match framing {
+            Framing::Empty | Framing::Length(0) => Response::Done,
+            Framing::Length(left) => Response::Length { left },
+            Framing::Chunked => Response::Chunked(Decoder::default()),
+            Framing::Close => Response::Close,
+        };
+        Event::Head { header: Box::new(header), is_end: matches!(self.response, Response::Done) }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() - self.received.len() < self.read_bytes / 2 {
+            self.received.reserve(self.read_bytes);
+        }
+        let room = self.received.capacity() - self.received.len();
+        let read = ready!(pin!(self.io.read_buf(&mut self.received)).poll(cx));
+        // What fills its room is a large body, for which fewer and larger reads are cheaper.
+        if matches!(read, Ok(bytes) if bytes == room) {
+            self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
+        }
+        Poll::Ready(read)
+    }
+}
