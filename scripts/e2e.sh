@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The end-to-end tests in a cluster without containers: testbed/e2e. Arguments go to `go test`: -run TestWeights
+#   E2E_CLUSTER=NAME   use this cluster, which runs already and has Penstock installed, and leave it as it is
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+cargo build --locked --bins
+read -r bin testbed < <(testbed/tools.sh helm epp)
+[ -n "${testbed:-}" ] || exit 1
+export TESTBED=$testbed TESTBED_BIN=$bin
+export TESTBED_TARGET=${TESTBED_TARGET:-$(realpath "${CARGO_TARGET_DIR:-target}")/debug}
+export TESTBED_IMAGES=$PWD/testbed/images.json
+export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+cd testbed
+go vet -trimpath ./cmd/testbed ./internal/... ./e2e
+go test -trimpath -count=1 -timeout 30m -v ./e2e "$@"

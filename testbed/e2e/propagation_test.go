@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+)
+
+// adminPort is where a data plane answers /readyz and /debug/*.
+const adminPort = 9901
+
+// running lists a Gateway's data plane pods that are ready and stay.
+func running(t *testing.T, namespace, gateway string) []core.Pod {
+	t.Helper()
+	return slices.DeleteFunc(pods(t, namespace, gatewayLabel+"="+gateway), func(pod core.Pod) bool {
+		return pod.DeletionTimestamp != nil || !isReady(pod)
+	})
+}
+
+func isReady(pod core.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == core.PodReady {
+			return c.Status == core.ConditionTrue
+		}
+	}
+	return false
+}
+
+// digests reads which routing document each replica runs, by pod.
+func digests(t *testing.T, namespace, gateway string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, pod := range running(t, namespace, gateway) {
+		got, err := fetch(fmt.Sprintf("http://%s:%d/readyz", pod.Status.PodIP, adminPort))
+		if err != nil {
+			t.Logf("pod %s: %v", pod.Name, err)
+			continue
+		}
+		var ready struct {
+			Generation int64
+			Digest     string
+		}
+		if err := json.Unmarshal([]byte(got.body), &ready); err != nil {
+			t.Logf("pod %s: /readyz answers %.200s", pod.Name, got.body)
+			continue
+		}
+		all[pod.Name] = fmt.Sprintf("%d %s", ready.Generation, ready.Digest)
+	}
+	return all
+}
+
+// propagate makes a change and waits until every replica runs another routing document than before.
+func propagate(t *testing.T, namespace, gateway string, change func()) {
+	t.Helper()
+	before := digests(t, namespace, gateway)
+	change()
+	begin := time.Now()
+	eventually(t, "every replica takes the change", func() error {
+		after := digests(t, namespace, gateway)
+		if len(after) == 0 {
+			return errNotYet
+		}
+		for pod, digest := range after {
+			if before[pod] == digest {
+				return fmt.Errorf("pod %s still runs %s", pod, digest)
+			}
+		}
+		return nil
+	})
+	t.Logf("FIGURE a routing change reached %d replicas after %d ms", len(before), time.Since(begin).Milliseconds())
+}
+
+// knows tells whether any replica's /debug/pools names an address.
+func knows(t *testing.T, namespace, gateway, address string) bool {
+	t.Helper()
+	for _, pod := range running(t, namespace, gateway) {
+		got, err := fetch(fmt.Sprintf("http://%s:%d/debug/pools", pod.Status.PodIP, adminPort))
+		if err != nil || got.status != 200 {
+			t.Logf("pod %s: /debug/pools: %v", pod.Name, err)
+			return true
+		}
+		if strings.Contains(got.body, `"`+address) {
+			return true
+		}
+	}
+	return false
+}
