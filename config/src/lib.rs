@@ -2,6 +2,7 @@
 //! [`Snapshot`] that the proxy runs on. Nothing here does I/O.
 
 mod compile;
+mod endpoints;
 mod fault;
 mod knob;
 mod lower;
@@ -15,11 +16,12 @@ mod snapshot;
 mod spec;
 mod table;
 
+pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
 pub use parse::MAX_DOCUMENT_BYTES;
 pub use reference::reference_markdown;
-pub use schema::schema;
+pub use schema::{endpoints_schema, schema};
 pub use settings::{
     AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, Limits,
     MetricsSpec, PeekSpec, QueueSpec, RetryPolicy, SaturationAction, SaturationSpec, ShutdownSpec, StatusSet,
@@ -28,7 +30,8 @@ pub use settings::{
 pub use snapshot::Snapshot;
 pub use spec::{
     Action, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles, ClientCertificate,
-    EndpointSpec, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER,
-    Matched, ModelEntry, Objective, PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel,
-    Rewrite, RouteRequest, Rule, Target, Tier, Upstream, UpstreamTls,
+    Credential, Destination, EndpointSpec, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls,
+    Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, PathRewrite, PoolIndex,
+    PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets,
+    Surroundings, Target, Tier, Upstream, UpstreamTls,
 };

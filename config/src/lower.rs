@@ -1,8 +1,10 @@
 //! From the raw document to the snapshot: the only step that can fail, and one that reports every fault.
 
+mod file;
 mod listener;
 mod matching;
 mod names;
+mod rewrite;
 mod rule;
 mod target;
 mod text;
@@ -15,12 +17,14 @@ use serde_json::Value;
 
 use crate::fault::{Faults, ProfileCheck};
 use crate::knob::Knob as _;
-use crate::raw::Document;
+use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
 use crate::report::{Instead, Place, Quoted, Report};
+use crate::settings::Engine;
 use crate::snapshot::Snapshot;
-use crate::spec::{Listener, ModelEntry, Rule};
+use crate::spec::{BackendEndpoint, EndpointSpec, Listener, ModelEntry, Rule, Secrets, Surroundings};
 use crate::table::{Table, TableBuilder, ValueTest};
 
+use file::Files;
 use matching::Matching;
 use names::Names;
 
@@ -31,12 +35,15 @@ use names::Names;
 pub(crate) fn snapshot(
     document: &Document,
     profiles: &dyn ProfileCheck,
+    surroundings: &Surroundings,
     report: Report,
 ) -> Result<Snapshot, Faults> {
     let mut lowering = Report::default();
-    let listeners = listener::lower(document, &mut lowering);
-    let pools = upstream::pools(document, profiles, &mut lowering);
-    let backends = upstream::backends(document, &mut lowering);
+    let mut files = Files::new(secrets(document, surroundings));
+    let listeners = listener::lower(document, &mut files, &mut lowering);
+    let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
+    let backends = upstream::backends(document, &mut files, &mut lowering);
+    let (secrets, secret_uses) = files.finish();
     let routing = routing(document, &listeners, &mut lowering);
     check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
@@ -47,6 +54,9 @@ pub(crate) fn snapshot(
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
         generation: document.metadata.generation,
+        replicas: document.replicas,
+        secrets,
+        secret_uses,
         listeners,
         pools: pools.into_iter().map(Arc::new).collect(),
         backends: backends.into_iter().map(Arc::new).collect(),
@@ -60,6 +70,30 @@ pub(crate) fn snapshot(
         tables: routing.tables,
         redacted: redacted(document),
     })
+}
+
+/// The endpoints of a pool's list.
+pub(crate) fn pool_endpoints(
+    document: &PoolEndpointsDocument,
+    engine: Engine,
+    report: &mut Report,
+) -> Vec<EndpointSpec> {
+    upstream::endpoints(&document.endpoints, engine, &Place::Root.field("endpoints"), report)
+}
+
+/// The endpoints of a backend's list.
+pub(crate) fn backend_endpoints(
+    document: &BackendEndpointsDocument,
+    report: &mut Report,
+) -> Vec<BackendEndpoint> {
+    upstream::backend_endpoints(&document.endpoints, &Place::Root.field("endpoints"), report)
+}
+
+/// Where keys of the Secret lie that the document names.
+fn secrets(document: &Document, surroundings: &Surroundings) -> Option<Secrets> {
+    let name = document.secrets_from.as_deref()?;
+    let directory = surroundings.secrets.clone().unwrap_or_else(|| surroundings.directory.join(name));
+    Some(Secrets { name: name.into(), directory })
 }
 
 /// A file needs a slash in its path, so that a misspelt `stdout` does not become one.
@@ -104,7 +138,7 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
             let place = rules_place.index(index);
             let alternatives = matching.alternatives(raw, rules.len(), &place, report);
             // What leads nowhere is not offered.
-            let is_served = raw.targets.iter().any(|target| target.weight > 0);
+            let is_served = raw.targets.iter().any(|target| target.weight > 0 && target.status.is_none());
             let mut named: Vec<Arc<str>> = Vec::new();
             for alternative in alternatives.iter().filter(|_| is_served) {
                 if let Some(ValueTest::Exact(model)) = &alternative.model {

@@ -1,4 +1,4 @@
-//! From text to the raw document.
+//! From text to a raw document.
 
 use std::fmt;
 
@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::fault::{Fault, Faults};
-use crate::raw::Document;
 use crate::report::{Place, Quoted, Report};
-use crate::schema;
+use crate::schema::{self, Checked};
 
 /// The most bytes that a document may have. 2,000 routes and 10,000 endpoints fit several times over, and a document
 /// of this size is still read within seconds.
@@ -30,10 +29,10 @@ const MAX_REPEATED: usize = 100_000;
 ///
 /// # Errors
 /// The text is too large, or neither YAML nor JSON, or too misshapen to go on.
-pub(crate) fn document(text: &str) -> Result<(Document, Report), Faults> {
+pub(crate) fn document<D: Checked>(text: &str) -> Result<(D, Report), Faults> {
     let mut value = value(text)?;
     let mut report = Report::default();
-    if schema::check(&mut value, &mut report) {
+    if schema::check::<D>(&mut value, &mut report) {
         match serde_json::from_value(value) {
             Ok(document) => return Ok((document, report)),
             // The schema is generated from the types, so this says that the two disagree.
@@ -45,7 +44,7 @@ pub(crate) fn document(text: &str) -> Result<(Document, Report), Faults> {
 }
 
 /// Reads YAML or JSON into a tree. Keys given twice are faults in both.
-fn value(text: &str) -> Result<Value, Faults> {
+pub(crate) fn value(text: &str) -> Result<Value, Faults> {
     let fault = |message| Err(Faults::one(Fault::new("", message)));
     if text.len() > MAX_DOCUMENT_BYTES {
         return fault(format!("the document has {} bytes; the most is {MAX_DOCUMENT_BYTES}", text.len()));

@@ -3,6 +3,7 @@
 //! These types mirror the document field by field; their doc comments are its reference. Nothing here is checked
 //! beyond its shape: that is what [`Snapshot::compile`](crate::Snapshot::compile) is for.
 
+mod endpoints;
 mod listener;
 mod matching;
 mod route;
@@ -15,16 +16,20 @@ pub use crate::settings::{
     RawAccessLog, RawAdmin, RawConnection, RawEjection, RawHealthCheck, RawLimits, RawMetrics, RawPeek,
     RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
 };
+pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
 pub use listener::{RawCertificate, RawListener, RawListenerTls, RawProtocol};
 pub use matching::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
     RawValueMatchType,
 };
 pub use route::{
-    RawHeader, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme,
-    RawTarget, RawUrlRewrite,
+    RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRoute, RawRule,
+    RawScheme, RawTarget, RawUrlRewrite,
 };
-pub use upstream::{RawBackend, RawBackendEndpoint, RawEndpoint, RawObjective, RawPool, RawUpstreamTls};
+pub use upstream::{
+    RawBackend, RawBackendEndpoint, RawCredential, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,
+    RawObjective, RawPool, RawUpstreamTls,
+};
 
 /// The routing document: everything that one data plane serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +42,17 @@ pub struct Document {
     /// What the publisher says about the document.
     #[serde(default)]
     pub metadata: RawMetadata,
+    /// How many gateways serve this document side by side. Model servers are scraped by each of them, so the intervals
+    /// of all grow with their number.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub replicas: u32,
+    /// Where the files are that this document names as `secret:KEY`: a directory, relative to this document, with a file
+    /// for each key; in Kubernetes, the name of a Secret in the same namespace. Every field that takes the path of a file
+    /// takes `secret:KEY` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub secrets_from: Option<String>,
     /// Where clients connect to. At least one.
     #[schemars(length(min = 1, max = 256))]
     pub listeners: Vec<RawListener>,
@@ -97,4 +113,8 @@ pub struct RawMetadata {
     /// A number that grows with every change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+}
+
+fn one() -> u32 {
+    1
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::schema::{resolve, schema};
+use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
+use crate::schema::{Checked, resolve};
 
 const PREFACE: &str = "\
 # Configuration
@@ -27,10 +28,14 @@ and keys given twice are errors. A document may have up to 16 MiB. The folder `e
 pub fn reference_markdown() -> String {
     let mut page = PREFACE.to_owned();
     let mut sections = Vec::new();
-    gather(&mut sections, "RoutingConfig", schema(), "");
-    for section in &sections {
-        section.write(&mut page);
-    }
+    gather(&mut sections, "RoutingConfig", Document::schema(), Document::schema(), "");
+    sections.iter().for_each(|section| section.write(&mut page));
+    // What they lead to has its sections already.
+    let known = sections.len();
+    let (pool, backend) = (PoolEndpointsDocument::schema(), BackendEndpointsDocument::schema());
+    gather(&mut sections, "Endpoints of a pool", pool, pool, "");
+    gather(&mut sections, "Endpoints of a backend", backend, backend, "");
+    sections[known..].iter().for_each(|section| section.write(&mut page));
     page
 }
 
@@ -38,34 +43,43 @@ pub fn reference_markdown() -> String {
 struct Section {
     name: String,
     places: Vec<String>,
+    /// The whole schema, in which references are looked up.
+    root: &'static Value,
     schema: &'static Value,
 }
 
 /// Notes that an object stands at `place`, and does the same for those that its fields lead to, in their order. The
 /// document's types do not contain themselves, so this ends.
-fn gather(sections: &mut Vec<Section>, name: &str, object: &'static Value, place: &str) {
+fn gather(
+    sections: &mut Vec<Section>,
+    name: &str,
+    root: &'static Value,
+    object: &'static Value,
+    place: &str,
+) {
     match sections.iter_mut().find(|section| section.name == name) {
         Some(known) => known.places.push(place.to_owned()),
         None => {
-            sections.push(Section { name: name.to_owned(), places: vec![place.to_owned()], schema: object })
+            let (name, places) = (name.to_owned(), vec![place.to_owned()]);
+            sections.push(Section { name, places, root, schema: object });
         }
     }
     for (field, property) in object["properties"].as_object().into_iter().flatten() {
         let (suffix, inner) =
             if property["items"].is_object() { ("[]", &property["items"]) } else { ("", property) };
-        let target = resolve(schema(), inner);
+        let target = resolve(root, inner);
         if let Some(name) = definition_name(inner)
             && target["properties"].is_object()
         {
             let dot = if place.is_empty() { "" } else { "." };
-            gather(sections, name, target, &format!("{place}{dot}{field}{suffix}"));
+            gather(sections, name, root, target, &format!("{place}{dot}{field}{suffix}"));
         }
     }
 }
 
 impl Section {
     fn write(&self, page: &mut String) {
-        let Self { name, places, schema } = self;
+        let Self { name, places, root, schema } = self;
         let description = schema["description"].as_str().unwrap_or_default();
         let places: Vec<String> =
             places.iter().filter(|place| !place.is_empty()).map(|place| format!("`{place}`")).collect();
@@ -81,8 +95,8 @@ impl Section {
         let mut choices = String::new();
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
             let is_required = schema["required"].as_array().is_some_and(|r| r.iter().any(|r| r == field));
-            write_row(page, field, property, is_required);
-            write_choices(&mut choices, field, property);
+            write_row(page, root, field, property, is_required);
+            write_choices(&mut choices, root, field, property);
         }
         if !choices.is_empty() {
             let _ = write!(page, "\n{choices}");
@@ -90,7 +104,7 @@ impl Section {
     }
 }
 
-fn write_row(page: &mut String, field: &str, property: &Value, is_required: bool) {
+fn write_row(page: &mut String, root: &Value, field: &str, property: &Value, is_required: bool) {
     let default = match (&property["default"], is_required) {
         (_, true) => "required".to_owned(),
         (Value::Null, false) => String::new(),
@@ -101,14 +115,14 @@ fn write_row(page: &mut String, field: &str, property: &Value, is_required: bool
     let _ = writeln!(
         page,
         "| `{field}` | {} | {default} | {} | {meaning} |",
-        type_name(property),
+        type_name(root, property),
         range(property)
     );
 }
 
 /// The values of a choice, with their meanings where they have any.
-fn write_choices(list: &mut String, field: &str, property: &Value) {
-    let values = resolve(schema(), property)["x-values"].as_object();
+fn write_choices(list: &mut String, root: &Value, field: &str, property: &Value) {
+    let values = resolve(root, property)["x-values"].as_object();
     let meanings: Vec<String> = values
         .into_iter()
         .flatten()
@@ -119,8 +133,8 @@ fn write_choices(list: &mut String, field: &str, property: &Value) {
     }
 }
 
-fn type_name(property: &Value) -> String {
-    let target = resolve(schema(), property);
+fn type_name(root: &Value, property: &Value) -> String {
+    let target = resolve(root, property);
     if let Some(values) = target["enum"].as_array() {
         return values
             .iter()
@@ -135,7 +149,7 @@ fn type_name(property: &Value) -> String {
     match (target["format"].as_str(), target["type"].as_str()) {
         (Some("timeout"), _) => "duration".to_owned(),
         (Some(format), _) => format.to_owned(),
-        (_, Some("array")) => format!("list of {}", type_name(&target["items"])),
+        (_, Some("array")) => format!("list of {}", type_name(root, &target["items"])),
         (_, Some("object")) if target["additionalProperties"].is_object() => "names with texts".to_owned(),
         (_, Some("string")) => "text".to_owned(),
         (_, Some("integer")) => "whole number".to_owned(),
@@ -174,6 +188,7 @@ fn definition_name(property: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::schema;
 
     #[test]
     fn every_field_of_the_schema_is_documented() {

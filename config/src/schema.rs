@@ -1,4 +1,4 @@
-//! The JSON schema of the document, and checking a document against it.
+//! The JSON schemas of the documents, and checking a document against its own.
 
 mod check;
 mod generate;
@@ -7,24 +7,61 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
 use crate::report::{Place, Report};
 
 pub(crate) use generate::resolve;
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(generate::document_schema);
+static ROUTING: LazyLock<Value> = LazyLock::new(|| generate::document_schema::<Document>("RoutingConfig"));
+static POOL_ENDPOINTS: LazyLock<Value> =
+    LazyLock::new(|| generate::document_schema::<PoolEndpointsDocument>("PoolEndpoints"));
+static BACKEND_ENDPOINTS: LazyLock<Value> =
+    LazyLock::new(|| generate::document_schema::<BackendEndpointsDocument>("BackendEndpoints"));
+static ENDPOINTS: LazyLock<Value> =
+    LazyLock::new(|| generate::any_of("Endpoints", [&*POOL_ENDPOINTS, &*BACKEND_ENDPOINTS]));
+
+/// A document that is read from text: its raw form.
+pub(crate) trait Checked: serde::de::DeserializeOwned {
+    /// Its schema.
+    fn schema() -> &'static Value;
+}
 
 /// The JSON schema (2020-12) of the routing document.
 ///
 /// Beyond the standard's keywords it has `x-minimum` and `x-maximum` for durations and sizes, and `x-values` with what
 /// each value of an `enum` means.
 pub fn schema() -> &'static Value {
-    &SCHEMA
+    &ROUTING
 }
 
-/// Reports every fault in the shape of `document`: fields that are unknown, missing, of another type or out of range.
+/// The JSON schema of an `Endpoints` document, which lists the endpoints of a pool or those of a backend.
+pub fn endpoints_schema() -> &'static Value {
+    &ENDPOINTS
+}
+
+/// Reports every fault in the shape of a document of type `D`: fields that are unknown, missing, of another type or out of range.
 /// Faulty fields that have a default are taken out; whether that was enough to make the rest readable is the answer.
-pub(crate) fn check(document: &mut Value, report: &mut Report) -> bool {
-    check::Check { root: &SCHEMA, report }.value(document, &SCHEMA, &Place::Root)
+pub(crate) fn check<D: Checked>(document: &mut Value, report: &mut Report) -> bool {
+    let root = D::schema();
+    check::Check { root, report }.value(document, root, &Place::Root)
+}
+
+impl Checked for Document {
+    fn schema() -> &'static Value {
+        &ROUTING
+    }
+}
+
+impl Checked for PoolEndpointsDocument {
+    fn schema() -> &'static Value {
+        &POOL_ENDPOINTS
+    }
+}
+
+impl Checked for BackendEndpointsDocument {
+    fn schema() -> &'static Value {
+        &BACKEND_ENDPOINTS
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +85,11 @@ mod tests {
     #[test]
     fn the_schema_has_no_keyword_that_the_check_would_overlook() {
         let mut found = Vec::new();
-        keywords(schema(), &mut found);
+        for schema in
+            [Document::schema(), PoolEndpointsDocument::schema(), BackendEndpointsDocument::schema()]
+        {
+            keywords(schema, &mut found);
+        }
         found.retain(|keyword| !check::KNOWN_KEYWORDS.contains(&keyword.as_str()));
         assert!(found.is_empty(), "{found:?}");
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
-use crate::spec::{BackendSpec, Listener, ListenerIndex, Lookup, ModelEntry, PoolSpec, RouteRequest, Rule};
+use crate::spec::{
+    BackendSpec, Listener, ListenerIndex, Lookup, ModelEntry, PoolSpec, RouteRequest, Rule, SecretUse,
+    Secrets, without_port,
+};
 use crate::table::Table;
 
 /// A sound configuration. Only [`Snapshot::compile`] makes one, so a snapshot is proof that its document was sound: every
@@ -14,6 +17,12 @@ pub struct Snapshot {
     pub name: Option<Arc<str>>,
     /// `metadata.generation`: what the publisher calls this state of the document.
     pub generation: Option<u64>,
+    /// How many gateways serve the document side by side; at least 1.
+    pub replicas: u32,
+    /// What `secretsFrom` names.
+    pub secrets: Option<Secrets>,
+    /// Every place at which a key of it is used.
+    pub secret_uses: Vec<SecretUse>,
     /// Where clients connect to, in document order.
     pub listeners: Vec<Listener>,
     /// Groups of model servers, in document order.
@@ -41,6 +50,22 @@ impl Snapshot {
     /// looks at a header that was sent several times or at an encoded query parameter. An unknown listener has no routes.
     pub fn route<'a>(&'a self, listener: ListenerIndex, request: &RouteRequest<'_>) -> Lookup<'a> {
         self.tables.get(listener.0).map_or(Lookup::NoRoute, |table| table.route(&self.rules, request))
+    }
+
+    /// The listener that a request for `host` belongs to, of those that share the address of `at`: the one whose
+    /// hostname is the most specific that matches. `at` itself if none matches; it has no route for the request then.
+    pub fn listener_for(&self, at: ListenerIndex, host: &str) -> ListenerIndex {
+        let Some(own) = self.listeners.get(at.0) else { return at };
+        if own.address.port() == 0 || !own.shares_address {
+            return at;
+        }
+        let host = without_port(host).to_ascii_lowercase();
+        let sharing = self.listeners.iter().enumerate().filter(|(_, other)| other.address == own.address);
+        let matching = sharing.filter_map(|(index, other)| match &other.hostname {
+            None => Some((0, index)),
+            Some(pattern) => pattern.matches(&host).then(|| (pattern.specificity(), index)),
+        });
+        matching.max_by_key(|(specificity, _)| *specificity).map_or(at, |(_, index)| ListenerIndex(index))
     }
 
     /// The models that `host` can ask for on a listener: those that rules name exactly, in document order.

@@ -1,6 +1,7 @@
 //! The validated parts of a snapshot: plain data that cannot be wrong.
 
 mod edit;
+mod file;
 mod host;
 mod listener;
 mod request;
@@ -8,14 +9,17 @@ mod rule;
 mod upstream;
 
 pub use edit::HeaderEdits;
+pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::without_port;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
-pub use rule::{Action, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Target, Tier, Upstream};
+pub use rule::{
+    Action, Destination, Mirror, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Target, Tier, Upstream,
+};
 pub use upstream::{
-    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, Objective, PoolSpec,
-    UpstreamTls,
+    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,
+    Objective, PoolSpec, UpstreamTls,
 };
 
 /// The header by which rules name a model (Envoy AI Gateway's). It stands for what the body says; one that a client

@@ -7,10 +7,7 @@ use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
-use penstock_config::{
-    ConnectionSpec, EjectionSpec, EndpointSpec, Engine, MetricsSpec, PoolSpec, SaturationSpec,
-    UpstreamProtocol,
-};
+use penstock_config::{EndpointSpec, Engine, MetricsSpec, PoolSpec};
 use penstock_picker::{LoadSample, Outcome, PickRequest, Picker, Pool};
 
 /// Prompts that take turns, so that no figure is that of one prompt in the nearest cache.
@@ -18,7 +15,6 @@ const PROMPTS: u64 = 64;
 
 fn pool(picker: &Arc<Picker>, endpoints: u16) -> Arc<Pool> {
     let spec = PoolSpec {
-        name: "pool".into(),
         endpoints: (0..endpoints)
             .map(|port| EndpointSpec {
                 address: ([10, 0, 0, 1], port + 1).into(),
@@ -28,14 +24,8 @@ fn pool(picker: &Arc<Picker>, endpoints: u16) -> Arc<Pool> {
                 labels: BTreeMap::new(),
             })
             .collect(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        connection: ConnectionSpec::default(),
         metrics: MetricsSpec { enabled: false, ..MetricsSpec::default() },
-        picker: None,
-        saturation: SaturationSpec::default(),
-        ejection: EjectionSpec::default(),
-        objectives: Vec::new(),
+        ..PoolSpec::new("pool")
     };
     picker.apply(&[Arc::new(spec)]).expect("the default profile is sound");
     let pool = picker.pool("pool").expect("it was just applied");

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::HeaderMap;
-use penstock_config::{
-    ConnectionSpec, EjectionSpec, EndpointSpec, Engine, MetricsSpec, PoolSpec, SaturationSpec,
-    UpstreamProtocol,
-};
+use penstock_config::{EndpointSpec, Engine, MetricsSpec, PoolSpec};
 use penstock_picker::{LoadSample, Outcome, PickRequest, Picker};
 use serde_json::json;
 
@@ -25,7 +22,6 @@ fn spec(endpoints: u16) -> PoolSpec {
         "utilization-filter",
     ];
     PoolSpec {
-        name: "pool".into(),
         endpoints: (0..endpoints)
             .map(|port| EndpointSpec {
                 address: ([10, 0, 0, 1], port + 1).into(),
@@ -35,9 +31,6 @@ fn spec(endpoints: u16) -> PoolSpec {
                 labels: BTreeMap::new(),
             })
             .collect(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        connection: ConnectionSpec::default(),
         metrics: MetricsSpec { enabled: false, ..MetricsSpec::default() },
         picker: Some(json!({
             "apiVersion": "llm-d.ai/v1alpha1",
@@ -46,9 +39,7 @@ fn spec(endpoints: u16) -> PoolSpec {
             "schedulingProfiles":
                 [{"name": "default", "plugins": plugins.map(|kind| json!({"pluginRef": kind}))}],
         })),
-        saturation: SaturationSpec::default(),
-        ejection: EjectionSpec::default(),
-        objectives: Vec::new(),
+        ..PoolSpec::new("pool")
     }
 }
 

@@ -95,11 +95,14 @@ impl Plan {
         self.current
     }
 
-    /// Whether any target but `target` is left, so that a request need not wait for this one.
+    /// Whether any target but `target` is left that is no fixed answer, so that a request need not wait for this one.
     pub fn has_other(&self, tiers: &[Tier], target: (usize, usize)) -> bool {
-        let open =
-            tiers.iter().enumerate().flat_map(|(tier, of)| (0..of.targets.len()).map(move |at| (tier, at)));
-        open.into_iter().any(|other| other != target && !self.exhausted.contains(&other))
+        tiers.iter().enumerate().any(|(tier, of)| {
+            of.targets.iter().enumerate().any(|(at, other)| {
+                let at = (tier, at);
+                at != target && other.upstream().is_some() && !self.exhausted.contains(&at)
+            })
+        })
     }
 
     /// Gives up on a target.

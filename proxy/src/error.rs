@@ -209,6 +209,12 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The rule's target is a fixed answer, in place of something that does not exist.
+    #[error("the route for this request leads to something that does not exist or may not be used")]
+    InvalidTarget {
+        /// The status that the target gives.
+        status: u16,
+    },
     /// The pool or backend has no endpoint that could be asked.
     #[error("no endpoint is available for this request")]
     NoEndpoints,
@@ -330,6 +336,7 @@ impl Error {
             Self::TooManyConcurrentRequests { .. } => Row::new(Gateway, 503, "overloaded", "too_many_concurrent_requests").limit(Limit::ConcurrentRequests),
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
+            Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::Internal(_) => Row::new(Gateway, 500, "internal_error", "internal"),
 
             Self::Saturated { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "saturated"),

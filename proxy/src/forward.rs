@@ -91,14 +91,15 @@ fn start<'a>(runtime: &'a Runtime, ctx: &mut RequestContext) -> Result<(&'a Peer
         Some(renamed) => renamed,
         None => ctx.body.chunks().to_vec(),
     };
-    let peers = match target.upstream {
+    let upstream = target.upstream().ok_or(Error::Internal(None))?;
+    let peers = match upstream {
         Upstream::Pool(index) => runtime.pool_peers(index),
         Upstream::Backend(index) => runtime.backend_peers(index),
     };
     ctx.deadlines.start_attempt(&rule.timeouts, peers.connection());
     ctx.attempts += 1;
     if let Some(attempt) = &mut ctx.attempt {
-        attempt.start(runtime.upstream_metrics(target.upstream));
+        attempt.start(runtime.upstream_metrics(upstream));
     }
     Ok((peers, body))
 }

@@ -1,7 +1,7 @@
 //! The pick phase: chooses the endpoint of the next attempt.
 
 use http::HeaderMap;
-use penstock_config::{Action, PoolIndex, Target, Tier, Upstream};
+use penstock_config::{Action, Destination, PoolIndex, Target, Tier, Upstream};
 use penstock_picker::{PickError, PickRequest};
 use tokio::time::Instant;
 
@@ -37,9 +37,18 @@ pub async fn choose(client: &mut Client, ctx: &mut RequestContext, patience: Pat
         let Some(at) = plan.next_target(tiers, random::next_u64()) else {
             break Err(last.unwrap_or(Error::NoEndpoints));
         };
-        let metrics = runtime.upstream_metrics(tiers[at.0].targets[at.1].upstream);
+        let upstream = match tiers[at.0].targets[at.1].destination {
+            Destination::Upstream(upstream) => upstream,
+            // Its share is of requests, not of attempts: whatever failed before says more than it does.
+            Destination::Status(_) if last.is_some() || ctx.attempts > 0 => {
+                plan.exhaust(at);
+                continue;
+            }
+            Destination::Status(status) => break Err(Error::InvalidTarget { status: status.as_u16() }),
+        };
+        let metrics = runtime.upstream_metrics(upstream);
         let may_wait = patience == Patience::Queue && !plan.has_other(tiers, at);
-        match try_target(client, ctx, tiers, &plan, at, may_wait).await {
+        match try_target(client, ctx, tiers, &plan, (at, upstream), may_wait).await {
             Ok(attempt) => {
                 metrics.picked(PickOutcome::Picked);
                 let blocks = ctx.peeked.as_ref().map_or(0, |peeked| peeked.blocks.len());
@@ -72,11 +81,11 @@ async fn try_target(
     ctx: &RequestContext,
     tiers: &[Tier],
     plan: &Plan,
-    at: (usize, usize),
+    (at, upstream): ((usize, usize), Upstream),
     may_wait: bool,
 ) -> Result<Attempt, Failure> {
     let target = &tiers[at.0].targets[at.1];
-    match target.upstream {
+    match upstream {
         Upstream::Pool(index) => pick_from_pool(client, ctx, plan, index, target, may_wait)
             .await
             .map(|(endpoint, matched)| Attempt::new(at, endpoint, matched)),
@@ -115,7 +124,7 @@ async fn pick_from_pool(
             let out_of_time = ctx.deadlines.out_of_time();
             tokio::select! {
                 picked = pool.admit(&request) => {
-                    ctx.runtime().upstream_metrics(target.upstream).waited(joined.elapsed());
+                    ctx.runtime().upstream_metrics(Upstream::Pool(index)).waited(joined.elapsed());
                     picked
                 }
                 gone = client.gone() => return Err(Failure::Gone(gone)),

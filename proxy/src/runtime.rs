@@ -190,7 +190,7 @@ fn wants_prompt(rule: &Rule) -> bool {
     tiers
         .iter()
         .flat_map(|tier| &tier.targets)
-        .any(|target| matches!(target.upstream, Upstream::Pool(_)) || target.model_override.is_some())
+        .any(|target| matches!(target.upstream(), Some(Upstream::Pool(_))) || target.model_override.is_some())
 }
 
 /// The models that rules send to each upstream: metrics have series for these and lump the others together.
@@ -199,7 +199,8 @@ fn models_by_upstream(snapshot: &Snapshot) -> HashMap<Upstream, Vec<&str>> {
     for rule in snapshot.rules() {
         let Action::Forward(tiers) = &rule.action else { continue };
         for target in tiers.iter().flat_map(|tier| &tier.targets) {
-            let known = models.entry(target.upstream).or_default();
+            let Some(upstream) = target.upstream() else { continue };
+            let known = models.entry(upstream).or_default();
             known.extend(rule.models.iter().map(|model| &**model));
         }
     }

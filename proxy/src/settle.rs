@@ -63,7 +63,7 @@ fn model_metrics<'a>(ctx: &RequestContext, runtime: &'a Runtime) -> Option<&'a M
 
 fn upstream(ctx: &RequestContext, runtime: &Runtime) -> Option<Upstream> {
     let rule = &runtime.snapshot().rules()[ctx.plan.as_ref()?.rule];
-    Some(ctx.attempt.as_ref()?.target_of(rule)?.upstream)
+    ctx.attempt.as_ref()?.target_of(rule)?.upstream()
 }
 
 fn entry(client: &Client, ctx: &RequestContext, report: &Report, status: u16) -> Entry {
@@ -83,7 +83,7 @@ fn entry(client: &Client, ctx: &RequestContext, report: &Report, status: u16) ->
         target_model: target.and_then(|target| target.model_override.clone()),
         upstream: target
             .zip(ctx.attempt.as_ref())
-            .map(|(target, attempt)| asked(runtime, target.upstream, attempt)),
+            .and_then(|(target, attempt)| Some(asked(runtime, target.upstream()?, attempt))),
         attempts: ctx.attempts,
         status,
         error: ctx.refusal.as_ref().map(|error| error.row().reason),

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
+use super::file::Files;
 use super::names::Names;
 use super::text;
-use crate::raw::{Document, RawListener, RawProtocol};
+use crate::raw::{Document, RawCertificate, RawListener, RawProtocol};
 use crate::report::{Place, Report};
 use crate::spec::{CertificateFiles, Listener, ListenerTls};
 
 /// All listeners.
-pub(super) fn lower(document: &Document, report: &mut Report) -> Vec<Listener> {
+pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report) -> Vec<Listener> {
     let place = Place::Root.field("listeners");
     Names::unique(document.listeners.iter().map(|listener| listener.name.as_str()), &place, report);
     check_addresses(document, &place, report);
@@ -19,25 +20,41 @@ pub(super) fn lower(document: &Document, report: &mut Report) -> Vec<Listener> {
         .listeners
         .iter()
         .enumerate()
-        .map(|(index, raw)| listener(raw, &place.index(index), report))
+        .map(|(index, raw)| {
+            let shares_address = shares_address(document, index);
+            listener(raw, shares_address, &place.index(index), files, report)
+        })
         .collect()
 }
 
-/// One socket cannot be bound twice; port 0 is a different port each time.
+/// Listeners on one socket must be told apart by hostname, and be of one protocol. Port 0 is a different port each time.
 fn check_addresses(document: &Document, place: &Place<'_>, report: &mut Report) {
     let mut first: FxHashMap<SocketAddr, usize> = FxHashMap::default();
+    let mut hostnames: FxHashMap<(SocketAddr, Option<String>), usize> = FxHashMap::default();
     for (index, listener) in document.listeners.iter().enumerate() {
         let address = listener.address.0;
-        if address.port() != 0
-            && let Some(other) = first.insert(address, index)
-        {
+        if address.port() == 0 {
+            continue;
+        }
+        let item = place.index(index);
+        let other = *first.entry(address).or_insert(index);
+        if document.listeners[other].protocol != listener.protocol {
+            let message = || {
+                format!("differs from that of {place}[{other}], which has the same address: use another port")
+            };
+            report.add(&item.field("protocol"), message);
+            continue;
+        }
+        let hostname = listener.hostname.as_deref().map(str::to_ascii_lowercase);
+        let same = hostnames.insert((address, hostname), index);
+        if let Some(other) = same {
             let message = || {
                 format!(
-                    "{address} is the address of {place}[{other}] already: give one listener several certificates, and \
-                     its routes their hostnames"
+                    "{address} is the address of {place}[{other}] already, with the same hostname: give each its own \
+                     hostname, or one listener several certificates"
                 )
             };
-            report.add(&place.index(index).field("address"), message);
+            report.add(&item.field("address"), message);
         }
     }
     let admin = document.admin.address.0;
@@ -49,19 +66,33 @@ fn check_addresses(document: &Document, place: &Place<'_>, report: &mut Report) 
     }
 }
 
-fn listener(raw: &RawListener, place: &Place<'_>, report: &mut Report) -> Listener {
+fn shares_address(document: &Document, index: usize) -> bool {
+    let address = document.listeners[index].address;
+    let mut others = document.listeners.iter().enumerate().filter(|(other, _)| *other != index);
+    address.0.port() != 0 && others.any(|(_, other)| other.address == address)
+}
+
+fn listener(
+    raw: &RawListener,
+    shares_address: bool,
+    place: &Place<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Listener {
     let hostname = raw.hostname.as_deref().and_then(|hostname| {
         text::host_pattern(hostname).map_err(|message| report.add(&place.field("hostname"), || message)).ok()
     });
+    let tls_place = place.field("tls");
+    let list_place = tls_place.field("certificates");
+    let certificate = |(index, raw): (usize, &RawCertificate)| {
+        let place = list_place.index(index);
+        CertificateFiles {
+            certificate: files.path(&raw.certificate_file, &place.field("certificateFile"), report),
+            private_key: files.path(&raw.private_key_file, &place.field("privateKeyFile"), report),
+        }
+    };
     let tls = raw.tls.as_ref().map(|tls| ListenerTls {
-        certificates: tls
-            .certificates
-            .iter()
-            .map(|files| CertificateFiles {
-                certificate: files.certificate_file.as_str().into(),
-                private_key: files.private_key_file.as_str().into(),
-            })
-            .collect(),
+        certificates: tls.certificates.iter().enumerate().map(certificate).collect(),
     });
     match (raw.protocol, &tls) {
         (RawProtocol::Http, Some(_)) => {
@@ -74,5 +105,5 @@ fn listener(raw: &RawListener, place: &Place<'_>, report: &mut Report) -> Listen
         }
         (RawProtocol::Http, None) | (RawProtocol::Https, Some(_)) => {}
     }
-    Listener { name: raw.name.as_str().into(), address: raw.address.0, hostname, tls }
+    Listener { name: raw.name.as_str().into(), address: raw.address.0, hostname, tls, shares_address }
 }

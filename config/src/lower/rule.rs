@@ -7,14 +7,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Names;
 use super::target::{self, Upstreams};
-use super::text;
+use super::{rewrite, text};
 use crate::knob::Knob as _;
-use crate::raw::{
-    RawPathMatchType, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme,
-    RawTimeouts, RawUrlRewrite,
-};
+use crate::raw::{RawRoute, RawRule, RawTimeouts};
 use crate::report::{Place, Report};
-use crate::spec::{Action, HostPattern, Listener, PathRewrite, Redirect, Rewrite, Rule};
+use crate::spec::{Action, HostPattern, Listener, Rule};
 use crate::table::{Alternative, TableBuilder};
 
 /// When the models of a route came to be, in seconds since the Unix epoch.
@@ -115,11 +112,16 @@ pub(super) fn lower(
     report: &mut Report,
 ) -> Option<Rule> {
     check_timeouts(&raw.timeouts, &place.field("timeouts"), report);
-    let rewrite =
-        raw.url_rewrite.as_ref().map(|rewrite| url_rewrite(rewrite, raw, &place.field("urlRewrite"), report));
-    let redirect =
-        raw.redirect.as_ref().map(|redirect| redirection(redirect, raw, &place.field("redirect"), report));
-    let tiers = target::tiers(&raw.targets, upstreams, &place.field("targets"), report);
+    let rewrite = raw
+        .url_rewrite
+        .as_ref()
+        .map(|rewrite| rewrite::url(rewrite, raw, &place.field("urlRewrite"), report));
+    let redirect = raw
+        .redirect
+        .as_ref()
+        .map(|redirect| rewrite::redirect(redirect, raw, &place.field("redirect"), report));
+    let tiers = target::tiers(raw, upstreams, &place.field("targets"), report);
+    let mirrors = target::mirrors(&raw.mirrors, upstreams, &place.field("mirrors"), report);
     let action = match redirect {
         None if raw.targets.is_empty() => {
             report.add(place, || "does nothing: give it targets or a redirect".to_owned());
@@ -130,6 +132,10 @@ pub(super) fn lower(
             report.add(&place.field("redirect"), || {
                 "a rule has either targets or a redirect, not both".to_owned()
             });
+            None
+        }
+        Some(_) if !raw.mirrors.is_empty() => {
+            report.add(&place.field("mirrors"), || "are of no use with a redirect".to_owned());
             None
         }
         Some(_) if raw.url_rewrite.is_some() => {
@@ -146,6 +152,7 @@ pub(super) fn lower(
         name: raw.name.as_deref().map_or_else(|| index.to_string().into(), Arc::from),
         models: Vec::new(),
         action: action?,
+        mirrors,
         request_headers,
         response_headers,
         rewrite: rewrite.flatten(),
@@ -162,90 +169,4 @@ fn check_timeouts(raw: &RawTimeouts, place: &Place<'_>, report: &mut Report) {
             || format!("{} is longer than the whole request may take ({})", raw.per_try.0, raw.request.0);
         report.add(&place.field("perTry"), message);
     }
-}
-
-fn url_rewrite(
-    raw: &RawUrlRewrite,
-    rule: &RawRule,
-    place: &Place<'_>,
-    report: &mut Report,
-) -> Option<Rewrite> {
-    if raw.hostname.is_none() && raw.path.is_none() {
-        report.add(place, || "changes nothing: give it a hostname or a path".to_owned());
-    }
-    let hostname = raw.hostname.as_deref().map(|hostname| {
-        text::dns_name(hostname)
-            .and_then(|()| text::header_value(hostname))
-            .map_err(|message| report.add(&place.field("hostname"), || message))
-            .ok()
-    });
-    let path = raw.path.as_ref().map(|path| path_rewrite(path, rule, &place.field("path"), report));
-    Some(Rewrite { hostname: hostname.flatten(), path: path.flatten() })
-}
-
-fn redirection(
-    raw: &RawRedirect,
-    rule: &RawRule,
-    place: &Place<'_>,
-    report: &mut Report,
-) -> Option<Redirect> {
-    if let Some(hostname) = &raw.hostname
-        && let Err(message) = text::dns_name(hostname)
-    {
-        report.add(&place.field("hostname"), || message);
-    }
-    let path = raw.path.as_ref().map(|path| path_rewrite(path, rule, &place.field("path"), report));
-    let status = match raw.status_code {
-        301 | 302 | 303 | 307 | 308 => http::StatusCode::from_u16(raw.status_code).ok(),
-        other => {
-            let message =
-                || format!("{other} is not a redirect with a location: choose 301, 302, 303, 307 or 308");
-            report.add(&place.field("statusCode"), message);
-            None
-        }
-    };
-    let scheme = raw.scheme.map(|scheme| match scheme {
-        RawScheme::Http => "http",
-        RawScheme::Https => "https",
-    });
-    let hostname = raw.hostname.as_deref().map(|hostname| hostname.to_ascii_lowercase().into());
-    Some(Redirect { scheme, hostname, path: path.flatten(), port: raw.port, status: status? })
-}
-
-fn path_rewrite(
-    raw: &RawPathRewrite,
-    rule: &RawRule,
-    place: &Place<'_>,
-    report: &mut Report,
-) -> Option<PathRewrite> {
-    let full = ("replaceFullPath", raw.replace_full_path.as_deref());
-    let prefix = ("replacePrefixMatch", raw.replace_prefix_match.as_deref());
-    let ((name, wanted), (other_name, other)) = match raw.kind {
-        RawPathRewriteType::ReplaceFullPath => (full, prefix),
-        RawPathRewriteType::ReplacePrefixMatch => (prefix, full),
-    };
-    if other.is_some() {
-        report.add(&place.field(other_name), || "does not go with this type".to_owned());
-    }
-    let Some(wanted) = wanted else {
-        report.add(&place.field(name), || "is missing: this type needs it".to_owned());
-        return None;
-    };
-    if raw.kind == RawPathRewriteType::ReplaceFullPath {
-        text::path(wanted).map_err(|message| report.add(&place.field(name), || message)).ok()?;
-        return Some(PathRewrite::Full(wanted.into()));
-    }
-    let has_prefixes_only = rule
-        .matches
-        .iter()
-        .filter_map(|m| m.path.as_ref())
-        .all(|path| path.kind == RawPathMatchType::PathPrefix);
-    if !has_prefixes_only {
-        report.add(place, || "needs a PathPrefix in every match of the rule".to_owned());
-    }
-    // Nothing and the root are the same prefix.
-    if !wanted.is_empty() {
-        text::path(wanted).map_err(|message| report.add(&place.field(name), || message)).ok()?;
-    }
-    Some(PathRewrite::Prefix(wanted.trim_end_matches('/').into()))
 }

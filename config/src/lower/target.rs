@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use rustc_hash::FxHashSet;
 
 use super::names::Names;
-use super::text;
-use crate::raw::{RawHeader, RawHeaderEdits, RawTarget};
+use super::{rewrite, text};
+use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawTarget};
 use crate::report::{Place, Quoted, Report};
-use crate::spec::{BackendIndex, HeaderEdits, PoolIndex, Target, Tier, Upstream};
+use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Target, Tier, Upstream};
 
 /// What targets can refer to.
 pub(super) struct Upstreams<'a> {
@@ -20,28 +20,51 @@ pub(super) struct Upstreams<'a> {
 
 /// Targets by priority. Those of weight 0 are checked and left out.
 pub(super) fn tiers(
-    raw: &[RawTarget],
+    rule: &RawRule,
     upstreams: &Upstreams<'_>,
     place: &Place<'_>,
     report: &mut Report,
 ) -> Vec<Tier> {
     let mut tiers: BTreeMap<u32, Vec<Target>> = BTreeMap::new();
-    for (index, raw) in raw.iter().enumerate() {
+    for (index, raw) in rule.targets.iter().enumerate() {
         let place = place.index(index);
-        let upstream = upstream(raw, upstreams, &place, report);
+        let destination = destination(raw, upstreams, &place, report);
         let request_headers = edits(&raw.request_headers, &place.field("requestHeaders"), report);
+        let response_headers = edits(&raw.response_headers, &place.field("responseHeaders"), report);
+        let rewrite = raw.url_rewrite.as_ref();
+        let rewrite = rewrite.map(|raw| rewrite::url(raw, rule, &place.field("urlRewrite"), report));
         if let Some(model) = &raw.model_override
             && let Err(message) = text::model(model)
         {
             report.add(&place.field("modelOverride"), || message);
         }
-        if let (Some(upstream), Some(weight)) = (upstream, NonZeroU32::new(raw.weight)) {
-            let model_override = raw.model_override.as_deref().map(Into::into);
-            let target = Target { upstream, weight, model_override, request_headers };
-            tiers.entry(raw.priority).or_default().push(target);
+        if let (Some(destination), Some(weight)) = (destination, NonZeroU32::new(raw.weight)) {
+            tiers.entry(raw.priority).or_default().push(Target {
+                destination,
+                weight,
+                model_override: raw.model_override.as_deref().map(Into::into),
+                request_headers,
+                response_headers,
+                rewrite: rewrite.flatten(),
+            });
         }
     }
     tiers.into_iter().map(|(priority, targets)| Tier { priority, targets }).collect()
+}
+
+/// Mirrors. Those of 0 percent are checked and left out.
+pub(super) fn mirrors(
+    raw: &[RawMirror],
+    upstreams: &Upstreams<'_>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Vec<Mirror> {
+    let mirror = |(index, raw): (usize, &RawMirror)| {
+        let upstream =
+            upstream(raw.pool.as_deref(), raw.backend.as_deref(), upstreams, &place.index(index), report)?;
+        Some(Mirror { upstream, percent: raw.percent })
+    };
+    raw.iter().enumerate().filter_map(mirror).filter(|mirror| mirror.percent > 0).collect()
 }
 
 /// Changes to headers.
@@ -57,13 +80,34 @@ pub(super) fn edits(raw: &RawHeaderEdits, place: &Place<'_>, report: &mut Report
     HeaderEdits { remove, set, add }
 }
 
-fn upstream(
+fn destination(
     raw: &RawTarget,
+    upstreams: &Upstreams<'_>,
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Option<Destination> {
+    let Some(status) = raw.status else {
+        let upstream = upstream(raw.pool.as_deref(), raw.backend.as_deref(), upstreams, place, report);
+        return upstream.map(Destination::Upstream);
+    };
+    if raw.pool.is_some() || raw.backend.is_some() {
+        let message =
+            || "a target has either a pool, a backend or a status: make two targets of it".to_owned();
+        report.add(&place.field("status"), message);
+        return None;
+    }
+    // The schema lets through what is a status.
+    StatusCode::from_u16(status).ok().map(Destination::Status)
+}
+
+fn upstream(
+    pool: Option<&str>,
+    backend: Option<&str>,
     Upstreams { pools, backends }: &Upstreams<'_>,
     place: &Place<'_>,
     report: &mut Report,
 ) -> Option<Upstream> {
-    match (&raw.pool, &raw.backend) {
+    match (pool, backend) {
         (Some(pool), None) => {
             let place = place.field("pool");
             if pools.position(pool).is_none() && backends.position(pool).is_some() {

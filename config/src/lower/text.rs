@@ -122,12 +122,31 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
         .ok_or_else(|| format!("{} is not a header's value: use printable ASCII characters", Quoted(text)))
 }
 
+/// The name of a model that requests ask for.
+pub(super) fn named_model(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("is empty: name a model".to_owned()) } else { model(text) }
+}
+
 /// The name of a model: any text that can stand in a log line.
 pub(super) fn model(text: &str) -> Result<(), String> {
     match text.chars().find(|c| c.is_control()) {
         Some(bad) => Err(format!("{} is not a model's name: it contains {bad:?}", Quoted(text))),
         None => Ok(()),
     }
+}
+
+/// A key of a Secret, as Kubernetes allows it. None leads out of a directory.
+pub(super) fn secret_key(text: &str) -> Result<(), String> {
+    const MAX_BYTES: usize = 253;
+    let is_sound = !text.is_empty()
+        && text.len() <= MAX_BYTES
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !text.starts_with("..")
+        && text != ".";
+    if is_sound {
+        return Ok(());
+    }
+    Err(format!("{} is not a Secret's key: use letters, digits, `-`, `_` and `.`", Quoted(text)))
 }
 
 /// Whether a header carries a credential, by its name.

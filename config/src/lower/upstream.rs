@@ -5,46 +5,58 @@ use std::num::NonZeroU32;
 
 use rustc_hash::FxHashMap;
 
+use super::file::{self, Files};
 use super::names::Names;
 use super::text;
 use crate::fault::ProfileCheck;
 use crate::knob::Knob as _;
 use crate::raw::{
-    Document, RawBackend, RawBackendEndpoint, RawEjection, RawEndpoint, RawMetrics, RawObjective, RawPool,
-    RawUpstreamTls,
+    Document, RawBackend, RawBackendEndpoint, RawCredential, RawEjection, RawEndpoint, RawMetrics,
+    RawModelRewrite, RawObjective, RawPool, RawUpstreamTls,
 };
 use crate::report::{Place, Quoted, Report};
 use crate::settings::{Engine, UpstreamProtocol};
 use crate::spec::{
-    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, Objective, PoolSpec,
-    UpstreamTls,
+    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,
+    Objective, PoolSpec, UpstreamTls,
 };
 
 /// All pools.
-pub(super) fn pools(document: &Document, profiles: &dyn ProfileCheck, report: &mut Report) -> Vec<PoolSpec> {
+pub(super) fn pools(
+    document: &Document,
+    profiles: &dyn ProfileCheck,
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<PoolSpec> {
     let place = Place::Root.field("pools");
     Names::unique(document.pools.iter().map(|pool| pool.name.as_str()), &place, report);
     document
         .pools
         .iter()
         .enumerate()
-        .map(|(index, raw)| pool(raw, profiles, &place.index(index), report))
+        .map(|(index, raw)| pool(raw, profiles, &place.index(index), files, report))
         .collect()
 }
 
 /// All backends.
-pub(super) fn backends(document: &Document, report: &mut Report) -> Vec<BackendSpec> {
+pub(super) fn backends(document: &Document, files: &mut Files, report: &mut Report) -> Vec<BackendSpec> {
     let place = Place::Root.field("backends");
     Names::unique(document.backends.iter().map(|backend| backend.name.as_str()), &place, report);
     document
         .backends
         .iter()
         .enumerate()
-        .map(|(index, raw)| backend(raw, &place.index(index), report))
+        .map(|(index, raw)| backend(raw, &place.index(index), files, report))
         .collect()
 }
 
-fn pool(raw: &RawPool, profiles: &dyn ProfileCheck, place: &Place<'_>, report: &mut Report) -> PoolSpec {
+fn pool(
+    raw: &RawPool,
+    profiles: &dyn ProfileCheck,
+    place: &Place<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> PoolSpec {
     check_protocol(raw.protocol, raw.tls.is_some(), place, report);
     check_ejection(&raw.ejection, &place.field("ejection"), report);
     check_metrics(&raw.metrics, &place.field("metrics"), report);
@@ -54,18 +66,23 @@ fn pool(raw: &RawPool, profiles: &dyn ProfileCheck, place: &Place<'_>, report: &
     PoolSpec {
         name: raw.name.as_str().into(),
         endpoints: endpoints(&raw.endpoints, raw.engine, &place.field("endpoints"), report),
+        endpoints_from: file::endpoints_from(&raw.endpoints_from, &place.field("endpointsFrom"), report),
+        engine: raw.engine,
         protocol: raw.protocol,
-        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), report)),
+        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), files, report)),
+        credential: credential(raw.credential.as_ref(), &place.field("credential"), files, report),
         connection: raw.connection.value(),
         metrics: raw.metrics.value(),
         picker: raw.picker.clone(),
         saturation: raw.saturation.value(),
         ejection: raw.ejection.value(),
         objectives: objectives(&raw.objectives, &place.field("objectives"), report),
+        model_rewrites: model_rewrites(&raw.model_rewrites, &place.field("modelRewrites"), report),
     }
 }
 
-fn endpoints(
+/// The model servers of a pool that are listed at one place.
+pub(super) fn endpoints(
     raw: &[RawEndpoint],
     engine: Engine,
     place: &Place<'_>,
@@ -103,7 +120,56 @@ fn objectives(raw: &[RawObjective], place: &Place<'_>, report: &mut Report) -> V
     raw.iter().map(|raw| Objective { name: raw.name.as_str().into(), priority: raw.priority }).collect()
 }
 
-fn backend(raw: &RawBackend, place: &Place<'_>, report: &mut Report) -> BackendSpec {
+fn model_rewrites(raw: &[RawModelRewrite], place: &Place<'_>, report: &mut Report) -> Vec<ModelRewrite> {
+    let mut rewrites = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.iter().enumerate() {
+        let place = place.index(index);
+        let models_place = place.field("models");
+        for (index, model) in raw.models.iter().enumerate() {
+            if let Err(message) = text::named_model(model) {
+                report.add(&models_place.index(index), || message);
+            }
+        }
+        let targets_place = place.field("targets");
+        for (index, target) in raw.targets.iter().enumerate() {
+            if let Err(message) = text::model(&target.model) {
+                report.add(&targets_place.index(index).field("model"), || message);
+            }
+        }
+        // The schema does not let a weight of 0 through.
+        let targets = raw
+            .targets
+            .iter()
+            .filter_map(|target| Some((target.model.as_str().into(), NonZeroU32::new(target.weight)?)));
+        rewrites.push(ModelRewrite {
+            models: raw.models.iter().map(|model| model.as_str().into()).collect(),
+            targets: targets.collect(),
+        });
+    }
+    rewrites
+}
+
+fn credential(
+    raw: Option<&RawCredential>,
+    place: &Place<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Option<Credential> {
+    let raw = raw?;
+    let file = files.path(&raw.file, &place.field("file"), report);
+    if let Err(message) = text::header_value(&raw.prefix) {
+        report.add(&place.field("prefix"), || message);
+    }
+    match text::editable_header_name(&raw.header) {
+        Ok(header) => Some(Credential { header, prefix: raw.prefix.as_str().into(), file }),
+        Err(message) => {
+            report.add(&place.field("header"), || message);
+            None
+        }
+    }
+}
+
+fn backend(raw: &RawBackend, place: &Place<'_>, files: &mut Files, report: &mut Report) -> BackendSpec {
     check_protocol(raw.protocol, raw.tls.is_some(), place, report);
     check_ejection(&raw.ejection, &place.field("ejection"), report);
     if let Some(check) = &raw.health_check {
@@ -112,20 +178,33 @@ fn backend(raw: &RawBackend, place: &Place<'_>, report: &mut Report) -> BackendS
             report.add(&place.field("path"), || message);
         }
     }
-    let endpoints_place = place.field("endpoints");
-    let endpoint = |(index, raw)| backend_endpoint(raw, &endpoints_place.index(index), report);
-    let endpoints = raw.endpoints.iter().enumerate().filter_map(endpoint).collect();
+    if raw.endpoints.is_empty() && raw.endpoints_from.is_empty() {
+        let message = || "needs at least 1 item, or lists of them in endpointsFrom".to_owned();
+        report.add(&place.field("endpoints"), message);
+    }
     BackendSpec {
         name: raw.name.as_str().into(),
-        endpoints,
+        endpoints: backend_endpoints(&raw.endpoints, &place.field("endpoints"), report),
+        endpoints_from: file::endpoints_from(&raw.endpoints_from, &place.field("endpointsFrom"), report),
         protocol: raw.protocol,
-        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), report)),
+        tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), files, report)),
+        credential: credential(raw.credential.as_ref(), &place.field("credential"), files, report),
         balancing: raw.balancing,
         resolve_interval: raw.resolve_interval.value(),
         health_check: raw.health_check.as_ref().map(|check| check.value()),
         connection: raw.connection.value(),
         ejection: raw.ejection.value(),
     }
+}
+
+/// The endpoints of a backend that are listed at one place.
+pub(super) fn backend_endpoints(
+    raw: &[RawBackendEndpoint],
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Vec<BackendEndpoint> {
+    let endpoint = |(index, raw)| backend_endpoint(raw, &place.index(index), report);
+    raw.iter().enumerate().filter_map(endpoint).collect()
 }
 
 fn backend_endpoint(
@@ -147,7 +226,7 @@ fn backend_endpoint(
     Some(BackendEndpoint { host, port: raw.port, weight: NonZeroU32::new(raw.weight)? })
 }
 
-fn tls(raw: &RawUpstreamTls, place: &Place<'_>, report: &mut Report) -> UpstreamTls {
+fn tls(raw: &RawUpstreamTls, place: &Place<'_>, files: &mut Files, report: &mut Report) -> UpstreamTls {
     if let Some(sni) = &raw.sni
         && let Err(message) = text::dns_name(sni)
     {
@@ -155,7 +234,9 @@ fn tls(raw: &RawUpstreamTls, place: &Place<'_>, report: &mut Report) -> Upstream
     }
     let client_certificate = match (&raw.client_certificate_file, &raw.client_key_file) {
         (Some(certificate), Some(key)) => {
-            Some(ClientCertificate { certificate: certificate.into(), private_key: key.into() })
+            let certificate = files.path(certificate, &place.field("clientCertificateFile"), report);
+            let private_key = files.path(key, &place.field("clientKeyFile"), report);
+            Some(ClientCertificate { certificate, private_key })
         }
         (Some(_), None) => {
             report.add(&place.field("clientKeyFile"), || {
@@ -176,7 +257,7 @@ fn tls(raw: &RawUpstreamTls, place: &Place<'_>, report: &mut Report) -> Upstream
     }
     UpstreamTls {
         sni: raw.sni.as_deref().map(Into::into),
-        ca: raw.ca_file.as_ref().map(Into::into),
+        ca: raw.ca_file.as_deref().map(|path| files.path(path, &place.field("caFile"), report)),
         client_certificate,
         is_verified: !raw.insecure_skip_verify,
     }

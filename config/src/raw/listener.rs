@@ -12,7 +12,9 @@ pub struct RawListener {
     /// Its name, by which routes choose it. Lower case letters, digits, `-` and `.`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// The IP address and port to listen on. Port 0 lets the system choose one.
+    /// The IP address and port to listen on. Port 0 lets the system choose one. Several listeners may share an address
+    /// if they speak the same protocol and differ in their hostnames; a request belongs to the one whose hostname is the
+    /// most specific that matches.
     pub address: Address,
     /// Serve only requests for this host; `*.example.com` stands for every host below `example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +43,8 @@ pub enum RawProtocol {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawListenerTls {
-    /// At least one. The name that a client asks for (SNI) chooses among them; the first serves whoever matches none.
+    /// At least one. The name that a client asks for (SNI) chooses among them, and among those of all listeners that
+    /// share the address; the first serves whoever matches none.
     #[schemars(length(min = 1, max = 1024))]
     pub certificates: Vec<RawCertificate>,
 }
@@ -50,10 +53,10 @@ pub struct RawListenerTls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawCertificate {
-    /// The path of a PEM file with the certificate, followed by its chain.
+    /// The path of a PEM file, or `secret:KEY`, with the certificate, followed by its chain.
     #[schemars(length(min = 1, max = 4096))]
     pub certificate_file: String,
-    /// The path of a PEM file with the private key.
+    /// The path of a PEM file, or `secret:KEY`, with the private key.
     #[schemars(length(min = 1, max = 4096))]
     pub private_key_file: String,
 }

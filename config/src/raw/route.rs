@@ -57,6 +57,10 @@ pub struct RawRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub targets: Vec<RawTarget>,
+    /// Where copies of requests are sent. What they answer is ignored; a copy never delays or fails its request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub mirrors: Vec<RawMirror>,
     /// Answers with a redirect instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<RawRedirect>,
@@ -77,8 +81,8 @@ pub struct RawRule {
     pub retry: RawRetry,
 }
 
-/// Where requests are sent: a pool or a backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Where requests are sent: a pool or a backend. Or a fixed answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawTarget {
     /// The name of a pool.
@@ -89,6 +93,10 @@ pub struct RawTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub backend: Option<String>,
+    /// Answers with this error instead, for a reference that leads nowhere but has its share of the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 500, max = 599))]
+    pub status: Option<u16>,
     /// Its share of the requests among the targets of equal priority. 0 takes it out of use.
     #[serde(default = "one")]
     #[schemars(range(max = 1_000_000))]
@@ -104,6 +112,30 @@ pub struct RawTarget {
     /// Changes to the headers of requests sent there, after those of the rule.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub request_headers: RawHeaderEdits,
+    /// Changes to the headers of responses that come from there, after those of the rule.
+    #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
+    pub response_headers: RawHeaderEdits,
+    /// Changes to host and path of requests sent there. What is set here takes the place of what the rule's sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_rewrite: Option<RawUrlRewrite>,
+}
+
+/// Where copies of requests are sent: a pool or a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawMirror {
+    /// The name of a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub pool: Option<String>,
+    /// The name of a backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub backend: Option<String>,
+    /// The share of the requests that are copied.
+    #[serde(default = "all")]
+    #[schemars(range(max = 100))]
+    pub percent: u32,
 }
 
 /// Changes to headers, in the order: remove, set, add.
@@ -221,6 +253,10 @@ fn owner() -> String {
 
 fn one() -> u32 {
     1
+}
+
+fn all() -> u32 {
+    100
 }
 
 fn found() -> u16 {

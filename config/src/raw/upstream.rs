@@ -20,6 +20,13 @@ pub struct RawPool {
     #[serde(default)]
     #[schemars(length(max = 50_000))]
     pub endpoints: Vec<RawEndpoint>,
+    /// Where more of its model servers are listed: paths of `Endpoints` documents, relative to this one; in
+    /// Kubernetes, names of ConfigMaps in the same namespace that have one at the key `endpoints.yaml`. Of an address
+    /// listed twice, the first counts. A list that is missing has no endpoints yet; a change to one is taken over
+    /// without rebuilding anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub endpoints_from: Vec<String>,
     /// The software of its model servers, which decides the names of their metrics.
     #[serde(default)]
     pub engine: Engine,
@@ -29,6 +36,9 @@ pub struct RawPool {
     /// TLS towards them. Left out, it is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawUpstreamTls>,
+    /// What the gateway shows them to be let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<RawCredential>,
     /// Connections to them.
     #[serde(default)]
     pub connection: RawConnection,
@@ -50,6 +60,56 @@ pub struct RawPool {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
     pub objectives: Vec<RawObjective>,
+    /// What models are called here (`InferenceModelRewrite`). The first that names the model asked for is used; it
+    /// comes after the target's `modelOverride`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub model_rewrites: Vec<RawModelRewrite>,
+}
+
+/// New names for models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawModelRewrite {
+    /// The models that are renamed. None is every model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub models: Vec<String>,
+    /// What they become, one of these by weight.
+    #[schemars(length(min = 1, max = 64))]
+    pub targets: Vec<RawModelRewriteTarget>,
+}
+
+/// A new name for a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawModelRewriteTarget {
+    /// The name that is written into the body.
+    #[schemars(length(min = 1, max = 1024))]
+    pub model: String,
+    /// Its share of the requests.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub weight: u32,
+}
+
+/// A secret that the gateway adds to requests for an upstream. Whatever the client sent in that header does not get
+/// there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawCredential {
+    /// The header that carries it.
+    #[serde(default = "authorization")]
+    #[schemars(length(min = 1, max = 256))]
+    pub header: String,
+    /// What stands before it in the header.
+    #[serde(default = "bearer")]
+    #[schemars(length(max = 64))]
+    pub prefix: String,
+    /// The path of a file with the secret, or `secret:KEY`. White space at its ends is left out. The file is read again
+    /// when it changes.
+    #[schemars(length(min = 1, max = 4096))]
+    pub file: String,
 }
 
 /// One model server of a pool. Several ports of one pod are several endpoints.
@@ -94,15 +154,15 @@ pub struct RawUpstreamTls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub sni: Option<String>,
-    /// The path of a PEM file with the authorities to trust instead of the system's.
+    /// The path of a PEM file, or `secret:KEY`, with the authorities to trust instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub ca_file: Option<String>,
-    /// The path of a PEM file with the gateway's own certificate. Needs `clientKeyFile`.
+    /// The path of a PEM file, or `secret:KEY`, with the gateway's own certificate. Needs `clientKeyFile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub client_certificate_file: Option<String>,
-    /// The path of a PEM file with the private key of that certificate.
+    /// The path of a PEM file, or `secret:KEY`, with the private key of that certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub client_key_file: Option<String>,
@@ -118,15 +178,23 @@ pub struct RawBackend {
     /// Its name, by which targets choose it; unique among backends. Lower case letters, digits, `-` and `.`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Where it serves. At least one.
-    #[schemars(length(min = 1, max = 10_000))]
+    /// Where it serves. At least one, unless `endpointsFrom` says where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000))]
     pub endpoints: Vec<RawBackendEndpoint>,
+    /// Where more of its endpoints are listed, as in a pool. While all lists are missing or empty, the answer is 503.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub endpoints_from: Vec<String>,
     /// How it is spoken to.
     #[serde(default)]
     pub protocol: UpstreamProtocol,
     /// TLS towards it. Left out, it is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawUpstreamTls>,
+    /// What the gateway shows it to be let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<RawCredential>,
     /// How requests are spread over its endpoints.
     #[serde(default)]
     pub balancing: Balancing,
@@ -167,6 +235,14 @@ fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 
 fn half_a_minute() -> Span {
     Span::secs(30)
+}
+
+fn authorization() -> String {
+    "authorization".to_owned()
+}
+
+fn bearer() -> String {
+    "Bearer ".to_owned()
 }
 
 fn one() -> u32 {

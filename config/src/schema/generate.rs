@@ -1,21 +1,40 @@
 //! Generating the schema from the raw types.
 
-use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-
-use crate::raw::Document;
 
 /// Where definitions stand in the schema.
 const DEFINITIONS: &str = "#/$defs/";
 
-/// The schema of the document in a plain form: no `null` for what may be left out, `enum` for choices.
-pub(super) fn document_schema() -> Value {
+/// The schema of a document in a plain form: no `null` for what may be left out, `enum` for choices.
+pub(super) fn document_schema<D: JsonSchema>(title: &str) -> Value {
     let generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
-    let mut schema = generator.into_root_schema_for::<Document>().to_value();
+    let mut schema = generator.into_root_schema_for::<D>().to_value();
     simplify(&mut schema);
-    schema["title"] = json!("RoutingConfig");
+    schema["title"] = json!(title);
     schema
+}
+
+/// A schema that `documents`, each with its schema, match. What they define under one name is the same.
+pub(super) fn any_of(title: &str, documents: [&Value; 2]) -> Value {
+    let mut definitions = Map::new();
+    let mut alternatives = Vec::new();
+    for document in documents {
+        let mut document = document.clone();
+        let Some(object) = document.as_object_mut() else { continue };
+        object.remove("$schema");
+        if let Some(Value::Object(own)) = object.remove("$defs") {
+            definitions.extend(own);
+        }
+        alternatives.push(document);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "anyOf": alternatives,
+        "$defs": definitions,
+    })
 }
 
 /// Follows a `$ref`.

@@ -25,6 +25,14 @@ impl HostPattern {
 }
 
 impl HostPattern {
+    /// How narrow the pattern is: of two that match a host, the one with the higher number is the more specific.
+    pub fn specificity(&self) -> usize {
+        match self {
+            Self::Exact(_) => usize::MAX,
+            Self::Wildcard(suffix) => 1 + suffix.len(),
+        }
+    }
+
     /// Whether there is a host that both match.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let is_within = |suffix: &str, outer: &str| {

@@ -17,6 +17,8 @@ pub struct Listener {
     pub hostname: Option<HostPattern>,
     /// The certificates, for `protocol: HTTPS`. `None` is plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether other listeners have the same address. They all speak TLS, or none does.
+    pub shares_address: bool,
 }
 
 /// How a listener terminates TLS.

@@ -21,6 +21,8 @@ pub struct Rule {
     pub models: Vec<Arc<str>>,
     /// What is done.
     pub action: Action,
+    /// Where copies of requests are sent.
+    pub mirrors: Vec<Mirror>,
     /// Changes to the request's headers, before those of the target.
     pub request_headers: HeaderEdits,
     /// Changes to the response's headers.
@@ -55,14 +57,36 @@ pub struct Tier {
 /// Where requests are sent.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The pool or backend.
-    pub upstream: Upstream,
+    /// What serves them.
+    pub destination: Destination,
     /// Its share among the targets of its tier.
     pub weight: NonZeroU32,
     /// The model's name there, where it differs from what clients ask for.
     pub model_override: Option<Arc<str>>,
     /// Changes to the request's headers, after those of the rule.
     pub request_headers: HeaderEdits,
+    /// Changes to the response's headers, after those of the rule.
+    pub response_headers: HeaderEdits,
+    /// Changes to host and path. What is set here takes the place of what the rule's sets.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// What serves the requests of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A pool or backend.
+    Upstream(Upstream),
+    /// Nothing: the answer is this error.
+    Status(StatusCode),
+}
+
+/// Where copies of requests are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// The pool or backend.
+    pub upstream: Upstream,
+    /// How many of a hundred requests are copied; at most 100.
+    pub percent: u32,
 }
 
 /// A reference to a pool or a backend.
@@ -137,6 +161,14 @@ impl Tier {
 }
 
 impl Target {
+    /// The pool or backend, unless the target is a fixed answer.
+    pub fn upstream(&self) -> Option<Upstream> {
+        match self.destination {
+            Destination::Upstream(upstream) => Some(upstream),
+            Destination::Status(_) => None,
+        }
+    }
+
     fn share(&self) -> u64 {
         u64::from(self.weight.get())
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::settings::{
     Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, MetricsSpec, SaturationSpec,
     UpstreamProtocol,
@@ -19,10 +21,17 @@ pub struct PoolSpec {
     pub name: Arc<str>,
     /// Its model servers; may be empty. Addresses are unique in a pool.
     pub endpoints: Vec<EndpointSpec>,
+    /// Where more of them are listed: see [`Endpoints`](crate::Endpoints). Which engine those have that name none is
+    /// `engine`.
+    pub endpoints_from: Vec<Arc<str>>,
+    /// The engine of endpoints that name none.
+    pub engine: Engine,
     /// How they are spoken to.
     pub protocol: UpstreamProtocol,
     /// TLS towards them; `None` is plain.
     pub tls: Option<UpstreamTls>,
+    /// What is shown to them to be let in.
+    pub credential: Option<Credential>,
     /// Connections to them.
     pub connection: ConnectionSpec,
     /// Reading their load.
@@ -36,6 +45,68 @@ pub struct PoolSpec {
     pub ejection: EjectionSpec,
     /// Priorities that requests can ask for by name.
     pub objectives: Vec<Objective>,
+    /// What models are called here; the first that names a model is used.
+    pub model_rewrites: Vec<ModelRewrite>,
+}
+
+/// New names for models (`InferenceModelRewrite`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRewrite {
+    /// The models that are renamed. Empty is every model.
+    pub models: Vec<Arc<str>>,
+    /// What they become, each with its share of the requests. Never empty.
+    pub targets: Vec<(Arc<str>, NonZeroU32)>,
+}
+
+/// A secret that is added to requests. This crate does not open the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The header that carries it; what the client sent in it is dropped.
+    pub header: HeaderName,
+    /// What stands before it, such as `Bearer `.
+    pub prefix: Box<str>,
+    /// The file that holds it.
+    pub file: PathBuf,
+}
+
+impl PoolSpec {
+    /// A pool without endpoints that has every default of the document.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints: Vec::new(),
+            endpoints_from: Vec::new(),
+            engine: Engine::default(),
+            protocol: UpstreamProtocol::default(),
+            tls: None,
+            credential: None,
+            connection: ConnectionSpec::default(),
+            metrics: MetricsSpec::default(),
+            picker: None,
+            saturation: SaturationSpec::default(),
+            ejection: EjectionSpec::default(),
+            objectives: Vec::new(),
+            model_rewrites: Vec::new(),
+        }
+    }
+}
+
+impl ModelRewrite {
+    /// The new name for `model` by the first of `rewrites` that names it; `r` is uniformly random. `None`: it keeps its
+    /// name.
+    pub fn choose<'a>(rewrites: &'a [Self], model: &str, r: u64) -> Option<&'a Arc<str>> {
+        let is_for =
+            |rewrite: &&Self| rewrite.models.is_empty() || rewrite.models.iter().any(|of| **of == *model);
+        let rewrite = rewrites.iter().find(is_for)?;
+        let total: u64 = rewrite.targets.iter().map(|(_, weight)| u64::from(weight.get())).sum();
+        let mut rest = r.checked_rem(total)?;
+        rewrite.targets.iter().find_map(|(name, weight)| {
+            let share = u64::from(weight.get());
+            let is_hit = rest < share;
+            rest = rest.saturating_sub(share);
+            is_hit.then_some(name)
+        })
+    }
 }
 
 /// One model server of a pool.
@@ -89,12 +160,16 @@ pub struct Objective {
 pub struct BackendSpec {
     /// Its name, unique among backends.
     pub name: Arc<str>,
-    /// Where it serves. At least one.
+    /// Where it serves. At least one, unless `endpoints_from` names lists.
     pub endpoints: Vec<BackendEndpoint>,
+    /// Where more of them are listed: see [`Endpoints`](crate::Endpoints).
+    pub endpoints_from: Vec<Arc<str>>,
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
     /// TLS towards it; `None` is plain.
     pub tls: Option<UpstreamTls>,
+    /// What is shown to it to be let in.
+    pub credential: Option<Credential>,
     /// How requests are spread over its endpoints.
     pub balancing: Balancing,
     /// How often DNS names are resolved again.
@@ -105,6 +180,25 @@ pub struct BackendSpec {
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
     pub ejection: EjectionSpec,
+}
+
+impl BackendSpec {
+    /// A backend without endpoints that has every default of the document.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints: Vec::new(),
+            endpoints_from: Vec::new(),
+            protocol: UpstreamProtocol::default(),
+            tls: None,
+            credential: None,
+            balancing: Balancing::default(),
+            resolve_interval: Duration::from_secs(30),
+            health_check: None,
+            connection: ConnectionSpec::default(),
+            ejection: EjectionSpec::default(),
+        }
+    }
 }
 
 /// One address of a backend.
@@ -119,7 +213,7 @@ pub struct BackendEndpoint {
 }
 
 /// A backend's host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BackendHost {
     /// An IP address.
     Ip(IpAddr),

@@ -10,8 +10,7 @@ use std::{
 
 use http::HeaderMap;
 use penstock_config::{
-    ConnectionSpec, EjectionSpec, EndpointSpec, Engine, MetricsSpec, Objective, PoolSpec, QueueSpec,
-    SaturationAction, SaturationSpec, UpstreamProtocol,
+    EndpointSpec, Engine, MetricsSpec, Objective, PoolSpec, QueueSpec, SaturationAction, SaturationSpec,
 };
 use serde_json::{Value, json};
 use tokio::time::advance;
@@ -35,20 +34,15 @@ fn spec(endpoints: u8) -> PoolSpec {
         labels: BTreeMap::new(),
     };
     PoolSpec {
-        name: "pool".into(),
         endpoints: (0..endpoints).map(endpoint).collect(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        connection: ConnectionSpec::default(),
         metrics: MetricsSpec { enabled: false, ..MetricsSpec::default() },
-        picker: None,
         saturation: SaturationSpec {
             action: SaturationAction::Reject,
             queue: QueueSpec { max_requests: 2, timeout: Duration::from_secs(30), ..QueueSpec::default() },
             retry_after: RETRY_AFTER,
         },
-        ejection: EjectionSpec::default(),
         objectives: vec![Objective { name: "batch".into(), priority: -5 }],
+        ..PoolSpec::new("pool")
     }
 }
 

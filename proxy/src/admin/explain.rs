@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use penstock_config::{
-    Action, ListenerIndex, Lookup, RequestModel, RouteRequest, Rule, Target, Tier, Upstream,
+    Action, Destination, ListenerIndex, Lookup, RequestModel, RouteRequest, Rule, Target, Tier, Upstream,
 };
 use penstock_peek::{Peek, Peeked};
 use penstock_picker::PickRequest;
@@ -125,8 +125,9 @@ fn forward(runtime: &Runtime, rule: &Rule, peeked: &Peeked, headers: &HeaderMap)
     let chosen = tiers.iter().find_map(|tier| tier.choose(crate::random::next_u64(), |_| false));
     let detail = match chosen {
         None => json!({ "picked": null, "refused": "every target of the rule has weight 0" }),
-        Some(target) => match target.upstream {
-            Upstream::Pool(index) => {
+        Some(target) => match target.destination {
+            Destination::Status(status) => json!({ "picked": null, "status": status.as_u16() }),
+            Destination::Upstream(Upstream::Pool(index)) => {
                 let model = target.model_override.as_deref().or(model).unwrap_or_default();
                 let request = PickRequest {
                     model,
@@ -141,7 +142,7 @@ fn forward(runtime: &Runtime, rule: &Rule, peeked: &Peeked, headers: &HeaderMap)
                 detail["pool"] = json!(&*runtime.snapshot().pools[index.0].name);
                 detail
             }
-            Upstream::Backend(index) => {
+            Destination::Upstream(Upstream::Backend(index)) => {
                 let mut detail = json!(runtime.balancer(index).report());
                 detail["backend"] = json!(&*runtime.snapshot().backends[index.0].name);
                 detail
@@ -155,12 +156,17 @@ fn forward(runtime: &Runtime, rule: &Rule, peeked: &Peeked, headers: &HeaderMap)
 }
 
 fn describe(runtime: &Runtime, tier: &Tier, target: &Target) -> Value {
-    let (kind, name) = match target.upstream {
-        Upstream::Pool(index) => ("pool", &runtime.snapshot().pools[index.0].name),
-        Upstream::Backend(index) => ("backend", &runtime.snapshot().backends[index.0].name),
+    let (kind, name) = match target.destination {
+        Destination::Upstream(Upstream::Pool(index)) => {
+            ("pool", json!(&*runtime.snapshot().pools[index.0].name))
+        }
+        Destination::Upstream(Upstream::Backend(index)) => {
+            ("backend", json!(&*runtime.snapshot().backends[index.0].name))
+        }
+        Destination::Status(status) => ("status", json!(status.as_u16())),
     };
     json!({
-        kind: &**name,
+        kind: name,
         "weight": target.weight,
         "priority": tier.priority,
         "model_override": target.model_override.as_deref(),

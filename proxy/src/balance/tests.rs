@@ -7,8 +7,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use penstock_config::{
-    BackendEndpoint, BackendHost, Balancing, CertificateFiles, ConnectionSpec, EjectionSpec, HealthCheckSpec,
-    UpstreamProtocol, UpstreamTls,
+    BackendEndpoint, BackendHost, Balancing, CertificateFiles, EjectionSpec, HealthCheckSpec, UpstreamTls,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -62,17 +61,7 @@ fn endpoint(host: &str, port: u16, weight: u32) -> BackendEndpoint {
 }
 
 fn spec(endpoints: Vec<BackendEndpoint>) -> BackendSpec {
-    BackendSpec {
-        name: "b".into(),
-        endpoints,
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        balancing: Balancing::RoundRobin,
-        resolve_interval: Duration::from_secs(30),
-        health_check: None,
-        connection: ConnectionSpec::default(),
-        ejection: EjectionSpec::default(),
-    }
+    BackendSpec { endpoints, ..BackendSpec::new("b") }
 }
 
 fn apply(balancers: &Balancers, spec: BackendSpec) -> Arc<Balancer> {

@@ -41,6 +41,7 @@ fn all() -> Vec<Error> {
         Error::Draining,
         Error::RequestTimeout,
         Error::Internal(None),
+        Error::InvalidTarget { status: 500 },
         Error::Saturated { retry_after: SECOND },
         Error::Shed { retry_after: SECOND },
         Error::QueueFull { retry_after: SECOND },

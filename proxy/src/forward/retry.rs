@@ -179,7 +179,7 @@ fn attempt_metrics(ctx: &RequestContext) -> Option<&UpstreamMetrics> {
 
 fn metrics_of<'a>(ctx: &'a RequestContext, attempt: &Attempt) -> Option<&'a UpstreamMetrics> {
     let rule = &ctx.runtime().snapshot().rules()[ctx.plan.as_ref()?.rule];
-    Some(ctx.runtime().upstream_metrics(attempt.target_of(rule)?.upstream))
+    Some(ctx.runtime().upstream_metrics(attempt.target_of(rule)?.upstream()?))
 }
 
 fn settle(ctx: &mut RequestContext, outcome: Outcome) {
@@ -202,7 +202,7 @@ fn has_other_endpoint(ctx: &RequestContext) -> bool {
     if plan.has_other(tiers, attempt.target) {
         return true;
     }
-    match (&attempt.endpoint, attempt.target_of(rule).map(|target| target.upstream)) {
+    match (&attempt.endpoint, attempt.target_of(rule).and_then(penstock_config::Target::upstream)) {
         (AttemptEndpoint::Pool { .. }, Some(penstock_config::Upstream::Pool(index))) => {
             ctx.runtime().pool(index).endpoint_count() > plan.failed_endpoints.len() + 1
         }
