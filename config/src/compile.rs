@@ -5,6 +5,12 @@ use crate::snapshot::Snapshot;
 use crate::spec::Surroundings;
 use crate::{lower, parse};
 
+/// The SHA-256 of a document's text in hexadecimal: by it operator and gateway know whether they speak of the same state.
+pub fn digest(text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Snapshot {
     /// Compiles a document, in YAML or JSON, that stands in the working directory. `profiles` judges inline
     /// `EndpointPickerConfig`s.
@@ -25,6 +31,6 @@ impl Snapshot {
         surroundings: &Surroundings,
     ) -> Result<Self, Faults> {
         let (document, report) = parse::document(text)?;
-        lower::snapshot(&document, profiles, surroundings, report)
+        lower::snapshot(&document, profiles, surroundings, (text, report))
     }
 }

@@ -16,6 +16,7 @@ mod snapshot;
 mod spec;
 mod table;
 
+pub use compile::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};

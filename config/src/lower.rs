@@ -31,15 +31,15 @@ use names::Names;
 /// Lowers a document.
 ///
 /// # Errors
-/// Those of `report`, which are the faults of the document's shape, and all others.
+/// Those of the report that comes with the document's text, which are the faults of the document's shape, and all others.
 pub(crate) fn snapshot(
     document: &Document,
     profiles: &dyn ProfileCheck,
     surroundings: &Surroundings,
-    report: Report,
+    (text, report): (&str, Report),
 ) -> Result<Snapshot, Faults> {
     let mut lowering = Report::default();
-    let mut files = Files::new(secrets(document, surroundings));
+    let mut files = Files::new(secrets(document, surroundings, &mut lowering));
     let listeners = listener::lower(document, &mut files, &mut lowering);
     let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
     let backends = upstream::backends(document, &mut files, &mut lowering);
@@ -54,6 +54,7 @@ pub(crate) fn snapshot(
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
         generation: document.metadata.generation,
+        digest: crate::compile::digest(text).into(),
         replicas: document.replicas,
         secrets,
         secret_uses,
@@ -90,9 +91,18 @@ pub(crate) fn backend_endpoints(
 }
 
 /// Where keys of the Secret lie that the document names.
-fn secrets(document: &Document, surroundings: &Surroundings) -> Option<Secrets> {
+fn secrets(document: &Document, surroundings: &Surroundings, report: &mut Report) -> Option<Secrets> {
     let name = document.secrets_from.as_deref()?;
-    let directory = surroundings.secrets.clone().unwrap_or_else(|| surroundings.directory.join(name));
+    let directory = match &surroundings.secrets {
+        Some(all) => {
+            if let Err(message) = text::name(name) {
+                report.add(&Place::Root.field("secretsFrom"), || message);
+                return None;
+            }
+            all.join(name)
+        }
+        None => surroundings.directory.join(name),
+    };
     Some(Secrets { name: name.into(), directory })
 }
 

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub name: Option<Arc<str>>,
     /// `metadata.generation`: what the publisher calls this state of the document.
     pub generation: Option<u64>,
+    /// The [`digest`](crate::digest) of the document's text.
+    pub digest: Arc<str>,
     /// How many gateways serve the document side by side; at least 1.
     pub replicas: u32,
     /// What `secretsFrom` names.
@@ -52,11 +54,28 @@ impl Snapshot {
         self.tables.get(listener.0).map_or(Lookup::NoRoute, |table| table.route(&self.rules, request))
     }
 
+    /// The first listener of each address: there is one socket for all that share it.
+    pub fn sockets(&self) -> impl Iterator<Item = ListenerIndex> + '_ {
+        let is_first = |index: &usize| {
+            let own = &self.listeners[*index];
+            !own.shares_address || self.listeners[..*index].iter().all(|other| other.address != own.address)
+        };
+        (0..self.listeners.len()).filter(is_first).map(ListenerIndex)
+    }
+
+    /// The listeners that share the address of `at`, that one included, in document order.
+    pub fn listeners_at(&self, at: ListenerIndex) -> impl Iterator<Item = &Listener> + '_ {
+        let own = &self.listeners[at.0];
+        self.listeners.iter().filter(move |other| {
+            std::ptr::eq(*other, own) || own.shares_address && other.address == own.address
+        })
+    }
+
     /// The listener that a request for `host` belongs to, of those that share the address of `at`: the one whose
     /// hostname is the most specific that matches. `at` itself if none matches; it has no route for the request then.
     pub fn listener_for(&self, at: ListenerIndex, host: &str) -> ListenerIndex {
         let Some(own) = self.listeners.get(at.0) else { return at };
-        if own.address.port() == 0 || !own.shares_address {
+        if !own.shares_address {
             return at;
         }
         let host = without_port(host).to_ascii_lowercase();

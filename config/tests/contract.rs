@@ -61,7 +61,7 @@ fn secrets_lie_beside_the_document_or_where_the_cluster_has_them() {
     let beside = Surroundings { directory: "/etc/penstock".into(), secrets: None };
     assert_eq!(at(&beside), ("/etc/penstock/keys/tls.crt".into(), "/etc/penstock/keys/b_key".into()));
     let apart = Surroundings { secrets: Some("/run/s".into()), ..beside };
-    assert_eq!(at(&apart), ("/run/s/tls.crt".into(), "/run/s/b_key".into()));
+    assert_eq!(at(&apart), ("/run/s/keys/tls.crt".into(), "/run/s/keys/b_key".into()));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn fixed_answers() {
         "either",
     );
     assert_fault(
-        &with_rule("targets: [{status: 404}]"),
+        &with_rule("targets: [{pool: p, status: 404}]"),
         "routes[0].rules[0].targets[0].status",
         "500 to 599",
     );

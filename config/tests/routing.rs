@@ -281,14 +281,7 @@ fn rule() -> impl Strategy<Value = RawRule> {
     (prop::collection::vec(one_match(), 0..3), models).prop_map(|(matches, models)| {
         let has_model = matches.iter().flat_map(|m| &m.headers).any(|header| header.name == "x-ai-eg-model");
         let models = if has_model { vec![] } else { models.into_iter().map(str::to_owned).collect() };
-        let target = RawTarget {
-            pool: Some("p".to_owned()),
-            backend: None,
-            weight: 1,
-            priority: 0,
-            model_override: None,
-            request_headers: Default::default(),
-        };
+        let target = RawTarget { pool: Some("p".to_owned()), ..RawTarget::default() };
         RawRule { matches, models, targets: vec![target], ..RawRule::default() }
     })
 }
@@ -310,6 +303,8 @@ fn document() -> impl Strategy<Value = Document> {
             api_version: ApiVersion::V1Alpha1,
             kind: Kind::RoutingConfig,
             metadata: Default::default(),
+            replicas: 1,
+            secrets_from: None,
             listeners: vec![listener("open", None), listener("closed", Some("*.test"))],
             routes: routes
                 .into_iter()

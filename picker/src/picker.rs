@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use penstock_config::{Fault, PoolSpec};
+use penstock_config::{EndpointSpec, Fault, PoolSpec};
 
 use crate::{endpoint::Endpoint, pool::Pool, profile::Profile};
 
@@ -68,6 +68,16 @@ impl Picker {
         }
         self.pools.store(Arc::new(new));
         Ok(applied)
+    }
+
+    /// Makes `endpoints` the endpoints of a pool, and leaves everything else as it is. Without such a pool, nothing
+    /// happens.
+    ///
+    /// Must be called within a tokio runtime: scraping of new endpoints starts at once.
+    pub fn set_endpoints(&self, pool: &str, endpoints: &[EndpointSpec]) -> Applied {
+        let _applying = self.applying.lock();
+        let pool = self.pool(pool);
+        Applied { removed: pool.map(|pool| pool.set_endpoints(endpoints)).unwrap_or_default() }
     }
 
     /// The pool of that name.

@@ -82,7 +82,7 @@ pub struct RawRule {
 }
 
 /// Where requests are sent: a pool or a backend. Or a fixed answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawTarget {
     /// The name of a pool.
@@ -238,6 +238,23 @@ pub struct RawRedirect {
 pub enum RawScheme {
     Http,
     Https,
+}
+
+impl Default for RawTarget {
+    /// What the document's defaults make of a target that says nothing; it leads nowhere.
+    fn default() -> Self {
+        Self {
+            pool: None,
+            backend: None,
+            status: None,
+            weight: one(),
+            priority: 0,
+            model_override: None,
+            request_headers: RawHeaderEdits::default(),
+            response_headers: RawHeaderEdits::default(),
+            url_rewrite: None,
+        }
+    }
 }
 
 impl RawHeaderEdits {

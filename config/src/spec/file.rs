@@ -9,7 +9,8 @@ pub struct Surroundings {
     /// The directory of the document, to which `secretsFrom` and `endpointsFrom` are relative. Empty is the working
     /// directory.
     pub directory: PathBuf,
-    /// Where the keys of the Secret lie that `secretsFrom` names, if it does not name a directory itself.
+    /// In Kubernetes, a directory that has one for each Secret, with its keys as files. Without it, `secretsFrom` names
+    /// the directory of the keys itself.
     pub secrets: Option<PathBuf>,
 }
 

@@ -110,6 +110,29 @@ impl Pool {
         removed
     }
 
+    /// Takes over another set of endpoints and nothing else. Returns those that left.
+    pub(crate) fn set_endpoints(&self, wanted: &[EndpointSpec]) -> Vec<Arc<Endpoint>> {
+        let mut members = self.members.lock();
+        let mut removed = self.remove_missing(&mut members, wanted);
+        let endpoints: Vec<_> =
+            wanted.iter().map(|endpoint| self.keep_or_add(&mut members, endpoint, false)).collect();
+        self.shared.quota.endpoints.store(endpoints.len(), Relaxed);
+        let old = self.state.load();
+        self.state.store(Arc::new(State {
+            slots: usize::from(members.next_slot),
+            endpoints,
+            profile: Arc::clone(&old.profile),
+            saturation: old.saturation.clone(),
+            objectives: old.objectives.clone(),
+        }));
+        drop(members);
+        for endpoint in &mut removed {
+            endpoint.leave();
+        }
+        self.shared.queue.wake_first();
+        removed
+    }
+
     /// Ends the pool. Returns its endpoints.
     pub(crate) fn close(&self) -> Vec<Arc<Endpoint>> {
         let mut members = self.members.lock();

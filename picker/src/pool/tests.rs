@@ -451,3 +451,16 @@ async fn every_request_settles_exactly_once() {
     assert_eq!(report.first_byte_ms, Some(8.0));
     assert_eq!(report.in_flight, 0);
 }
+
+#[tokio::test]
+async fn endpoints_come_and_go_without_touching_the_rest() {
+    let (picker, pool) = pool(spec(2));
+    let kept = pool.endpoints()[1].clone();
+    let removed = picker.set_endpoints("pool", &spec(4).endpoints[1..]).removed;
+    assert_eq!(removed.len(), 1);
+    assert_eq!(pool.endpoint_count(), 3);
+    assert!(Arc::ptr_eq(&kept, &pool.endpoints()[0]), "an endpoint that stays keeps its state");
+    assert!(picker.set_endpoints("pool", &[]).removed.len() == 3);
+    assert!(matches!(pool.pick(&request()), Err(PickError::NoEndpoints)));
+    assert!(picker.set_endpoints("no such pool", &[]).removed.is_empty());
+}

@@ -4,10 +4,12 @@ use super::*;
 
 fn target(index: usize, weight: u32) -> Target {
     Target {
-        upstream: Upstream::Pool(PoolIndex(index)),
+        destination: Destination::Upstream(Upstream::Pool(PoolIndex(index))),
         weight: NonZeroU32::new(weight).expect("positive"),
         model_override: None,
         request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        rewrite: None,
     }
 }
 
@@ -21,10 +23,11 @@ fn shares(tier: &Tier, excluded: &[usize]) -> Vec<usize> {
     let mut shares = vec![0; tier.targets.len()];
     for r in 0..1000 {
         let is_excluded = |target: &Target| {
-            excluded.iter().any(|index| target.upstream == Upstream::Pool(PoolIndex(*index)))
+            excluded.iter().any(|index| target.upstream() == Some(Upstream::Pool(PoolIndex(*index))))
         };
-        if let Some(Target { upstream: Upstream::Pool(PoolIndex(index)), .. }) = tier.choose(r, is_excluded) {
-            shares[*index] += 1;
+        let chosen = tier.choose(r, is_excluded).and_then(Target::upstream);
+        if let Some(Upstream::Pool(PoolIndex(index))) = chosen {
+            shares[index] += 1;
         }
     }
     shares
