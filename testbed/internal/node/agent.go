@@ -153,8 +153,7 @@ func (a *Agent) register(ctx context.Context) error {
 	return err
 }
 
-// heartbeat renews the node's Lease. The Node object itself is written once, at the start; after a restore of etcd to
-// a time before that it is missing and is registered anew.
+// heartbeat renews the node's Lease. The Node object itself is written once, at the start: no snapshot of etcd is older.
 func (a *Agent) heartbeat(ctx context.Context) {
 	leases := a.Client.CoordinationV1().Leases(core.NamespaceNodeLease)
 	seconds := int32(4 * leasePeriod / time.Second)

@@ -168,7 +168,7 @@ func (c *container) runOnce(ctx context.Context) (int, error) {
 	c.pid, c.exited = cmd.Process.Pid, make(chan struct{})
 	exited := c.exited
 	c.mu.Unlock()
-	begin := meta.Now()
+	begin := now()
 	c.set(func(s *core.ContainerStatus) {
 		// The process ID is what a person, or a test, needs to get at the container from the host.
 		s.ContainerID = fmt.Sprintf("process://%d", cmd.Process.Pid)
@@ -180,7 +180,7 @@ func (c *container) runOnce(ctx context.Context) (int, error) {
 	probes.Add(1)
 	go func() {
 		defer probes.Done()
-		c.probe(probing, begin.Time)
+		c.probe(probing, time.Now())
 	}()
 	err = cmd.Wait()
 	close(exited)
@@ -194,11 +194,14 @@ func (c *container) runOnce(ctx context.Context) (int, error) {
 		}
 		s.Ready, s.Started = false, new(bool)
 		s.State = core.ContainerState{Terminated: &core.ContainerStateTerminated{
-			ExitCode: int32(code), Signal: int32(signal), Reason: reason, StartedAt: begin, FinishedAt: meta.Now(), ContainerID: s.ContainerID,
+			ExitCode: int32(code), Signal: int32(signal), Reason: reason, StartedAt: begin, FinishedAt: now(), ContainerID: s.ContainerID,
 		}}
 	})
 	return code, nil
 }
+
+// now has the precision that the API server keeps, so that a status compares equal with what it returns.
+func now() meta.Time { return meta.Now().Rfc3339Copy() }
 
 // exitOf gives a shell's view of how a process ended: 128 plus the signal that ended it.
 func exitOf(state *os.ProcessState) (code, signal int) {

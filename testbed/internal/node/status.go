@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"slices"
 	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,6 +61,9 @@ func (w *podWorker) reportNow(ctx context.Context) {
 
 func (w *podWorker) patchStatus(ctx context.Context) error {
 	status := w.status()
+	if isReported(status, w.current().Status) {
+		return nil
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": w.pod.UID}, "status": status})
 	if err != nil {
 		return err
@@ -72,10 +77,25 @@ func (w *podWorker) patchStatus(ctx context.Context) error {
 	}
 	if err == nil {
 		w.mu.Lock()
+		// A copy, since what is there belongs to the informer.
+		w.latest = w.latest.DeepCopy()
 		w.latest.Status = answer.Status
 		w.mu.Unlock()
 	}
 	return err
+}
+
+// isReported tells whether the API server has this status already. Conditions of others are not looked at.
+func isReported(status, known core.PodStatus) bool {
+	for _, c := range status.Conditions {
+		same := func(other core.PodCondition) bool { return equality.Semantic.DeepEqual(c, other) }
+		if !slices.ContainsFunc(known.Conditions, same) {
+			return false
+		}
+	}
+	return status.Phase == known.Phase && status.PodIP == known.PodIP &&
+		equality.Semantic.DeepEqual(status.ContainerStatuses, known.ContainerStatuses) &&
+		equality.Semantic.DeepEqual(status.InitContainerStatuses, known.InitContainerStatuses)
 }
 
 // status computes the pod's status from its containers'.

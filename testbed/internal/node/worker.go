@@ -62,6 +62,8 @@ func (w *podWorker) update(pod *core.Pod) {
 	if pod.DeletionTimestamp != nil {
 		w.beginStopping()
 	}
+	// A status that is older than ours comes back when etcd was restored.
+	w.report()
 }
 
 // vanish ends the pod at once and without a report: its object is gone.
