@@ -84,7 +84,7 @@ func knows(t *testing.T, namespace, gateway, address string) bool {
 			t.Logf("pod %s: /debug/pools: %v", pod.Name, err)
 			return true
 		}
-		if strings.Contains(got.body, `"`+address) {
+		if strings.Contains(got.body, `"`+address+`:`) {
 			return true
 		}
 	}
