@@ -12,7 +12,7 @@ epp=v1.0.1
 
 say() { printf 'testbed: %s\n' "$*" >&2; }
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
-dir=$cache/testbed-$({ cat go.mod go.sum cmd/kube/main.go; echo "$helm $epp"; } | sha256sum | cut -c1-12)
+dir=$cache/testbed-$({ cat go.sum cmd/kube/main.go; echo "$kubernetes $helm $epp"; } | sha256sum | cut -c1-12)
 mkdir -p "$dir"
 # Two clones that start at once build once.
 exec 9>"$dir/.lock"

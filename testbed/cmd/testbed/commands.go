@@ -120,7 +120,7 @@ func startNodes(ctx context.Context, instance *cluster.Instance, count int) (*sy
 	working.Go(func() { services.Run(ctx) })
 	for _, agent := range agents {
 		working.Go(func() { logError("agent", agent.Run(ctx)) })
-		working.Go(func() { logError("logs", agent.ServeLogs(ctx)) })
+		working.Go(func() { logError("kubelet", agent.ServeKubelet(ctx)) })
 	}
 	return working, nil
 }

@@ -346,15 +346,18 @@ func (c *container) preStop(ctx context.Context, exited <-chan struct{}) {
 
 // exec runs a command inside the container's namespaces.
 func (c *container) exec(ctx context.Context, command []string) error {
-	c.mu.Lock()
-	pid := c.pid
-	c.mu.Unlock()
-	args := append([]string{fmt.Sprintf("--target=%d", pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd", "--"}, command...)
-	out, err := exec.CommandContext(ctx, "nsenter", args...).CombinedOutput()
+	out, err := c.command(ctx, command).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
+}
+
+func (c *container) command(ctx context.Context, command []string) *exec.Cmd {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	args := append([]string{fmt.Sprintf("--target=%d", c.pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd", "--"}, command...)
+	return exec.CommandContext(ctx, "nsenter", args...)
 }
 
 // set changes the status and has the worker report it.

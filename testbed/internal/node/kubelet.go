@@ -16,8 +16,8 @@ import (
 
 const kubeletPort = 10250
 
-// ServeLogs answers `kubectl logs`, the one thing of a kubelet's interface that is offered; the API server alone may ask.
-func (a *Agent) ServeLogs(ctx context.Context) error {
+// ServeKubelet answers what `kubectl logs`, `exec` and `port-forward` ask; the API server alone may ask it.
+func (a *Agent) ServeKubelet(ctx context.Context) error {
 	pki := func(file string) string { return a.Path("pki", file) }
 	certificate, err := tls.LoadX509KeyPair(pki("kubelet.crt"), pki("kubelet.key"))
 	if err != nil {
@@ -30,13 +30,19 @@ func (a *Agent) ServeLogs(ctx context.Context) error {
 	clients := x509.NewCertPool()
 	clients.AppendCertsFromPEM(ca)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
-		if worker := a.find(r.PathValue("namespace"), r.PathValue("pod")); worker != nil {
-			worker.serveLog(w, r)
-			return
-		}
-		http.Error(w, "no such pod on this node", http.StatusNotFound)
-	})
+	handle := func(path string, serve func(*podWorker, http.ResponseWriter, *http.Request)) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			worker := a.find(r.PathValue("namespace"), r.PathValue("pod"))
+			if worker == nil || !worker.hasSandbox() {
+				http.Error(w, "the pod does not run on this node", http.StatusNotFound)
+				return
+			}
+			serve(worker, w, r)
+		})
+	}
+	handle("GET /containerLogs/{namespace}/{pod}/{container}", (*podWorker).serveLog)
+	handle("/exec/{namespace}/{pod}/{container}", (*podWorker).serveExec)
+	handle("/portForward/{namespace}/{pod}", (*podWorker).servePortForward)
 	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{certificate}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert,
 	}}
@@ -55,17 +61,9 @@ func (a *Agent) ServeLogs(ctx context.Context) error {
 }
 
 func (w *podWorker) serveLog(out http.ResponseWriter, r *http.Request) {
-	var found *container
-	for _, c := range append(append([]*container{}, w.inits...), w.containers...) {
-		if c.spec.Name == r.PathValue("container") {
-			found = c
-		}
-	}
-	w.mu.Lock()
-	ready := w.sandbox != nil
-	w.mu.Unlock()
-	if found == nil || !ready {
-		http.Error(out, "the container has not started", http.StatusNotFound)
+	found := w.container(r.PathValue("container"))
+	if found == nil {
+		http.Error(out, "the pod has no such container", http.StatusNotFound)
 		return
 	}
 	path := found.logFile()

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,6 +86,22 @@ func (w *podWorker) current() *core.Pod {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.latest
+}
+
+func (w *podWorker) hasSandbox() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sandbox != nil
+}
+
+// container finds a container by name; nil if there is none.
+func (w *podWorker) container(name string) *container {
+	for _, c := range slices.Concat(w.inits, w.containers) {
+		if c.spec.Name == name {
+			return c
+		}
+	}
+	return nil
 }
 
 func (w *podWorker) isInit(c *container) bool {
