@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crds;
+mod manifests;
 mod translate;
 
 use std::ffi::OsString;

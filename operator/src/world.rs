@@ -70,6 +70,17 @@ macro_rules! world {
                 }
             }
 
+            /// The objects whose bodies cannot be read, and why.
+            pub fn unreadable(&self) -> Vec<(ObjectId, &str)> {
+                let mut found = Vec::new();
+                $(for (key, object) in self.$table.iter() {
+                    if let Err(error) = &object.spec {
+                        found.push((ObjectId { kind: Kind::$kind, key: key.clone() }, error.as_str()));
+                    }
+                })*
+                found
+            }
+
             /// An object's metadata and its status as last seen.
             pub fn meta(&self, id: &ObjectId) -> Option<(&Meta, &Value)> {
                 match id.kind {

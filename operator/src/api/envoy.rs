@@ -105,6 +105,7 @@ pub struct EnvoyKubernetes {
     /// The HorizontalPodAutoscaler.
     pub envoy_hpa: Option<EnvoyHpa>,
     /// The PodDisruptionBudget.
+    #[serde(rename = "envoyPDB")]
     pub envoy_pdb: Option<EnvoyPdb>,
 }
 

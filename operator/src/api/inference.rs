@@ -45,13 +45,18 @@ pub struct PoolPort {
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointPickerRef {
     /// Empty (the core group) if left out.
+    #[schemars(extend("x-default" = ""))]
     pub group: Option<String>,
     /// `Service` if left out.
+    #[schemars(extend("x-default" = "Service"))]
     pub kind: Option<String>,
     /// Its name.
     pub name: String,
     /// Its port, to which nothing is sent: the picker runs in process.
     pub port: Option<PoolPort>,
+    /// What happens while it cannot be reached, which does not come up: the picker runs in process.
+    #[schemars(extend("x-default" = "FailClose"))]
+    pub failure_mode: Option<String>,
 }
 
 /// `InferenceObjective`: a priority that requests to a pool can ask for by name.
@@ -69,8 +74,10 @@ pub struct InferenceObjective {
 #[serde(rename_all = "camelCase", default)]
 pub struct PoolRef {
     /// `inference.networking.k8s.io` if left out.
+    #[schemars(extend("x-default" = "inference.networking.k8s.io"))]
     pub group: Option<String>,
     /// `InferencePool` if left out.
+    #[schemars(extend("x-default" = "InferencePool"))]
     pub kind: Option<String>,
     /// Its name.
     pub name: String,

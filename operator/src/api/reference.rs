@@ -10,8 +10,10 @@ use crate::world::Body;
 #[serde(rename_all = "camelCase", default)]
 pub struct ParentRef {
     /// `gateway.networking.k8s.io` if left out.
+    #[schemars(extend("x-default" = "gateway.networking.k8s.io"))]
     pub group: Option<String>,
     /// `Gateway` if left out.
+    #[schemars(extend("x-default" = "Gateway"))]
     pub kind: Option<String>,
     /// The referring object's if left out.
     pub namespace: Option<String>,

@@ -1,6 +1,7 @@
 //! What a translation depends on beside the objects.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use penstock_config::{NoProfileCheck, ProfileCheck};
@@ -32,6 +33,9 @@ pub struct Options {
     pub adoption: Adoption,
     /// The only Gateway that is translated; all if `None`.
     pub gateway: Option<Key>,
+    /// The version of the Gateway API whose definitions are installed (`gateway.networking.k8s.io/bundle-version`), if
+    /// known.
+    pub gateway_api_version: Option<String>,
     /// The domain of the cluster's Services.
     pub cluster_domain: String,
     /// Whether a Service that has no EndpointSlices is reached by its DNS name, as offline, where nobody makes slices.
@@ -39,6 +43,8 @@ pub struct Options {
     /// Whether Backends may name the data plane's own host (`localhost`, `127.0.0.1`), as on a laptop. In a cluster
     /// that would let whoever writes Backends reach the admin listener.
     pub allow_loopback: bool,
+    /// The address of the admin listener in documents; the format's default if `None`.
+    pub admin: Option<SocketAddr>,
     /// Judges `EndpointPickerConfig` documents.
     pub profiles: Arc<dyn ProfileCheck + Send + Sync>,
 }
@@ -57,9 +63,11 @@ impl Default for Options {
             controller_name: DEFAULT_CONTROLLER.to_owned(),
             adoption: Adoption::None,
             gateway: None,
+            gateway_api_version: None,
             cluster_domain: "cluster.local".to_owned(),
             use_dns_without_slices: false,
             allow_loopback: false,
+            admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, super::gateway::ADMIN_PORT))),
             profiles: Arc::new(NoProfileCheck),
         }
     }

@@ -14,6 +14,9 @@ use crate::world::{Key, ObjectId};
 pub struct Translation {
     /// The Gateways that are ours and accepted.
     pub gateways: BTreeMap<Key, GatewayOutput>,
+    /// All Gateways that are ours, those that cannot be served now included: what runs for them is kept. What runs for
+    /// others can go.
+    pub owned: BTreeSet<Key>,
     /// What the statuses of objects shall say. Each object once, by kind and name.
     pub statuses: Vec<StatusUpdate>,
     /// What people should know. The same from one translation to the next as long as nothing changes, so whoever sends
@@ -29,8 +32,9 @@ pub struct Translation {
 pub struct GatewayOutput {
     /// The controller name of its class, for statuses that others share.
     pub controller_name: String,
-    /// The routing document, which [`Snapshot::compile`](penstock_config::Snapshot::compile) accepts. It has no
-    /// endpoints, no `endpointsFrom`, no `secretsFrom` and no generation: whoever publishes it puts them in.
+    /// The routing document, which [`Snapshot::compile`](penstock_config::Snapshot::compile) accepts. `endpointsFrom` of
+    /// what is in `endpoints` is its own name, and `secretsFrom` is `secrets` where `secrets` below is not empty: whoever
+    /// publishes it puts in the real ones, and a generation and the number of replicas.
     pub document: Document,
     /// Where the endpoints of the document's pools and backends come from, by their names in the document. Those that
     /// are not here have all their endpoints in the document.

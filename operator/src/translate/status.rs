@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::world::ObjectId;
+use crate::world::{Meta, Object, ObjectId, Resource};
 
 /// The condition that names fields which were accepted and are not acted on. Its status is `True` if there are any; it
 /// is left out if there are none.
@@ -61,6 +61,8 @@ pub struct Entries {
     pub controllers: Vec<String>,
     /// All that there shall be of ours.
     pub entries: Vec<ParentStatus>,
+    /// Parents whose entries without a controller name are ours too: InferencePool of v1.0 has no such field.
+    pub nameless: Vec<Value>,
 }
 
 /// A condition. The time of its last transition is for [`merge`] to say.
@@ -107,6 +109,29 @@ pub struct ParentStatus {
     pub controller_name: String,
     /// Its conditions.
     pub conditions: Vec<Condition>,
+}
+
+impl StatusUpdate {
+    /// What an object's status shall say.
+    pub fn new<T: Resource>(object: &Object<T>, status: Status) -> Self {
+        let Meta { api_version, generation, .. } = &object.meta;
+        Self { object: object.id(), api_version: api_version.clone(), generation: *generation, status }
+    }
+}
+
+impl Entries {
+    /// Whether a status has entries of ours, in the list `field` with parents in `reference`.
+    pub(super) fn touches(&self, status: &Value, field: &str, reference: &str) -> bool {
+        list(status.get(field)).iter().any(|entry| self.has(entry, reference))
+    }
+
+    /// Whether an entry is ours.
+    fn has(&self, entry: &Value, reference: &str) -> bool {
+        let controller = text(entry, "controllerName");
+        let parent = entry.get(reference);
+        self.controllers.iter().any(|ours| ours == controller)
+            || controller.is_empty() && self.nameless.iter().any(|it| Some(it) == parent)
+    }
 }
 
 impl Condition {
@@ -219,19 +244,12 @@ impl Merging<'_> {
 
     fn parents(&self, old: Option<&Value>, parents: &Entries, reference: &str) -> Value {
         let old = list(old);
-        // InferencePool of v1.0 has entries without a controller: they are ours if we speak about that parent.
-        let is_ours = |entry: &Value, parent: &ParentStatus| {
-            let controller = text(entry, "controllerName");
-            entry.get(reference) == Some(&parent.parent_ref)
-                && (controller == parent.controller_name || controller.is_empty())
-        };
-        let goes = |entry: &Value| {
-            parents.controllers.iter().any(|ours| ours == text(entry, "controllerName"))
-                || parents.entries.iter().any(|parent| is_ours(entry, parent))
-        };
-        let mut merged: Vec<Value> = old.iter().filter(|entry| !goes(entry)).cloned().collect();
+        let mut merged: Vec<Value> =
+            old.iter().filter(|entry| !parents.has(entry, reference)).cloned().collect();
         for parent in &parents.entries {
-            let before = old.iter().find(|entry| is_ours(entry, parent));
+            let before = old.iter().find(|entry| {
+                parents.has(entry, reference) && entry.get(reference) == Some(&parent.parent_ref)
+            });
             let before = list(before.and_then(|old| old.get("conditions")));
             let conditions = parent.conditions.iter().map(|it| self.condition(before, it));
             let mut entry = Map::new();

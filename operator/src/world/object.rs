@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Key, Kind, ObjectId};
+use crate::api::ParentRef;
 
 /// The most unread fields that are told of one object. A status message has room for some dozens.
 const MAX_UNREAD: usize = 40;
@@ -41,6 +43,8 @@ pub struct Object<T> {
     pub meta: Meta,
     /// Its body, or why it cannot be read.
     pub spec: Result<T, String>,
+    /// What a route whose body cannot be read wants to attach to, for its status to say so; empty otherwise.
+    pub parents: Vec<ParentRef>,
     /// The fields that it has and nobody here reads, such as `spec.infrastructure.labels`. Never empty paths.
     pub unread: Vec<String>,
     /// Its status as last seen; null for kinds that are not configuration.
@@ -96,16 +100,17 @@ impl<T: Resource> Object<T> {
         let Value::Object(mut fields) = value else { return Err(ObjectError::Shape) };
         let meta = Meta::read(kind, &fields)?;
         let status = match kind.is_configuration() {
-            true => fields.remove("status").unwrap_or_default(),
+            true => fields.shift_remove("status").unwrap_or_default(),
             false => Value::Null,
         };
         let mut unread = BTreeSet::new();
         let mut body = match T::PART {
-            Part::Spec => fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new())),
+            Part::Spec => fields.shift_remove("spec").unwrap_or_else(|| Value::Object(Map::new())),
             Part::Whole => Value::Object(fields),
         };
         drop_nulls(&mut body);
-        let spec = serde_ignored::deserialize(body, |path| {
+        drop_given(kind, &mut body);
+        let spec = serde_ignored::deserialize(&body, |path| {
             if kind.is_configuration() && unread.len() <= MAX_UNREAD {
                 unread.insert(readable(&path.to_string()));
             }
@@ -116,7 +121,11 @@ impl<T: Resource> Object<T> {
             unread.truncate(MAX_UNREAD);
             unread.push("and more".to_owned());
         }
-        Ok(Self { meta, spec, unread, status })
+        let parents = match &spec {
+            Ok(_) => Vec::new(),
+            Err(_) => body.get("parentRefs").map(salvage).unwrap_or_default(),
+        };
+        Ok(Self { meta, spec, parents, unread, status })
     }
 }
 
@@ -182,6 +191,12 @@ pub(super) fn kind_of(object: &Value) -> Result<Kind, ObjectError> {
     })
 }
 
+/// Those of a list that can be read.
+fn salvage(list: &Value) -> Vec<ParentRef> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(|item| ParentRef::deserialize(item).ok()).collect()
+}
+
 /// Takes out members that are null: to Kubernetes they are absent, and Go writes empty lists so.
 fn drop_nulls(value: &mut Value) {
     match value {
@@ -191,6 +206,16 @@ fn drop_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
+    }
+}
+
+/// Takes out what the original definitions fill in and nobody wrote, so that no status complains of it.
+fn drop_given(kind: Kind, spec: &mut Value) {
+    if let (Kind::EnvoyProxy, Value::Object(fields)) = (kind, spec) {
+        let given = serde_json::json!({ "level": { "default": "warn" } });
+        if fields.get("logging") == Some(&given) {
+            fields.shift_remove("logging");
+        }
     }
 }
 

@@ -29,7 +29,7 @@ fn entries_of_other_controllers_stay_and_ours_go_with_their_parents() {
         controller_name: "ours".into(),
         conditions: vec![Condition::yes("Accepted", "Accepted", "")],
     };
-    let entries = Entries { controllers: vec!["ours".into()], entries: vec![entry] };
+    let entries = Entries { controllers: vec!["ours".into()], entries: vec![entry], nameless: vec![] };
     let merged = merge(&old, &update(Status::Parents(entries)), "2026-01-01T00:00:00Z");
     let names: Vec<_> =
         merged["parents"].as_array().unwrap().iter().map(|it| it["parentRef"]["name"].clone()).collect();

@@ -1,0 +1,99 @@
+//! Envoy AI Gateway's AIServiceBackends: a Backend with a schema, a credential and changes to headers.
+
+use std::collections::BTreeMap;
+
+use super::backend;
+use super::context::{Context, RefError, Referrer};
+use super::headers;
+use super::policies::Policies;
+use super::status::{Condition, Status, StatusUpdate};
+use super::upstream::{RawUpstream, Upstream, UpstreamKey};
+use crate::api::AiServiceBackend;
+use crate::world::{Key, Kind, World};
+
+/// What stands at the head of paths for a provider that says nothing else.
+pub(super) const DEFAULT_PREFIX: &str = "v1";
+
+/// What the statuses of all AIServiceBackends shall say.
+pub(super) fn statuses(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    problems: &BTreeMap<UpstreamKey, String>,
+) -> Vec<StatusUpdate> {
+    let mut statuses = Vec::new();
+    for (key, object) in context.world.ai_backends.iter() {
+        let problem = problems.get(&UpstreamKey::AiBackend(key.clone()));
+        let usable = upstream(context, policies, key, "backend".to_owned());
+        let mut conditions = match usable {
+            Ok(_) if problem.is_some() => {
+                vec![Condition::no("Accepted", "Invalid", problem.cloned().unwrap_or_default())]
+            }
+            Ok(_) => vec![Condition::yes("Accepted", "Accepted", "the backend can be used")],
+            Err(RefError { reason, message }) => vec![Condition::no("Accepted", reason, message)],
+        };
+        conditions.extend(Condition::fields(&object.unread));
+        statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
+    }
+    statuses
+}
+
+/// An AIServiceBackend.
+///
+/// # Errors
+/// It does not exist or cannot be used.
+pub(super) fn upstream(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    key: &Key,
+    name: String,
+) -> Result<Upstream, RefError> {
+    let object = context.world.ai_backends.get(key);
+    let object = object.ok_or_else(|| {
+        RefError::new("BackendNotFound", format!("the AIServiceBackend {key} does not exist"))
+    })?;
+    let spec = object.spec.as_ref().map_err(|error| {
+        RefError::new("InvalidBackend", format!("the AIServiceBackend {key} cannot be read: {error}"))
+    })?;
+    if spec.schema.name != "OpenAI" {
+        let message = format!(
+            "AIServiceBackend {key}: schema {:?} is not supported yet; OpenAI is",
+            crate::world::shorten(&spec.schema.name, 80)
+        );
+        return Err(RefError::new("SchemaNotSupported", message));
+    }
+    let mut upstream = backend::upstream(context, policies, &backend_of(context, key, spec)?, name)?;
+    if let Some((credential, secrets)) = policies.credential(Kind::AiServiceBackend, key)? {
+        upstream.secrets.extend(secrets);
+        if let RawUpstream::Backend(raw) = &mut upstream.raw {
+            raw.credential = Some(credential);
+        }
+    }
+    let prefix = spec.schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));
+    upstream.prefix = prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned);
+    upstream.headers = headers::mutation(spec.header_mutation.as_ref(), None);
+    Ok(upstream)
+}
+
+/// The Backend that an AIServiceBackend names, whether it may or not.
+pub(super) fn named_backend(world: &World, key: &Key) -> Option<Key> {
+    let spec = world.ai_backends.get(key)?.spec.as_ref().ok()?;
+    let reference = &spec.backend_ref;
+    Some(Key::new(reference.namespace.as_deref().unwrap_or(&key.namespace), &reference.name))
+}
+
+/// The Backend behind an AIServiceBackend.
+fn backend_of(context: &Context<'_>, key: &Key, spec: &AiServiceBackend) -> Result<Key, RefError> {
+    let reference = &spec.backend_ref;
+    let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref());
+    if Kind::in_group(group, kind.unwrap_or("Service")) != Some(Kind::Backend) {
+        let message = format!(
+            "AIServiceBackend {key}: backendRef names a {} of group {group:?}; it must name a Backend of {}",
+            kind.unwrap_or("Service"),
+            Kind::Backend.group(),
+        );
+        return Err(RefError::new("InvalidKind", message));
+    }
+    let backend = Key::new(reference.namespace.as_deref().unwrap_or(&key.namespace), &reference.name);
+    context.allowed(Referrer::of(Kind::AiServiceBackend, &key.namespace), Kind::Backend, &backend)?;
+    Ok(backend)
+}

@@ -1,0 +1,155 @@
+//! Envoy Gateway's Backends.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use penstock_config::raw::RawBackendEndpoint;
+
+use super::context::{Context, RefError, Secrets};
+use super::output::{EndpointSource, HostSource};
+use super::policies::{Policies, upstream_tls};
+use super::service::{named_by, protocol, raw_backend};
+use super::status::{Condition, Status, StatusUpdate};
+use super::upstream::{RawUpstream, Upstream, UpstreamKey};
+use crate::api::BackendEndpoint;
+use crate::world::{Key, Kind};
+
+/// What the statuses of all Backends shall say. `problems` are what the check of documents found.
+pub(super) fn statuses(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    problems: &BTreeMap<UpstreamKey, String>,
+) -> Vec<StatusUpdate> {
+    let mut statuses = Vec::new();
+    for (key, object) in context.world.backends.iter() {
+        let usable = upstream(context, policies, key, "backend".to_owned());
+        let accepted = match (usable, problems.get(&UpstreamKey::Backend(key.clone()))) {
+            (Err(error), _) => Condition::no("Accepted", "Invalid", error.message),
+            (Ok(_), Some(message)) => Condition::no("Accepted", "Invalid", message.as_str()),
+            (Ok(_), None) => Condition::yes("Accepted", "Accepted", "the Backend can be used"),
+        };
+        let mut conditions = vec![accepted];
+        conditions.extend(Condition::fields(&object.unread));
+        statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
+    }
+    statuses
+}
+
+/// A Backend.
+///
+/// # Errors
+/// It does not exist or cannot be used.
+pub(super) fn upstream(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    key: &Key,
+    name: String,
+) -> Result<Upstream, RefError> {
+    let object = context.world.backends.get(key);
+    let object = object
+        .ok_or_else(|| RefError::new("BackendNotFound", format!("the Backend {key} does not exist")))?;
+    let invalid = |message: String| RefError::new("InvalidBackend", format!("Backend {key}: {message}"));
+    let spec = object.spec.as_ref().map_err(|error| invalid(error.clone()))?;
+    if spec.kind.as_deref().is_some_and(|kind| kind != "Endpoints") {
+        return Err(invalid("only type Endpoints is served".to_owned()));
+    }
+    if spec.endpoints.is_empty() {
+        return Err(invalid("it has no endpoints".to_owned()));
+    }
+    let hosts: Result<Vec<HostSource>, String> =
+        spec.endpoints.iter().map(|endpoint| host(context, endpoint)).collect();
+    let hosts = hosts.map_err(invalid)?;
+    let (tls, secrets) = match (policies.tls(Kind::Backend, key, None)?, &spec.tls) {
+        (Some((tls, secrets)), _) => (Some(tls), secrets),
+        (None, Some(tls)) => {
+            let (tls, secrets) = upstream_tls(context, key, tls)?;
+            (Some(tls), secrets)
+        }
+        (None, None) => (None, Secrets::new()),
+    };
+    let mut raw = raw_backend(name.clone());
+    raw.protocol = protocol(spec.app_protocols.iter().map(String::as_str), tls.is_some());
+    raw.tls = tls;
+    // Where nothing can change, the document has it all.
+    let fixed: Option<Vec<RawBackendEndpoint>> = hosts.iter().map(fixed).collect();
+    let source = match fixed {
+        Some(mut endpoints) => {
+            endpoints.dedup();
+            raw.endpoints = endpoints;
+            None
+        }
+        None => Some(EndpointSource::Hosts(hosts)),
+    };
+    let raw = RawUpstream::Backend(Box::new(raw));
+    Ok(Upstream { name, raw, source, secrets, prefix: None, headers: Default::default() })
+}
+
+/// One endpoint of a Backend.
+fn host(context: &Context<'_>, endpoint: &BackendEndpoint) -> Result<HostSource, String> {
+    let allow_loopback = context.options.allow_loopback;
+    match (&endpoint.fqdn, &endpoint.ip) {
+        (Some(fqdn), None) => {
+            let host = fqdn.hostname.trim_end_matches('.');
+            if host.is_empty() || fqdn.port == 0 {
+                return Err("an fqdn needs a hostname and a port".to_owned());
+            }
+            if !is_host(host) {
+                return Err(format!("{:?} is not a hostname", shown(host)));
+            }
+            let is_local = host.eq_ignore_ascii_case("localhost")
+                || host.to_ascii_lowercase().ends_with(".localhost")
+                || host.parse::<IpAddr>().is_ok_and(is_own);
+            if is_local && !allow_loopback {
+                return Err(format!("{host} is the gateway itself"));
+            }
+            Ok(match named_by(context, host, fqdn.port) {
+                Some(service) => HostSource::Service { service, port: fqdn.port },
+                None => HostSource::Host { host: host.to_owned(), port: fqdn.port },
+            })
+        }
+        (None, Some(ip)) => {
+            let address: IpAddr =
+                ip.address.parse().map_err(|_| format!("{:?} is not an IP address", shown(&ip.address)))?;
+            if is_own(address) && !allow_loopback {
+                return Err(format!("{address} is the gateway itself"));
+            }
+            if ip.port == 0 {
+                return Err("an ip needs a port".to_owned());
+            }
+            Ok(HostSource::Host { host: address.to_string(), port: ip.port })
+        }
+        (None, None) => Err("an endpoint has neither fqdn nor ip: nothing else is served".to_owned()),
+        (Some(_), Some(_)) => Err("an endpoint has both fqdn and ip".to_owned()),
+    }
+}
+
+/// Whether a text can be a DNS name or an address. Underscores are let through, since names of services have them.
+fn is_host(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether an address is that of whoever uses it.
+fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || address.is_unspecified()
+}
+
+fn fixed(source: &HostSource) -> Option<RawBackendEndpoint> {
+    match source {
+        HostSource::Host { host, port } => {
+            Some(RawBackendEndpoint { host: host.clone(), port: *port, weight: 1 })
+        }
+        HostSource::Service { .. } => None,
+    }
+}
+
+fn shown(text: &str) -> String {
+    crate::world::shorten(text, 80)
+}

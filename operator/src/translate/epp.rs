@@ -1,0 +1,187 @@
+//! Where a pool's picker configuration comes from: the `EndpointPickerConfig` of the endpoint picker that the pool names.
+//!
+//! The picker runs in process, so that nothing is ever sent to the one that the pool names. What counts is how it is
+//! configured: Service, then the Deployment that it selects, then the container's `--config-file`, then the volume that
+//! is mounted there, then the ConfigMap's key. An annotation of the pool names another ConfigMap.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::context::Context;
+use crate::api::{Container, InferencePool, PodTemplate};
+use crate::world::{Key, Meta, shorten};
+
+/// The annotation that names the ConfigMap to use: `NAME` or `NAME/KEY`.
+pub const CONFIG_ANNOTATION: &str = "penstock.dev/endpoint-picker-config";
+
+/// The most faults of a configuration that are told.
+const MAX_FAULTS: usize = 5;
+
+/// Which configuration a pool's picker has.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    /// The document; `None` for the default.
+    pub(super) document: Option<Value>,
+    /// Whether what was named is what is used.
+    pub(super) outcome: Outcome,
+    /// Which it is and why, in a sentence.
+    pub(super) message: String,
+}
+
+/// How looking for a configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was found.
+    Found,
+    /// Nothing was named, or what was named has no configuration.
+    Default,
+    /// What was named is not there.
+    Missing,
+    /// What was found has faults.
+    Faulty,
+}
+
+/// Finds a pool's configuration.
+pub(super) fn find(context: &Context<'_>, meta: &Meta, pool: &InferencePool) -> Found {
+    if let Some(named) = meta.annotations.get(CONFIG_ANNOTATION) {
+        let (name, key) =
+            named.split_once('/').map_or((named.as_str(), None), |(name, key)| (name, Some(key)));
+        return from_map(
+            context,
+            &Key::new(meta.key.namespace.as_str(), name),
+            key,
+            "named by its annotation",
+        );
+    }
+    let Some(reference) = &pool.endpoint_picker_ref else {
+        return Found::default_profile(Outcome::Default, "the pool names no endpoint picker");
+    };
+    let (group, kind) =
+        (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Service"));
+    if (group, kind) != ("", "Service") {
+        let message = format!("endpointPickerRef names a {kind} of group {group:?}, which is not a Service");
+        return Found::default_profile(Outcome::Missing, &message);
+    }
+    let service_key = Key::new(meta.key.namespace.as_str(), &reference.name);
+    let service = context.world.services.get(&service_key).and_then(|it| it.spec.as_ref().ok());
+    let Some(service) = service else {
+        let message = format!("the Service {service_key} of endpointPickerRef does not exist");
+        return Found::default_profile(Outcome::Missing, &message);
+    };
+    let deployments = context.world.deployments.in_namespace(&service_key.namespace);
+    let mut templates = deployments.filter_map(|(key, it)| Some((key, &it.spec.as_ref().ok()?.template)));
+    let selected = templates.find(|(_, template)| {
+        let labels = &template.metadata.labels;
+        !service.selector.is_empty()
+            && service.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    });
+    let Some((deployment, template)) = selected else {
+        let message = format!("no Deployment is behind the endpoint picker's Service {service_key}");
+        return Found::default_profile(Outcome::Default, &message);
+    };
+    of_deployment(context, deployment, template)
+}
+
+fn of_deployment(context: &Context<'_>, deployment: &Key, template: &PodTemplate) -> Found {
+    for container in &template.spec.containers {
+        if let Some(text) = argument(container, &["config-text", "configText"]) {
+            return judge(context, text, &format!("--config-text of Deployment {deployment}"));
+        }
+        let Some(file) = argument(container, &["config-file", "configFile"]) else { continue };
+        return match mounted(template, container, file) {
+            Some((map, key)) => {
+                let map = Key::new(deployment.namespace.as_str(), map);
+                from_map(context, &map, Some(&key), &format!("mounted by Deployment {deployment}"))
+            }
+            None => {
+                let message = format!("{file} of Deployment {deployment} is on no volume of a ConfigMap");
+                Found::default_profile(Outcome::Missing, &message)
+            }
+        };
+    }
+    let message = format!("Deployment {deployment} has no --config-file");
+    Found::default_profile(Outcome::Default, &message)
+}
+
+/// The value of an argument that is spelt in one of these ways, with one dash or two.
+fn argument<'a>(container: &'a Container, names: &[&str]) -> Option<&'a str> {
+    let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
+    words.iter().enumerate().find_map(|(index, word)| {
+        let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+        match flag.split_once('=') {
+            Some((name, value)) => names.contains(&name).then_some(value),
+            None if names.contains(&flag) => words.get(index + 1).copied(),
+            None => None,
+        }
+    })
+}
+
+/// The ConfigMap and key that a file of a container is.
+fn mounted(template: &PodTemplate, container: &Container, file: &str) -> Option<(String, String)> {
+    let file = Path::new(file);
+    let mounts = container.volume_mounts.iter().filter(|mount| file.starts_with(&mount.mount_path));
+    let mount = mounts.max_by_key(|mount| mount.mount_path.len())?;
+    let below = file.strip_prefix(&mount.mount_path).ok()?;
+    let path = Path::new(&mount.sub_path).join(below);
+    // A mount of a single file has nothing below it, and joining leaves a slash behind.
+    let path = path.components().as_path().to_str()?.to_owned();
+    let volume = template.spec.volumes.iter().find(|volume| volume.name == mount.name)?;
+    let map = volume.config_map.as_ref()?;
+    let key = match map.items.iter().find(|item| item.path == path) {
+        Some(item) => item.key.clone(),
+        None if map.items.is_empty() => path,
+        None => return None,
+    };
+    Some((map.name.clone(), key))
+}
+
+/// The configuration in a ConfigMap. Without a key, it is the only one, or the one that is called as charts call it.
+fn from_map(context: &Context<'_>, map: &Key, key: Option<&str>, how: &str) -> Found {
+    const USUAL_KEY: &str = "default-plugins.yaml";
+    let Some(data) = context.config_map(map) else {
+        let message = format!("the ConfigMap {map}, {how}, does not exist");
+        return Found::default_profile(Outcome::Missing, &message);
+    };
+    let only = if data.len() == 1 { data.keys().next().map(String::as_str) } else { None };
+    let key = key.or(only).unwrap_or(USUAL_KEY);
+    match data.get(key) {
+        Some(text) => judge(context, text, &format!("{key} of ConfigMap {map}, {how}")),
+        None => {
+            let message = format!("the ConfigMap {map}, {how}, has no key {}", shorten(key, 100));
+            Found::default_profile(Outcome::Missing, &message)
+        }
+    }
+}
+
+/// Reads and checks a document. One with faults is not used.
+fn judge(context: &Context<'_>, text: &str, place: &str) -> Found {
+    let faulty = |what: &str| {
+        let message = format!("{place}, has faults: {}", shorten(what, 1000));
+        Found::default_profile(Outcome::Faulty, &message)
+    };
+    let options = serde_saphyr::options! { with_snippet: false };
+    let document: Value = match serde_saphyr::from_str_with_options(text, options) {
+        Ok(document) => document,
+        Err(error) => return faulty(&error.to_string()),
+    };
+    if !document.is_object() {
+        return faulty("it is no EndpointPickerConfig");
+    }
+    let faults = context.options.profiles.check(&document);
+    if !faults.is_empty() {
+        let told: Vec<String> = faults.iter().take(MAX_FAULTS).map(ToString::to_string).collect();
+        return faulty(&told.join("; "));
+    }
+    Found {
+        document: Some(document),
+        outcome: Outcome::Found,
+        message: format!("the picker follows {place}"),
+    }
+}
+
+impl Found {
+    fn default_profile(outcome: Outcome, why: &str) -> Self {
+        Self { document: None, outcome, message: format!("the picker follows the default profile: {why}") }
+    }
+}

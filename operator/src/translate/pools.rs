@@ -1,0 +1,224 @@
+//! InferencePools: their picker, objectives and rewrites, and their statuses.
+
+mod objectives;
+mod rewrites;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use penstock_config::raw::{RawModelRewrite, RawObjective, RawPool};
+use penstock_config::{Engine, UpstreamProtocol};
+use serde_json::{Value, json};
+
+use super::context::{Context, RefError};
+use super::epp::{self, Found, Outcome};
+use super::output::{EndpointSource, Severity};
+use super::policies::Policies;
+use super::service;
+use super::status::{Condition, Entries, ParentStatus, Status, StatusUpdate};
+use super::upstream::{RawUpstream, Upstream};
+use crate::api::{InferencePool, PoolRef};
+use crate::world::{Key, Kind};
+
+/// All pools.
+pub(super) struct Pools<'a> {
+    info: BTreeMap<&'a Key, Info>,
+    statuses: Vec<StatusUpdate>,
+}
+
+/// What is known of a pool beside its own object.
+struct Info {
+    picker: Found,
+    /// Why it cannot be served.
+    refused: Option<String>,
+    objectives: Vec<RawObjective>,
+    rewrites: Vec<RawModelRewrite>,
+    /// Faults that the document's check found, such as an objective with a name that no header has.
+    faults: Vec<String>,
+}
+
+/// The Gateways that lead to pools, with the controller names of their classes.
+pub(super) type Users = BTreeMap<Key, BTreeSet<(Key, String)>>;
+
+impl<'a> Pools<'a> {
+    /// Reads all pools.
+    pub(super) fn read(context: &Context<'a>) -> Self {
+        let mut statuses = Vec::new();
+        let mut objectives = objectives::read(context, &mut statuses);
+        let mut rewrites = rewrites::read(context, &mut statuses);
+        let mut info = BTreeMap::new();
+        for (key, object) in context.world.pools.iter() {
+            let (picker, refused) = match &object.spec {
+                Ok(pool) => (epp::find(context, &object.meta, pool), refusal(pool)),
+                Err(error) => {
+                    let message = "the pool cannot be read".to_owned();
+                    (Found { document: None, outcome: Outcome::Default, message }, Some(error.clone()))
+                }
+            };
+            let objectives = objectives.remove(key).unwrap_or_default();
+            let rewrites = rewrites.remove(key).unwrap_or_default();
+            info.insert(key, Info { picker, refused, objectives, rewrites, faults: Vec::new() });
+        }
+        Self { info, statuses }
+    }
+
+    /// A pool.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be served.
+    pub(super) fn upstream(
+        &self,
+        context: &Context<'_>,
+        policies: &Policies<'_>,
+        key: &Key,
+        name: String,
+    ) -> Result<Upstream, RefError> {
+        let missing = || RefError::new("BackendNotFound", format!("the InferencePool {key} does not exist"));
+        let info = self.info.get(key).ok_or_else(missing)?;
+        let object = context.world.pools.get(key).ok_or_else(missing)?;
+        if let Some(message) = &info.refused {
+            return Err(RefError::new("InvalidBackend", format!("InferencePool {key}: {message}")));
+        }
+        let app_protocol = object.spec.as_ref().ok().and_then(|pool| pool.app_protocol.as_deref());
+        let mut raw = raw_pool(name.clone());
+        raw.protocol = service::protocol(app_protocol, false);
+        raw.picker.clone_from(&info.picker.document);
+        raw.objectives.clone_from(&info.objectives);
+        raw.model_rewrites.clone_from(&info.rewrites);
+        let mut secrets = Default::default();
+        if let Some((credential, values)) = policies.credential(Kind::InferencePool, key)? {
+            raw.credential = Some(credential);
+            secrets = values;
+        }
+        Ok(Upstream {
+            name,
+            raw: RawUpstream::Pool(Box::new(raw)),
+            source: Some(EndpointSource::Pool(key.clone())),
+            secrets,
+            prefix: None,
+            headers: Default::default(),
+        })
+    }
+
+    /// Notes that the document's check found a fault in a pool.
+    pub(super) fn fault(&mut self, key: &Key, message: String) {
+        if let Some(info) = self.info.get_mut(key)
+            && !info.faults.contains(&message)
+        {
+            info.faults.push(message);
+        }
+    }
+
+    /// What the statuses of pools, objectives and rewrites shall say. `gateways` are all Gateways of ours.
+    pub(super) fn into_statuses(
+        self,
+        context: &Context<'_>,
+        users: &Users,
+        gateways: &BTreeSet<Key>,
+        controllers: &[String],
+    ) -> Vec<StatusUpdate> {
+        let mut statuses = self.statuses;
+        for (key, info) in self.info {
+            let Some(object) = context.world.pools.get(key) else { continue };
+            let used = users.get(key).into_iter().flatten();
+            let mut entries: Vec<ParentStatus> = Vec::new();
+            for (gateway, controller) in used {
+                let mut conditions = conditions(&info);
+                conditions.extend(Condition::fields(&object.unread));
+                let parent_ref = parent_ref(gateway);
+                entries.push(ParentStatus { parent_ref, controller_name: controller.clone(), conditions });
+            }
+            if !entries.is_empty() {
+                let (severity, reason) = match info.picker.outcome {
+                    Outcome::Found => (Severity::Normal, "EndpointPickerConfigFound"),
+                    Outcome::Default => (Severity::Normal, "DefaultEndpointPickerConfig"),
+                    Outcome::Missing => (Severity::Warning, "EndpointPickerConfigMissing"),
+                    Outcome::Faulty => (Severity::Warning, "EndpointPickerConfigFaulty"),
+                };
+                context.event(object.id(), severity, reason, info.picker.message.as_str());
+            }
+            let nameless = gateways.iter().map(parent_ref).collect();
+            let entries = Entries { controllers: controllers.to_vec(), entries, nameless };
+            if !entries.entries.is_empty() || entries.touches(&object.status, "parents", "parentRef") {
+                statuses.push(StatusUpdate::new(object, Status::Parents(entries)));
+            }
+        }
+        statuses
+    }
+}
+
+/// Why a pool cannot be served.
+fn refusal(pool: &InferencePool) -> Option<String> {
+    const MAX_PORTS: usize = 8;
+    if pool.selector.match_labels.is_empty() {
+        return Some("its selector is empty".to_owned());
+    }
+    if pool.target_ports.is_empty() || pool.target_ports.len() > MAX_PORTS {
+        return Some(format!("it needs 1 to {MAX_PORTS} targetPorts"));
+    }
+    if pool.target_ports.iter().any(|port| port.number == 0) {
+        return Some("0 is no port".to_owned());
+    }
+    let protocol = pool.app_protocol.as_deref().unwrap_or("http");
+    (!matches!(protocol, "http" | "kubernetes.io/h2c"))
+        .then(|| format!("appProtocol {:?} is not served", crate::world::shorten(protocol, 80)))
+}
+
+fn conditions(info: &Info) -> Vec<Condition> {
+    let accepted = match &info.refused {
+        Some(message) => Condition::no("Accepted", "NotSupportedByParent", message.as_str()),
+        None if info.faults.is_empty() => {
+            let message = format!("the Gateway serves this pool; {}", info.picker.message);
+            Condition::yes("Accepted", "Accepted", message)
+        }
+        None => {
+            let message = format!("the Gateway serves this pool, without: {}", info.faults.join("; "));
+            Condition::yes("Accepted", "Accepted", message)
+        }
+    };
+    let resolved = match info.picker.outcome {
+        Outcome::Found | Outcome::Default => {
+            Condition::yes("ResolvedRefs", "ResolvedRefs", info.picker.message.as_str())
+        }
+        Outcome::Missing | Outcome::Faulty => {
+            Condition::no("ResolvedRefs", "InvalidExtensionRef", info.picker.message.as_str())
+        }
+    };
+    vec![accepted, resolved]
+}
+
+/// How a pool's status names a Gateway.
+fn parent_ref(gateway: &Key) -> Value {
+    json!({
+        "group": Kind::Gateway.group(),
+        "kind": Kind::Gateway.name(),
+        "namespace": gateway.namespace,
+        "name": gateway.name,
+    })
+}
+
+/// Whether a reference to a pool can be one.
+fn is_pool(reference: &PoolRef) -> bool {
+    let group = reference.group.as_deref().unwrap_or(Kind::InferencePool.group());
+    let kind = reference.kind.as_deref().unwrap_or(Kind::InferencePool.name());
+    Kind::in_group(group, kind) == Some(Kind::InferencePool)
+}
+
+/// A pool of which only the name is said.
+pub(super) fn raw_pool(name: String) -> RawPool {
+    RawPool {
+        name,
+        endpoints: Vec::new(),
+        endpoints_from: Vec::new(),
+        engine: Engine::default(),
+        protocol: UpstreamProtocol::default(),
+        tls: None,
+        credential: None,
+        connection: Default::default(),
+        metrics: Default::default(),
+        picker: None,
+        saturation: Default::default(),
+        ejection: Default::default(),
+        objectives: Vec::new(),
+        model_rewrites: Vec::new(),
+    }
+}

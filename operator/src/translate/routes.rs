@@ -1,0 +1,279 @@
+//! All routes: what they attach to, what becomes of them in documents, and their statuses.
+
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::attach::{Attached, Attaching, attach};
+use super::check::Problem;
+use super::context::Context;
+use super::document::{self, Attachment, Finished};
+use super::gateway::Gateway;
+use super::output::Severity;
+use super::policies::Policies;
+use super::pools::{Pools, Users};
+use super::rules::BuiltRoute;
+use super::upstream::{Upstream, UpstreamKey, Upstreams};
+use super::{ai, http};
+use crate::api::{AiGatewayRoute, HttpRoute, ParentRef};
+use crate::world::{Key, Kind, Meta, Object, ObjectId};
+
+/// All routes that have to do with Gateways of ours.
+pub(super) struct Routing<'a> {
+    /// By precedence: the oldest first, then by name.
+    routes: Vec<Route<'a>>,
+    /// What they lead to, by name in documents.
+    upstreams: BTreeMap<String, (UpstreamKey, Rc<Upstream>)>,
+}
+
+/// A route.
+struct Route<'a> {
+    object: RouteObject<'a>,
+    attached: Vec<Attached>,
+    built: BuiltRoute,
+    /// What it leads to, usable or not.
+    asked: BTreeSet<UpstreamKey>,
+}
+
+/// A route's object.
+#[derive(Clone, Copy)]
+enum RouteObject<'a> {
+    Http(&'a Object<HttpRoute>),
+    Ai(&'a Object<AiGatewayRoute>),
+}
+
+/// What the documents of all Gateways became.
+pub(super) type Documents = BTreeMap<Key, Finished>;
+
+impl<'a> Routing<'a> {
+    /// Attaches all routes and builds their rules. Listeners count what attaches to them.
+    pub(super) fn of(
+        context: &Context<'a>,
+        gateways: &mut BTreeMap<Key, Gateway<'a>>,
+        policies: &Policies<'a>,
+        pools: &Pools<'a>,
+    ) -> Self {
+        let world = context.world;
+        let http = world.http_routes.iter().map(|(_, object)| RouteObject::Http(object));
+        let ai = world.ai_routes.iter().map(|(_, object)| RouteObject::Ai(object));
+        let mut objects: Vec<RouteObject<'a>> =
+            http.chain(ai).filter(|object| !object.meta().is_deleting).collect();
+        objects.sort_by_key(|object| (&object.meta().created, &object.meta().key, object.id().kind));
+
+        let mut upstreams = Upstreams::new(context, policies, pools);
+        let mut routes = Vec::new();
+        for object in objects {
+            let attaching =
+                Attaching { kind: object.id().kind, key: &object.meta().key, hostnames: object.hostnames() };
+            let references = object.parents().iter();
+            let attached: Vec<Attached> =
+                references.filter_map(|it| attach(context, gateways, attaching, it)).collect();
+            count(&attached, gateways);
+            let is_attached = attached.iter().any(|attached| !attached.listeners.is_empty());
+            let built =
+                if is_attached { object.build(context, &mut upstreams) } else { BuiltRoute::default() };
+            routes.push(Route { object, attached, built, asked: upstreams.take_asked() });
+        }
+        Self { routes, upstreams: upstreams.into_usable() }
+    }
+
+    /// The documents of all Gateways. What their check takes out is noted where it belongs.
+    pub(super) fn documents(
+        &self,
+        context: &Context<'_>,
+        gateways: &mut BTreeMap<Key, Gateway<'_>>,
+        pools: &mut Pools<'_>,
+    ) -> Documents {
+        let upstreams: BTreeMap<String, Rc<Upstream>> =
+            self.upstreams.iter().map(|(name, (_, upstream))| (name.clone(), upstream.clone())).collect();
+        let mut documents = Documents::new();
+        for (key, gateway) in gateways {
+            let attachments = self.attachments(key);
+            let finished = document::build(context, gateway, &attachments, &upstreams);
+            for problem in &finished.problems {
+                self.note(context, gateway, pools, problem);
+            }
+            documents.insert(key.clone(), finished);
+        }
+        documents
+    }
+
+    /// The Gateways that lead to each pool.
+    pub(super) fn pool_users(&self, documents: &Documents) -> Users {
+        let mut users = Users::new();
+        for (key, gateway, controller) in self.asked(documents) {
+            if let UpstreamKey::Pool(pool) = key {
+                users.entry(pool.clone()).or_default().insert((gateway.clone(), controller.to_owned()));
+            }
+        }
+        users
+    }
+
+    /// What the check of documents found wrong with backends.
+    pub(super) fn backend_problems(&self, documents: &Documents) -> BTreeMap<UpstreamKey, String> {
+        let problems = documents.values().flat_map(|finished| &finished.problems);
+        let of_backend = |problem: &Problem| match problem {
+            Problem::Backend { name, message } => {
+                self.upstreams.get(name).map(|(key, _)| (key.clone(), message.clone()))
+            }
+            _ => None,
+        };
+        problems.filter_map(of_backend).collect()
+    }
+
+    /// What routes lead to, usable or not, with the Gateways that they attach to and the controller names of these.
+    fn asked<'r>(
+        &'r self,
+        documents: &'r Documents,
+    ) -> impl Iterator<Item = (&'r UpstreamKey, &'r Key, &'r str)> {
+        self.routes.iter().flat_map(move |route| {
+            let attached = route.attached.iter();
+            let attached =
+                attached.filter(|it| !it.listeners.is_empty() && documents.contains_key(&it.gateway));
+            attached.flat_map(move |it| {
+                route.asked.iter().map(move |key| (key, &it.gateway, it.controller.as_str()))
+            })
+        })
+    }
+
+    /// What attaches to a Gateway.
+    fn attachments(&self, gateway: &Key) -> Vec<Attachment<'_>> {
+        let mut attachments = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            let mut listeners = BTreeSet::new();
+            let mut hostnames: Vec<String> = Vec::new();
+            for attached in route.attached.iter().filter(|attached| attached.gateway == *gateway) {
+                listeners.extend(attached.listeners.iter().copied());
+                for host in &attached.hostnames {
+                    if !hostnames.contains(host) {
+                        hostnames.push(host.clone());
+                    }
+                }
+            }
+            if !listeners.is_empty() && !route.built.rules.is_empty() {
+                let (id, built) = (route.object.id(), &route.built);
+                attachments.push(Attachment { route: index, id, built, listeners, hostnames });
+            }
+        }
+        attachments
+    }
+
+    fn note(
+        &self,
+        context: &Context<'_>,
+        gateway: &mut Gateway<'_>,
+        pools: &mut Pools<'_>,
+        problem: &Problem,
+    ) {
+        let warn = |id: ObjectId, message: &str| {
+            context.event(id, Severity::Warning, "PartRefused", message);
+        };
+        match problem {
+            Problem::Route { route, message } | Problem::Rule { route, message, .. } => {
+                warn(self.routes[*route].object.id(), message);
+            }
+            Problem::Pool { name, message } => {
+                if let Some((UpstreamKey::Pool(key), _)) = self.upstreams.get(name) {
+                    pools.fault(key, message.clone());
+                    warn(ObjectId { kind: Kind::InferencePool, key: key.clone() }, message);
+                }
+            }
+            Problem::Backend { name, message } => {
+                let id = match self.upstreams.get(name) {
+                    Some((UpstreamKey::Backend(key), _)) => (Kind::Backend, key),
+                    Some((UpstreamKey::AiBackend(key), _)) => (Kind::AiServiceBackend, key),
+                    Some((UpstreamKey::Service(key, _), _)) => (Kind::Service, key),
+                    _ => return,
+                };
+                warn(ObjectId { kind: id.0, key: id.1.clone() }, message);
+            }
+            Problem::Listener { name, message } => {
+                let listeners = gateway.listeners.iter_mut();
+                for listener in listeners.filter(|listener| listener.spec.name == *name) {
+                    listener.refuse(message.clone());
+                }
+                warn(gateway.object.id(), message);
+            }
+        }
+    }
+}
+
+impl<'a> RouteObject<'a> {
+    fn meta(self) -> &'a Meta {
+        match self {
+            Self::Http(object) => &object.meta,
+            Self::Ai(object) => &object.meta,
+        }
+    }
+
+    fn id(self) -> ObjectId {
+        match self {
+            Self::Http(object) => object.id(),
+            Self::Ai(object) => object.id(),
+        }
+    }
+
+    fn parents(self) -> &'a [ParentRef] {
+        match self {
+            Self::Http(object) => object.spec.as_ref().map_or(&object.parents, |spec| &spec.parent_refs),
+            Self::Ai(object) => object.spec.as_ref().map_or(&object.parents, |spec| &spec.parent_refs),
+        }
+    }
+
+    fn hostnames(self) -> &'a [String] {
+        match self {
+            Self::Http(object) => object.spec.as_ref().map_or(&[], |spec| &spec.hostnames),
+            Self::Ai(object) => object.spec.as_ref().map_or(&[], |spec| &spec.hostnames),
+        }
+    }
+
+    /// Why its body cannot be read, if so.
+    fn error(self) -> Option<&'a str> {
+        match self {
+            Self::Http(object) => object.spec.as_ref().err().map(String::as_str),
+            Self::Ai(object) => object.spec.as_ref().err().map(String::as_str),
+        }
+    }
+
+    fn unread(self) -> &'a [String] {
+        match self {
+            Self::Http(object) => &object.unread,
+            Self::Ai(object) => &object.unread,
+        }
+    }
+
+    /// Its status as last seen.
+    fn status(self) -> &'a Value {
+        match self {
+            Self::Http(object) => &object.status,
+            Self::Ai(object) => &object.status,
+        }
+    }
+
+    fn build(self, context: &Context<'a>, upstreams: &mut Upstreams<'a, '_>) -> BuiltRoute {
+        match self {
+            Self::Http(object) => match &object.spec {
+                Ok(route) => http::build(context, object, route, upstreams),
+                Err(_) => BuiltRoute::default(),
+            },
+            Self::Ai(object) => match &object.spec {
+                Ok(route) => ai::build(context, object, route, upstreams),
+                Err(_) => BuiltRoute::default(),
+            },
+        }
+    }
+}
+
+/// Counts a route at each listener that takes it, once.
+fn count(attached: &[Attached], gateways: &mut BTreeMap<Key, Gateway<'_>>) {
+    let takers: BTreeSet<(&Key, usize)> =
+        attached.iter().flat_map(|it| it.listeners.iter().map(|index| (&it.gateway, *index))).collect();
+    for (key, index) in takers {
+        if let Some(listener) = gateways.get_mut(key).and_then(|gateway| gateway.listeners.get_mut(index)) {
+            listener.attached += 1;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the statuses of routes, and of policies that act through them, shall say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{Documents, Route, RouteObject, Routing};
+use crate::translate::ai_backend;
+use crate::translate::check::Problem;
+use crate::translate::context::Context;
+use crate::translate::policies::Policies;
+use crate::translate::status::{Condition, Entries, ParentStatus, Status, StatusUpdate};
+use crate::translate::upstream::UpstreamKey;
+use crate::world::{Key, Kind};
+
+/// The most faults that one condition tells.
+const MAX_TOLD: usize = 8;
+
+/// What the check of a Gateway's document took out of a route.
+#[derive(Default)]
+struct Taken<'p> {
+    route: Option<&'p str>,
+    rules: BTreeMap<usize, &'p str>,
+}
+
+impl Routing<'_> {
+    /// What the statuses of routes shall say.
+    pub(in crate::translate) fn statuses(
+        &self,
+        documents: &Documents,
+        controllers: &[String],
+    ) -> Vec<StatusUpdate> {
+        let taken = taken(documents);
+        let mut statuses = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            let mut entries = Vec::new();
+            for attached in &route.attached {
+                let of_route = taken.get(&(&attached.gateway, index));
+                entries.push(ParentStatus {
+                    parent_ref: attached.parent_ref.clone(),
+                    controller_name: attached.controller.clone(),
+                    conditions: conditions(route, &attached.accepted, of_route),
+                });
+            }
+            match route.object {
+                RouteObject::Http(object) => {
+                    let controllers = controllers.to_vec();
+                    let entries = Entries { controllers, entries, nameless: Vec::new() };
+                    let status = route.object.status();
+                    if !entries.entries.is_empty() || entries.touches(status, "parents", "parentRef") {
+                        statuses.push(StatusUpdate::new(object, Status::Parents(entries)));
+                    }
+                }
+                RouteObject::Ai(object) if !entries.is_empty() => {
+                    statuses.push(StatusUpdate::new(object, Status::Conditions(over_parents(&entries))));
+                }
+                RouteObject::Ai(_) => {}
+            }
+        }
+        statuses
+    }
+
+    /// What the statuses of BackendTLSPolicies shall say: one entry for each Gateway that leads to their targets.
+    pub(in crate::translate) fn policy_statuses(
+        &self,
+        context: &Context<'_>,
+        policies: &Policies<'_>,
+        documents: &Documents,
+        controllers: &[String],
+    ) -> Vec<StatusUpdate> {
+        let mut users: BTreeMap<&Key, BTreeSet<(&Key, &str)>> = BTreeMap::new();
+        for (key, gateway, controller) in self.asked(documents) {
+            let target = match key {
+                UpstreamKey::Pool(_) => None,
+                UpstreamKey::Backend(key) => Some((Kind::Backend, key.clone())),
+                UpstreamKey::AiBackend(key) => {
+                    ai_backend::named_backend(context.world, key).map(|key| (Kind::Backend, key))
+                }
+                UpstreamKey::Service(key, _) => Some((Kind::Service, key.clone())),
+            };
+            let Some((kind, target)) = target else { continue };
+            for policy in policies.tls_policies_for(kind, &target) {
+                users.entry(policy).or_default().insert((gateway, controller));
+            }
+        }
+        let mut statuses = Vec::new();
+        for (key, object) in context.world.backend_tls_policies.iter() {
+            let conditions = policies.tls_conditions(key).cloned().unwrap_or_default();
+            let entry = |(gateway, controller): &(&Key, &str)| ParentStatus {
+                parent_ref: json!({
+                    "group": Kind::Gateway.group(),
+                    "kind": Kind::Gateway.name(),
+                    "namespace": gateway.namespace,
+                    "name": gateway.name,
+                }),
+                controller_name: (*controller).to_owned(),
+                conditions: conditions.clone(),
+            };
+            let entries = users.get(key).into_iter().flatten().map(entry).collect();
+            let entries = Entries { controllers: controllers.to_vec(), entries, nameless: Vec::new() };
+            if !entries.entries.is_empty() || entries.touches(&object.status, "ancestors", "ancestorRef") {
+                statuses.push(StatusUpdate::new(object, Status::Ancestors(entries)));
+            }
+        }
+        statuses
+    }
+}
+
+/// What was taken out, by Gateway and position of the route.
+fn taken(documents: &Documents) -> BTreeMap<(&Key, usize), Taken<'_>> {
+    let mut taken: BTreeMap<(&Key, usize), Taken<'_>> = BTreeMap::new();
+    for (gateway, finished) in documents {
+        for problem in &finished.problems {
+            match problem {
+                Problem::Route { route, message } => {
+                    taken.entry((gateway, *route)).or_default().route = Some(message);
+                }
+                Problem::Rule { route, rule, message } => {
+                    taken.entry((gateway, *route)).or_default().rules.entry(*rule).or_insert(message);
+                }
+                _ => {}
+            }
+        }
+    }
+    taken
+}
+
+/// A route's conditions towards one parent.
+fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>>) -> Vec<Condition> {
+    let mut conditions = vec![attaching.clone()];
+    if let Some(error) = route.object.error() {
+        let message = format!("the route cannot be read: {error}");
+        return vec![Condition::no("Accepted", "UnsupportedValue", message)];
+    }
+    if attaching.is_true() {
+        let mut faults: BTreeMap<usize, &str> = taken.map(|taken| taken.rules.clone()).unwrap_or_default();
+        faults.extend(route.built.faults.iter().map(|(position, message)| (*position, message.as_str())));
+        let told: Vec<String> = faults
+            .iter()
+            .take(MAX_TOLD)
+            .map(|(position, message)| format!("rules[{position}]: {message}"))
+            .collect();
+        let told = told.join("; ");
+        let sound = route.built.positions().into_iter().filter(|position| !faults.contains_key(position));
+        match taken.and_then(|taken| taken.route) {
+            Some(message) => conditions[0] = Condition::no("Accepted", "UnsupportedValue", message),
+            None if sound.count() > 0 => {
+                if !faults.is_empty() {
+                    let message = format!("Dropped Rule(s): {told}");
+                    conditions.push(Condition::yes("PartiallyInvalid", "UnsupportedValue", message));
+                }
+            }
+            None if faults.is_empty() => {
+                conditions[0] = Condition::no("Accepted", "UnsupportedValue", "the route has no rules");
+            }
+            None => {
+                let message = format!("no rule of it can be served: {told}");
+                conditions[0] = Condition::no("Accepted", "UnsupportedValue", message);
+            }
+        }
+    }
+    conditions.push(match route.built.unresolved.first() {
+        None => Condition::yes("ResolvedRefs", "ResolvedRefs", "all references lead somewhere"),
+        Some(first) => {
+            let mut told: Vec<&str> =
+                route.built.unresolved.iter().map(|error| error.message.as_str()).collect();
+            told.dedup();
+            told.truncate(MAX_TOLD);
+            Condition::no("ResolvedRefs", first.reason, told.join("; "))
+        }
+    });
+    conditions.extend(Condition::fields(route.object.unread()));
+    conditions
+}
+
+/// The conditions of an AIGatewayRoute, whose status has no parents: those of the first that takes it, and which do not.
+fn over_parents(entries: &[ParentStatus]) -> Vec<Condition> {
+    let is_accepted = |entry: &&ParentStatus| entry.conditions.first().is_some_and(Condition::is_true);
+    let mut refused: Vec<String> = Vec::new();
+    for entry in entries.iter().filter(|entry| !is_accepted(entry)) {
+        let name = entry.parent_ref.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let message = entry.conditions.first().map_or("", |condition| condition.message.as_str());
+        let told = format!("not by Gateway {name}: {message}");
+        if !refused.contains(&told) {
+            refused.push(told);
+        }
+    }
+    let best = entries.iter().find(is_accepted).or_else(|| entries.first());
+    let mut conditions = best.map(|entry| entry.conditions.clone()).unwrap_or_default();
+    let is_mixed = entries.iter().any(|entry| is_accepted(&entry)) && !refused.is_empty();
+    if let Some(accepted) = conditions.first_mut().filter(|_| is_mixed) {
+        accepted.message = format!("{}; {}", accepted.message, refused.join("; "));
+    }
+    conditions
+}
