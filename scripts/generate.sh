@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build -p penstock-proxy --bin penstock --locked --quiet
+cargo build -p penstock-operator --bin penstock-operator --locked --quiet
 penstock=${CARGO_TARGET_DIR:-target}/debug/penstock
+operator=${CARGO_TARGET_DIR:-target}/debug/penstock-operator
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
@@ -16,16 +18,20 @@ mkdir -p "$generated/completions"
 "$penstock" completions bash >"$generated/completions/penstock.bash"
 "$penstock" completions fish >"$generated/completions/penstock.fish"
 "$penstock" completions zsh >"$generated/completions/_penstock"
+mkdir -p "$fresh/helm/penstock/files/crds"
+"$operator" crds --directory "$fresh/helm/penstock/files/crds"
 cp README.md "$fresh/README.md"
 python3 scripts/map.py "$fresh/README.md"
 
 if [ "${1:-}" = --check ]; then
   stale=0
-  for what in docs/generated docs/configuration.md README.md; do
+  for what in docs/generated docs/configuration.md helm/penstock/files/crds README.md; do
     diff -ru "$what" "$fresh/$what" >&2 || stale=1
   done
   [ "$stale" -eq 0 ] || { echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
 else
-  rm -rf docs/generated
+  rm -rf docs/generated helm/penstock/files/crds
+  mkdir -p helm/penstock/files
   cp -r "$fresh/docs" "$fresh/README.md" .
+  cp -r "$fresh/helm/penstock/files/crds" helm/penstock/files/
 fi

@@ -38,9 +38,12 @@ pub use inference::{
     RewriteTarget,
 };
 pub use policy::{BackendTlsPolicy, BackendTlsValidation};
-pub use reference::{ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef};
+pub use reference::{
+    LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
+    TargetRef,
+};
 pub use route::{
     Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
     HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
-    HttpValueMatch, RequestMirror,
+    HttpValueMatch, MirrorRef, RequestMirror,
 };

@@ -4,6 +4,7 @@
 //! type, what is not is kept as it is, and nothing is required. So a cluster that already has the original definitions
 //! keeps them, and one that has ours can take the original ones later.
 
+mod fields;
 mod schema;
 
 use schemars::JsonSchema;
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::api;
 use crate::world::Kind;
+
+pub use fields::{Field, fields};
 
 /// A definition.
 #[derive(Debug, Clone)]

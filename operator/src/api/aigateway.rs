@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpTimeouts, ObjectRef, ParentRef, SecretRef};
+use super::{HttpTimeouts, LocalRef, ObjectRef, ParentRef, SecretRef};
 use crate::world::Body;
 
 /// `AIGatewayRoute`: models and where they are served.
@@ -29,7 +29,6 @@ pub struct AiRule {
     /// Where requests go.
     pub backend_refs: Vec<AiBackendRef>,
     /// Deadlines; 60 s for the request if left out.
-    #[schemars(with = "Option<AiTimeouts>")]
     pub timeouts: Option<HttpTimeouts>,
     /// The longest pause in a response.
     pub stream_idle_timeout: Option<String>,
@@ -37,15 +36,6 @@ pub struct AiRule {
     pub models_owned_by: Option<String>,
     /// Since when.
     pub models_created_at: Option<String>,
-}
-
-/// The schema of `timeouts`.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only its schema is used")]
-struct AiTimeouts {
-    request: Option<String>,
-    backend_request: Option<String>,
 }
 
 /// Conditions on a request, all of which must hold.
@@ -138,7 +128,7 @@ pub struct VersionedSchema {
 #[serde(rename_all = "camelCase", default)]
 pub struct BackendSecurityPolicy {
     /// `AIServiceBackend`s and `InferencePool`s of its namespace.
-    pub target_refs: Vec<ObjectRef>,
+    pub target_refs: Vec<LocalRef>,
     /// `APIKey`, `AnthropicAPIKey` or `AzureAPIKey`; others are not served so far.
     #[serde(rename = "type")]
     pub kind: String,

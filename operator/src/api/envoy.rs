@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ObjectRef, SecretRef};
+use super::{LocalRef, SecretRef};
 use crate::world::Body;
 
 /// `Backend`: addresses outside or inside the cluster.
@@ -61,7 +61,7 @@ pub struct BackendAddress {
 #[serde(rename_all = "camelCase", default)]
 pub struct BackendTls {
     /// ConfigMaps or Secrets with `ca.crt`.
-    pub ca_certificate_refs: Vec<ObjectRef>,
+    pub ca_certificate_refs: Vec<LocalRef>,
     /// `System`: the authorities that the data plane's image has.
     #[serde(rename = "wellKnownCACertificates")]
     pub well_known_ca_certificates: Option<String>,
@@ -188,7 +188,6 @@ pub struct EnvoyPatch {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The change, of which `spec.ports[].nodePort` is read.
-    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     pub value: Option<Value>,
 }
 

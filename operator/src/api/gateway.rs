@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ObjectRef, SecretRef};
+use super::{LocalRef, ObjectRef, SecretRef};
 use crate::world::Body;
 
 /// `GatewayClass`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GatewayClass {
     /// Whose gateways of this class are.
@@ -20,7 +21,7 @@ pub struct GatewayClass {
 }
 
 /// `Gateway`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Gateway {
     /// Its class.
@@ -32,7 +33,7 @@ pub struct Gateway {
 }
 
 /// What a gateway's Deployment and Service carry.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Infrastructure {
     /// Labels of everything that is created.
@@ -40,11 +41,11 @@ pub struct Infrastructure {
     /// Annotations of everything that is created.
     pub annotations: BTreeMap<String, String>,
     /// Settings: an `EnvoyProxy` of the gateway's namespace.
-    pub parameters_ref: Option<ObjectRef>,
+    pub parameters_ref: Option<LocalRef>,
 }
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GatewayListener {
     /// Its name, unique in the gateway.
@@ -62,7 +63,7 @@ pub struct GatewayListener {
 }
 
 /// TLS of a listener.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GatewayTls {
     /// `Terminate` if left out, the only mode that is served.
@@ -72,7 +73,7 @@ pub struct GatewayTls {
 }
 
 /// Which routes may attach to a listener.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedRoutes {
     /// Of which namespaces.
@@ -82,7 +83,7 @@ pub struct AllowedRoutes {
 }
 
 /// Namespaces whose routes may attach.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteNamespaces {
     /// `Same` if left out, `All`, `Selector` or `None`.
@@ -92,7 +93,7 @@ pub struct RouteNamespaces {
 }
 
 /// A kind of route.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteGroupKind {
     /// `gateway.networking.k8s.io` if left out.
@@ -102,7 +103,7 @@ pub struct RouteGroupKind {
 }
 
 /// Kubernetes' choice of objects by label.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// Labels that an object must have.
@@ -112,7 +113,7 @@ pub struct LabelSelector {
 }
 
 /// A condition on a label.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelRequirement {
     /// The label.

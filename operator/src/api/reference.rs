@@ -37,7 +37,31 @@ pub struct ObjectRef {
     pub namespace: Option<String>,
     /// The name.
     pub name: String,
-    /// A port or the like of the object.
+}
+
+/// A reference to an object of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LocalRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+/// A policy's reference to what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TargetRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// The name.
+    pub name: String,
+    /// A port of a Service, by its name.
     pub section_name: Option<String>,
 }
 
@@ -56,7 +80,7 @@ pub struct SecretRef {
 }
 
 /// `ReferenceGrant`: who may refer to objects of the namespace it stands in.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReferenceGrant {
     /// Who may refer.
@@ -66,7 +90,7 @@ pub struct ReferenceGrant {
 }
 
 /// Objects that may refer.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReferenceGrantFrom {
     /// Their group.
@@ -78,7 +102,7 @@ pub struct ReferenceGrantFrom {
 }
 
 /// Objects that may be referred to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReferenceGrantTo {
     /// Their group.

@@ -1,12 +1,13 @@
 //! Gateway API: HTTPRoute.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ObjectRef, ParentRef};
 use crate::world::Body;
 
 /// `HTTPRoute`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// What it attaches to.
@@ -18,7 +19,7 @@ pub struct HttpRoute {
 }
 
 /// A rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRule {
     /// Its name.
@@ -36,7 +37,7 @@ pub struct HttpRule {
 }
 
 /// Conditions on a request, all of which must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMatch {
     /// On its path.
@@ -50,7 +51,7 @@ pub struct HttpMatch {
 }
 
 /// A condition on the path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpPathMatch {
     /// `PathPrefix` if left out, `Exact` or `RegularExpression`.
@@ -61,7 +62,7 @@ pub struct HttpPathMatch {
 }
 
 /// A condition on a header or a query parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpValueMatch {
     /// `Exact` if left out, or `RegularExpression`.
@@ -74,7 +75,7 @@ pub struct HttpValueMatch {
 }
 
 /// Something that is done with requests or responses.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpFilter {
     /// Which of the following it is.
@@ -93,7 +94,7 @@ pub struct HttpFilter {
 }
 
 /// Changes to headers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderModifier {
     /// Replaced.
@@ -105,7 +106,7 @@ pub struct HeaderModifier {
 }
 
 /// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpHeader {
     /// Its name.
@@ -115,19 +116,35 @@ pub struct HttpHeader {
 }
 
 /// A copy of requests that is sent elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RequestMirror {
     /// Where to.
-    pub backend_ref: HttpBackendRef,
+    pub backend_ref: MirrorRef,
     /// Of how many in a hundred; all if neither this nor `fraction` is there.
     pub percent: Option<u32>,
     /// Of which share.
     pub fraction: Option<Fraction>,
 }
 
+/// Where a copy of requests goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MirrorRef {
+    /// Empty (the core group) if left out.
+    pub group: Option<String>,
+    /// `Service` if left out.
+    pub kind: Option<String>,
+    /// The route's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// A port of a Service.
+    pub port: Option<u16>,
+}
+
 /// A share.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Fraction {
     /// So many.
@@ -137,7 +154,7 @@ pub struct Fraction {
 }
 
 /// A redirect.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRedirect {
     /// `http` or `https`.
@@ -153,7 +170,7 @@ pub struct HttpRedirect {
 }
 
 /// Changes to host and path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpUrlRewrite {
     /// The host.
@@ -163,7 +180,7 @@ pub struct HttpUrlRewrite {
 }
 
 /// A change of path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpPathModifier {
     /// `ReplaceFullPath` or `ReplacePrefixMatch`.
@@ -176,7 +193,7 @@ pub struct HttpPathModifier {
 }
 
 /// Where requests go.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpBackendRef {
     /// Empty (the core group) if left out.
@@ -196,7 +213,7 @@ pub struct HttpBackendRef {
 }
 
 /// Deadlines.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpTimeouts {
     /// For the whole request.
@@ -206,7 +223,7 @@ pub struct HttpTimeouts {
 }
 
 /// Retries.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRetry {
     /// Statuses that are followed by another attempt.
@@ -227,7 +244,18 @@ impl HttpBackendRef {
             kind: self.kind.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            section_name: None,
+        }
+    }
+}
+
+impl MirrorRef {
+    /// The reference without its port.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
         }
     }
 }

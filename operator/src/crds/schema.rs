@@ -47,9 +47,7 @@ fn structural(value: &mut Value) {
             schema.shift_remove("additionalProperties");
             schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
         }
-    } else if schema.get("type").is_some_and(|kind| kind == "object") {
-        schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
-    } else if schema.get("type").is_none() {
+    } else if schema.get("type").is_none_or(|kind| kind == "object") {
         schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
     }
 }

@@ -129,7 +129,6 @@ impl Building<'_, '_, '_, '_> {
             kind: Some(kind),
             namespace: reference.namespace.clone(),
             name: reference.name.clone(),
-            section_name: None,
         };
         rules::resolve(self.context, self.from, &object, None, self.upstreams)
     }

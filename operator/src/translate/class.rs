@@ -7,7 +7,7 @@ use super::context::Context;
 use super::output::Severity;
 use super::status::{Condition, Status, StatusUpdate};
 use super::{ENVOY_GATEWAY_CONTROLLER, FEATURES};
-use crate::api::{EnvoyProxy, GatewayClass, ObjectRef};
+use crate::api::{EnvoyProxy, GatewayClass};
 use crate::world::{Key, Kind, Object};
 
 /// A class of ours.
@@ -32,7 +32,8 @@ pub(super) fn classes(context: &Context<'_>, statuses: &mut Vec<StatusUpdate>) -
             continue;
         }
         let parameters = spec.parameters_ref.as_ref().map_or(Ok(None), |reference| {
-            parameters(context, reference, reference.namespace.as_deref()).map(Some)
+            let named = (reference.group.as_deref(), reference.kind.as_deref(), reference.name.as_str());
+            parameters(context, named, reference.namespace.as_deref()).map(Some)
         });
         let rival = rival(context, spec);
         if let Some(message) = &rival {
@@ -47,23 +48,23 @@ pub(super) fn classes(context: &Context<'_>, statuses: &mut Vec<StatusUpdate>) -
     classes
 }
 
-/// The `EnvoyProxy` that a reference names.
+/// The `EnvoyProxy` that a reference names by group, kind and name.
 ///
 /// # Errors
 /// It names something else, or is not there, or cannot be read.
 pub(super) fn parameters(
     context: &Context<'_>,
-    reference: &ObjectRef,
+    (group, kind, name): (Option<&str>, Option<&str>, &str),
     namespace: Option<&str>,
 ) -> Result<Parameters, String> {
-    let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or(""));
+    let (group, kind) = (group.unwrap_or_default(), kind.unwrap_or_default());
     if Kind::in_group(group, kind) != Some(Kind::EnvoyProxy) {
         return Err(format!("parametersRef names {kind} of group {group:?}: only EnvoyProxy is understood"));
     }
     let Some(namespace) = namespace else {
         return Err("parametersRef has no namespace".to_owned());
     };
-    let key = Key::new(namespace, &reference.name);
+    let key = Key::new(namespace, name);
     let object = context.world.envoy_proxies.get(&key);
     let object = object.ok_or_else(|| format!("the EnvoyProxy {key} of parametersRef does not exist"))?;
     match &object.spec {

@@ -67,7 +67,10 @@ impl<'a> Gateway<'a> {
         let namespace = &object.meta.key.namespace;
         let own = spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref());
         let parameters = match own {
-            Some(reference) => class::parameters(context, reference, Some(namespace)).map(Some),
+            Some(reference) => {
+                let named = (reference.group.as_deref(), reference.kind.as_deref(), reference.name.as_str());
+                class::parameters(context, named, Some(namespace)).map(Some)
+            }
             None => class.parameters.clone(),
         };
         let mut listeners: Vec<Listener<'a>> =

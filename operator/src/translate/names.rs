@@ -23,7 +23,13 @@ pub(super) fn in_document<'a>(parts: impl IntoIterator<Item = &'a str>) -> Strin
 
 /// A key in the data plane's Secret: what it is, whose it is, and which part of it.
 pub(super) fn in_secret(what: &str, object: &Key, part: &str) -> String {
-    in_document([what, &object.namespace, &object.name, part])
+    let joined = [what, &object.namespace, &object.name, part].join(".");
+    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if joined.len() <= MAX_BYTES && joined.bytes().all(is_key) {
+        joined
+    } else {
+        in_document([joined.as_str()])
+    }
 }
 
 /// Whether the document takes it for a name.

@@ -1,5 +1,8 @@
 //! What translations say, over corpora of objects, whole and broken.
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
+mod cli;
+mod crds;
 mod golden;
 mod properties;
 mod support;

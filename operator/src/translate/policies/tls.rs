@@ -2,7 +2,7 @@
 
 use penstock_config::raw::RawUpstreamTls;
 
-use crate::api::{BackendTls, ObjectRef, SecretRef, SecretValue};
+use crate::api::{BackendTls, LocalRef, SecretRef, SecretValue};
 use crate::translate::certificates;
 use crate::translate::context::{Context, RefError, Referrer, Secrets, data_file};
 use crate::translate::status::Condition;
@@ -16,7 +16,7 @@ const INVALID_CA: &str = "InvalidCACertificateRef";
 /// Whom to trust.
 pub(in crate::translate) struct Authorities<'a> {
     /// ConfigMaps or Secrets.
-    pub(in crate::translate) references: &'a [ObjectRef],
+    pub(in crate::translate) references: &'a [LocalRef],
     /// `System`.
     pub(in crate::translate) well_known: Option<&'a str>,
 }
