@@ -8,7 +8,7 @@
 mod admin;
 mod api;
 mod body;
-mod engine;
+pub(crate) mod engine;
 pub mod faults;
 pub mod flags;
 pub mod metrics;

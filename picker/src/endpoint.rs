@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use penstock_config::Engine;
-use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::in_flight::{InFlight, Outcome};
 pub(crate) use self::{
@@ -57,6 +57,8 @@ pub struct Endpoint {
     /// Place in the prefix index.
     slot: u16,
     session_token: HeaderValue,
+    /// Of its address: what all gateways tell it by.
+    home_hash: u64,
     traits: ArcSwap<Traits>,
     shared: Arc<Shared>,
     pub(crate) load: LoadState,
@@ -111,7 +113,8 @@ pub struct LoraState {
 /// tell the load that others cause from its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
-    at: Instant,
+    /// On the pool's clock.
+    at_ns: u64,
     in_flight: u32,
     tokens: u64,
 }
@@ -137,6 +140,7 @@ impl Endpoint {
             id: EndpointId(NEXT_ID.fetch_add(1, Relaxed)),
             address,
             session_token: session::token(&name),
+            home_hash: xxh3_64(address.to_string().as_bytes()),
             name,
             slot,
             traits: ArcSwap::from_pointee(traits),
@@ -188,7 +192,11 @@ impl Endpoint {
 
     /// Notes what this gateway has at the endpoint now. To be taken right before a sample is asked for.
     pub fn mark(&self) -> Mark {
-        Mark { at: Instant::now(), in_flight: self.in_flight(), tokens: self.load.tokens_in_flight() }
+        Mark {
+            at_ns: self.shared.now_ns(),
+            in_flight: self.in_flight(),
+            tokens: self.load.tokens_in_flight(),
+        }
     }
 
     /// Takes in a sample of the endpoint's load, asked for at `mark`.
@@ -216,7 +224,7 @@ impl Endpoint {
         self.scrape_counters().count_report(report.is_ok());
         if let Some(report) = report.ok().filter(|report| !report.is_empty()) {
             // A report says nothing of adapters, so those that are known stay.
-            let known = self.load.estimate(self.shared.nanos(mark.at), self.shared.expiry_ns());
+            let known = self.load.estimate(mark.at_ns, self.shared.expiry_ns());
             self.store_load(&report.over(known), mark);
         }
     }
@@ -241,9 +249,14 @@ impl Endpoint {
         &self.session_token
     }
 
-    /// Counts a request of about `tokens` tokens in.
-    pub(crate) fn enter(self: &Arc<Self>, tokens: u64, is_probe: bool) -> InFlight {
-        InFlight::start(Arc::clone(self), tokens, is_probe)
+    /// What all gateways know it by, to agree without talking.
+    pub(crate) fn home_hash(&self) -> u64 {
+        self.home_hash
+    }
+
+    /// Counts a request of about `tokens` tokens in, `prefill` of which are prompt that it has not cached.
+    pub(crate) fn enter(self: &Arc<Self>, tokens: u64, prefill: u64, is_probe: bool) -> InFlight {
+        InFlight::start(Arc::clone(self), tokens, prefill, is_probe)
     }
 
     /// Takes changed traits over; `true` if what a scrape depends on changed.
@@ -266,7 +279,7 @@ impl Endpoint {
     }
 
     fn store_load(&self, sample: &LoadSample, mark: Mark) {
-        self.load.store(sample, self.shared.nanos(mark.at), mark.in_flight, mark.tokens);
+        self.load.store(sample, mark.at_ns, mark.in_flight, mark.tokens);
         self.shared.queue.wake_first();
     }
 }

@@ -23,6 +23,7 @@ pub mod orca;
 pub mod prefix;
 pub mod scrape;
 
+mod clock;
 mod endpoint;
 mod picker;
 mod pool;
@@ -32,6 +33,15 @@ mod request;
 mod saturation;
 mod scorer;
 mod session;
+
+/// What a simulation of gateways needs besides pools: time, chance and scraping that it drives itself.
+pub mod simulation {
+    pub use crate::{
+        clock::ManualClock,
+        random::seed_thread,
+        scrape::pace::{Found, Pace, Pause, jittered},
+    };
+}
 
 pub use crate::endpoint::{Endpoint, EndpointId, InFlight, LoadSample, LoraState, Mark, Outcome};
 pub use crate::picker::{Applied, ApplyError, Picker};

@@ -6,12 +6,19 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use penstock_config::{EndpointSpec, Fault, PoolSpec};
 
-use crate::{endpoint::Endpoint, pool::Pool, profile::Profile};
+use crate::{
+    clock::{Clock, ManualClock},
+    endpoint::Endpoint,
+    pool::Pool,
+    profile::Profile,
+};
 
 /// All pools, by name. Cheap to share; lives as long as the process.
 #[derive(Debug, Default)]
 pub struct Picker {
     pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
+    /// The clock of every pool where a simulation turns it; otherwise each has its own, which runs.
+    clock: Option<ManualClock>,
     /// One change at a time.
     applying: Mutex<()>,
 }
@@ -44,6 +51,12 @@ impl Picker {
         Arc::default()
     }
 
+    /// A picker without pools whose time is what `clock` says. Nothing of a pool with a queue or with scraping works
+    /// by such a clock: both wait by tokio's.
+    pub fn simulated(clock: ManualClock) -> Arc<Self> {
+        Arc::new(Self { clock: Some(clock), ..Self::default() })
+    }
+
     /// Makes `pools` the pools there are. An endpoint whose pool, address and name stay keeps its state.
     ///
     /// Must be called within a tokio runtime: scraping of new endpoints starts at once.
@@ -58,8 +71,7 @@ impl Picker {
         let mut new = HashMap::with_capacity(pools.len());
         let mut applied = Applied::default();
         for (spec, profile) in pools.iter().zip(profiles) {
-            let pool =
-                old.get(&spec.name).cloned().unwrap_or_else(|| Arc::new(Pool::new(Arc::clone(&spec.name))));
+            let pool = old.get(&spec.name).cloned().unwrap_or_else(|| self.make(&spec.name));
             applied.removed.extend(pool.update(spec, profile));
             new.insert(Arc::clone(&spec.name), pool);
         }
@@ -88,6 +100,11 @@ impl Picker {
     /// All pools, in no particular order.
     pub fn pools(&self) -> Vec<Arc<Pool>> {
         self.pools.load().values().cloned().collect()
+    }
+
+    fn make(&self, name: &Arc<str>) -> Arc<Pool> {
+        let clock = self.clock.clone().map_or_else(Clock::running, Clock::Manual);
+        Arc::new(Pool::new(Arc::clone(name), clock))
     }
 }
 

@@ -27,7 +27,8 @@ pub use self::{
 };
 use self::{members::Members, queue::WaitQueue};
 use crate::{
-    endpoint::{EjectionPolicy, Endpoint, Gate, InFlight, Quota, estimate_tokens},
+    clock::Clock,
+    endpoint::{BYTES_PER_TOKEN, EjectionPolicy, Endpoint, Gate, InFlight, Quota, estimate_tokens},
     prefix::{Chain, MAX_BLOCKS, PrefixIndex},
     profile::{NoObserver, Profile, Scratch},
     request::{PickError, PickRequest},
@@ -43,6 +44,8 @@ const OBJECTIVE_HEADERS: [HeaderName; 2] = [
 ];
 /// Times that a pick starts over because another one took the probe of a half-open endpoint first.
 const PROBE_RACES: usize = 3;
+/// About so many of the last requests make up what is typical.
+const TYPICAL_OF: u64 = 64;
 
 /// A waiting request sees to it that the first in line looks again this often: numbers that grow old and ejections
 /// that end make room without a word.
@@ -80,14 +83,15 @@ pub struct Picked {
 /// What a pool's endpoints share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Zero of the pool's clock.
-    epoch: Instant,
+    clock: Clock,
     pub(crate) quota: Quota,
     pub(crate) ejection: ArcSwap<EjectionPolicy>,
     pub(crate) queue: WaitQueue,
     /// Age at which a sample says nothing any more, in nanoseconds.
     expiry_ns: AtomicU64,
     pub(crate) scrapes: ScrapeCounters,
+    /// Moving average of the prompt tokens to be computed for a request, times its weight.
+    typical_prefill: AtomicU64,
 }
 
 /// What a pick reads; replaced as a whole when the configuration changes.
@@ -188,7 +192,7 @@ impl Pool {
     ) -> Result<Picked, PickError> {
         let now_ns = self.shared.now_ns();
         let priority = state.priority(request);
-        let context = state.context(request);
+        let context = state.context(request, self.shared.typical_prefill());
         for _ in 0..PROBE_RACES {
             self.gather(state, request, priority, scratch, now_ns)?;
             let candidate =
@@ -271,11 +275,9 @@ impl Pool {
         let endpoint = &state.endpoints[chosen.index];
         let options = state.profile.prefix();
         if let (Some(options), Some(chain)) = (options, self.chain(state, request)) {
-            let tuned = endpoint
-                .load
-                .kv_tokens()
-                .filter(|_| options.is_tuned)
-                .map(|tokens| usize::try_from(tokens).unwrap_or(usize::MAX) / options.block_tokens());
+            let tuned = endpoint.load.kv_tokens().filter(|_| options.is_tuned).map(|tokens| {
+                (tokens as f64 * state.profile.cache_memory()) as usize / options.block_tokens()
+            });
             let share = MAX_BLOCKS / state.endpoints.len();
             self.index.record(
                 &chain,
@@ -287,8 +289,11 @@ impl Pool {
             let turn = self.cold_picks.fetch_add(1, Relaxed) + 1;
             endpoint.last_cold_pick.store(turn, Relaxed);
         }
+        let tokens = estimate_tokens(request.prompt_bytes, request.max_tokens);
+        let prefill = state.context(request, 0).prefill(&chosen);
+        self.shared.note_prefill(prefill);
         Picked {
-            in_flight: endpoint.enter(estimate_tokens(request.prompt_bytes, request.max_tokens), is_probe),
+            in_flight: endpoint.enter(tokens, prefill, is_probe),
             matched_blocks: chosen.matched as usize * options.map_or(1, |options| options.stride),
             session: state
                 .profile
@@ -316,19 +321,25 @@ impl Pool {
 }
 
 impl Shared {
-    /// Now, on the pool's clock.
+    /// Now, on the pool's clock, in nanoseconds.
     pub(crate) fn now_ns(&self) -> u64 {
-        self.nanos(Instant::now())
-    }
-
-    /// A moment on the pool's clock, in nanoseconds.
-    pub(crate) fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+        self.clock.now_ns()
     }
 
     /// Age at which a sample says nothing any more, in nanoseconds.
     pub(crate) fn expiry_ns(&self) -> u64 {
         self.expiry_ns.load(Relaxed)
+    }
+
+    /// Prompt tokens that requests of late had to have computed, on average.
+    pub(crate) fn typical_prefill(&self) -> u64 {
+        self.typical_prefill.load(Relaxed) / TYPICAL_OF
+    }
+
+    /// Adds a request to the average. Two at once may lose one of the updates, which an average does not mind.
+    fn note_prefill(&self, tokens: u64) {
+        let old = self.typical_prefill.load(Relaxed);
+        self.typical_prefill.store(old - old / TYPICAL_OF + tokens.min(1 << 32), Relaxed);
     }
 
     fn set_expiry(&self, expiry: Duration) {
@@ -346,13 +357,17 @@ impl State {
         named.and_then(|name| self.objectives.get(name.to_str().ok()?)).copied().unwrap_or(request.priority)
     }
 
-    fn context<'a>(&'a self, request: &PickRequest<'a>) -> Context<'a> {
+    fn context<'a>(&'a self, request: &PickRequest<'a>, typical_prefill: u64) -> Context<'a> {
         let options = self.profile.prefix();
         let (stride, max_blocks) = options.map_or((1, 0), |options| (options.stride, options.max_blocks));
         Context {
             endpoints: &self.endpoints,
             model: request.model,
             headers: request.headers,
+            prompt_tokens: request.prompt_bytes / BYTES_PER_TOKEN,
+            typical_prefill,
+            hashes: request.blocks,
+            stride,
             blocks: (request.blocks.len() / stride).min(max_blocks),
             block_tokens: options.map_or(0, |options| options.block_tokens()),
         }

@@ -151,6 +151,15 @@ impl Profile {
         self.scorers.iter().any(|weighted| weighted.scorer.uses_prefixes()).then_some(&self.prefix)
     }
 
+    /// For how many times its cache it is remembered what an endpoint was sent.
+    pub(crate) fn cache_memory(&self) -> f64 {
+        let memory = |weighted: &Weighted| match &weighted.scorer {
+            Scorer::ExpectedTtft(parameters) => Some(parameters.cache_memory),
+            _ => None,
+        };
+        self.scorers.iter().find_map(memory).unwrap_or(1.0)
+    }
+
     /// Whether the profile keeps an eye on whose turn it is for prompts that nobody holds.
     pub(crate) fn tracks_cold_picks(&self) -> bool {
         self.scorers.iter().any(|weighted| matches!(weighted.scorer, Scorer::NoHitLru { .. }))

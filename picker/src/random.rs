@@ -12,6 +12,11 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());
 }
 
+/// Makes what follows on this thread repeatable: ties, jitter and the seeds of pools made from now on.
+pub fn seed_thread(seed: u64) {
+    STATE.set(seed);
+}
+
 /// 64 random bits.
 pub(crate) fn next_u64() -> u64 {
     STATE.with(|state| {

@@ -1,12 +1,16 @@
 //! Scorers: how well each candidate suits a request, between 0 and 1.
 //!
 //! Names, formulas and defaults are those of the endpoint picker of llm-d (v0.10). A scorer sees all candidates at
-//! once, since most compare them with each other; its result does not depend on their order.
+//! once, since most compare them with each other; its result does not depend on their order. `expected-ttft-scorer` is
+//! this picker's own, and its default.
+
+mod expected_ttft;
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::{HeaderMap, HeaderName};
 
+pub(crate) use self::expected_ttft::ExpectedTtft;
 use crate::{
     endpoint::{Endpoint, Load},
     session,
@@ -52,6 +56,8 @@ pub(crate) enum Scorer {
         /// Length in tokens that counts as long.
         max_tokens: f64,
     },
+    /// Would begin to answer soonest, and delay others least.
+    ExpectedTtft(ExpectedTtft),
     /// For a prompt that no candidate holds: the one that was least recently given such a prompt.
     NoHitLru {
         /// How many endpoints' turns are remembered.
@@ -80,10 +86,30 @@ pub(crate) struct Context<'a> {
     pub(crate) endpoints: &'a [Arc<Endpoint>],
     pub(crate) model: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    /// Estimated tokens of the prompt.
+    pub(crate) prompt_tokens: u64,
+    /// Prompt tokens that requests of late had to have computed, on average.
+    pub(crate) typical_prefill: u64,
+    /// Chained hashes of the prompt's base blocks, and how many of them make a block.
+    pub(crate) hashes: &'a [u64],
+    pub(crate) stride: usize,
     /// Blocks of the prompt.
     pub(crate) blocks: usize,
     /// Tokens in a block.
     pub(crate) block_tokens: usize,
+}
+
+impl Context<'_> {
+    /// What all gateways call the prompt up to the end of a block; `None` past its last.
+    fn hash(&self, block: usize) -> Option<u64> {
+        if block >= self.blocks { None } else { self.hashes.get((block + 1) * self.stride - 1).copied() }
+    }
+
+    /// Tokens of the prompt that a candidate would have to compute: at least one, from which the answer comes.
+    pub(crate) fn prefill(&self, candidate: &Candidate) -> u64 {
+        let cached = u64::from(candidate.matched).saturating_mul(self.block_tokens as u64);
+        self.prompt_tokens.saturating_sub(cached).max(1)
+    }
 }
 
 impl Scorer {
@@ -119,6 +145,7 @@ impl Scorer {
             Self::PrefixCache { length_weight, max_tokens } => {
                 fill(candidates, scores, |candidate| prefix(context, candidate, *length_weight, *max_tokens));
             }
+            Self::ExpectedTtft(parameters) => parameters.score(context, candidates, scores),
             Self::NoHitLru { remembered } => {
                 let last = |candidate: &Candidate| endpoint(candidate).last_cold_pick.load(Relaxed);
                 no_hit_lru(candidates, scores, order, last, *remembered);
@@ -134,7 +161,7 @@ impl Scorer {
 
     /// Whether it needs to know what endpoints hold of the prompt.
     pub(crate) fn uses_prefixes(&self) -> bool {
-        matches!(self, Self::PrefixCache { .. } | Self::NoHitLru { .. })
+        matches!(self, Self::PrefixCache { .. } | Self::NoHitLru { .. } | Self::ExpectedTtft(_))
     }
 }
 

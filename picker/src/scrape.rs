@@ -24,7 +24,7 @@ use tokio::{
 mod client;
 mod counters;
 mod error;
-mod pace;
+pub(crate) mod pace;
 pub mod page;
 mod tls;
 mod wake;

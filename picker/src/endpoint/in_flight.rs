@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use tokio::time::Instant;
-
 use super::Endpoint;
 
 /// Characters (bytes) of a prompt in a token, on average; the figure that the endpoint picker's estimate uses too.
@@ -23,7 +21,10 @@ const EWMA_SHIFT: u32 = 3;
 pub struct InFlight {
     endpoint: Arc<Endpoint>,
     tokens: u64,
-    started: Instant,
+    /// Prompt tokens to be computed; 0 once the answer has begun.
+    prefill: u64,
+    /// On the pool's clock.
+    started_ns: u64,
     has_first_byte: bool,
     is_probe: bool,
     is_settled: bool,
@@ -60,10 +61,12 @@ pub(crate) fn estimate_tokens(prompt_bytes: u64, max_tokens: Option<u64>) -> u64
 }
 
 impl InFlight {
-    pub(super) fn start(endpoint: Arc<Endpoint>, tokens: u64, is_probe: bool) -> Self {
+    pub(super) fn start(endpoint: Arc<Endpoint>, tokens: u64, prefill: u64, is_probe: bool) -> Self {
         endpoint.load.enter(tokens);
+        endpoint.load.begin_prefill(prefill);
         endpoint.wake().request_sent();
-        Self { endpoint, tokens, started: Instant::now(), has_first_byte: false, is_probe, is_settled: false }
+        let started_ns = endpoint.shared.now_ns();
+        Self { endpoint, tokens, prefill, started_ns, has_first_byte: false, is_probe, is_settled: false }
     }
 
     /// Notes that the first byte of the response arrived. Only the first call counts.
@@ -72,7 +75,9 @@ impl InFlight {
             return;
         }
         self.has_first_byte = true;
-        let took_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+        self.endpoint.load.end_prefill(std::mem::take(&mut self.prefill));
+        let took_ns = self.endpoint.shared.now_ns().saturating_sub(self.started_ns);
+        let took_us = (took_ns / 1000).max(1);
         let average = &self.endpoint.totals.first_byte_us;
         // Two requests that settle at once may lose one of the two updates; an average does not mind.
         let next = match average.load(Relaxed) {
@@ -93,6 +98,7 @@ impl InFlight {
         }
         let endpoint = &self.endpoint;
         endpoint.load.leave(self.tokens);
+        endpoint.load.end_prefill(std::mem::take(&mut self.prefill));
 
         let totals = &endpoint.totals;
         let counter = match outcome {

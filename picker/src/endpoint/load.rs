@@ -51,6 +51,8 @@ pub(crate) struct LoadState {
     tokens_at_mark: AtomicU64,
     in_flight: AtomicU32,
     tokens_in_flight: AtomicU64,
+    /// Prompt tokens to be computed for requests of this gateway whose answer has not begun.
+    prefill: AtomicU64,
 }
 
 /// An endpoint's load at one moment, as scorers and the saturation detector see it.
@@ -66,6 +68,11 @@ pub(crate) struct Load {
     pub(crate) in_flight: u32,
     /// Estimated tokens of this gateway's requests.
     pub(crate) tokens: u64,
+    /// Prompt tokens to be computed for requests of this gateway whose answer has not begun.
+    pub(crate) prefill: u64,
+    /// Requests of others, and how many of them wait.
+    pub(crate) others: u32,
+    pub(crate) others_waiting: u32,
 }
 
 /// The last sample, uncorrected.
@@ -99,6 +106,16 @@ impl LoadState {
     pub(crate) fn enter(&self, tokens: u64) {
         self.in_flight.fetch_add(1, SeqCst);
         self.tokens_in_flight.fetch_add(tokens, Relaxed);
+    }
+
+    /// Counts prompt tokens in that are to be computed. Returns how many are with them.
+    pub(crate) fn begin_prefill(&self, tokens: u64) -> u64 {
+        self.prefill.fetch_add(tokens, Relaxed) + tokens
+    }
+
+    /// Counts prompt tokens out: they are computed, or never will be.
+    pub(crate) fn end_prefill(&self, tokens: u64) {
+        self.prefill.fetch_sub(tokens, Relaxed);
     }
 
     /// Counts a request out.
@@ -153,9 +170,17 @@ impl LoadState {
     pub(crate) fn corrected(&self, now_ns: u64, expiry_ns: u64) -> Load {
         let in_flight = self.in_flight();
         let tokens = self.tokens_in_flight();
+        let prefill = self.prefill.load(Relaxed);
         let Some(sample) = self.sample().filter(|sample| now_ns.saturating_sub(sample.at_ns) <= expiry_ns)
         else {
-            return Load { waiting: in_flight, running: in_flight, kv_usage: None, in_flight, tokens };
+            return Load {
+                waiting: in_flight,
+                running: in_flight,
+                in_flight,
+                tokens,
+                prefill,
+                ..Load::default()
+            };
         };
 
         let reported = sample.waiting.saturating_add(sample.running);
@@ -175,7 +200,18 @@ impl LoadState {
                 (sample.kv_usage + sent / capacity as f64).clamp(0.0, 1.0)
             }
         };
-        Load { waiting: total - running, running, kv_usage: Some(kv_usage), in_flight, tokens }
+        // Whose requests wait is not told: each side's in proportion.
+        let others_waiting = u64::from(others) * u64::from(sample.waiting) / u64::from(reported.max(1));
+        Load {
+            waiting: total - running,
+            running,
+            kv_usage: Some(kv_usage),
+            in_flight,
+            tokens,
+            prefill,
+            others,
+            others_waiting: others_waiting as u32,
+        }
     }
 }
 

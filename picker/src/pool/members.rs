@@ -7,16 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use penstock_config::{EjectionSpec, EndpointSpec, PoolSpec};
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::task::AbortHandle;
 
 use super::{Pool, Shared, State, WaitQueue};
 use crate::{
+    clock::Clock,
     endpoint::{EjectionPolicy, Endpoint, Quota, Traits},
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
@@ -44,16 +44,16 @@ struct Member {
 }
 
 impl Pool {
-    /// A pool of that name with nothing in it.
-    pub(crate) fn new(name: Arc<str>) -> Self {
+    /// A pool of that name with nothing in it, which goes by `clock`.
+    pub(crate) fn new(name: Arc<str>, clock: Clock) -> Self {
         let shared = Shared {
-            // Zero stands for "never" in the state of endpoints, so no moment of theirs may be zero.
-            epoch: Instant::now().checked_sub(Duration::from_nanos(1)).unwrap_or_else(Instant::now),
+            clock,
             quota: Quota::default(),
             ejection: ArcSwap::from_pointee(ejection_policy(&EjectionSpec::default())),
             queue: WaitQueue::default(),
             expiry_ns: AtomicU64::new(0),
             scrapes: ScrapeCounters::default(),
+            typical_prefill: AtomicU64::new(0),
         };
         let state = State {
             endpoints: Vec::new(),

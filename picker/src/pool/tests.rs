@@ -197,7 +197,7 @@ async fn where_only_an_ejected_endpoint_is_left_it_is_asked() {
     let (_picker, pool) = pool(spec(2));
     let [first, second] = [pool.endpoints()[0].clone(), pool.endpoints()[1].clone()];
     for _ in 0..5 {
-        first.enter(1, false).finish(Outcome::Failed);
+        first.enter(1, 1, false).finish(Outcome::Failed);
     }
     let picked = pool.pick(&PickRequest { exclude: &[second.id()], ..request() }).unwrap();
     assert_eq!(picked.endpoint.id(), first.id());

@@ -1,9 +1,10 @@
 //! Names of plugins: those that are built, those that need nothing here, and those that are known but not built.
 
 /// Plugins that this picker builds.
-pub(super) const BUILT: [&str; 17] = [
+pub(super) const BUILT: [&str; 18] = [
     "active-request-scorer",
     "approx-prefix-cache-producer",
+    "expected-ttft-scorer",
     "kv-cache-utilization-scorer",
     "load-aware-scorer",
     "lora-affinity-scorer",

@@ -4,7 +4,12 @@ use http::HeaderName;
 use penstock_config::{Knob, Span};
 
 use super::{PrefixOptions, chooser::Chooser, decode::Object};
-use crate::{endpoint::BYTES_PER_TOKEN, saturation::Detector, scorer::Scorer, session};
+use crate::{
+    endpoint::BYTES_PER_TOKEN,
+    saturation::Detector,
+    scorer::{ExpectedTtft, Scorer},
+    session,
+};
 
 const LOAD_AWARE_THRESHOLD: f64 = 128.0;
 /// 4 Mi tokens: 128 requests of 32 Ki.
@@ -59,6 +64,7 @@ pub(super) fn instantiate(kind: &str, parameters: &Object<'_>) -> Option<Plugin>
         }),
         "active-request-scorer" => scorer(active_request(parameters)),
         "token-load-scorer" => scorer(token_load(parameters)),
+        "expected-ttft-scorer" => scorer(expected_ttft(parameters)),
         "prefix-cache-scorer" => Some(prefix_cache(parameters)),
         "no-hit-lru-scorer" => scorer(no_hit_lru(parameters)),
         "session-affinity-scorer" => scorer(session_affinity(parameters)),
@@ -89,6 +95,17 @@ fn token_load(parameters: &Object<'_>) -> Scorer {
     let _ = parameters.text("inFlightLoadProducerName");
     let threshold = parameters.number("queueThresholdTokens", 1.0..=MAX_THRESHOLD);
     Scorer::TokenLoad { threshold: threshold.unwrap_or(TOKEN_LOAD_THRESHOLD) }
+}
+
+fn expected_ttft(parameters: &Object<'_>) -> Scorer {
+    let number = |name, range, default| parameters.number(name, range).unwrap_or(default);
+    let default = ExpectedTtft::default();
+    Scorer::ExpectedTtft(ExpectedTtft {
+        batch_delay_weight: number("batchDelayWeight", 0.0..=1000.0, default.batch_delay_weight),
+        request_tokens: number("requestTokens", 0.0..=MAX_THRESHOLD, default.request_tokens),
+        home_share: number("homeShare", 0.0..=1.0, default.home_share),
+        cache_memory: number("cacheMemory", 0.1..=100.0, default.cache_memory),
+    })
 }
 
 fn no_hit_lru(parameters: &Object<'_>) -> Scorer {

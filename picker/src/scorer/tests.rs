@@ -4,8 +4,9 @@ use http::{HeaderMap, HeaderValue};
 use penstock_config::Engine;
 use proptest::prelude::*;
 
-use super::{Candidate, Context, Scorer};
+use super::{Candidate, Context, ExpectedTtft, Scorer};
 use crate::{
+    clock::Clock,
     endpoint::{Endpoint, Load, LoraState, Traits},
     pool::Pool,
     session,
@@ -24,6 +25,7 @@ fn all() -> Vec<Scorer> {
         Scorer::TokenLoad { threshold: 4_194_304.0 },
         Scorer::PrefixCache { length_weight: 0.0, max_tokens: 8192.0 },
         Scorer::PrefixCache { length_weight: 0.5, max_tokens: 1.0 },
+        Scorer::ExpectedTtft(ExpectedTtft::default()),
         Scorer::NoHitLru { remembered: 1024 },
         Scorer::NoHitLru { remembered: 1 },
         Scorer::SessionAffinity { header: session::DEFAULT_HEADER },
@@ -43,7 +45,7 @@ struct Seen {
 fn endpoint(seen: &Seen) -> Arc<Endpoint> {
     let address: SocketAddr = ([127, 0, 0, 1], 1).into();
     let traits = Traits { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
-    let shared = Pool::new("pool".into()).shared_for_tests();
+    let shared = Pool::new("pool".into(), Clock::running()).shared_for_tests();
     let endpoint = Endpoint::new(address, seen.name.as_str().into(), traits, 0, shared);
     endpoint.last_cold_pick.store(seen.last_cold_pick, std::sync::atomic::Ordering::Relaxed);
     endpoint.lora.store(seen.lora.clone().map(Arc::new));
@@ -57,7 +59,18 @@ fn scores(scorer: &Scorer, seen: &[Seen], headers: &HeaderMap) -> Vec<f64> {
         .enumerate()
         .map(|(index, seen)| Candidate { index, load: seen.load, matched: seen.matched })
         .collect();
-    let context = Context { endpoints: &endpoints, model: "m", headers, blocks: 128, block_tokens: 64 };
+    let hashes: Vec<u64> = (0..128).collect();
+    let context = Context {
+        hashes: &hashes,
+        stride: 1,
+        endpoints: &endpoints,
+        model: "m",
+        headers,
+        prompt_tokens: 8192,
+        typical_prefill: 100,
+        blocks: 128,
+        block_tokens: 64,
+    };
     let mut scores = vec![f64::NAN; seen.len()];
     scorer.score(&context, &candidates, &mut scores, &mut Vec::new());
     scores
@@ -77,13 +90,18 @@ fn loads(loads: impl IntoIterator<Item = Load>) -> Vec<Seen> {
 
 fn arbitrary_seen() -> impl Strategy<Value = Seen> {
     let count = prop_oneof![0..5_u32, Just(u32::MAX), any::<u32>()];
-    let load = (count.clone(), count.clone(), proptest::option::of(0.0..=1.0_f64), count, any::<u64>());
-    let load = load.prop_map(|(waiting, running, kv_usage, in_flight, tokens)| Load {
+    let usage = proptest::option::of(0.0..=1.0_f64);
+    let sent = (count.clone(), any::<u64>(), any::<u64>());
+    let load = (count.clone(), count.clone(), usage, sent, count.clone(), count);
+    let load = load.prop_map(|(waiting, running, kv_usage, sent, others, others_waiting)| Load {
         waiting,
         running,
         kv_usage,
-        in_flight,
-        tokens,
+        in_flight: sent.0,
+        tokens: sent.1,
+        prefill: sent.2,
+        others,
+        others_waiting,
     });
     let names = || proptest::collection::vec(prop_oneof![Just("m".into()), Just("n".into())], 0..3);
     let lora = proptest::option::of(

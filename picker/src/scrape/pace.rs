@@ -1,7 +1,7 @@
 //! When to scrape an endpoint next, as a pure function of what the last scrape found.
 //!
 //! A busy endpoint is looked at every `min_interval`, an idle one ever more rarely up to `max_interval`, and
-//! a request that is sent to an idle one ends the pause at once (see [`super::wake`]). Three things keep the
+//! a request that is sent to an idle one ends the pause at once (`wake`). Three things keep the
 //! model servers safe from us. The pause is never shorter than nine times the scrape, because writing a page
 //! takes some engines milliseconds of the very thread that serves requests. A failure is answered with
 //! patience, and traffic does not shorten it. And what has no metrics at all is only looked at now and then.
@@ -25,7 +25,7 @@ const NO_METRICS_FACTOR: u32 = 12;
 
 /// What a scrape found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Found {
+pub enum Found {
     /// New numbers.
     Load {
         /// How long the scrape took.
@@ -41,16 +41,16 @@ pub(super) enum Found {
 
 /// How long to wait for the next scrape.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Pause {
+pub struct Pause {
     /// The whole pause.
-    pub(super) length: Duration,
+    pub length: Duration,
     /// After how much of it a request that is sent to the endpoint ends it; nothing where it does not.
-    pub(super) wakes_after: Option<Duration>,
+    pub wakes_after: Option<Duration>,
 }
 
 /// The interval policy of one endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub struct Pace {
     min: Duration,
     max: Duration,
     /// The last pause after a scrape that worked; zero after a failure.
@@ -60,12 +60,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// A policy between these two intervals; `max` gives way to `min`.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max: max.max(min), idle_pause: Duration::ZERO, failures: 0 }
     }
 
     /// The pause after a scrape. `is_busy`: whether requests of this gateway are at the endpoint.
-    pub(super) fn next(&mut self, found: Found, is_busy: bool) -> Pause {
+    pub fn next(&mut self, found: Found, is_busy: bool) -> Pause {
         match found {
             Found::Load { took, is_occupied } => {
                 self.failures = 0;
@@ -98,7 +98,7 @@ impl Pace {
 
 /// Makes a pause up to a tenth longer, so that endpoints which joined together do not stay in step.
 /// `random` is uniform between 0 and 1.
-pub(super) fn jittered(pause: Duration, random: f64) -> Duration {
+pub fn jittered(pause: Duration, random: f64) -> Duration {
     pause + (pause / 10).mul_f64(random)
 }
 
