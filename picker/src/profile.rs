@@ -19,7 +19,7 @@ use serde_json::Value;
 use self::chooser::Chooser;
 use crate::{
     saturation::Detector,
-    scorer::{Candidate, Context, Scorer},
+    scorer::{Candidate, Context, ExpectedTtft, Scorer},
 };
 
 /// Checks `EndpointPickerConfig` documents for the configuration crate.
@@ -108,19 +108,15 @@ impl PrefixOptions {
 }
 
 impl Default for Profile {
-    /// What the endpoint picker does without a document: queue 2, KV cache 2, prefix 3, highest score.
+    /// The endpoint that is expected to begin its answer soonest; `docs/design/default-profile.md` has the reasons. The
+    /// reference endpoint picker's own default is queue 2, KV cache 2, prefix 3, which a document can ask for.
     fn default() -> Self {
-        let weighted = |name: &str, scorer, weight| Weighted { name: name.into(), scorer, weight };
         let mut profile = Self::empty();
-        profile.scorers = vec![
-            weighted("queue-scorer", Scorer::Queue, 2.0),
-            weighted("kv-cache-utilization-scorer", Scorer::KvCacheUtilization, 2.0),
-            weighted(
-                "prefix-cache-scorer",
-                Scorer::PrefixCache { length_weight: 0.0, max_tokens: 8192.0 },
-                3.0,
-            ),
-        ];
+        profile.scorers = vec![Weighted {
+            name: "expected-ttft-scorer".into(),
+            scorer: Scorer::ExpectedTtft(ExpectedTtft::default()),
+            weight: 1.0,
+        }];
         profile
     }
 }

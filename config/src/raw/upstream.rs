@@ -46,7 +46,8 @@ pub struct RawPool {
     #[serde(default)]
     pub metrics: RawMetrics,
     /// How the picker chooses: an `EndpointPickerConfig`, as the Gateway API Inference Extension defines it. Left out,
-    /// queue depth, KV-cache usage and cached prefixes count alike.
+    /// the endpoint is chosen that is expected to begin its answer soonest (`expected-ttft-scorer`): by the prompt tokens
+    /// that it has to compute first, those of the prompt that it has not cached, and the requests that it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub picker: Option<serde_json::Value>,

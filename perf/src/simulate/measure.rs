@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use super::{request::Request, world::Outcome};
 
+/// Percentiles that are plotted.
+const PLOTTED: [f64; 14] = [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9];
+
 /// What is kept of a request. Times since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -65,6 +68,9 @@ pub(crate) struct Figures {
     pub(crate) scrapes_per_second: f64,
     /// Of all records, to tell whether two runs were the same.
     pub(crate) digest: String,
+    /// Percentiles, and milliseconds that so many percent did not exceed.
+    pub(crate) ttft_distribution: Vec<(f64, f64)>,
+    pub(crate) e2e_distribution: Vec<(f64, f64)>,
 }
 
 impl Record {
@@ -109,10 +115,7 @@ impl Spread {
             return Self::default();
         }
         values.sort_unstable_by(f64::total_cmp);
-        let rank = |share: f64| {
-            let rank = (share * values.len() as f64).ceil() as usize;
-            values[rank.clamp(1, values.len()) - 1]
-        };
+        let rank = |share| percentile(&values, share);
         Self {
             mean: values.iter().sum::<f64>() / values.len() as f64,
             p50: rank(0.5),
@@ -131,6 +134,9 @@ impl Figures {
         figures.imbalance = busiest * outcome.busy_ns.len() as f64 / (busy as f64).max(1.0);
         figures.preemptions = outcome.preemptions;
         figures.scrapes_per_second = outcome.scrapes as f64 / seconds(&outcome.records);
+        let served = || outcome.records.iter().filter(|record| record.is_served());
+        figures.ttft_distribution = distribution(served().map(Record::ttft_ms).collect());
+        figures.e2e_distribution = distribution(served().map(Record::e2e_ms).collect());
         figures.digest = format!("{:016x}", digest(&outcome.records));
         figures
     }
@@ -170,6 +176,20 @@ pub(crate) fn hit_bound(requests: impl Iterator<Item = Request>) -> f64 {
         prompt += u64::from(request.prompt_tokens);
     }
     cached as f64 / (prompt as f64).max(1.0)
+}
+
+/// The value that a share of the sorted values does not exceed. There is at least one.
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+fn distribution(mut values: Vec<f64>) -> Vec<(f64, f64)> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    PLOTTED.iter().map(|percent| (*percent, percentile(&values, percent / 100.0))).collect()
 }
 
 /// From the first arrival to the last answer.

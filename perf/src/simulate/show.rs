@@ -141,10 +141,41 @@ pub(super) fn table(report: &WorkloadReport) -> String {
     text
 }
 
-/// How each policy compares with the best on each workload.
+/// Mean time to the first token of each policy on each workload, as a multiple of the best one's: what the default
+/// profile is judged by.
 pub(super) fn summary(report: &Report) -> String {
-    let _ = report;
-    String::new()
+    let Some(first) = report.workloads.first().filter(|one| one.runs.len() > 1) else {
+        return String::new();
+    };
+    let width = first.runs.iter().map(|run| run.policy.len()).max().unwrap_or(0).max(6);
+    let mut text = "\nMean time to first token, as a multiple of the best policy's\n".to_owned();
+    let _ = write!(text, "  {:width$}", "policy");
+    for workload in &report.workloads {
+        let _ = write!(text, " {:>13}", workload.name);
+    }
+    let _ = writeln!(text, " {:>8}", "worst");
+    for (place, run) in first.runs.iter().enumerate() {
+        let ratios: Vec<f64> = report.workloads.iter().filter_map(|workload| workload.ratio(place)).collect();
+        let _ = write!(text, "  {:width$}", run.policy);
+        for ratio in &ratios {
+            let _ = write!(text, " {:>13}", times(*ratio));
+        }
+        let _ = writeln!(text, " {:>8}", times(ratios.iter().copied().fold(1.0, f64::max)));
+    }
+    text
+}
+
+impl WorkloadReport {
+    /// A run's mean time to the first token over the best one's.
+    fn ratio(&self, place: usize) -> Option<f64> {
+        let mean = |run: &Run| run.figures.ttft_ms.mean;
+        let best = self.runs.iter().map(mean).fold(f64::INFINITY, f64::min);
+        self.runs.get(place).map(|run| mean(run) / best.max(f64::MIN_POSITIVE))
+    }
+}
+
+fn times(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
 fn time(ms: f64) -> String {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Chooser, Detector, PrefixOptions, Profile};
-use crate::scorer::Scorer;
+use crate::scorer::{ExpectedTtft, Scorer};
 
 /// The document of the walkthrough, as Kubernetes manifests carry it.
 const WALKTHROUGH: &str = "\
@@ -60,11 +60,13 @@ fn the_walkthroughs_document_is_read_as_it_is() {
 }
 
 #[test]
-fn the_default_profile_is_upstreams() {
+fn the_default_profile_is_the_expected_ttft_alone_as_a_document_would_have_it() {
     let profile = Profile::default();
-    let expected =
-        [("queue-scorer", 2.0), ("kv-cache-utilization-scorer", 2.0), ("prefix-cache-scorer", 3.0)];
-    assert_eq!(scorers(&profile), expected);
+    let written =
+        document(json!([{"type": "expected-ttft-scorer"}]), json!([{"pluginRef": "expected-ttft-scorer"}]));
+    assert_eq!(profile, Profile::build(&written).unwrap());
+    assert!(profile.prefix().is_some());
+    assert_eq!(profile.cache_memory(), 2.0);
     assert_eq!(profile.detector, Detector { queue_depth: 5.0, kv_usage: 0.8, headroom: 0.0 });
 }
 
@@ -142,6 +144,18 @@ fn every_scorer_takes_its_parameters() {
     assert_eq!(built_scorer("token-load-scorer", json!({})), Scorer::TokenLoad { threshold: 4_194_304.0 });
     assert_eq!(built_scorer("load-aware-scorer", Value::Null), Scorer::LoadAware { threshold: 128.0 });
     assert_eq!(built_scorer("no-hit-lru-scorer", json!({"lruSize": 7})), Scorer::NoHitLru { remembered: 7 });
+    assert_eq!(
+        built_scorer(
+            "expected-ttft-scorer",
+            json!({"batchDelayWeight": 1, "requestTokens": 2, "homeShare": 0.25, "cacheMemory": 3}),
+        ),
+        Scorer::ExpectedTtft(ExpectedTtft {
+            batch_delay_weight: 1.0,
+            request_tokens: 2.0,
+            home_share: 0.25,
+            cache_memory: 3.0,
+        }),
+    );
     assert_eq!(
         built_scorer("prefix-cache-scorer", json!({"matchLengthWeight": 0.25})),
         Scorer::PrefixCache { length_weight: 0.25, max_tokens: 8192.0 },

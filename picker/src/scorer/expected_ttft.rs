@@ -40,7 +40,7 @@ pub(crate) struct ExpectedTtft {
 
 impl Default for ExpectedTtft {
     fn default() -> Self {
-        Self { batch_delay_weight: 0.2, request_tokens: 100.0, home_share: 0.5, cache_memory: 2.0 }
+        Self { batch_delay_weight: 0.05, request_tokens: 50.0, home_share: 1.0, cache_memory: 2.0 }
     }
 }
 

@@ -40,10 +40,11 @@ struct Seen {
     last_cold_pick: u64,
     lora: Option<LoraState>,
     name: String,
+    port: u16,
 }
 
 fn endpoint(seen: &Seen) -> Arc<Endpoint> {
-    let address: SocketAddr = ([127, 0, 0, 1], 1).into();
+    let address: SocketAddr = ([127, 0, 0, 1], seen.port).into();
     let traits = Traits { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
     let shared = Pool::new("pool".into(), Clock::running()).shared_for_tests();
     let endpoint = Endpoint::new(address, seen.name.as_str().into(), traits, 0, shared);
@@ -117,6 +118,7 @@ fn arbitrary_seen() -> impl Strategy<Value = Seen> {
         last_cold_pick: 0,
         lora,
         name,
+        port: 0,
     })
 }
 
@@ -132,6 +134,7 @@ proptest! {
         // Turns are unique but for "never", as a counter gives them out.
         for (turn, seen) in seen.iter_mut().enumerate() {
             seen.last_cold_pick = turn as u64 / 2 * (turn as u64 % 2);
+            seen.port = turn as u16;
             if is_cold {
                 seen.matched = 0;
             }
@@ -248,4 +251,77 @@ fn a_session_goes_where_it_was() {
     assert_eq!(scores(&scorer, &seen, &headers), [0.0, 0.0]);
     headers.insert(session::DEFAULT_HEADER, HeaderValue::from_static("ZGVmYXVsdC9i"));
     assert_eq!(scores(&scorer, &seen, &headers), [0.0, 1.0]);
+}
+
+/// What a request costs, by the scores: the first endpoint's is taken for 1.
+fn costs(scorer: ExpectedTtft, seen: &[Seen]) -> Vec<f64> {
+    let scores = scores(&Scorer::ExpectedTtft(scorer), seen, &HeaderMap::new());
+    scores.iter().map(|score| scores[0] / score).collect()
+}
+
+fn same(costs: &[f64], expected: &[f64]) {
+    let is_same = costs.iter().zip(expected).all(|(cost, expected)| (cost / expected - 1.0).abs() < 1e-9);
+    assert!(is_same && costs.len() == expected.len(), "{costs:?}, not {expected:?}");
+}
+
+#[test]
+fn what_is_expected_is_the_queue_the_prompt_and_the_batch() {
+    // Of a prompt of 8192 tokens in 128 blocks; the idle endpoint that holds nothing is the measure.
+    let load = |prefill, in_flight, matched| Seen {
+        load: Load { prefill, in_flight, ..Load::default() },
+        matched,
+        ..Seen::default()
+    };
+    let scorer = ExpectedTtft { batch_delay_weight: 0.1, request_tokens: 50.0, ..ExpectedTtft::default() };
+    let seen = [
+        load(0, 0, 0),
+        load(0, 0, 64),
+        load(0, 0, 128),
+        load(1000, 0, 0),
+        // Each of four stands for 50 tokens, and for a tenth of those to be computed.
+        load(0, 4, 64),
+    ];
+    let expected = [8192.0, 4096.0, 1.0, 9192.0, 4096.0 + 4.0 * (409.6 + 50.0)];
+    same(&costs(scorer, &seen), &expected.map(|cost| cost / 8192.0));
+}
+
+#[test]
+fn what_others_have_there_counts_as_well() {
+    let load = |others, others_waiting| Seen {
+        load: Load { others, others_waiting, ..Load::default() },
+        ..Seen::default()
+    };
+    // Nobody's home, to have the rest alone. A request of late had 100 tokens to be computed.
+    let scorer = ExpectedTtft { batch_delay_weight: 0.0, home_share: 0.0, ..ExpectedTtft::default() };
+    let seen = [load(0, 0), load(2, 0), load(2, 1)];
+    same(&costs(scorer, &seen), &[8192.0, 8292.0, 8392.0].map(|cost| cost / 8192.0));
+}
+
+#[test]
+fn gateways_agree_on_a_home_for_what_they_do_not_know() {
+    let seen = |others, matched: [u32; 4]| -> Vec<Seen> {
+        let one = |(place, matched)| Seen {
+            load: Load { others, in_flight: 1, ..Load::default() },
+            matched,
+            port: place as u16,
+            ..Seen::default()
+        };
+        matched.into_iter().enumerate().map(one).collect()
+    };
+    let best = |seen: &[Seen]| -> Vec<u16> {
+        let scores = scores(&Scorer::ExpectedTtft(ExpectedTtft::default()), seen, &HeaderMap::new());
+        seen.iter().zip(scores).filter(|(_, score)| *score == 1.0).map(|(seen, _)| seen.port).collect()
+    };
+    let home = best(&seen(3, [0; 4]));
+    assert_eq!(home.len(), 1, "one of them is cheapest");
+    let mut turned = seen(3, [0; 4]);
+    turned.rotate_left(1);
+    assert_eq!(best(&turned), home, "whatever their order");
+    assert_eq!(best(&seen(0, [0; 4])).len(), 4, "alone, a gateway knows what is where");
+
+    // What is known outweighs it, and only what holds all that is known can be a home for the rest.
+    let holder = (home[0] + 1) % 4;
+    let mut matched = [0; 4];
+    matched[usize::from(holder)] = 96;
+    assert_eq!(best(&seen(3, matched)), [holder]);
 }
