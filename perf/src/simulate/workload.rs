@@ -180,7 +180,8 @@ impl Workload {
 impl Request {
     /// Copy number `copy` of it, which shares nothing with others, `later_ns` later.
     fn copied(&self, copy: u64, later_ns: u64) -> Self {
-        let salt = if copy == 0 { 0 } else { mix(copy) };
+        // Not `mix(copy)`: seeds are made so from numbers, and their sums would meet.
+        let salt = if copy == 0 { 0 } else { mix(!copy) };
         let prompt =
             self.prompt.iter().map(|one| Segment { seed: one.seed.wrapping_add(salt), ..*one }).collect();
         Self { at_ns: self.at_ns + later_ns, prompt, ..self.clone() }

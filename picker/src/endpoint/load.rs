@@ -217,7 +217,7 @@ impl LoadState {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoadSample, LoadState};
+    use super::{Load, LoadSample, LoadState};
 
     const FOREVER: u64 = u64::MAX;
 
