@@ -29,6 +29,7 @@ mod render;
 mod routes;
 mod rules;
 mod service;
+mod shadows;
 mod status;
 mod upstream;
 
@@ -52,7 +53,7 @@ pub use output::{
 };
 pub use render::{RenderError, render, render_endpoints};
 pub use status::{
-    Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, ParentStatus, Status,
+    Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, ParentStatus, SHADOWED, Status,
     StatusUpdate, merge,
 };
 
@@ -96,8 +97,9 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let mut gateways = gateways(&context, &classes);
     let policies = Policies::read(&context);
     let mut pools = Pools::read(&context);
-    let routing = Routing::of(&context, &mut gateways, &policies, &pools);
+    let routing = Routing::of(&context, &gateways, &policies, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);
+    routing.count(&finished, &mut gateways);
 
     let controllers = controllers(options);
     let problems = routing.backend_problems(&finished);

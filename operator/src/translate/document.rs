@@ -12,6 +12,7 @@ use super::gateway::Gateway;
 use super::names;
 use super::output::EndpointSource;
 use super::rules::{BuiltRoute, Offer};
+use super::shadows::{self, Shadow};
 use super::upstream::{RawUpstream, Upstream};
 use crate::world::{Kind, ObjectId};
 
@@ -42,6 +43,8 @@ pub(super) struct Finished {
     pub(super) secrets: Secrets,
     /// What its check took out.
     pub(super) problems: Vec<Problem>,
+    /// Rules that never see a request.
+    pub(super) shadows: Vec<Shadow>,
 }
 
 /// Puts a Gateway's document together. `attachments` are in the order of precedence, and `upstreams` are all there are,
@@ -66,6 +69,7 @@ pub(super) fn build(
         endpoints: BTreeMap::new(),
         secrets: Secrets::new(),
         problems: Vec::new(),
+        shadows: shadows::find(attachments),
     };
     for name in used(&document) {
         let Some(upstream) = upstreams.get(&name) else { continue };

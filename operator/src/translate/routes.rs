@@ -49,10 +49,10 @@ enum RouteObject<'a> {
 pub(super) type Documents = BTreeMap<Key, Finished>;
 
 impl<'a> Routing<'a> {
-    /// Attaches all routes and builds their rules. Listeners count what attaches to them.
+    /// Attaches all routes and builds their rules.
     pub(super) fn of(
         context: &Context<'a>,
-        gateways: &mut BTreeMap<Key, Gateway<'a>>,
+        gateways: &BTreeMap<Key, Gateway<'a>>,
         policies: &Policies<'a>,
         pools: &Pools<'a>,
     ) -> Self {
@@ -60,7 +60,7 @@ impl<'a> Routing<'a> {
         let http = world.http_routes.iter().map(|(_, object)| RouteObject::Http(object));
         let ai = world.ai_routes.iter().map(|(_, object)| RouteObject::Ai(object));
         let mut objects: Vec<RouteObject<'a>> =
-            http.chain(ai).filter(|object| !object.meta().is_deleting).collect();
+            http.chain(ai).filter(|object| object.is_meant(context)).collect();
         objects.sort_by_key(|object| (&object.meta().created, &object.meta().key, object.id().kind));
 
         let mut upstreams = Upstreams::new(context, policies, pools);
@@ -71,7 +71,6 @@ impl<'a> Routing<'a> {
             let references = object.parents().iter();
             let attached: Vec<Attached> =
                 references.filter_map(|it| attach(context, gateways, attaching, it)).collect();
-            count(&attached, gateways);
             let is_attached = attached.iter().any(|attached| !attached.listeners.is_empty());
             let built =
                 if is_attached { object.build(context, &mut upstreams) } else { BuiltRoute::default() };
@@ -202,6 +201,16 @@ impl<'a> Routing<'a> {
 }
 
 impl<'a> RouteObject<'a> {
+    /// Whether it counts. An HTTPRoute that Envoy AI Gateway made of an AIGatewayRoute does not, as long as that is
+    /// there to be read itself.
+    fn is_meant(self, context: &Context<'_>) -> bool {
+        let Meta { key, is_deleting, owner_kinds, .. } = self.meta();
+        let is_generated = matches!(self, Self::Http(_))
+            && owner_kinds.iter().any(|kind| kind == Kind::AiGatewayRoute.name())
+            && context.world.ai_routes.get(key).is_some();
+        !is_deleting && !is_generated
+    }
+
     fn meta(self) -> &'a Meta {
         match self {
             Self::Http(object) => &object.meta,
@@ -263,17 +272,6 @@ impl<'a> RouteObject<'a> {
                 Ok(route) => ai::build(context, object, route, upstreams),
                 Err(_) => BuiltRoute::default(),
             },
-        }
-    }
-}
-
-/// Counts a route at each listener that takes it, once.
-fn count(attached: &[Attached], gateways: &mut BTreeMap<Key, Gateway<'_>>) {
-    let takers: BTreeSet<(&Key, usize)> =
-        attached.iter().flat_map(|it| it.listeners.iter().map(|index| (&it.gateway, *index))).collect();
-    for (key, index) in takers {
-        if let Some(listener) = gateways.get_mut(key).and_then(|gateway| gateway.listeners.get_mut(index)) {
-            listener.attached += 1;
         }
     }
 }

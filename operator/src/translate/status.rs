@@ -9,8 +9,18 @@ use crate::world::{Meta, Object, ObjectId, Resource};
 pub const FIELDS_NOT_ACTED_ON: &str = "penstock.dev/FieldsNotActedOn";
 
 /// Conditions that are ours to take back. `Programmed` is not among them: whoever publishes says it.
-const OURS: &[&str] =
-    &["Accepted", "ResolvedRefs", "PartiallyInvalid", "Conflicted", "SupportedVersion", FIELDS_NOT_ACTED_ON];
+const OURS: &[&str] = &[
+    "Accepted",
+    "ResolvedRefs",
+    "PartiallyInvalid",
+    "Conflicted",
+    "SupportedVersion",
+    SHADOWED,
+    FIELDS_NOT_ACTED_ON,
+];
+
+/// The condition of a route that names older routes with the same conditions.
+pub const SHADOWED: &str = "penstock.dev/Shadowed";
 
 /// The longest message of a condition that schemas let through.
 const MAX_MESSAGE_BYTES: usize = 32_000;

@@ -66,6 +66,8 @@ pub struct Meta {
     pub created: String,
     /// Whether it is being deleted.
     pub is_deleting: bool,
+    /// The kinds of the objects that own it.
+    pub owner_kinds: Vec<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its annotations; none for kinds that are not configuration.
@@ -173,10 +175,17 @@ impl Meta {
             generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
             created: text("creationTimestamp"),
             is_deleting: metadata.get("deletionTimestamp").is_some_and(Value::is_string),
+            owner_kinds: owner_kinds(kind, metadata),
             labels: texts("labels"),
             annotations,
         })
     }
+}
+
+fn owner_kinds(kind: Kind, metadata: &Map<String, Value>) -> Vec<String> {
+    let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let kinds = owners.filter_map(|owner| Some(owner.get("kind")?.as_str()?.to_owned()));
+    if kind.is_configuration() { kinds.collect() } else { Vec::new() }
 }
 
 /// The kind of an object.

@@ -4,5 +4,6 @@
 mod cli;
 mod crds;
 mod golden;
+mod hostile;
 mod properties;
 mod support;

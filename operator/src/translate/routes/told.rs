@@ -8,19 +8,25 @@ use super::{Documents, Route, RouteObject, Routing};
 use crate::translate::ai_backend;
 use crate::translate::check::Problem;
 use crate::translate::context::Context;
+use crate::translate::gateway::Gateway;
 use crate::translate::policies::Policies;
-use crate::translate::status::{Condition, Entries, ParentStatus, Status, StatusUpdate};
+use crate::translate::shadows::Shadow;
+use crate::translate::status::{Condition, Entries, ParentStatus, SHADOWED, Status, StatusUpdate};
 use crate::translate::upstream::UpstreamKey;
-use crate::world::{Key, Kind};
+use crate::world::{Key, Kind, ObjectId};
 
 /// The most faults that one condition tells.
 const MAX_TOLD: usize = 8;
 
-/// What the check of a Gateway's document took out of a route.
+/// What became of a route in a Gateway's document.
 #[derive(Default)]
 struct Taken<'p> {
+    /// Why the check took it out.
     route: Option<&'p str>,
+    /// Why the check took rules out, by position.
     rules: BTreeMap<usize, &'p str>,
+    /// The older routes that have the same conditions as its rules, by position.
+    shadows: BTreeMap<usize, &'p ObjectId>,
 }
 
 impl Routing<'_> {
@@ -58,6 +64,31 @@ impl Routing<'_> {
             }
         }
         statuses
+    }
+
+    /// Counts, at each listener, the routes that are attached to it and accepted.
+    pub(in crate::translate) fn count(
+        &self,
+        documents: &Documents,
+        gateways: &mut BTreeMap<Key, Gateway<'_>>,
+    ) {
+        let taken = taken(documents);
+        for (index, route) in self.routes.iter().enumerate() {
+            let mut listeners = BTreeSet::new();
+            for attached in &route.attached {
+                let of_route = taken.get(&(&attached.gateway, index));
+                if conditions(route, &attached.accepted, of_route)[0].is_true() {
+                    listeners
+                        .extend(attached.listeners.iter().map(|listener| (&attached.gateway, *listener)));
+                }
+            }
+            for (gateway, listener) in listeners {
+                let listener = gateways.get_mut(gateway).and_then(|it| it.listeners.get_mut(listener));
+                if let Some(listener) = listener {
+                    listener.attached += 1;
+                }
+            }
+        }
     }
 
     /// What the statuses of BackendTLSPolicies shall say: one entry for each Gateway that leads to their targets.
@@ -110,6 +141,9 @@ impl Routing<'_> {
 fn taken(documents: &Documents) -> BTreeMap<(&Key, usize), Taken<'_>> {
     let mut taken: BTreeMap<(&Key, usize), Taken<'_>> = BTreeMap::new();
     for (gateway, finished) in documents {
+        for Shadow { route, rule, by } in &finished.shadows {
+            taken.entry((gateway, *route)).or_default().shadows.insert(*rule, by);
+        }
         for problem in &finished.problems {
             match problem {
                 Problem::Route { route, message } => {
@@ -159,6 +193,9 @@ fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>
             }
         }
     }
+    if let Some(taken) = taken.filter(|taken| conditions[0].is_true() && !taken.shadows.is_empty()) {
+        tell_shadows(route, taken, &mut conditions);
+    }
     conditions.push(match route.built.unresolved.first() {
         None => Condition::yes("ResolvedRefs", "ResolvedRefs", "all references lead somewhere"),
         Some(first) => {
@@ -171,6 +208,24 @@ fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>
     });
     conditions.extend(Condition::fields(route.object.unread()));
     conditions
+}
+
+/// Says which rules never see a request. A route that has no other, and whose requests are another tenant's, is refused.
+fn tell_shadows(route: &Route<'_>, taken: &Taken<'_>, conditions: &mut Vec<Condition>) {
+    let told: Vec<String> = taken
+        .shadows
+        .iter()
+        .take(MAX_TOLD)
+        .map(|(position, by)| format!("rules[{position}]: the same requests go to {by}, which is older"))
+        .collect();
+    let told = told.join("; ");
+    let is_whole = route.built.positions().iter().all(|position| taken.shadows.contains_key(position));
+    let own = &route.object.meta().key.namespace;
+    if is_whole && taken.shadows.values().any(|by| by.key.namespace != *own) {
+        conditions[0] = Condition::no("Accepted", "Shadowed", told);
+    } else {
+        conditions.push(Condition::yes(SHADOWED, "OlderRouteWins", told));
+    }
 }
 
 /// The conditions of an AIGatewayRoute, whose status has no parents: those of the first that takes it, and which do not.
