@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::source::{ReloadStatus, StatusCell};
 
@@ -28,7 +29,7 @@ const MAX_EXPLAINED_BYTES: usize = 64 << 20;
 /// What the index page says.
 const INDEX: &str = "penstock admin\n\n\
     GET  /healthz       the process is alive\n\
-    GET  /readyz        it takes traffic (503 while it drains)\n\
+    GET  /readyz        it takes traffic, and by which document (503 before there is one and while it drains)\n\
     GET  /metrics       Prometheus\n\
     GET  /debug/config  the routing document in force, without secrets, and how the last reload went\n\
     GET  /debug/pools   pools, backends and their endpoints\n\
@@ -37,8 +38,10 @@ const INDEX: &str = "penstock admin\n\n\
 
 /// What the admin listener reports on.
 pub struct Admin {
-    /// The gateway.
-    pub server: Arc<Server>,
+    /// The gateway, once there is one.
+    pub server: Arc<OnceLock<Arc<Server>>>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
     /// How loading the configuration went; `None` where there is no file to load it from.
     pub reloads: Option<Arc<StatusCell>>,
 }
@@ -78,6 +81,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>) {
 }
 
 impl Admin {
+    /// Reports on a gateway that runs.
+    pub fn of(server: Arc<Server>, reloads: Option<Arc<StatusCell>>) -> Self {
+        let metrics = server.metrics().clone();
+        Self { server: Arc::new(OnceLock::from(server)), metrics, reloads }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
@@ -85,9 +94,12 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/healthz") => text(StatusCode::OK, "ok\n"),
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
             (&Method::GET, "/metrics") => self.metrics(),
-            (&Method::GET, "/debug/config") => json_answer(StatusCode::OK, &self.config()),
-            (&Method::GET, "/debug/pools") => json_answer(StatusCode::OK, &self.pools()),
-            (&Method::POST, "/debug/pick") => self.pick(request).await,
+            (&Method::GET, "/debug/config") => self.about(|server| self.config(server)),
+            (&Method::GET, "/debug/pools") => self.about(pools),
+            (&Method::POST, "/debug/pick") => match self.server.get() {
+                Some(server) => pick(server, request).await,
+                None => self.ready(),
+            },
             (_, "/" | "/healthz" | "/readyz" | "/metrics" | "/debug/config" | "/debug/pools") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only\n")
             }
@@ -98,62 +110,89 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Answer {
-        if self.server.is_draining() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else {
-            text(StatusCode::OK, "ready\n")
+    /// Answers about the gateway; before there is one, why there is none.
+    fn about(&self, page: impl FnOnce(&Server) -> Value) -> Answer {
+        match self.server.get() {
+            Some(server) => json_answer(StatusCode::OK, &page(server)),
+            None => self.ready(),
         }
     }
 
+    fn ready(&self) -> Answer {
+        let status = self.reloads.as_ref().map(|reloads| reloads.get());
+        let waits_for = status.as_ref().and_then(|status| status.waits_for.clone());
+        let failure = status.as_ref().and_then(|status| status.last_failure.as_ref());
+        let faults: Vec<String> =
+            failure.iter().flat_map(|failure| &failure.faults).map(ToString::to_string).collect();
+        let Some(server) = self.server.get() else {
+            let reason = waits_for.unwrap_or_else(|| "there is no routing document yet".to_owned());
+            let answer = json!({ "ready": false, "reason": reason, "faults": faults });
+            return json_answer(StatusCode::SERVICE_UNAVAILABLE, &answer);
+        };
+        let is_ready = !server.is_draining();
+        let runtime = server.live().load();
+        let snapshot = runtime.snapshot();
+        let answer = json!({
+            "ready": is_ready,
+            "generation": snapshot.generation,
+            "digest": &*snapshot.digest,
+            "reason": (!is_ready).then_some("draining"),
+            "waits_for": waits_for,
+            "faults": faults,
+        });
+        json_answer(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
+    }
+
     fn metrics(&self) -> Answer {
-        self.server.observe();
-        let page = self.server.metrics().encode();
-        let mut answer = text(StatusCode::OK, page);
+        if let Some(server) = self.server.get() {
+            server.observe();
+        }
+        let mut answer = text(StatusCode::OK, self.metrics.encode());
         let version = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, version);
         answer
     }
 
-    fn config(&self) -> Value {
-        let runtime = self.server.live().load();
+    fn config(&self, server: &Server) -> Value {
+        let runtime = server.live().load();
         let snapshot = runtime.snapshot();
-        let addresses: Vec<Value> = self
-            .server
+        let addresses: Vec<Value> = server
             .addresses()
             .iter()
             .map(|(name, address)| json!({ "name": name, "address": address }))
             .collect();
         json!({
             "generation": snapshot.generation,
+            "digest": &*snapshot.digest,
             "listening": addresses,
             "reload": self.reloads.as_ref().map(|reloads| reload_status(&reloads.get())),
+            "lists": server.lists_report(),
             "document": snapshot.redacted(),
         })
     }
+}
 
-    fn pools(&self) -> Value {
-        let runtime = self.server.live().load();
-        let pools: Vec<_> = runtime.pools().iter().map(|pool| pool.report()).collect();
-        let backends: Vec<_> = runtime.balancers().iter().map(|backend| backend.report()).collect();
-        json!({ "pools": pools, "backends": backends })
-    }
+fn pools(server: &Server) -> Value {
+    let runtime = server.live().load();
+    let pools: Vec<_> = runtime.pools().iter().map(|pool| pool.report()).collect();
+    let backends: Vec<_> = runtime.balancers().iter().map(|backend| backend.report()).collect();
+    json!({ "pools": pools, "backends": backends })
+}
 
-    async fn pick(&self, request: Request<Incoming>) -> Answer {
-        let (head, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_EXPLAINED_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                let message =
-                    format!("the body could not be read (at most {MAX_EXPLAINED_BYTES} bytes): {error}");
-                return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message }));
-            }
-        };
-        let runtime = self.server.live().load_full();
-        match explain::explain(&runtime, &head, &body) {
-            Ok(decision) => json_answer(StatusCode::OK, &decision),
-            Err(message) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message })),
+async fn pick(server: &Server, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_EXPLAINED_BYTES).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let message =
+                format!("the body could not be read (at most {MAX_EXPLAINED_BYTES} bytes): {error}");
+            return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message }));
         }
+    };
+    let runtime = server.live().load_full();
+    match explain::explain(&runtime, &head, &body) {
+        Ok(decision) => json_answer(StatusCode::OK, &decision),
+        Err(message) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message })),
     }
 }
 
@@ -168,6 +207,7 @@ fn reload_status(status: &ReloadStatus) -> Value {
         "loaded_at": time(status.loaded_at),
         "failures": status.failures,
         "last_failure": failure,
+        "waits_for": status.waits_for,
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Attempt {
     outcome: Option<Outcome>,
     /// Blocks of the prompt that the endpoint is believed to hold.
     pub matched_blocks: usize,
+    /// What the model is called there, where it differs from what the client asked for.
+    pub model: Option<Arc<str>>,
     /// Counts the attempt among those at its upstream.
     in_flight: Option<GaugeGuard>,
 }
@@ -116,7 +118,7 @@ impl Plan {
 impl Attempt {
     /// An attempt that has not been settled.
     pub fn new(target: (usize, usize), endpoint: AttemptEndpoint, matched_blocks: usize) -> Self {
-        Self { target, endpoint, outcome: None, matched_blocks, in_flight: None }
+        Self { target, endpoint, outcome: None, matched_blocks, model: None, in_flight: None }
     }
 
     /// The endpoint's address.

@@ -90,18 +90,31 @@ impl Balancers {
         let old = self.by_name.load();
         let applied = backends.iter().map(|spec| {
             let tls = tls(spec);
-            match old.get(&spec.name) {
-                Some(before) if before.shared.is_built_from(spec, tls.as_ref()) => before.clone(),
-                before => {
-                    let before = before.map(|before| &*before.shared);
-                    Arc::new(self.build(spec.clone(), tls, before))
-                }
+            let Some(balancer) = old.get(&spec.name) else {
+                let running = self.build(spec.clone(), tls, None);
+                return Arc::new(Balancer { running: ArcSwap::from_pointee(running) });
+            };
+            let running = balancer.running.load_full();
+            if !running.shared.is_built_from(spec, tls.as_ref()) {
+                balancer.running.store(Arc::new(self.build(spec.clone(), tls, Some(&running.shared))));
             }
+            balancer.clone()
         });
         let applied: Vec<Arc<Balancer>> = applied.collect();
-        let by_name = applied.iter().map(|balancer| (balancer.spec().name.clone(), balancer.clone()));
+        let by_name = applied.iter().map(|balancer| (balancer.name(), balancer.clone()));
         self.by_name.store(Arc::new(by_name.collect()));
         applied
+    }
+
+    /// Takes over another set of endpoints of one backend, and leaves everything else as it is. Without such a
+    /// backend, nothing happens. Where and how it may be called is as for [`Self::apply`].
+    pub fn set_endpoints(&self, spec: &Arc<BackendSpec>) {
+        let Some(balancer) = self.get(&spec.name) else { return };
+        let running = balancer.running.load_full();
+        if running.shared.spec != *spec {
+            let next = self.build(spec.clone(), running.shared.tls.clone(), Some(&running.shared));
+            balancer.running.store(Arc::new(next));
+        }
     }
 
     /// The backend called `name`.
@@ -137,7 +150,7 @@ impl Balancers {
         spec: Arc<BackendSpec>,
         tls: Option<Arc<UpstreamContext>>,
         before: Option<&Shared>,
-    ) -> Balancer {
+    ) -> Running {
         let members = Members::new(&spec, before.map(|before| &*before.members));
         let known = before.filter(|before| before.is_checked_as(&spec, tls.as_ref()));
         let known = known.and_then(|before| before.health.as_ref());
@@ -150,7 +163,7 @@ impl Balancers {
         });
         let selection = Selection::new(spec.balancing, members.clone(), health.clone());
         let shared = Arc::new(Shared { spec, tls, members, health, selection, ejections: AtomicU64::new(0) });
-        Balancer::start(shared, self.resolver.clone())
+        Running::start(shared, self.resolver.clone())
     }
 }
 
@@ -160,15 +173,21 @@ impl std::fmt::Debug for Balancers {
     }
 }
 
-/// One backend: chooses among its endpoints.
+/// One backend: chooses among its endpoints. Stays the same object while the backend keeps its name.
 #[derive(Debug)]
 pub struct Balancer {
+    running: ArcSwap<Running>,
+}
+
+/// One state of a backend, replaced as a whole when its specification changes.
+#[derive(Debug)]
+struct Running {
     shared: Arc<Shared>,
     looked_up: watch::Receiver<bool>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
-impl Balancer {
+impl Running {
     fn start(shared: Arc<Shared>, resolver: Arc<dyn Resolve>) -> Self {
         shared.selection.update();
         let has_names = shared.members.has_names();
@@ -184,14 +203,18 @@ impl Balancer {
         }
         Self { shared, looked_up, _tasks: tasks }
     }
+}
 
+impl Balancer {
     /// Chooses an endpoint that is not in `exclude`, is healthy and is not ejected; an ejected one gets
     /// one request on trial when its time is over.
     ///
     /// # Errors
     /// See [`BalanceError`].
     pub fn pick(&self, exclude: &[SocketAddr]) -> Result<Chosen, BalanceError> {
-        let members = self.shared.members.table();
+        let running = self.running.load();
+        let shared = &running.shared;
+        let members = shared.members.table();
         let now = Instant::now();
         let admission = Cell::new(Admission::Regular);
         let accept = |address: SocketAddr, is_healthy: bool| {
@@ -201,7 +224,7 @@ impl Balancer {
             let admitted = members.get(&address).and_then(|endpoint| endpoint.ejection.admit(now));
             admitted.map(|admitted| admission.set(admitted)).is_some()
         };
-        let chosen = self.shared.selection.select(&accept);
+        let chosen = shared.selection.select(&accept);
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
             return Err(if members.is_empty() {
                 BalanceError::Unresolved
@@ -216,7 +239,7 @@ impl Balancer {
         Ok(Chosen {
             endpoint: endpoint.clone(),
             admission: admission.get(),
-            shared: self.shared.clone(),
+            shared: shared.clone(),
             is_settled: false,
         })
     }
@@ -231,7 +254,7 @@ impl Balancer {
         limit: Duration,
     ) -> Result<Chosen, BalanceError> {
         match self.pick(exclude) {
-            Err(BalanceError::Unresolved) if !*self.looked_up.borrow() => {
+            Err(BalanceError::Unresolved) if !*self.running.load().looked_up.borrow() => {
                 let _ = tokio::time::timeout(limit, self.looked_up()).await;
                 self.pick(exclude)
             }
@@ -242,40 +265,45 @@ impl Balancer {
     /// How often an endpoint was taken out after failures, since the backend was last changed.
     #[must_use]
     pub fn ejections(&self) -> u64 {
-        self.shared.ejections.load(Relaxed)
+        self.running.load().shared.ejections.load(Relaxed)
     }
 
     /// How many endpoints are in use now: more than are configured where a name has several addresses.
     #[must_use]
     pub fn endpoint_count(&self) -> usize {
-        self.shared.members.table().len()
+        self.running.load().shared.members.table().len()
     }
 
     /// The addresses that are in use now.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.shared.members.table().keys().copied().collect()
+        self.running.load().shared.members.table().keys().copied().collect()
     }
 
     /// What the backend was built from.
     #[must_use]
-    pub fn spec(&self) -> &Arc<BackendSpec> {
-        &self.shared.spec
+    pub fn spec(&self) -> Arc<BackendSpec> {
+        self.running.load().shared.spec.clone()
     }
 
     /// TLS towards the backend; `None` is plain.
     #[must_use]
-    pub fn tls(&self) -> Option<&Arc<UpstreamContext>> {
-        self.shared.tls.as_ref()
+    pub fn tls(&self) -> Option<Arc<UpstreamContext>> {
+        self.running.load().shared.tls.clone()
     }
 
     /// What is known of the backend, for people.
     #[must_use]
     pub fn report(&self) -> BackendReport {
-        report::of(&self.shared)
+        report::of(&self.running.load().shared)
+    }
+
+    fn name(&self) -> Arc<str> {
+        self.running.load().shared.spec.name.clone()
     }
 
     async fn looked_up(&self) {
-        let _ = self.looked_up.clone().wait_for(|&is| is).await;
+        let mut looked_up = self.running.load().looked_up.clone();
+        let _ = looked_up.wait_for(|&is| is).await;
     }
 }
 

@@ -73,10 +73,29 @@ enum Command {
 #[derive(Debug, Args)]
 struct ServeOptions {
     /// The routing document, in YAML or JSON; watched and reloaded when it changes
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "kubernetes")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterOptions,
     #[command(flatten)]
     log: LogOptions,
+}
+
+/// Options of `serve` that read the document from a Kubernetes cluster.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterOptions {
+    /// Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster
+    #[arg(long, value_name = "BASE", conflicts_with = "config")]
+    pub kubernetes: Option<String>,
+    /// The namespace of the objects [default: the pod's own]
+    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    pub namespace: Option<String>,
+    /// Keep the last good state here, and start from it when the API server cannot be reached
+    #[arg(long, value_name = "DIRECTORY", requires = "kubernetes")]
+    pub cache_dir: Option<PathBuf>,
+    /// The address of the admin listener, which answers before there is a document
+    #[arg(long, value_name = "ADDRESS", requires = "kubernetes", default_value = "0.0.0.0:9901")]
+    pub admin: std::net::SocketAddr,
 }
 
 /// What is left to do once the command line was dealt with.
@@ -91,12 +110,21 @@ pub enum Next {
 /// A gateway that is ready to start.
 #[derive(Debug)]
 pub struct Launch {
-    /// What to serve first.
-    pub snapshot: Arc<Snapshot>,
-    /// Where changes come from; `None` if there is no file.
-    pub source: Option<FileSource>,
+    /// Where the configuration comes from.
+    pub source: Source,
     /// How loading went and will go.
     pub status: Arc<StatusCell>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// Nowhere: this is all there is.
+    Fixed(Arc<Snapshot>),
+    /// A file, and what it says now.
+    File(FileSource, Arc<Snapshot>),
+    /// The objects of a Kubernetes cluster whose names start with this.
+    Cluster(String, ClusterOptions),
 }
 
 /// Does what `arguments` ask for, the program's name first, as far as that can be done without serving.
@@ -128,14 +156,20 @@ fn command() -> clap::Command {
 
 fn serve(options: &ServeOptions) -> Next {
     logging::start(&options.log);
-    let source = FileSource::new(&options.config, Arc::new(EpcCheck));
+    if let Some(base) = &options.cluster.kubernetes {
+        let source = Source::Cluster(base.clone(), options.cluster.clone());
+        return Next::Serve(Launch { source, status: Arc::default() });
+    }
+    // The command line has one of the two.
+    let config = options.config.clone().unwrap_or_default();
+    let source = FileSource::new(&config, Arc::new(EpcCheck));
     match source.start() {
         Ok(snapshot) => {
             let status = source.status().clone();
-            Next::Serve(Launch { snapshot, source: Some(source), status })
+            Next::Serve(Launch { source: Source::File(source, snapshot), status })
         }
         Err(error) => {
-            let file = options.config.display();
+            let file = config.display();
             let faults = error.faults();
             let lines: Vec<String> = faults.iter().map(|fault| format!("{file}: {fault}")).collect();
             Next::Exit(fail(EXIT_USAGE, &lines.join("\n")))
@@ -160,7 +194,7 @@ fn serve_urls(options: &UpOptions) -> Next {
         Ok(snapshot) => {
             let (snapshot, status) = (Arc::new(snapshot), Arc::new(StatusCell::default()));
             status.succeeded(&snapshot);
-            Next::Serve(Launch { snapshot, source: None, status })
+            Next::Serve(Launch { source: Source::Fixed(snapshot), status })
         }
         Err(faults) => Next::Exit(fail(EXIT_USAGE, &faults)),
     }

@@ -18,11 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_config::{Fault, ProfileCheck, Snapshot, Surroundings};
+use penstock_picker::EpcCheck;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::ClusterOptions;
 use crate::lists::references;
-use crate::metrics::ClusterMetrics;
+use crate::metrics::{ClusterMetrics, Metrics};
 use crate::source::{Applier, StatusCell};
 use routing::{Assembly, Parts};
 use state::State;
@@ -37,6 +39,46 @@ const COMPLETION: Duration = Duration::from_secs(5);
 
 /// How long the API server may take before the state in the cache directory is used.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the connection to the API server may be silent. Watches are renewed sooner, so that silence means that it
+/// is gone.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// Why a cluster cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is neither a service account nor a kubeconfig.
+    #[error("no way to the Kubernetes API is configured: {0}")]
+    Config(#[source] kube::config::InferConfigError),
+    /// The client cannot be built.
+    #[error("the Kubernetes API's client cannot be built: {0}")]
+    Client(#[source] Box<kube::Error>),
+    /// The directory for state cannot be made.
+    #[error("--cache-dir: {0}")]
+    State(#[source] io::Error),
+}
+
+/// Prepares to follow the objects whose names start with `base`, as the pod's service account or the kubeconfig's user.
+///
+/// # Errors
+/// See [`ConnectError`]. An API server that does not answer is no error.
+pub async fn connect(
+    base: String,
+    options: &ClusterOptions,
+    status: Arc<StatusCell>,
+    metrics: &Metrics,
+) -> Result<Follower, ConnectError> {
+    // Whichever library comes first may choose; they all mean this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut config = kube::Config::infer().await.map_err(ConnectError::Config)?;
+    config.read_timeout = Some(SILENCE);
+    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+    tracing::info!(base, namespace, "following the cluster");
+    let source = ClusterSource { base, namespace };
+    let (cache, metrics) = (options.cache_dir.as_deref(), metrics.gateway.cluster.clone());
+    Follower::new(source, client, Arc::new(EpcCheck), cache, status, metrics).map_err(ConnectError::State)
+}
 
 /// Where the objects are.
 #[derive(Debug, Clone)]
@@ -115,7 +157,8 @@ impl Follower {
 
     /// Keeps `applier` up to date until `stop` is cancelled.
     pub async fn follow(mut self, applier: Arc<dyn Applier>, stop: CancellationToken) {
-        self.status.waits(format!("ConfigMap {} has not been read yet", routing::name_of(&self.source.base, 0)));
+        self.status
+            .waits(format!("ConfigMap {} has not been read yet", routing::name_of(&self.source.base, 0)));
         self.watch_what_is_named();
         stop.run_until_cancelled_owned(async {
             loop {
@@ -156,7 +199,8 @@ impl Follower {
         self.failing.remove(&object);
         match (&object, seen) {
             (Object::ConfigMap(name), Seen::ConfigMap(map)) => {
-                let part = (0..self.parts.count()).find(|index| **name == *routing::name_of(&self.source.base, *index));
+                let part = (0..self.parts.count())
+                    .find(|index| **name == *routing::name_of(&self.source.base, *index));
                 match part {
                     Some(index) => {
                         self.parts.set(index, map.as_deref());
@@ -278,7 +322,8 @@ impl Follower {
 
     fn watch_what_is_named(&mut self) {
         let base = &self.source.base;
-        let parts = (0..self.parts.count()).map(|index| Object::ConfigMap(routing::name_of(base, index).into()));
+        let parts =
+            (0..self.parts.count()).map(|index| Object::ConfigMap(routing::name_of(base, index).into()));
         let mut wanted: HashSet<Object> = parts.collect();
         let snapshots = self.current.iter().chain(self.next.iter().map(|next| &next.snapshot));
         for snapshot in snapshots {
@@ -319,7 +364,9 @@ impl Follower {
         });
         match applied {
             Ok(snapshot) => {
-                tracing::warn!("the API server cannot be reached; serving the last good state from the cache directory");
+                tracing::warn!(
+                    "the API server cannot be reached; serving the last good state from the cache directory"
+                );
                 self.status.succeeded(&snapshot);
                 self.current = Some(snapshot);
                 self.watch_what_is_named();

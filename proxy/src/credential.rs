@@ -118,7 +118,10 @@ mod tests {
         for bad in ["", " \n", "two\nlines", "geheim-ß"] {
             std::fs::write(&file, bad).unwrap();
             let error = credential.reload().unwrap_err().to_string();
-            assert!(error.contains("key:") && !error.contains("lines") && !error.contains("geheim"), "{error}");
+            assert!(
+                error.contains("key:") && !error.contains("lines") && !error.contains("geheim"),
+                "{error}"
+            );
         }
         std::fs::remove_file(&file).unwrap();
         assert!(matches!(credential.reload(), Err(CredentialError::Read { .. })));

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::{Engine, Rule, Target, Upstream};
+use penstock_config::{Engine, Rewrite, Rule, Target, Upstream};
 use penstock_picker::orca;
 
 use crate::attempt::AttemptEndpoint;
@@ -87,7 +87,7 @@ async fn attempt(
 /// Starts the attempt that `pick` chose: its clock, its account, and the body that it sends.
 fn start<'a>(runtime: &'a Runtime, ctx: &mut RequestContext) -> Result<(&'a Peers, Vec<Bytes>), Error> {
     let (rule, target) = chosen(runtime, ctx)?;
-    let body = match renamed_body(ctx, target)? {
+    let body = match renamed_body(ctx)? {
         Some(renamed) => renamed,
         None => ctx.body.chunks().to_vec(),
     };
@@ -143,19 +143,22 @@ fn head(client: &Client, ctx: &RequestContext, body: &[Bytes]) -> Result<Outgoin
     let (rule, target) = chosen(runtime, ctx)?;
     let mut headers = client.head().headers.clone();
     hop::strip(&mut headers)?;
-    set_host(&mut headers, rule, ctx)?;
+    set_host(&mut headers, rule, target, ctx)?;
     let framing = set_framing(&mut headers, ctx, body);
     set_own_headers(&mut headers, client, ctx);
     for edits in [&rule.request_headers, &target.request_headers] {
         edits.apply(&mut headers);
     }
-    Ok(Outgoing { method: ctx.target.method.clone(), target: path(rule, ctx)?, headers, framing })
+    if let Some(credential) = target.upstream().and_then(|upstream| runtime.credential(upstream)) {
+        headers.insert(credential.spec().header.clone(), credential.value());
+    }
+    Ok(Outgoing { method: ctx.target.method.clone(), target: path(rule, target, ctx)?, headers, framing })
 }
 
 /// The body with the model replaced, where the target renames it; `None` for the body as it came. One that names no
 /// model passes as it is: there is nothing to replace, and what its absence means is the model server's to say.
-fn renamed_body(ctx: &RequestContext, target: &Target) -> Result<Option<Vec<Bytes>>, Error> {
-    let Some(name) = &target.model_override else { return Ok(None) };
+fn renamed_body(ctx: &RequestContext) -> Result<Option<Vec<Bytes>>, Error> {
+    let Some(name) = ctx.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()) else { return Ok(None) };
     let Some(model) = ctx.peeked.as_ref().and_then(|peeked| peeked.model.as_ref()) else { return Ok(None) };
     if model.name == **name {
         return Ok(None);
@@ -170,9 +173,10 @@ fn renamed_body(ctx: &RequestContext, target: &Target) -> Result<Option<Vec<Byte
 }
 
 /// An upstream is no proxy: whatever form the client used, it gets the origin form.
-fn path(rule: &Rule, ctx: &RequestContext) -> Result<PathAndQuery, Error> {
-    let rewrite = rule.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref());
-    let Some(rewrite) = rewrite else { return Ok(ctx.target.path_and_query.clone()) };
+fn path(rule: &Rule, target: &Target, ctx: &RequestContext) -> Result<PathAndQuery, Error> {
+    let Some(rewrite) = rewrites(rule, target).find_map(|rewrite| rewrite.path.as_ref()) else {
+        return Ok(ctx.target.path_and_query.clone());
+    };
     let prefix_length = ctx.plan.as_ref().and_then(|plan| plan.prefix_length);
     let path = ctx.target.path();
     let path = rewrite.apply(path, path.get(..prefix_length.unwrap_or(0)).unwrap_or_default());
@@ -183,8 +187,18 @@ fn path(rule: &Rule, ctx: &RequestContext) -> Result<PathAndQuery, Error> {
     target.map_err(|error| Error::Internal(Some(Box::new(error))))
 }
 
-fn set_host(headers: &mut HeaderMap, rule: &Rule, ctx: &RequestContext) -> Result<(), Error> {
-    if let Some(host) = rule.rewrite.as_ref().and_then(|rewrite| rewrite.hostname.as_ref()) {
+/// Changes to host and path; what the target sets takes the place of what the rule sets.
+fn rewrites<'a>(rule: &'a Rule, target: &'a Target) -> impl Iterator<Item = &'a Rewrite> {
+    target.rewrite.iter().chain(&rule.rewrite)
+}
+
+fn set_host(
+    headers: &mut HeaderMap,
+    rule: &Rule,
+    target: &Target,
+    ctx: &RequestContext,
+) -> Result<(), Error> {
+    if let Some(host) = rewrites(rule, target).find_map(|rewrite| rewrite.hostname.as_ref()) {
         headers.insert(header::HOST, host.clone());
         return Ok(());
     }

@@ -1,7 +1,9 @@
 //! The pick phase: chooses the endpoint of the next attempt.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
-use penstock_config::{Action, Destination, PoolIndex, Target, Tier, Upstream};
+use penstock_config::{Action, Destination, ModelRewrite, PoolIndex, Target, Tier, Upstream};
 use penstock_picker::{PickError, PickRequest};
 use tokio::time::Instant;
 
@@ -86,9 +88,11 @@ async fn try_target(
 ) -> Result<Attempt, Failure> {
     let target = &tiers[at.0].targets[at.1];
     match upstream {
-        Upstream::Pool(index) => pick_from_pool(client, ctx, plan, index, target, may_wait)
-            .await
-            .map(|(endpoint, matched)| Attempt::new(at, endpoint, matched)),
+        Upstream::Pool(index) => {
+            let model = model_in_pool(ctx, index, target);
+            let picked = pick_from_pool(client, ctx, plan, index, model.as_deref(), may_wait).await;
+            picked.map(|(endpoint, matched)| Attempt { model, ..Attempt::new(at, endpoint, matched) })
+        }
         Upstream::Backend(index) => {
             let balancer = ctx.runtime().balancer(index);
             let chosen = balancer
@@ -100,9 +104,17 @@ async fn try_target(
                 name: chosen.name().clone(),
                 chosen: Some(chosen),
             };
-            Ok(Attempt::new(at, endpoint, 0))
+            Ok(Attempt { model: target.model_override.clone(), ..Attempt::new(at, endpoint, 0) })
         }
     }
+}
+
+/// What the model is called in a pool: the target renames it first, then the pool.
+fn model_in_pool(ctx: &RequestContext, index: PoolIndex, target: &Target) -> Option<Arc<str>> {
+    let asked = target.model_override.as_deref().or(ctx.model()).unwrap_or_default();
+    let rewrites = &ctx.runtime().snapshot().pools[index.0].model_rewrites;
+    let renamed = ModelRewrite::choose(rewrites, asked, random::next_u64());
+    renamed.or(target.model_override.as_ref()).cloned()
 }
 
 async fn pick_from_pool(
@@ -110,11 +122,11 @@ async fn pick_from_pool(
     ctx: &RequestContext,
     plan: &Plan,
     index: PoolIndex,
-    target: &Target,
+    model: Option<&str>,
     may_wait: bool,
 ) -> Result<(AttemptEndpoint, usize), Failure> {
     let pool = ctx.runtime().pool(index).clone();
-    let model = target.model_override.as_deref().or(ctx.model()).unwrap_or_default();
+    let model = model.or(ctx.model()).unwrap_or_default();
     let picked = match pool.pick(&request(ctx, &client.head().headers, plan, model)) {
         Err(PickError::Saturated { .. }) if may_wait => {
             // Waiting watches the client meanwhile, which takes the client, so its headers are taken along.

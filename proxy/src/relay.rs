@@ -177,7 +177,11 @@ fn begin(
         set(header, name.clone(), value.clone())?;
     }
     if let Some(plan) = &ctx.plan {
-        apply_edits(header, &ctx.runtime().snapshot().rules()[plan.rule].response_headers)?;
+        let rule = &ctx.runtime().snapshot().rules()[plan.rule];
+        apply_edits(header, &rule.response_headers)?;
+        if let Some(target) = ctx.attempt.as_ref().and_then(|attempt| attempt.target_of(rule)) {
+            apply_edits(header, &target.response_headers)?;
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use penstock_picker::Pool;
 
 use crate::balance::Balancer;
 use crate::budget::RetryBudget;
+use crate::credential::Credential;
 use crate::metrics::{Metrics, RouteMetrics, UpstreamKind, UpstreamMetrics};
 use crate::peers::Peers;
 
@@ -22,6 +23,8 @@ pub struct Runtime {
     balancers: Vec<Arc<Balancer>>,
     pool_peers: Vec<Peers>,
     backend_peers: Vec<Peers>,
+    pool_credentials: Vec<Option<Arc<Credential>>>,
+    backend_credentials: Vec<Option<Arc<Credential>>>,
     budgets: Vec<RetryBudget>,
     wants_prompt: Vec<bool>,
     peek_options: Options,
@@ -44,6 +47,10 @@ pub struct Parts {
     pub pool_peers: Vec<Peers>,
     /// How backends' endpoints are connected to, in the order of the backends.
     pub backend_peers: Vec<Peers>,
+    /// What is shown to pools' endpoints, in the order of the pools.
+    pub pool_credentials: Vec<Option<Arc<Credential>>>,
+    /// What is shown to backends, in the order of the backends.
+    pub backend_credentials: Vec<Option<Arc<Credential>>>,
     /// Seed of the prefix hashes: chosen once a process, so that nobody can construct colliding prompts.
     pub hash_seed: u64,
     /// The process's metrics.
@@ -91,6 +98,8 @@ impl Runtime {
             balancers: parts.balancers,
             pool_peers: parts.pool_peers,
             backend_peers: parts.backend_peers,
+            pool_credentials: parts.pool_credentials,
+            backend_credentials: parts.backend_credentials,
             budgets,
             wants_prompt,
             peek_options,
@@ -162,6 +171,14 @@ impl Runtime {
     /// How a backend's endpoints are connected to.
     pub fn backend_peers(&self, index: BackendIndex) -> &Peers {
         &self.backend_peers[index.0]
+    }
+
+    /// What a pool or backend is shown to be let in.
+    pub fn credential(&self, upstream: Upstream) -> Option<&Arc<Credential>> {
+        match upstream {
+            Upstream::Pool(index) => self.pool_credentials[index.0].as_ref(),
+            Upstream::Backend(index) => self.backend_credentials[index.0].as_ref(),
+        }
     }
 
     /// The retry budget of a rule.

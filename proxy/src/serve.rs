@@ -1,19 +1,24 @@
 //! `penstock serve`: from a sound configuration to the end of the process.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+use penstock_config::{Fault, Snapshot};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Sink, Writer};
 use crate::admin::{self, Admin};
-use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, fail};
+use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
+use crate::cluster;
+use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::server::{Drained, Server};
-use crate::source::Applier;
+use crate::source::{Applier, StatusCell};
 
 /// Serves until SIGTERM or SIGINT, drains, and says how it ended.
 pub fn run(launch: Launch) -> ExitCode {
@@ -36,78 +41,175 @@ async fn serve(launch: Launch) -> ExitCode {
                 return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}"));
             }
         };
-    let (server, stop, writer) = match start(launch).await {
-        Ok(started) => started,
+    let stop = CancellationToken::new();
+    let starter = match start(launch, &stop).await {
+        Ok(starter) => starter,
         Err(code) => return code,
     };
+    tokio::spawn(reopen_on_hangup(starter.clone(), stop.clone()));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
     }
-    let limit = server.live().load().snapshot().shutdown.drain_timeout;
-    let drained = tokio::select! {
-        drained = server.drain(limit) => drained,
-        _ = terminate.recv() => Drained::Cut(server.in_flight()),
-        _ = interrupt.recv() => Drained::Cut(server.in_flight()),
-    };
+    if let Some(server) = starter.server() {
+        let limit = server.live().load().snapshot().shutdown.drain_timeout;
+        let drained = tokio::select! {
+            drained = server.drain(limit) => drained,
+            _ = terminate.recv() => Drained::Cut(server.in_flight()),
+            _ = interrupt.recv() => Drained::Cut(server.in_flight()),
+        };
+        match drained {
+            Drained::Completely => tracing::info!("drained; bye"),
+            Drained::Cut(requests) => {
+                tracing::warn!(requests, ?limit, "drain deadline passed; cut off what was left")
+            }
+        }
+    }
     stop.cancel();
-    drop(server);
-    if let Some(writer) = writer {
+    if let Some(writer) = starter.writer.lock().take() {
+        starter.close_log();
         // Blocks until the last line is written, at the end of a process that has nothing else to do.
         writer.close();
-    }
-    match drained {
-        Drained::Completely => tracing::info!("drained; bye"),
-        Drained::Cut(requests) => {
-            tracing::warn!(requests, ?limit, "drain deadline passed; cut off what was left")
-        }
     }
     ExitCode::SUCCESS
 }
 
-/// Binds everything and starts what runs beside the request path.
-async fn start(launch: Launch) -> Result<(Arc<Server>, CancellationToken, Option<Writer>), ExitCode> {
-    let Launch { snapshot, source, status } = launch;
-    let document = source.as_ref().map(|source| format!("{}: ", source.path().display())).unwrap_or_default();
+/// Starts what runs beside the request path, and the gateway itself where its document is known.
+async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>, ExitCode> {
+    let starter = Arc::new(Starter::default());
+    match launch.source {
+        Source::Fixed(snapshot) => start_known(&starter, &snapshot, "", launch.status, stop).await?,
+        Source::File(source, snapshot) => {
+            let document = format!("{}: ", source.path().display());
+            source.read_lists(|reference, text| starter.set_list(reference, text));
+            start_known(&starter, &snapshot, &document, launch.status, stop).await?;
+            let (applier, stop): (Arc<dyn Applier>, _) = (starter.clone(), stop.clone());
+            tokio::spawn(async move {
+                if let Err(error) = source.watch(applier, stop).await {
+                    tracing::error!(%error, "the configuration is not watched; restart to change it");
+                }
+            });
+        }
+        Source::Cluster(base, options) => {
+            let socket = bind_admin(options.admin).await.map_err(|why| fail(EXIT_FAILURE, &why))?;
+            serve_admin(socket, &starter, launch.status.clone(), stop);
+            let follower = cluster::connect(base, &options, launch.status, &starter.metrics).await;
+            let follower = follower.map_err(|error| fail(EXIT_FAILURE, &error))?;
+            tokio::spawn(follower.follow(starter.clone(), stop.clone()));
+        }
+    }
+    Ok(starter)
+}
+
+/// Starts the gateway with the document that there is, or says why that cannot be done.
+async fn start_known(
+    starter: &Arc<Starter>,
+    snapshot: &Arc<Snapshot>,
+    document: &str,
+    status: Arc<StatusCell>,
+    stop: &CancellationToken,
+) -> Result<(), ExitCode> {
     let refuse = |code, reason: String| fail(code, &format_args!("{document}{reason}"));
-    let metrics = Arc::new(Metrics::default());
-    let (access_log, writer) = open_access_log(&snapshot.access_log, &metrics).map_err(|error| {
-        refuse(EXIT_USAGE, format!("accessLog.path: cannot write to {}: {error}", snapshot.access_log.path))
-    })?;
     let admin_socket = match snapshot.admin.enabled {
         true => Some(bind_admin(snapshot.admin.address).await.map_err(|why| refuse(EXIT_FAILURE, why))?),
         false => None,
     };
-    let server = Server::start(&snapshot, metrics.clone(), access_log.clone()).map_err(|faults| {
+    starter.apply(snapshot).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         // An address in use is the machine's state; a certificate that cannot be read is a faulty configuration.
         let is_faulty = faults.iter().any(|fault| !fault.path.ends_with(".address"));
         let code = if is_faulty { EXIT_USAGE } else { EXIT_FAILURE };
         refuse(code, lines.join(&format!("\n{document}")))
     })?;
-    metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
-    for (name, address) in server.addresses() {
-        tracing::info!(listener = %name, %address, "listening");
+    if let Some(socket) = admin_socket {
+        serve_admin(socket, starter, status, stop);
+    }
+    Ok(())
+}
+
+fn serve_admin(
+    socket: TcpListener,
+    starter: &Arc<Starter>,
+    status: Arc<StatusCell>,
+    stop: &CancellationToken,
+) {
+    if let Ok(address) = socket.local_addr() {
+        tracing::info!(%address, "admin listening");
+    }
+    let admin =
+        Admin { server: starter.server.clone(), metrics: starter.metrics.clone(), reloads: Some(status) };
+    tokio::spawn(admin::serve(socket, Arc::new(admin), stop.clone()));
+}
+
+/// Starts the gateway with the first snapshot, and hands later ones on to it.
+#[derive(Default)]
+struct Starter {
+    metrics: Arc<Metrics>,
+    lists: Arc<Mutex<Lists>>,
+    server: Arc<OnceLock<Arc<Server>>>,
+    access_log: Mutex<Option<AccessLog>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Starter {
+    fn server(&self) -> Option<&Arc<Server>> {
+        self.server.get()
     }
 
-    let stop = CancellationToken::new();
-    if let Some(socket) = admin_socket {
-        if let Ok(address) = socket.local_addr() {
-            tracing::info!(%address, "admin listening");
+    /// Gives up the hold on the access log, so that its writer ends when the last request has.
+    fn close_log(&self) {
+        self.access_log.lock().take();
+    }
+
+    fn start(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
+        let (access_log, writer) = open_access_log(&snapshot.access_log, &self.metrics).map_err(|error| {
+            let message = format!("cannot write to {}: {error}", snapshot.access_log.path);
+            vec![Fault::new("accessLog.path", message)]
+        })?;
+        let (metrics, lists) = (self.metrics.clone(), self.lists.clone());
+        let server = Server::start_with(snapshot, metrics, access_log.clone(), lists)?;
+        for (name, address) in server.addresses() {
+            tracing::info!(listener = %name, %address, "listening");
         }
-        let admin = Arc::new(Admin { server: server.clone(), reloads: Some(status) });
-        tokio::spawn(admin::serve(socket, admin, stop.clone()));
+        *self.access_log.lock() = Some(access_log);
+        *self.writer.lock() = writer;
+        self.metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
+        // Calls do not overlap, so nobody else has set it.
+        let _ = self.server.set(server);
+        Ok(())
     }
-    if let Some(source) = source {
-        let (applier, stop): (Arc<dyn Applier>, _) = (server.clone(), stop.clone());
-        tokio::spawn(async move {
-            if let Err(error) = source.watch(applier, stop).await {
-                tracing::error!(%error, "the configuration is not watched; restart to change it");
+}
+
+impl Applier for Starter {
+    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
+        match self.server() {
+            Some(server) => server.apply(snapshot),
+            None => self.start(snapshot),
+        }
+    }
+
+    fn set_list(&self, reference: &str, text: Option<&str>) {
+        match self.server() {
+            Some(server) => server.set_list(reference, text),
+            None => {
+                self.lists.lock().set(reference, text);
             }
-        });
+        }
     }
-    tokio::spawn(reopen_on_hangup(access_log, stop.clone()));
-    Ok((server, stop, writer))
+
+    fn refused(&self) {
+        self.metrics.gateway.reload_refused();
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.server().map(|server| server.files()).unwrap_or_default()
+    }
+
+    fn reload_files(&self) {
+        if let Some(server) = self.server() {
+            server.reload_files();
+        }
+    }
 }
 
 async fn bind_admin(address: std::net::SocketAddr) -> Result<TcpListener, String> {
@@ -130,9 +232,11 @@ fn open_access_log(
 }
 
 /// Log rotation moves the file away and sends SIGHUP.
-async fn reopen_on_hangup(access_log: AccessLog, stop: CancellationToken) {
+async fn reopen_on_hangup(starter: Arc<Starter>, stop: CancellationToken) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-        access_log.reopen();
+        if let Some(access_log) = &*starter.access_log.lock() {
+            access_log.reopen();
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::body::BodyMemory;
 use crate::gateway::Gateway;
 use crate::inflight::InFlight;
 use crate::listen::edge::EdgeShared;
+use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
 use crate::runtime::{Live, Parts, Runtime};
 use crate::source::Applier;
@@ -44,6 +45,7 @@ pub struct Server {
     certificates: Mutex<Certificates>,
     tracker: TaskTracker,
     exported: Mutex<Exported>,
+    lists: Arc<Mutex<Lists>>,
 }
 
 /// What lives as long as the process, whatever the configuration.
@@ -76,6 +78,19 @@ impl Server {
         metrics: Arc<Metrics>,
         access_log: AccessLog,
     ) -> Result<Arc<Self>, Vec<Fault>> {
+        Self::start_with(snapshot, metrics, access_log, Arc::default())
+    }
+
+    /// As [`Self::start`], with lists of endpoints that are known already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        snapshot: &Arc<Snapshot>,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+        lists: Arc<Mutex<Lists>>,
+    ) -> Result<Arc<Self>, Vec<Fault>> {
         let core = Core {
             picker: Picker::new(),
             balancers: Balancers::new(),
@@ -86,7 +101,8 @@ impl Server {
             hash_seed: crate::random::next_u64(),
         };
         let mut certificates = Certificates::default();
-        let live = Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates)?));
+        let live =
+            Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates, &mut lists.lock())?));
         let connections = Arc::new(Connections::new(snapshot.limits.idle_upstream_connections as usize));
         let gateway = Arc::new(Gateway {
             in_flight: core.in_flight.clone(),
@@ -106,6 +122,7 @@ impl Server {
             certificates: Mutex::new(certificates),
             tracker: TaskTracker::new(),
             exported: Mutex::default(),
+            lists,
         };
         let bound = server.listeners.lock().bind_missing(snapshot)?;
         server.listen(snapshot, bound);
@@ -142,7 +159,13 @@ impl Server {
         let gateway = &self.core.metrics.gateway;
         gateway.requests_in_flight.set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
         gateway.bodies_in_flight_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
+        gateway.lists_faulty.set(i64::try_from(self.lists.lock().faulty()).unwrap_or(i64::MAX));
         self.exported.lock().update(&self.live.load());
+    }
+
+    /// What is known of lists of endpoints, for people.
+    pub fn lists_report(&self) -> serde_json::Value {
+        self.lists.lock().report()
     }
 
     /// Requests that are being served.
@@ -205,12 +228,17 @@ impl Core {
         &self,
         snapshot: &Arc<Snapshot>,
         certificates: &mut Certificates,
+        lists: &mut Lists,
     ) -> Result<Runtime, Vec<Fault>> {
         let next = certificates.load(snapshot)?;
         let pool_peers = next.pool_peers(snapshot);
         let backend_peers = next.backend_peers(snapshot);
-        self.picker.apply(&snapshot.pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
-        let balancers = self.balancers.apply(&snapshot.backends, |spec| next.backend(spec));
+        let pools: Vec<_> = snapshot.pools.iter().map(|spec| lists.pool(spec, snapshot.replicas)).collect();
+        self.picker.apply(&pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
+        let backends: Vec<_> = snapshot.backends.iter().map(|spec| lists.backend(spec)).collect();
+        let balancers = self.balancers.apply(&backends, |spec| next.backend(spec));
+        let pool_credentials = next.pool_credentials(snapshot);
+        let backend_credentials = next.backend_credentials(snapshot);
         *certificates = next;
         let pools = snapshot.pools.iter().filter_map(|spec| self.picker.pool(&spec.name)).collect();
         let parts = Parts {
@@ -218,6 +246,8 @@ impl Core {
             balancers,
             pool_peers,
             backend_peers,
+            pool_credentials,
+            backend_credentials,
             hash_seed: self.hash_seed,
             metrics: self.metrics.clone(),
         };
@@ -230,9 +260,11 @@ impl Applier for Server {
         // New addresses are bound before anything changes: one that is taken refuses the whole document.
         let bound = self.listeners.lock().bind_missing(snapshot)?;
         let mut certificates = self.certificates.lock();
-        let runtime = self.core.build(snapshot, &mut certificates)?;
+        let mut lists = self.lists.lock();
+        let runtime = self.core.build(snapshot, &mut certificates, &mut lists)?;
+        lists.retain(snapshot);
         self.live.store(Arc::new(runtime));
-        drop(certificates);
+        drop((certificates, lists));
         self.listen(snapshot, bound);
         self.forget_metrics_of_others(snapshot);
         self.core.metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
@@ -241,6 +273,21 @@ impl Applier for Server {
 
     fn refused(&self) {
         self.core.metrics.gateway.reload_refused();
+    }
+
+    fn set_list(&self, reference: &str, text: Option<&str>) {
+        let mut lists = self.lists.lock();
+        let snapshot = self.live.load().snapshot().clone();
+        if !lists.set(reference, text) {
+            return;
+        }
+        for pool in snapshot.pools.iter().filter(|pool| lists::names(&pool.endpoints_from, reference)) {
+            let whole = lists.pool(pool, snapshot.replicas);
+            self.core.picker.set_endpoints(&pool.name, &whole.endpoints);
+        }
+        for backend in snapshot.backends.iter().filter(|of| lists::names(&of.endpoints_from, reference)) {
+            self.core.balancers.set_endpoints(&lists.backend(backend));
+        }
     }
 
     fn files(&self) -> Vec<PathBuf> {

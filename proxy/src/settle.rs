@@ -80,7 +80,7 @@ fn entry(client: &Client, ctx: &RequestContext, report: &Report, status: u16) ->
         listener: runtime.snapshot().listeners[ctx.listener].name.clone(),
         route: rule.map(|rule| rule.route.clone()),
         model: ctx.model().map(Box::from),
-        target_model: target.and_then(|target| target.model_override.clone()),
+        target_model: ctx.attempt.as_ref().and_then(|attempt| attempt.model.clone()),
         upstream: target
             .zip(ctx.attempt.as_ref())
             .and_then(|(target, attempt)| Some(asked(runtime, target.upstream()?, attempt))),

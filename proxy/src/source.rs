@@ -14,7 +14,7 @@ use std::{
 
 use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
-use penstock_config::{Fault, Faults, ProfileCheck, Snapshot};
+use penstock_config::{Fault, Faults, ProfileCheck, Snapshot, Surroundings};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::files::{
     self, ReadError,
     watcher::{FileWatcher, Timing},
 };
+use crate::lists::references;
 
 mod status;
 
@@ -65,6 +66,9 @@ pub trait Applier: Send + Sync {
     /// What only shows when files are opened and addresses bound, with paths in the document.
     fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>>;
 
+    /// Takes over what a list of endpoints says now; `None` if it is not there. A faulty one changes nothing.
+    fn set_list(&self, reference: &str, text: Option<&str>);
+
     /// A document was refused, by [`Self::apply`] or before it got there.
     fn refused(&self) {}
 
@@ -84,6 +88,8 @@ pub struct FileSource {
     status: Arc<StatusCell>,
     /// The hash of the text that was last compiled, successfully or not. `None` if it was unreadable.
     last_read: Arc<Mutex<Option<u64>>>,
+    /// The lists of endpoints that the document in force names.
+    lists: Arc<Mutex<Vec<Arc<str>>>>,
 }
 
 impl FileSource {
@@ -95,6 +101,7 @@ impl FileSource {
             timing: Timing::default(),
             status: Arc::default(),
             last_read: Arc::default(),
+            lists: Arc::default(),
         }
     }
 
@@ -123,14 +130,39 @@ impl FileSource {
     pub fn start(&self) -> Result<Arc<Snapshot>, LoadError> {
         let snapshot = self.load()?;
         self.status.succeeded(&snapshot);
+        *self.lists.lock() = references(&snapshot).collect();
         Ok(snapshot)
+    }
+
+    /// Hands all lists of endpoints that the document in force names to `set`: to be called before it is applied.
+    pub fn read_lists(&self, mut set: impl FnMut(&str, Option<&str>)) {
+        for reference in self.lists.lock().clone() {
+            self.read_list(&reference, &mut set);
+        }
+    }
+
+    fn read_list(&self, reference: &str, mut set: impl FnMut(&str, Option<&str>)) {
+        let path = self.directory().join(reference);
+        match files::read_text(&path, DOCUMENT_LIMIT_BYTES) {
+            Ok(text) => set(reference, Some(&text)),
+            Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => set(reference, None),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "list of endpoints cannot be read; the one before stays");
+            }
+        }
+    }
+
+    /// What the document's paths are relative to.
+    fn directory(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).to_owned()
     }
 
     fn load(&self) -> Result<Arc<Snapshot>, LoadError> {
         let text = self.read();
         *self.last_read.lock() = text.as_ref().ok().map(|text| hash(text));
         let text = text?;
-        Ok(Arc::new(Snapshot::compile(&text, &*self.profiles)?))
+        let surroundings = Surroundings { directory: self.directory(), secrets: None };
+        Ok(Arc::new(Snapshot::compile_in(&text, &*self.profiles, &surroundings)?))
     }
 
     fn read(&self) -> Result<String, ReadError> {
@@ -152,8 +184,13 @@ impl FileSource {
 
     /// Each item of `hangups`, which never ends, loads everything again.
     async fn keep_up(&self, applier: &dyn Applier, mut hangups: impl Stream<Item = ()> + Unpin) {
-        let watched = || applier.files().into_iter().chain([self.path.clone()]);
+        let list_path = |reference: &Arc<str>| self.directory().join(&**reference);
+        let watched = || {
+            let lists: Vec<PathBuf> = self.lists.lock().iter().map(list_path).collect();
+            applier.files().into_iter().chain([self.path.clone()]).chain(lists)
+        };
         let mut watcher = FileWatcher::new(watched(), DOCUMENT_LIMIT_BYTES, self.timing).await;
+        self.read_lists(|reference, text| applier.set_list(reference, text));
         // What changed after it was loaded and before it was watched.
         let mut document = self.read().ok().map(|text| hash(&text)) != *self.last_read.lock();
         let mut others = true;
@@ -167,11 +204,18 @@ impl FileSource {
             let is_larger = watcher.set_paths(watched()).await;
             if is_larger {
                 applier.reload_files();
+                self.read_lists(|reference, text| applier.set_list(reference, text));
             }
             (document, others) = tokio::select! {
                 changed = watcher.changed() => {
                     let document = changed.contains(&self.path);
-                    (document, changed.len() > usize::from(document))
+                    let lists = self.lists.lock().clone();
+                    let mut rest = changed.len() - usize::from(document);
+                    for reference in lists.iter().filter(|reference| changed.contains(&list_path(reference))) {
+                        self.read_list(reference, |reference, text| applier.set_list(reference, text));
+                        rest = rest.saturating_sub(1);
+                    }
+                    (document, rest > 0)
                 }
                 _ = hangups.next() => (true, true),
             };
@@ -181,12 +225,16 @@ impl FileSource {
     /// Reads, compiles and applies the document once, and notes how it went.
     pub fn reload(&self, applier: &dyn Applier) {
         let outcome = self.load().and_then(|snapshot| {
+            for reference in references(&snapshot) {
+                self.read_list(&reference, |reference, text| applier.set_list(reference, text));
+            }
             applier.apply(&snapshot).map_err(LoadError::Refused)?;
             Ok(snapshot)
         });
         let path = self.path.display();
         match outcome {
             Ok(snapshot) => {
+                *self.lists.lock() = references(&snapshot).collect();
                 let generation = self.status.succeeded(&snapshot);
                 tracing::info!(%path, generation, "routing document reloaded");
             }

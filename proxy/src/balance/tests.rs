@@ -206,7 +206,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
     let before = apply(&balancers, spec(vec![endpoint("a.test", 80, 1)]));
     balancers.settled(Duration::from_secs(1)).await;
     let chosen = before.pick(&[]).unwrap();
-    let unchanged = apply(&balancers, (**before.spec()).clone());
+    let unchanged = apply(&balancers, (*before.spec()).clone());
     assert!(Arc::ptr_eq(&before, &unchanged), "an unchanged backend is left alone");
 
     dns.fail("a.test");
@@ -272,7 +272,7 @@ fn checked(endpoints: Vec<BackendEndpoint>) -> BackendSpec {
 }
 
 async fn check(balancer: &Balancer) {
-    balancer.shared.selection.check_health().await;
+    balancer.running.load_full().shared.selection.check_health().await;
 }
 
 #[tokio::test]

@@ -47,7 +47,9 @@ metrics say why.
 
 Examples:
   penstock serve --config penstock.yaml
-  penstock serve -c /etc/penstock/config.yaml --log-level warn --log-format json";
+  penstock serve -c /etc/penstock/config.yaml --log-level warn --log-format json
+  penstock serve --kubernetes penstock-my-gateway --cache-dir /var/cache/penstock
+          Follow ConfigMap penstock-my-gateway-routing and what it names; needs get, list and watch of these";
 
 /// For `validate`.
 pub(super) const AFTER_VALIDATE: &str = "\

@@ -74,7 +74,9 @@ impl Parts {
                 Err(why) => return Assembly::Incomplete(format!("ConfigMap {name} {why}")),
             }
             if index > 0 && (part.digest.as_ref() != digest || part.parts != count) {
-                return Assembly::Incomplete(format!("ConfigMap {name} belongs to another state of the document"));
+                return Assembly::Incomplete(format!(
+                    "ConfigMap {name} belongs to another state of the document"
+                ));
             }
             digest = part.digest.as_ref();
         }

@@ -188,7 +188,8 @@ mod tests {
     fn the_last_good_state_outlives_the_process_only_in_a_cache() {
         let cache = tempfile::tempdir().unwrap();
         let at = cache.path().join("deep/er");
-        for (state, is_kept) in [(State::open(Some(&at)).unwrap(), true), (State::open(None).unwrap(), false)] {
+        for (state, is_kept) in [(State::open(Some(&at)).unwrap(), true), (State::open(None).unwrap(), false)]
+        {
             state.keep_routing("kind: x").unwrap();
             state.keep_list("ep-1", Some("kind: y")).unwrap();
             assert_eq!(state.routing().is_some(), is_kept);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
-use penstock_config::Limits;
+use penstock_config::{Limits, ListenerIndex};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -145,7 +145,8 @@ impl HttpServerApp for Edge {
         let shared = &self.shared;
         let runtime = shared.live.load_full();
         // A reload may have taken the listener out of the snapshot; its open connections end then.
-        let listener = runtime.listener_index(&shared.listener)?;
+        let first = runtime.listener_index(&shared.listener)?;
+        let listener = runtime.snapshot().listener_for(ListenerIndex(first), host(&session)).0;
         let ctx = RequestContext::new(runtime, listener, Body::new(shared.memory.clone()));
         let client = Client::new(session, shared.draining.clone());
         shared.gateway.serve(client, ctx).await
@@ -164,6 +165,14 @@ impl HttpServerApp for Edge {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+/// The host that a request is for, as the client wrote it. What is no host finds no listener of its own; the head's check
+/// refuses it later.
+fn host(session: &ServerSession) -> &str {
+    let header = session.req_header();
+    let field = || header.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    header.uri.authority().map(http::uri::Authority::as_str).or_else(field).unwrap_or_default()
 }
 
 /// What to answer to a header that could not be read; `None` when there is nobody to answer.

@@ -30,6 +30,21 @@ pub struct GatewayMetrics {
     config_is_current: Arc<Gauge>,
     config_generation: Arc<Gauge>,
     config_applied_at: Arc<Gauge>,
+    /// Lists of endpoints whose last state was refused.
+    pub lists_faulty: Arc<Gauge>,
+    /// How following a cluster goes.
+    pub cluster: ClusterMetrics,
+}
+
+/// How following the objects of a cluster goes.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterMetrics {
+    /// Objects that are watched.
+    pub watches: Arc<Gauge>,
+    /// Objects whose watch does not work now.
+    pub failing: Arc<Gauge>,
+    /// Watches that failed.
+    pub errors: Arc<Counter>,
 }
 
 /// What became of the access log's entries.
@@ -121,6 +136,28 @@ impl GatewayMetrics {
                 &[],
             )
             .get(&[]),
+            lists_faulty: gauge(
+                "penstock_endpoint_lists_faulty",
+                "Lists of endpoints whose last state was refused; the one before stays.",
+                &[],
+            )
+            .get(&[]),
+            cluster: ClusterMetrics {
+                watches: gauge(
+                    "penstock_kubernetes_watches",
+                    "Objects of the cluster that are watched.",
+                    &[],
+                )
+                .get(&[]),
+                failing: gauge(
+                    "penstock_kubernetes_watches_failing",
+                    "Objects of the cluster whose watch does not work now.",
+                    &[],
+                )
+                .get(&[]),
+                errors: counter("penstock_kubernetes_watch_errors_total", "Watches that failed.", &[])
+                    .get(&[]),
+            },
         }
     }
 

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use penstock_config::{BackendSpec, Fault, PoolSpec, Snapshot, UpstreamTls};
 
+use crate::credential::{Credential, CredentialError};
 use crate::peers::Peers;
 use crate::tls::{DownstreamTls, PemError, PemFiles, UpstreamContext};
 
-/// Everything of TLS that was built from files.
+/// Everything that was built from files: TLS, and the secrets that upstreams ask for.
 #[derive(Default)]
 pub(crate) struct Certificates {
     listeners: HashMap<Arc<str>, Arc<DownstreamTls>>,
     pools: HashMap<Arc<str>, Arc<UpstreamContext>>,
     backends: HashMap<Arc<str>, Arc<UpstreamContext>>,
+    pool_credentials: HashMap<Arc<str>, Arc<Credential>>,
+    backend_credentials: HashMap<Arc<str>, Arc<Credential>>,
 }
 
 impl Certificates {
@@ -23,12 +26,22 @@ impl Certificates {
     /// # Errors
     /// Everything that is wrong with any of the files.
     pub(crate) fn load(&self, snapshot: &Snapshot) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
+        let mut faults = missing_keys(snapshot);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         let mut next = Self::default();
-        for (index, listener) in snapshot.listeners.iter().enumerate() {
-            let Some(tls) = &listener.tls else { continue };
-            let known = self.listeners.get(&listener.name).filter(|known| known.pairs() == tls.certificates);
-            let load = || DownstreamTls::load(tls.certificates.clone()).map(Arc::new);
+        for index in snapshot.sockets() {
+            let listener = &snapshot.listeners[index.0];
+            // All listeners of an address share its certificates: the handshake comes before the request's host.
+            let sharing = snapshot.listeners_at(index).filter_map(|listener| listener.tls.as_ref());
+            let pairs: Vec<_> = sharing.flat_map(|tls| &tls.certificates).cloned().collect();
+            if pairs.is_empty() {
+                continue;
+            }
+            let index = index.0;
+            let known = self.listeners.get(&listener.name).filter(|known| known.pairs() == pairs);
+            let load = || DownstreamTls::load(pairs.clone()).map(Arc::new);
             let loaded = known.cloned().map_or_else(load, Ok);
             keep(loaded, &listener.name, &mut next.listeners, &mut faults, || {
                 format!("listeners[{index}].tls.certificates")
@@ -44,7 +57,33 @@ impl Certificates {
             let loaded = upstream(spec, self.backends.get(&backend.name));
             keep(loaded, &backend.name, &mut next.backends, &mut faults, || format!("backends[{index}].tls"));
         }
+        for (index, pool) in snapshot.pools.iter().enumerate() {
+            let loaded =
+                pool.credential.as_ref().map(|spec| credential(spec, self.pool_credentials.get(&pool.name)));
+            next.pool_credentials.extend(loaded.and_then(|loaded| {
+                let at = || format!("pools[{index}].credential.file");
+                Some((pool.name.clone(), sound(loaded, at, &mut faults)?))
+            }));
+        }
+        for (index, of) in snapshot.backends.iter().enumerate() {
+            let loaded =
+                of.credential.as_ref().map(|spec| credential(spec, self.backend_credentials.get(&of.name)));
+            next.backend_credentials.extend(loaded.and_then(|loaded| {
+                let at = || format!("backends[{index}].credential.file");
+                Some((of.name.clone(), sound(loaded, at, &mut faults)?))
+            }));
+        }
         if faults.is_empty() { Ok(next) } else { Err(faults) }
+    }
+
+    /// What is shown to each pool's endpoints, in the snapshot's order.
+    pub(crate) fn pool_credentials(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Credential>>> {
+        snapshot.pools.iter().map(|pool| self.pool_credentials.get(&pool.name).cloned()).collect()
+    }
+
+    /// What is shown to each backend, in the snapshot's order.
+    pub(crate) fn backend_credentials(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Credential>>> {
+        snapshot.backends.iter().map(|of| self.backend_credentials.get(&of.name).cloned()).collect()
     }
 
     /// The certificates of a listener.
@@ -75,11 +114,13 @@ impl Certificates {
 
     /// All files that this was built from.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        self.all().flat_map(PemFiles::files).collect()
+        let secrets = self.credentials().map(|credential| credential.spec().file.clone());
+        self.all().flat_map(PemFiles::files).chain(secrets).collect()
     }
 
     /// Reads all files again. A bad one leaves what was loaded from it before in force.
     pub(crate) fn reload(&self) {
+        self.reload_credentials();
         for files in self.all() {
             match files.reload() {
                 Ok(false) => {}
@@ -93,11 +134,67 @@ impl Certificates {
         }
     }
 
+    fn reload_credentials(&self) {
+        for credential in self.credentials() {
+            match credential.reload() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(file = %credential.spec().file.display(), "credential reloaded"),
+                Err(error) => tracing::error!(%error, "credential refused; the one loaded before stays"),
+            }
+        }
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        self.pool_credentials.values().chain(self.backend_credentials.values())
+    }
+
     fn all(&self) -> impl Iterator<Item = &dyn PemFiles> {
         let downstream = self.listeners.values().map(|tls| &**tls as &dyn PemFiles);
         let upstream = self.pools.values().chain(self.backends.values());
         downstream.chain(upstream.map(|tls| &**tls as &dyn PemFiles))
     }
+}
+
+/// Keys that the document names and the Secret does not have.
+fn missing_keys(snapshot: &Snapshot) -> Vec<Fault> {
+    /// How many of the keys that are there a message lists.
+    const MAX_LISTED: usize = 20;
+    let Some(secrets) = &snapshot.secrets else { return Vec::new() };
+    let missing = snapshot.secret_uses.iter().filter(|used| !used.path.is_file());
+    let missing = missing.map(|used| {
+        let entries = std::fs::read_dir(&secrets.directory).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut there: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        there.sort();
+        let listed = match there.len() {
+            0 => "it has none, or does not exist".to_owned(),
+            1..=MAX_LISTED => format!("it has {}", there.join(", ")),
+            more => format!("it has {} and {} more", there[..MAX_LISTED].join(", "), more - MAX_LISTED),
+        };
+        Fault::new(
+            used.place.clone(),
+            format!("the Secret {} has no key {}; {listed}", secrets.name, used.key),
+        )
+    });
+    missing.collect()
+}
+
+fn credential(
+    spec: &penstock_config::Credential,
+    known: Option<&Arc<Credential>>,
+) -> Result<Arc<Credential>, CredentialError> {
+    match known.filter(|known| known.spec() == spec) {
+        Some(known) => Ok(known.clone()),
+        None => Credential::load(spec.clone()).map(Arc::new),
+    }
+}
+
+fn sound<T>(
+    loaded: Result<T, CredentialError>,
+    place: impl FnOnce() -> String,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    loaded.map_err(|error| faults.push(Fault::new(place(), error.to_string()))).ok()
 }
 
 fn upstream(

@@ -42,7 +42,7 @@ impl Exported {
         }
         for (index, backend) in runtime.balancers().iter().enumerate() {
             let metrics = runtime.upstream_metrics(Upstream::Backend(BackendIndex(index)));
-            let name = &backend.spec().name;
+            let name = &backend.spec().name.clone();
             let now = backend.ejections();
             metrics.ejections.add(increase(before.backends.get(name).copied().unwrap_or_default(), now));
             self.backends.insert(name.clone(), now);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use penstock_config::{Fault, Listener, Snapshot};
+use penstock_config::{Fault, Listener, ListenerIndex, Snapshot};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,10 @@ pub(crate) struct Listeners {
 pub(crate) struct Bound(Vec<(usize, Arc<TcpListener>)>);
 
 struct Running {
+    /// Of the first listener at the address.
     name: Arc<str>,
+    /// Of all listeners that share the address.
+    names: Vec<Arc<str>>,
     /// As configured: with port 0 where the system chooses.
     address: SocketAddr,
     is_tls: bool,
@@ -39,8 +42,11 @@ impl Listeners {
 
     /// Each listener's name and the address that it has.
     pub(crate) fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        let local = |running: &Running| running.socket.local_addr().unwrap_or(running.address);
-        self.running.iter().map(|running| (running.name.clone(), local(running))).collect()
+        let of = |running: &Running| {
+            let local = running.socket.local_addr().unwrap_or(running.address);
+            running.names.iter().map(|name| (name.clone(), local)).collect::<Vec<_>>()
+        };
+        self.running.iter().flat_map(of).collect()
     }
 
     /// Opens the sockets that `snapshot` needs and that are not open yet.
@@ -50,7 +56,8 @@ impl Listeners {
     pub(crate) fn bind_missing(&self, snapshot: &Snapshot) -> Result<Bound, Vec<Fault>> {
         let mut bound = Vec::new();
         let mut faults = Vec::new();
-        for (index, listener) in snapshot.listeners.iter().enumerate() {
+        for ListenerIndex(index) in snapshot.sockets() {
+            let listener = &snapshot.listeners[index];
             if self.socket_of(listener).is_some() {
                 continue;
             }
@@ -77,17 +84,20 @@ impl Listeners {
     ) {
         let mut bound = bound.0;
         let mut next = Vec::with_capacity(snapshot.listeners.len());
-        for (index, listener) in snapshot.listeners.iter().enumerate() {
+        for at in snapshot.sockets() {
+            let (index, listener) = (at.0, &snapshot.listeners[at.0]);
+            let names = snapshot.listeners_at(at).map(|listener| listener.name.clone()).collect();
             let tls = certificates.listener(&listener.name).cloned();
             if let Some(at) = self.running.iter().position(|running| running.is(listener)) {
-                let running = self.running.swap_remove(at);
+                let mut running = self.running.swap_remove(at);
+                running.names = names;
                 running.tls.store(tls);
                 next.push(running);
                 continue;
             }
             let fresh = bound.iter().position(|(of, _)| *of == index).map(|at| bound.swap_remove(at).1);
             let Some(socket) = fresh.or_else(|| self.socket_of(listener).cloned()) else { continue };
-            next.push(start(listener, socket, tls, shared(&listener.name), tracker));
+            next.push(start(listener, names, socket, tls, shared(&listener.name), tracker));
         }
         for gone in std::mem::replace(&mut self.running, next) {
             gone.stop.send_replace(true);
@@ -120,6 +130,7 @@ impl Running {
 
 fn start(
     listener: &Listener,
+    names: Vec<Arc<str>>,
     socket: Arc<TcpListener>,
     tls: Option<Arc<DownstreamTls>>,
     shared: Arc<EdgeShared>,
@@ -131,5 +142,5 @@ fn start(
     let acceptor =
         Acceptor::new(socket.clone(), shared, is_tls.then(|| tls.clone()), tracker.clone(), stopped);
     tracker.spawn(acceptor.run());
-    Running { name: listener.name.clone(), address: listener.address, is_tls, socket, tls, stop }
+    Running { name: listener.name.clone(), names, address: listener.address, is_tls, socket, tls, stop }
 }

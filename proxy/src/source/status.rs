@@ -18,6 +18,8 @@ pub struct ReloadStatus {
     pub failures: u64,
     /// Why the last attempt failed. `None` once one has succeeded.
     pub last_failure: Option<ReloadFailure>,
+    /// What a next document waits for, such as an object that does not exist yet.
+    pub waits_for: Option<String>,
 }
 
 /// A reload that changed nothing.
@@ -47,13 +49,20 @@ impl StatusCell {
         status.document_generation = snapshot.generation;
         status.loaded_at = SystemTime::now();
         status.last_failure = None;
+        status.waits_for = None;
         status.generation
+    }
+
+    /// Notes what a next document waits for.
+    pub fn waits(&self, reason: impl Into<String>) {
+        self.0.lock().waits_for = Some(reason.into());
     }
 
     /// Notes that the snapshot in force stays, because of `faults`.
     pub fn failed(&self, faults: Vec<Fault>) {
         let mut status = self.0.lock();
         status.failures += 1;
+        status.waits_for = None;
         status.last_failure = Some(ReloadFailure { at: SystemTime::now(), faults });
     }
 }
@@ -67,6 +76,7 @@ impl Default for StatusCell {
             loaded_at: SystemTime::UNIX_EPOCH,
             failures: 0,
             last_failure: None,
+            waits_for: None,
         }))
     }
 }

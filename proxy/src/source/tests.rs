@@ -12,6 +12,7 @@ struct Recorder {
     applied: watch::Sender<Vec<String>>,
     files: Mutex<Vec<PathBuf>>,
     file_reloads: watch::Sender<usize>,
+    lists: watch::Sender<Vec<(String, Option<String>)>>,
 }
 
 impl Recorder {
@@ -20,6 +21,7 @@ impl Recorder {
             applied: watch::Sender::default(),
             files: Mutex::default(),
             file_reloads: watch::Sender::default(),
+            lists: watch::Sender::default(),
         })
     }
 
@@ -36,6 +38,11 @@ impl Applier for Recorder {
         }
         self.applied.send_modify(|applied| applied.push(name));
         Ok(())
+    }
+
+    fn set_list(&self, reference: &str, text: Option<&str>) {
+        let list = (reference.to_owned(), text.map(str::to_owned));
+        self.lists.send_modify(|lists| lists.push(list));
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -112,6 +119,23 @@ async fn a_changed_document_is_applied_and_counted() {
     fixture.recorder.applied(&["second"]).await;
     let status = fixture.source.status().get();
     assert_eq!((status.generation, status.document_generation), (2, Some(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_watched_without_reloading_the_document() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    let list = dir.path().join("list.yaml");
+    fs::write(&path, document("first") + "pools: [{name: p, endpointsFrom: [list.yaml]}]\n").unwrap();
+    let fixture = Fixture::watching(dir, &path, Recorder::new());
+    let mut lists = fixture.recorder.lists.subscribe();
+    let is = |text: Option<&str>| ("list.yaml".to_owned(), text.map(str::to_owned));
+    lists.wait_for(|lists| lists.last() == Some(&is(None))).await.unwrap();
+    fs::write(&list, "a").unwrap();
+    lists.wait_for(|lists| lists.last() == Some(&is(Some("a")))).await.unwrap();
+    fs::remove_file(&list).unwrap();
+    lists.wait_for(|lists| lists.last() == Some(&is(None)) && lists.len() > 2).await.unwrap();
+    assert!(fixture.recorder.applied.borrow().is_empty(), "the document was not loaded again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -92,7 +92,7 @@ impl Gate {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = socket.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let pages = Arc::new(Admin { server: gateway.server().clone(), reloads: None });
+        let pages = Arc::new(Admin::of(gateway.server().clone(), None));
         tokio::spawn(admin::serve(socket, pages, stop.clone()));
         Self { http: gateway.addr(), gateway, admin, stop }
     }
