@@ -121,6 +121,12 @@ impl Attempt {
         Self { target, endpoint, outcome: None, matched_blocks, model: None, in_flight: None }
     }
 
+    /// The same attempt, where the model is called `model`.
+    #[must_use]
+    pub fn with_model(self, model: Option<Arc<str>>) -> Self {
+        Self { model, ..self }
+    }
+
     /// The endpoint's address.
     pub fn address(&self) -> SocketAddr {
         match &self.endpoint {

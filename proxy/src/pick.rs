@@ -91,7 +91,7 @@ async fn try_target(
         Upstream::Pool(index) => {
             let model = model_in_pool(ctx, index, target);
             let picked = pick_from_pool(client, ctx, plan, index, model.as_deref(), may_wait).await;
-            picked.map(|(endpoint, matched)| Attempt { model, ..Attempt::new(at, endpoint, matched) })
+            picked.map(|(endpoint, matched)| Attempt::new(at, endpoint, matched).with_model(model))
         }
         Upstream::Backend(index) => {
             let balancer = ctx.runtime().balancer(index);
@@ -104,7 +104,7 @@ async fn try_target(
                 name: chosen.name().clone(),
                 chosen: Some(chosen),
             };
-            Ok(Attempt { model: target.model_override.clone(), ..Attempt::new(at, endpoint, 0) })
+            Ok(Attempt::new(at, endpoint, 0).with_model(target.model_override.clone()))
         }
     }
 }
