@@ -2,5 +2,8 @@
 
 pub mod compare;
 pub mod load;
+mod process;
+pub mod report;
 pub mod sim;
 pub mod simulate;
+pub mod upstream;

@@ -22,3 +22,14 @@ mod text;
 mod tokens;
 
 pub use self::server::{Handle, Sim, StartError};
+
+/// The load of a server that does nothing.
+pub(crate) fn idle_load() -> engine::Load {
+    engine::Load {
+        running: 0,
+        waiting: 0,
+        kv_usage: 0.0,
+        running_loras: Vec::new(),
+        waiting_loras: Vec::new(),
+    }
+}

@@ -3,7 +3,7 @@
 use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use penstock_perf::{compare, load, simulate};
+use penstock_perf::{compare, load, simulate, upstream};
 
 /// The load generator shares a core with what it drives, so it should cost as little as it can.
 #[global_allocator]
@@ -25,6 +25,8 @@ enum Command {
     Compare(Box<compare::Flags>),
     /// Drive the picker against a simulated pool and compare routing policies
     Simulate(Box<simulate::Flags>),
+    /// Serve the cheapest answers that a client of an inference API accepts: the upstream of `compare`
+    Upstream(Box<upstream::Flags>),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Load(flags) => load::run(&flags).map_err(Into::into),
         Command::Compare(flags) => compare::run(&flags).map_err(Into::into),
         Command::Simulate(flags) => simulate::run(&flags).map_err(Into::into),
+        Command::Upstream(flags) => upstream::run(&flags).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,180 @@
+//! What processes have used, from `/proc`: CPU time and memory of a program and everything it started.
+//!
+//! `/proc` is read instead of a control group, which would need rights that a developer's machine may not give.
+
+use std::{collections::BTreeMap, fs, io, time::Duration};
+
+/// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, which is 100 wherever Linux runs.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What a set of processes has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// User and system time, of ended children too.
+    pub(crate) cpu: Duration,
+    /// The sum of each process's largest resident set so far, in bytes.
+    pub(crate) rss_peak_bytes: u64,
+    /// The sum of each process's resident set now, in bytes.
+    pub(crate) rss_bytes: u64,
+    /// Processes that were found.
+    pub(crate) processes: usize,
+}
+
+/// Usage of `roots` and all their descendants. What has ended counts as nothing, except a child in its parent's sum.
+pub(crate) fn usage(roots: &[u32]) -> Usage {
+    let stats = all();
+    let mut total = Usage::default();
+    for pid in family(roots, &stats) {
+        if let Some(stat) = stats.get(&pid) {
+            total.cpu += ticks(stat.ticks);
+            total.processes += 1;
+        }
+        let (rss, peak) = memory(pid);
+        total.rss_bytes += rss;
+        total.rss_peak_bytes += peak;
+    }
+    total
+}
+
+/// Has the kernel count the largest resident sets of `root` and its descendants anew.
+pub(crate) fn forget_peaks(root: u32) {
+    let stats = all();
+    for pid in family(&[root], &stats) {
+        // One that has just ended has no peak any more.
+        let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    }
+}
+
+/// CPU time of this process.
+pub(crate) fn own_cpu() -> Duration {
+    fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| parse(&text))
+        .map_or(Duration::ZERO, |stat| ticks(stat.ticks))
+}
+
+/// The cores on which this process may run, as the kernel lists them, such as `0-1`.
+pub(crate) fn own_cores() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    cores(list.trim())
+}
+
+/// How long these cores have been idle since the machine started, and stolen by its host, summed.
+pub(crate) fn idle_and_stolen(cores: &[usize]) -> (Duration, Duration) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let (mut idle, mut stolen) = (0, 0);
+    for line in text.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let name = fields.next().and_then(|name| name.strip_prefix("cpu")).and_then(|name| name.parse().ok());
+        if name.is_some_and(|core| cores.contains(&core)) {
+            let values: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+            // user nice system idle iowait irq softirq steal
+            idle += values.get(3).unwrap_or(&0) + values.get(4).unwrap_or(&0);
+            stolen += values.get(7).unwrap_or(&0);
+        }
+    }
+    (ticks(idle), ticks(stolen))
+}
+
+/// Those of `roots` that run, and their descendants.
+fn family(roots: &[u32], stats: &BTreeMap<u32, Stat>) -> Vec<u32> {
+    let mut family: Vec<u32> = roots.iter().copied().filter(|root| stats.contains_key(root)).collect();
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        for (child, _) in stats.iter().filter(|(_, stat)| stat.parent == parent) {
+            if !family.contains(child) {
+                family.push(*child);
+            }
+        }
+        at += 1;
+    }
+    family
+}
+
+struct Stat {
+    parent: u32,
+    ticks: u64,
+}
+
+fn all() -> BTreeMap<u32, Stat> {
+    let entries: Vec<io::Result<fs::DirEntry>> =
+        fs::read_dir("/proc").map(Iterator::collect).unwrap_or_default();
+    entries
+        .into_iter()
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+            Some((pid, stat))
+        })
+        .collect()
+}
+
+/// `PID (name) state ppid … utime stime cutime cstime …`; the name may hold anything, so it is skipped from the back.
+fn parse(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    let ticks = (11..=14).map(number).sum::<Option<u64>>()?;
+    Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks })
+}
+
+fn memory(pid: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    (kib("VmRSS:") * 1024, kib("VmHWM:") * 1024)
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count * 1000 / TICKS_PER_SECOND)
+}
+
+fn cores(list: &str) -> Vec<usize> {
+    list.split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+        })
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_name() {
+        let stat = parse("7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5").unwrap();
+        assert_eq!((stat.parent, stat.ticks), (3, 100));
+        assert!(parse("7 (a").is_none());
+    }
+
+    #[test]
+    fn core_lists_are_read() {
+        assert_eq!(cores("0-2,5"), [0, 1, 2, 5]);
+        assert_eq!(cores(""), [] as [usize; 0]);
+        assert!(!own_cores().is_empty());
+    }
+
+    #[test]
+    fn what_a_child_burns_is_counted_while_it_runs_and_after() {
+        let spin = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("sh -c '{spin}'; read line")]);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        while usage(&[pid]).cpu < Duration::from_millis(20) {
+            std::thread::yield_now();
+        }
+        assert!(usage(&[pid]).rss_peak_bytes > 0);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(usage(&[pid]), Usage::default());
+    }
+}
