@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench build clean cluster e2e
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench perf perf-full perf-smoke build clean cluster e2e
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -65,6 +65,15 @@ e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 
 bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace
+
+perf: setup ## Gateways side by side: the headline table, in 10 minutes once built
+	scripts/perf.sh headline
+
+perf-full: setup ## Gateways side by side in all scenarios (about an hour)
+	scripts/perf.sh full
+
+perf-smoke: setup ## Load, comparison and simulation run at all (under 5 minutes once built)
+	scripts/perf.sh smoke
 
 build: setup ## The release binaries
 	PENSTOCK_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) $(CARGO) build --release --locked --bins

@@ -1,0 +1,138 @@
+//! Gets a peer's program: Debian packages, Python packages in an environment of their own, binaries of this repository.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use thiserror::Error;
+
+use super::peer::{Install, Peer};
+
+/// A program that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Installed {
+    pub(super) program: PathBuf,
+    pub(super) venv: PathBuf,
+    /// What it says about its version.
+    pub(super) version: String,
+}
+
+/// Why a peer is missing. It is reported as such, never left out in silence.
+#[derive(Debug, Error)]
+pub(super) enum InstallError {
+    #[error("`{0}` could not be run")]
+    Run(String, #[source] io::Error),
+    #[error("`{0}` failed: {1}")]
+    Failed(String, String),
+    #[error("installed, but there is no program `{0}`")]
+    NoProgram(String),
+    #[error("not installed (--no-install)")]
+    NotAllowed,
+}
+
+/// Finds the peer's program, and installs it if it is not there and that is allowed.
+pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, InstallError> {
+    let venv = cache().join(&peer.name);
+    let Some(program) = &peer.program else {
+        return Ok(Installed { program: PathBuf::new(), venv, version: String::new() });
+    };
+    if let Install::Cargo { package, bin } = &peer.install {
+        // Cargo knows best whether it is up to date.
+        if may_install {
+            run(Command::new("cargo").args([
+                "build",
+                "--release",
+                "--locked",
+                "--quiet",
+                "-p",
+                package,
+                "--bin",
+                bin,
+            ]))?;
+        }
+    }
+    let program = match find(program, peer, &venv) {
+        Some(program) => program,
+        None if !may_install => return Err(InstallError::NotAllowed),
+        None => {
+            fetch(&peer.install, &venv)?;
+            find(program, peer, &venv).ok_or_else(|| InstallError::NoProgram(program.clone()))?
+        }
+    };
+    let version = version(&program, peer);
+    Ok(Installed { program, venv, version })
+}
+
+fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
+    match install {
+        Install::None {} | Install::Cargo { .. } => Ok(()),
+        Install::Apt(packages) => {
+            let mut command = if is_root() {
+                Command::new("apt-get")
+            } else {
+                let mut sudo = Command::new("sudo");
+                sudo.args(["-n", "apt-get"]);
+                sudo
+            };
+            command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+            run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+        }
+        Install::Pip(packages) => {
+            run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+            run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(packages))
+        }
+    }
+}
+
+/// Where its installation puts it: the environment, the build, or the path.
+fn find(program: &str, peer: &Peer, venv: &Path) -> Option<PathBuf> {
+    let directories = match peer.install {
+        Install::Pip(_) => vec![venv.join("bin")],
+        // Beside this program, which is built in the same way.
+        Install::Cargo { .. } => vec![env::current_exe().ok()?.parent()?.to_owned()],
+        Install::Apt(_) | Install::None {} => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            // Debian keeps servers where a user's path may not lead.
+            env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect()
+        }
+    };
+    directories.into_iter().map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+fn version(program: &Path, peer: &Peer) -> String {
+    if peer.version.is_empty() {
+        return env!("CARGO_PKG_VERSION").to_owned();
+    }
+    // nginx tells it on standard error.
+    let output = Command::new(program).args(&peer.version).stdin(Stdio::null()).output();
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown").to_owned()
+}
+
+fn run(command: &mut Command) -> Result<(), InstallError> {
+    let shown = format!("{command:?}").replace('"', "");
+    eprintln!("compare: {shown}");
+    let Output { status, stderr, .. } =
+        command.stdin(Stdio::null()).output().map_err(|error| InstallError::Run(shown.clone(), error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&stderr);
+    let reason =
+        stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+    Err(InstallError::Failed(shown, reason.to_owned()))
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    uids.split_ascii_whitespace().nth(1) == Some("0")
+}
+
+fn cache() -> PathBuf {
+    let home = env::var_os("HOME").map_or_else(env::temp_dir, PathBuf::from);
+    env::var_os("XDG_CACHE_HOME").map_or(home.join(".cache"), PathBuf::from).join("penstock/peers")
+}
