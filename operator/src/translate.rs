@@ -103,14 +103,16 @@ pub fn translate(world: &World, options: &Options) -> Translation {
 
     let controllers = controllers(options);
     let problems = routing.backend_problems(&finished);
+    let used = routing.used(&context, &finished);
     statuses.extend(routing.statuses(&finished, &controllers));
     statuses.extend(gateways.values().map(Gateway::status));
-    statuses.extend(backend::statuses(&context, &policies, &problems));
-    statuses.extend(ai_backend::statuses(&context, &policies, &problems));
+    statuses.extend(backend::statuses(&context, &policies, &problems, &used));
+    statuses.extend(ai_backend::statuses(&context, &policies, &problems, &used));
     statuses.extend(routing.policy_statuses(&context, &policies, &finished, &controllers));
     let users = routing.pool_users(&finished);
     statuses.extend(pools.into_statuses(&context, &users, &owned, &controllers));
-    statuses.extend(policies.into_statuses());
+    statuses.extend(policies.into_statuses(&used));
+    statuses.extend(gateway::config_statuses(&context, &gateways));
     statuses.sort_by(|a, b| a.object.cmp(&b.object));
 
     let output = |(key, gateway): (&Key, &Gateway<'_>)| {

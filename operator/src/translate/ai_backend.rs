@@ -1,6 +1,6 @@
 //! Envoy AI Gateway's AIServiceBackends: a Backend with a schema, a credential and changes to headers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::backend;
 use super::context::{Context, RefError, Referrer};
@@ -9,19 +9,23 @@ use super::policies::Policies;
 use super::status::{Condition, Status, StatusUpdate};
 use super::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::api::AiServiceBackend;
-use crate::world::{Key, Kind, World};
+use crate::world::{Key, Kind, ObjectId, World};
 
 /// What stands at the head of paths for a provider that says nothing else.
 pub(super) const DEFAULT_PREFIX: &str = "v1";
 
-/// What the statuses of all AIServiceBackends shall say.
+/// What the statuses of AIServiceBackends in use shall say.
 pub(super) fn statuses(
     context: &Context<'_>,
     policies: &Policies<'_>,
     problems: &BTreeMap<UpstreamKey, String>,
+    used: &BTreeSet<ObjectId>,
 ) -> Vec<StatusUpdate> {
     let mut statuses = Vec::new();
     for (key, object) in context.world.ai_backends.iter() {
+        if !used.contains(&object.id()) {
+            continue;
+        }
         let problem = problems.get(&UpstreamKey::AiBackend(key.clone()));
         let usable = upstream(context, policies, key, "backend".to_owned());
         let mut conditions = match usable {

@@ -1,6 +1,6 @@
 //! Envoy Gateway's Backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use penstock_config::raw::RawBackendEndpoint;
@@ -12,16 +12,20 @@ use super::service::{named_by, protocol, raw_backend};
 use super::status::{Condition, Status, StatusUpdate};
 use super::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::api::BackendEndpoint;
-use crate::world::{Key, Kind};
+use crate::world::{Key, Kind, ObjectId};
 
-/// What the statuses of all Backends shall say. `problems` are what the check of documents found.
+/// What the statuses of Backends in use shall say. `problems` are what the check of documents found.
 pub(super) fn statuses(
     context: &Context<'_>,
     policies: &Policies<'_>,
     problems: &BTreeMap<UpstreamKey, String>,
+    used: &BTreeSet<ObjectId>,
 ) -> Vec<StatusUpdate> {
     let mut statuses = Vec::new();
     for (key, object) in context.world.backends.iter() {
+        if !used.contains(&object.id()) {
+            continue;
+        }
         let usable = upstream(context, policies, key, "backend".to_owned());
         let accepted = match (usable, problems.get(&UpstreamKey::Backend(key.clone()))) {
             (Err(error), _) => Condition::no("Accepted", "Invalid", error.message),

@@ -18,6 +18,9 @@ use crate::world::{Key, Kind, Object};
 /// The port of the data plane's admin listener, which clients cannot have.
 pub(super) const ADMIN_PORT: u16 = 9901;
 
+/// The annotation of a Gateway that names its GatewayConfig (Envoy AI Gateway).
+const CONFIG_ANNOTATION: &str = "aigateway.envoyproxy.io/gateway-config";
+
 /// Kinds of routes that attach to HTTP listeners.
 pub(super) const HTTP_ROUTE: (&str, &str) = ("gateway.networking.k8s.io", "HTTPRoute");
 const AI_ROUTE: (&str, &str) = ("aigateway.envoyproxy.io", "AIGatewayRoute");
@@ -261,6 +264,26 @@ impl<'a> Listener<'a> {
             conditions,
         }
     }
+}
+
+/// What the statuses of GatewayConfigs shall say that Gateways of ours refer to.
+pub(super) fn config_statuses(
+    context: &Context<'_>,
+    gateways: &BTreeMap<Key, Gateway<'_>>,
+) -> Vec<StatusUpdate> {
+    let named = gateways.iter().filter_map(|(key, gateway)| {
+        let name = gateway.object.meta.annotations.get(CONFIG_ANNOTATION)?;
+        Some(Key::new(key.namespace.as_str(), name))
+    });
+    let objects = named.collect::<BTreeSet<Key>>();
+    let objects = objects.iter().filter_map(|key| context.world.gateway_configs.get(key));
+    let status = |object: &Arc<Object<api::GatewayConfig>>| {
+        let message = "the GatewayConfig is known; none of its fields is acted on yet";
+        let mut conditions = vec![Condition::yes("Accepted", "Accepted", message)];
+        conditions.extend(Condition::fields(&object.unread));
+        StatusUpdate::new(object, Status::Conditions(conditions))
+    };
+    objects.map(status).collect()
 }
 
 /// Why a listener cannot be had, whatever others there are.

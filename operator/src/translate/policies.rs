@@ -3,8 +3,8 @@
 mod credential;
 mod tls;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::raw::{RawCredential, RawUpstreamTls};
 
@@ -20,7 +20,7 @@ pub(super) struct Policies<'a> {
     credentials: BTreeMap<ObjectId, Result<(RawCredential, Secrets), RefError>>,
     tls: BTreeMap<Target, TlsPolicy<'a>>,
     tls_conditions: BTreeMap<Key, Vec<Condition>>,
-    statuses: Vec<StatusUpdate>,
+    statuses: Vec<(Vec<ObjectId>, StatusUpdate)>,
 }
 
 /// What a BackendTLSPolicy is for: an object, and one of its ports by name.
@@ -91,19 +91,22 @@ impl<'a> Policies<'a> {
         self.tls_conditions.get(policy)
     }
 
-    /// What the statuses of BackendSecurityPolicies shall say.
-    pub(super) fn into_statuses(self) -> Vec<StatusUpdate> {
-        self.statuses
+    /// What the statuses of BackendSecurityPolicies shall say that are for something in use.
+    pub(super) fn into_statuses(self, used: &BTreeSet<ObjectId>) -> Vec<StatusUpdate> {
+        let in_use = |(targets, _): &(Vec<ObjectId>, _)| targets.iter().any(|target| used.contains(target));
+        self.statuses.into_iter().filter(in_use).map(|(_, status)| status).collect()
     }
 
     fn read_credential(&mut self, context: &Context<'_>, object: &'a Object<BackendSecurityPolicy>) {
         let mut conditions = Vec::new();
+        let mut all_targets = Vec::new();
         match &object.spec {
             Err(error) => conditions.push(Condition::no("Accepted", "Invalid", error.as_str())),
             Ok(spec) => {
                 let credential = credential::read(context, &object.meta.key, spec);
                 let (targets, refused) = credential::targets(&object.meta.key, spec);
                 let mut overruled = Vec::new();
+                all_targets.clone_from(&targets);
                 for target in targets {
                     match self.credentials.entry(target) {
                         Entry::Vacant(free) => drop(free.insert(credential.clone())),
@@ -122,7 +125,7 @@ impl<'a> Policies<'a> {
             }
         }
         conditions.extend(Condition::fields(&object.unread));
-        self.statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
+        self.statuses.push((all_targets, StatusUpdate::new(object, Status::Conditions(conditions))));
     }
 
     fn read_tls(&mut self, context: &Context<'_>, object: &'a Object<BackendTlsPolicy>) {

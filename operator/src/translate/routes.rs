@@ -17,7 +17,7 @@ use super::policies::Policies;
 use super::pools::{Pools, Users};
 use super::rules::BuiltRoute;
 use super::upstream::{Upstream, UpstreamKey, Upstreams};
-use super::{ai, http};
+use super::{ai, ai_backend, http};
 use crate::api::{AiGatewayRoute, HttpRoute, ParentRef};
 use crate::world::{Key, Kind, Meta, Object, ObjectId};
 
@@ -109,6 +109,27 @@ impl<'a> Routing<'a> {
             }
         }
         users
+    }
+
+    /// The objects that Gateways of ours lead to. Only their statuses are ours to write: others may be another
+    /// controller's, and two that write one status never rest.
+    pub(super) fn used(&self, context: &Context<'_>, documents: &Documents) -> BTreeSet<ObjectId> {
+        let mut used = BTreeSet::new();
+        for (key, ..) in self.asked(documents) {
+            let (kind, key) = match key {
+                UpstreamKey::Pool(key) => (Kind::InferencePool, key),
+                UpstreamKey::Backend(key) => (Kind::Backend, key),
+                UpstreamKey::AiBackend(key) => (Kind::AiServiceBackend, key),
+                UpstreamKey::Service(key, _) => (Kind::Service, key),
+            };
+            if kind == Kind::AiServiceBackend
+                && let Some(key) = ai_backend::named_backend(context.world, key)
+            {
+                used.insert(ObjectId { kind: Kind::Backend, key });
+            }
+            used.insert(ObjectId { kind, key: key.clone() });
+        }
+        used
     }
 
     /// What the check of documents found wrong with backends.
