@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny bench perf perf-full perf-smoke build clean cluster e2e
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke build clean cluster e2e
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -56,6 +56,9 @@ fuzz-smoke: ## Each fuzz target for a few seconds
 
 deny: ## Licences, bans and sources of the dependencies
 	scripts/deny.sh
+
+helm-lint: ## The chart lints and renders with several files of values
+	scripts/helm-lint.sh
 
 cluster: ## A Kubernetes cluster without containers, with Penstock and the walkthrough in it, until Ctrl-C
 	@scripts/cluster.sh
