@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::run::{self, RunOptions};
+
 /// Exit code for a faulty command line or faulty input (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -27,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run in a cluster: translate, publish, write statuses, run data planes
+    Run(RunOptions),
     /// Print the routing document that Kubernetes manifests mean, without a cluster
     Translate(translate::TranslateOptions),
     /// Print the custom resource definitions that Penstock ships
@@ -43,6 +47,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match &cli.command {
+        Command::Run(options) => Ok(run::run(options)),
         Command::Translate(options) => translate::run(options),
         Command::Crds(options) => crds::run(options),
     };

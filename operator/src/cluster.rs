@@ -1,0 +1,131 @@
+//! What the watches have brought in, and what of it has not been translated yet.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{sync::Notify, time::Instant};
+use tracing::warn;
+
+use crate::world::{Key, Kind, ObjectId, World};
+
+/// Changed objects that are told one by one. Beyond that, everything is translated anyway.
+const MAX_TOLD: usize = 4096;
+
+/// The cluster as the watches see it. One lock, held for single insertions and for cloning the tables' handles.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    world: World,
+    changes: Changes,
+}
+
+/// What has changed since the last translation.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// The objects.
+    pub objects: BTreeSet<ObjectId>,
+    /// Something changed that is no object of the world, or too much to tell.
+    pub everything: bool,
+    /// When the first of it arrived.
+    pub since: Option<Instant>,
+}
+
+impl Changes {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && !self.everything
+    }
+
+    /// Whether endpoints are all that can come out differently.
+    pub fn is_endpoints_only(&self) -> bool {
+        !self.everything && self.objects.iter().all(|id| matches!(id.kind, Kind::Pod | Kind::EndpointSlice))
+    }
+
+    fn add(&mut self, id: ObjectId) {
+        self.since.get_or_insert_with(Instant::now);
+        if self.objects.len() < MAX_TOLD {
+            self.objects.insert(id);
+        } else {
+            self.everything = true;
+        }
+    }
+}
+
+impl Cluster {
+    /// Takes in an object as it is now.
+    pub fn apply(&self, object: Value) -> Option<Key> {
+        let mut state = self.state.lock();
+        match state.world.apply(object) {
+            Ok(applied) => {
+                let key = applied.id.key.clone();
+                if applied.is_changed {
+                    state.changes.add(applied.id);
+                    self.changed.notify_one();
+                }
+                Some(key)
+            }
+            Err(error) => {
+                warn!(%error, "an object of a watched kind cannot be taken in");
+                None
+            }
+        }
+    }
+
+    /// Forgets an object.
+    pub fn remove(&self, id: ObjectId) {
+        let mut state = self.state.lock();
+        if state.world.remove(&id) {
+            state.changes.add(id);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Forgets the objects of a kind that a new listing did not have.
+    pub fn retain(&self, kind: Kind, keep: impl FnMut(&Key) -> bool) {
+        let mut state = self.state.lock();
+        if state.world.retain(kind, keep) {
+            drop(state);
+            self.disturb();
+        }
+    }
+
+    /// Has everything translated again.
+    pub fn disturb(&self) {
+        let mut state = self.state.lock();
+        state.changes.everything = true;
+        state.changes.since.get_or_insert_with(Instant::now);
+        self.changed.notify_one();
+    }
+
+    /// Waits for a change. One that came before the call counts.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The state of things, and what is new in it since the last call.
+    pub fn take(&self) -> (World, Changes) {
+        let mut state = self.state.lock();
+        (state.world.clone(), std::mem::take(&mut state.changes))
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        let mut count = 0;
+        self.state.lock().world.retain(kind, |_| {
+            count += 1;
+            true
+        });
+        count
+    }
+
+    /// The state of things, without taking note of it.
+    pub fn world(&self) -> World {
+        self.state.lock().world.clone()
+    }
+}

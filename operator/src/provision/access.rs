@@ -1,0 +1,35 @@
+//! Who a data plane is to the API server, and what it may read there: its own configuration and nothing else.
+
+use serde_json::json;
+
+use crate::{
+    publish::{Manifest, Owner},
+    watch::OwnedKind,
+};
+
+/// The service account and the binding of its role, which [`role`] makes.
+pub(super) fn manifests(owner: &Owner) -> Vec<Manifest> {
+    let base = owner.names.base.as_str();
+    // The token is mounted because the data plane watches its configuration with it.
+    let account = json!({ "automountServiceAccountToken": true });
+    let binding = json!({
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": base },
+        "subjects": [{ "kind": "ServiceAccount", "name": base, "namespace": owner.gateway.namespace }],
+    });
+    vec![
+        Manifest::new(owner, OwnedKind::ServiceAccount, base, &[], &[], account),
+        Manifest::new(owner, OwnedKind::RoleBinding, base, &[], &[], binding),
+    ]
+}
+
+/// The role: these ConfigMaps and this Secret, by name. A watch of one object by its name is allowed by them too.
+pub fn role(owner: &Owner, config_maps: &[String]) -> Manifest {
+    let verbs = ["get", "list", "watch"];
+    let body = json!({
+        "rules": [
+            { "apiGroups": [""], "resources": ["configmaps"], "resourceNames": config_maps, "verbs": verbs },
+            { "apiGroups": [""], "resources": ["secrets"], "resourceNames": [owner.names.secrets()], "verbs": verbs },
+        ],
+    });
+    Manifest::new(owner, OwnedKind::Role, &owner.names.base, &[], &[], body)
+}

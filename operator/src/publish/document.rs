@@ -1,0 +1,156 @@
+//! The routing document as it is published: with endpoints' whereabouts, generation and digest, in as many parts as it
+//! takes.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use penstock_config::{Address, Span, raw::Document};
+use sha2::{Digest as _, Sha256};
+
+use super::{CONTENT, DOCUMENT_DIGEST, GENERATION, MAX_PART_BYTES, Manifest, Owner, PARTS, manifest::hex};
+use crate::{
+    translate::{RenderError, render},
+    watch::{Observed, OwnedKind},
+};
+
+/// Where a data plane's admin listener is, for probes, metrics and the operator's question which generation runs.
+const ADMIN_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), crate::provision::ADMIN_PORT);
+
+/// A document that is ready to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routing {
+    /// Its generation, which `/readyz` of a data plane tells.
+    pub generation: u64,
+    /// The SHA-256 of its text.
+    pub digest: String,
+    /// Its hash without the generation.
+    content: String,
+    /// Its ConfigMaps.
+    pub manifests: Vec<Manifest>,
+}
+
+/// Why a document cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    /// Not as YAML.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// Not as JSON.
+    #[error("the routing document cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What publishing adds to a document.
+#[derive(Debug, Clone, Default)]
+pub struct Additions {
+    /// By the names of pools and backends: the ConfigMaps with their endpoints.
+    pub endpoints_from: BTreeMap<String, Vec<String>>,
+    /// Whether there is a Secret.
+    pub has_secrets: bool,
+    /// The number of data planes.
+    pub replicas: u32,
+    /// How long a data plane that ends may go on serving.
+    pub drain: Duration,
+}
+
+impl Routing {
+    /// Puts a document into ConfigMaps. `last` is what is known of the one published last: a document that says the same
+    /// keeps its generation, any other gets the next one.
+    ///
+    /// # Errors
+    /// It cannot be written as text.
+    pub fn new(
+        owner: &Owner,
+        document: &Document,
+        additions: &Additions,
+        last: Option<&Observed>,
+    ) -> Result<Self, RoutingError> {
+        let mut document = document.clone();
+        complete(&mut document, additions, owner);
+        let json = serde_json::to_vec(&document)?;
+        let content = hex(&Sha256::digest(&json));
+        let annotation = |name: &str| last.and_then(|last| last.annotations.get(name));
+        let last_generation = annotation(GENERATION).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let generation = if annotation(CONTENT) == Some(&content) {
+            last_generation
+        } else {
+            last_generation.saturating_add(1)
+        };
+        document.metadata.generation = Some(generation);
+        let text = render(&document)?;
+        let digest = hex(&Sha256::digest(&text));
+        let parts = split(&text, MAX_PART_BYTES);
+        let (count, generation_text) = (parts.len().to_string(), generation.to_string());
+        let annotations = [
+            (PARTS, count.as_str()),
+            (DOCUMENT_DIGEST, digest.as_str()),
+            (GENERATION, generation_text.as_str()),
+            (CONTENT, content.as_str()),
+        ];
+        let manifests = parts.iter().enumerate().map(|(index, part)| {
+            let name = owner.names.routing(index);
+            let body = serde_json::json!({ "data": { "routing.yaml": part } });
+            Manifest::new(owner, OwnedKind::ConfigMap, &name, &[], &annotations, body)
+        });
+        // The first part last: it is what a data plane that starts looks at first.
+        let manifests = manifests.rev().collect();
+        Ok(Self { generation, digest, content, manifests })
+    }
+
+    /// Whether two documents say the same.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.content == other.content
+    }
+}
+
+/// Adds what only the publisher knows.
+fn complete(document: &mut Document, additions: &Additions, owner: &Owner) {
+    let from = |name: &str| additions.endpoints_from.get(name).cloned().unwrap_or_default();
+    for pool in &mut document.pools {
+        pool.endpoints_from = from(&pool.name);
+    }
+    for backend in &mut document.backends {
+        backend.endpoints_from = from(&backend.name);
+    }
+    document.secrets_from = additions.has_secrets.then(|| owner.names.secrets());
+    document.replicas = additions.replicas.max(1);
+    document.metadata.generation = None;
+    let name = &mut document.metadata.name;
+    name.get_or_insert_with(|| owner.gateway.to_string().replace('/', "."));
+    document.admin.address = Address(ADMIN_ADDRESS);
+    document.shutdown.drain_timeout = Span(additions.drain);
+}
+
+/// Cuts a text into parts of at most `max` bytes, at ends of lines where there are any.
+fn split(text: &str, max: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while rest.len() > max {
+        let mut at = rest.floor_char_boundary(max);
+        if let Some(line) = rest[..at].rfind('\n') {
+            at = line + 1;
+        }
+        parts.push(&rest[..at]);
+        rest = &rest[at..];
+    }
+    parts.push(rest);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_put_together_are_the_whole() {
+        let text: String = (0..1000).map(|line| format!("- name: é{line}\n")).collect();
+        let parts = split(&text, 1000);
+        assert_eq!(parts.concat(), text);
+        assert!(parts.len() > 10 && parts.iter().all(|part| part.len() <= 1000 && part.ends_with('\n')));
+        let wide = "é".repeat(1000);
+        let parts = split(&wide, 999);
+        assert_eq!(parts.concat(), wide);
+        assert!(parts.iter().all(|part| part.len() <= 999));
+        assert_eq!(split("", 10), [""]);
+    }
+}

@@ -1,0 +1,263 @@
+//! Watches: every kind that is installed, from the API server into the [`Cluster`].
+//!
+//! Kinds come and go with their CustomResourceDefinitions, which are watched too (their metadata only; some are larger
+//! than everything else together). A kind that is missing is not an error: the operator is of use with any subset.
+
+mod installed;
+mod kind;
+mod owned;
+mod referred;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    discovery::ApiResource,
+    runtime::{
+        WatchStreamExt as _,
+        utils::Backoff,
+        watcher::{Config, Event, watcher},
+    },
+};
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+use tracing::{info, warn};
+
+use crate::{admin::Health, cluster::Cluster, world::Kind};
+
+pub use owned::{Observed, Owned, OwnedKey, OwnedKind};
+pub use referred::Referred;
+
+/// How long CRDs must be quiet before the API server is asked again what it serves: they are installed by the dozen.
+const CRD_QUIET: Duration = Duration::from_millis(300);
+
+/// How often it is asked anyway, in case that it served a kind later than its CRD said.
+const CRD_AGAIN: Duration = Duration::from_secs(60);
+
+/// Stands for the question which kinds there are.
+const DISCOVERY: &str = "discovery";
+
+/// All watches, as long as it lives.
+pub struct Watches {
+    client: Client,
+    cluster: Arc<Cluster>,
+    health: Arc<Health>,
+    /// Kinds and owned kinds that have yet to be listed for the first time.
+    unlisted: Arc<Unlisted>,
+    running: HashMap<Kind, (ApiResource, JoinHandle<()>)>,
+}
+
+/// What has to be listed before anything may be written.
+#[derive(Debug, Default)]
+pub struct Unlisted {
+    names: Mutex<BTreeSet<String>>,
+    changed: Notify,
+}
+
+impl Unlisted {
+    fn add(&self, name: String) {
+        self.names.lock().insert(name);
+    }
+
+    fn remove(&self, name: &str) {
+        self.names.lock().remove(name);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until all was listed.
+    pub async fn none(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // From here on a removal is not missed.
+            changed.as_mut().enable();
+            if self.names.lock().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Those that are missing.
+    pub fn names(&self) -> Vec<String> {
+        self.names.lock().iter().cloned().collect()
+    }
+}
+
+/// Watches CRDs and the kinds that they bring, until the task is dropped.
+pub async fn run(
+    client: Client,
+    cluster: Arc<Cluster>,
+    owned: Arc<Owned>,
+    referred: Arc<Referred>,
+    health: Arc<Health>,
+) {
+    let unlisted = Arc::new(Unlisted::default());
+    // Held until the kinds are known, so that nobody is ready before.
+    unlisted.add(DISCOVERY.to_owned());
+    let crds_changed = Arc::new(Notify::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(watch_crds(client.clone(), Arc::clone(&crds_changed)));
+    owned::start(&mut tasks, &client, &owned, &unlisted);
+    referred::start(&mut tasks, &client, &referred, &unlisted);
+    tasks.spawn({
+        let (unlisted, health, cluster) = (Arc::clone(&unlisted), Arc::clone(&health), Arc::clone(&cluster));
+        async move {
+            unlisted.none().await;
+            info!("every kind was listed");
+            health.is_synced.store(true, Relaxed);
+            cluster.disturb();
+        }
+    });
+    let mut watches = Watches { client, cluster, health, unlisted, running: HashMap::new() };
+    loop {
+        let again = watches.follow().await;
+        tokio::select! {
+            () = crds_changed.notified() => sleep(CRD_QUIET).await,
+            () = sleep(again) => {}
+        }
+    }
+}
+
+impl Watches {
+    /// Starts watches of kinds that are there, and ends those of kinds that are gone. Returns when to look again.
+    async fn follow(&mut self) -> Duration {
+        let installed = match installed::find(&self.client).await {
+            Ok(installed) => installed,
+            Err(error) => {
+                warn!(%error, "the API server does not say what it serves");
+                return Duration::from_secs(1);
+            }
+        };
+        for (kind, resource) in &installed {
+            match self.running.get(kind) {
+                Some((running, _)) if running == resource => continue,
+                Some((_, task)) => task.abort(),
+                None => {}
+            }
+            info!(kind = kind.name(), version = resource.api_version, "watching");
+            self.unlisted.add(full_name(*kind));
+            let watch = kind::watch(
+                self.client.clone(),
+                *kind,
+                resource.clone(),
+                Arc::clone(&self.cluster),
+                Arc::clone(&self.unlisted),
+                Arc::clone(&self.health),
+            );
+            self.running.insert(*kind, (resource.clone(), tokio::spawn(watch)));
+        }
+        let gone: Vec<Kind> =
+            self.running.keys().filter(|kind| !installed.contains_key(*kind)).copied().collect();
+        for kind in gone {
+            if let Some((_, task)) = self.running.remove(&kind) {
+                info!(kind = kind.name(), "no longer installed");
+                task.abort();
+                self.unlisted.remove(&full_name(kind));
+                self.cluster.retain(kind, |_| false);
+            }
+        }
+        self.unlisted.remove(DISCOVERY);
+        CRD_AGAIN
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for (_, task) in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+/// Tells when a CRD of a group that is read changes.
+async fn watch_crds(client: Client, changed: Arc<Notify>) {
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
+    let stream = watcher(api, Config::default()).backoff(Patience::default());
+    let mut stream = std::pin::pin!(stream);
+    while let Some(event) = futures::StreamExt::next(&mut stream).await {
+        let name = match &event {
+            Ok(Event::Apply(crd) | Event::Delete(crd) | Event::InitApply(crd)) => {
+                crd.metadata.name.as_deref()
+            }
+            Ok(Event::Init | Event::InitDone) => None,
+            Err(error) => {
+                warn!(%error, "the watch of CustomResourceDefinitions broke");
+                None
+            }
+        };
+        if name.is_some_and(|name| Kind::ALL.iter().any(|kind| name == full_name(*kind))) {
+            changed.notify_one();
+        }
+    }
+}
+
+/// What a kind's CRD is called.
+fn full_name(kind: Kind) -> String {
+    format!("{}.{}", kind.plural(), kind.group())
+}
+
+/// How long a broken watch waits before it goes on: soon at first, since an API server that restarts is back in seconds,
+/// and never much longer, since endpoints are stale meanwhile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Patience {
+    failures: u32,
+}
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(200);
+    const MOST: Duration = Duration::from_secs(5);
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::MOST);
+        self.failures += 1;
+        Some(wait)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_watch_is_tried_soon_and_never_given_up() {
+        let mut patience = Patience::default();
+        let waits: Vec<Duration> = patience.by_ref().take(40).collect();
+        assert_eq!(waits[..3], [200, 400, 800].map(Duration::from_millis));
+        assert_eq!(waits[39], Duration::from_secs(5));
+        patience.reset();
+        assert_eq!(patience.next(), Some(Duration::from_millis(200)));
+    }
+
+    #[tokio::test]
+    async fn readiness_waits_for_every_kind() {
+        let unlisted = Arc::new(Unlisted::default());
+        unlisted.add("pods.".to_owned());
+        unlisted.add("gateways.gateway.networking.k8s.io".to_owned());
+        let waiting = tokio::spawn({
+            let unlisted = Arc::clone(&unlisted);
+            async move { unlisted.none().await }
+        });
+        unlisted.remove("pods.");
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        unlisted.remove("gateways.gateway.networking.k8s.io");
+        waiting.await.unwrap();
+    }
+}

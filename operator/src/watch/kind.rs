@@ -1,0 +1,82 @@
+//! The watch of one kind.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client,
+    api::DynamicObject,
+    discovery::ApiResource,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{Config, Event, watcher},
+    },
+};
+use serde_json::Value;
+use tracing::warn;
+
+use super::{Patience, Unlisted, full_name};
+use crate::{
+    admin::Health,
+    cluster::Cluster,
+    world::{Key, Kind, ObjectId},
+};
+
+/// Keeps the cluster's objects of one kind as they are, until the task is dropped.
+pub(super) async fn watch(
+    client: Client,
+    kind: Kind,
+    resource: ApiResource,
+    cluster: Arc<Cluster>,
+    unlisted: Arc<Unlisted>,
+    health: Arc<Health>,
+) {
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let errors = health.metrics.watch_errors.with_label_values(&[kind.name()]);
+    let stream = watcher(api, Config::default()).backoff(Patience::default());
+    let mut stream = std::pin::pin!(stream);
+    let mut listed = HashSet::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                listed.extend(cluster.apply(json(&resource, object)));
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut listed);
+                cluster.retain(kind, |key| listed.contains(key));
+                unlisted.remove(&full_name(kind));
+            }
+            Ok(Event::Apply(object)) => {
+                cluster.apply(json(&resource, object));
+            }
+            Ok(Event::Delete(object)) => cluster.remove(ObjectId { kind, key: key(&object) }),
+            Err(error) => {
+                errors.inc();
+                warn!(kind = kind.name(), %error, "a watch broke and goes on");
+            }
+        }
+    }
+}
+
+/// The object as the API server writes it, less what only API servers read.
+pub(super) fn json(resource: &ApiResource, mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None;
+    object.metadata.owner_references = None;
+    let mut value = match object.data {
+        Value::Object(fields) => fields,
+        _ => serde_json::Map::new(),
+    };
+    // Items of a list come without their type.
+    value.insert("apiVersion".to_owned(), resource.api_version.as_str().into());
+    value.insert("kind".to_owned(), resource.kind.as_str().into());
+    value.insert("metadata".to_owned(), serde_json::to_value(object.metadata).unwrap_or_default());
+    Value::Object(value)
+}
+
+fn key(object: &DynamicObject) -> Key {
+    Key::new(
+        object.metadata.namespace.clone().unwrap_or_default(),
+        object.metadata.name.clone().unwrap_or_default(),
+    )
+}
