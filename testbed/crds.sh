@@ -11,11 +11,11 @@ export GOFLAGS=-mod=mod
 module() { (cd /tmp && go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'); }
 envoy=$(module github.com/envoyproxy/gateway@v1.8.0)
 gie=$(module sigs.k8s.io/gateway-api-inference-extension@v1.0.1)
-aigateway=$here/../../shared/crds/aigateway
-[ -d "$aigateway" ] || aigateway=$here/../helm/penstock/crds/aigateway
+aigateway=("$here"/../../shared/crds/aigateway/*.yaml)
+[ -e "${aigateway[0]}" ] || aigateway=("$here"/../helm/penstock/files/crds/aigateway.envoyproxy.io_*.yaml)
 
 for file in "$envoy"/charts/gateway-helm/charts/crds/crds/*.yaml "$envoy"/charts/gateway-helm/charts/crds/crds/generated/*.yaml \
-  "$gie"/config/crd/bases/*.yaml "$aigateway"/*.yaml; do
+  "$gie"/config/crd/bases/*.yaml "${aigateway[@]}"; do
   echo "---"
   cat "$file"
 done
