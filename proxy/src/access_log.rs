@@ -12,10 +12,12 @@
 //! which some clients put their key.
 
 mod entry;
+mod line;
 mod writer;
 
 pub use self::{
     entry::{Entry, Upstream},
+    line::Formatter,
     writer::Writer,
 };
 

@@ -1,7 +1,8 @@
 //! The client of one request: its head and body as they come, and the response as it goes, over Pingora's server
 //! sessions for HTTP/1.1 and HTTP/2.
 //!
-//! What goes wrong here is the client's doing and is told in the gateway's own words; so are its deadlines.
+//! What goes wrong here is the client's doing and is told in the gateway's own words. Writes need no deadline here: the
+//! connection has its own ([`ClientStream`]), and so has an HTTP/2 stream's window.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
@@ -19,7 +20,9 @@ use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
+use crate::deadline::Timer;
 use crate::error::Error;
+use crate::listen::stream::ClientStream;
 
 /// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
 const STRETCH_BYTES: usize = 1024;
@@ -30,6 +33,19 @@ pub struct Client {
     pace: Pace,
     /// Set when the gateway shuts down: an HTTP/1.1 connection then ends with its response.
     draining: Arc<AtomicBool>,
+    /// Whether the body of the response is chunked.
+    is_chunked: bool,
+}
+
+/// What follows the head of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: it is the whole response.
+    End,
+    /// A piece of the body, at once.
+    Body,
+    /// A body that is not here yet.
+    Later,
 }
 
 /// How fast the client sends its body. A byte now and then is no progress: it would hold a request's place for days.
@@ -44,7 +60,7 @@ struct Pace {
 impl Client {
     /// The client behind `session`, whose request head has been read.
     pub fn new(session: ServerSession, draining: Arc<AtomicBool>) -> Self {
-        Self { session, pace: Pace::default(), draining }
+        Self { session, pace: Pace::default(), draining, is_chunked: false }
     }
 
     /// The head of the request.
@@ -117,11 +133,10 @@ impl Client {
     /// # Errors
     /// The client left.
     pub async fn write_continue(&mut self) -> Result<(), Error> {
-        let limit = self.session.get_write_timeout();
         self.set_body_may_follow(true);
-        let written = within(limit, self.session.write_continue_response()).await;
+        let written = self.session.write_continue_response().await;
         self.set_body_may_follow(false);
-        written
+        written.map_err(failure)
     }
 
     /// Passes on a head that another one follows. HTTP/2 and HTTP/1.0 clients get none.
@@ -133,27 +148,29 @@ impl Client {
         if !is_understood || header.status == StatusCode::CONTINUE {
             return Ok(());
         }
-        let limit = self.session.get_write_timeout();
         self.set_body_may_follow(true);
-        let written = within(limit, self.session.write_response_header(header)).await;
+        let written = self.session.write_response_header(header).await;
         self.set_body_may_follow(false);
-        written
+        written.map_err(failure)
     }
 
-    /// Writes the head of the response.
+    /// Writes the head of the response, or keeps it to be sent with what follows.
     ///
     /// # Errors
     /// The client left, or does not read.
-    pub async fn write_head(&mut self, header: Box<ResponseHeader>, is_end: bool) -> Result<(), Error> {
+    pub async fn write_head(&mut self, header: Box<ResponseHeader>, then: Then) -> Result<(), Error> {
         if self.draining.load(Ordering::Relaxed) {
             self.close_after();
         }
-        let limit = self.session.get_write_timeout();
+        self.is_chunked = header.headers.contains_key(header::TRANSFER_ENCODING);
         match &mut self.session {
-            ServerSession::H2(h2) => h2.write_response_header(header, is_end).map_err(failure),
-            other => {
-                within(limit, other.write_response_header(header)).await?;
-                if is_end { within(limit, other.finish_body()).await } else { Ok(()) }
+            ServerSession::H2(h2) => h2.write_response_header(header, then == Then::End).map_err(failure),
+            session => {
+                cork(session, then == Then::Body);
+                let written = session.write_response_header(header).await;
+                cork(session, false);
+                written.map_err(failure)?;
+                if then == Then::End { session.finish_body().await.map_err(failure) } else { Ok(()) }
             }
         }
     }
@@ -163,8 +180,15 @@ impl Client {
     /// # Errors
     /// The client left, or does not read.
     pub async fn write_body(&mut self, data: Bytes, is_end: bool) -> Result<(), Error> {
-        let limit = self.session.get_write_timeout();
-        within(limit, self.session.write_response_body(data, is_end)).await
+        // The end of a chunked body is a piece of its own, and goes out with the last chunk.
+        if !(is_end && self.is_chunked && !self.is_http2()) {
+            return self.session.write_response_body(data, is_end).await.map_err(failure);
+        }
+        cork(&self.session, true);
+        let written = self.session.write_response_body(data, false).await;
+        cork(&self.session, false);
+        written.map_err(failure)?;
+        self.session.finish_body().await.map_err(failure)
     }
 
     /// Writes what follows the body, and thereby ends it. HTTP/1.1 clients get the end alone.
@@ -176,6 +200,18 @@ impl Client {
             return h2.write_trailers(trailers).map_err(failure);
         }
         self.write_body(Bytes::new(), true).await
+    }
+
+    /// The timer that the connection's last request left.
+    pub fn take_timer(&self) -> Timer {
+        ClientStream::of(&self.session).map(ClientStream::take_timer).unwrap_or_default()
+    }
+
+    /// Leaves a timer for the connection's next request.
+    pub fn leave_timer(&self, timer: Timer) {
+        if let Some(stream) = ClientStream::of(&self.session) {
+            stream.leave_timer(timer);
+        }
     }
 
     /// Whether the head of a final response was written.
@@ -228,18 +264,11 @@ impl Pace {
     }
 }
 
-/// Gives up a write to a client that does not read.
-async fn within<T>(
-    limit: Option<Duration>,
-    write: impl Future<Output = Result<T, Box<PingoraError>>>,
-) -> Result<(), Error> {
-    let written = match limit {
-        Some(limit) => {
-            pingora_timeout::timeout(limit, write).await.map_err(|_elapsed| Error::WriteTimeout)?
-        }
-        None => write.await,
-    };
-    written.map(|_| ()).map_err(failure)
+/// Has an HTTP/1.1 connection keep what is written for the next write.
+fn cork(session: &ServerSession, is_corked: bool) {
+    if let Some(stream) = ClientStream::of(session) {
+        stream.cork(is_corked);
+    }
 }
 
 /// What ended a client's request, in the gateway's words.

@@ -20,9 +20,13 @@ pub struct Deadlines {
     upstream_write: Option<Duration>,
     is_answered: bool,
     last_activity: Instant,
-    /// Registered once and moved only when it fires early, because activity pushes deadlines out all the time.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
+
+/// A timer that outlives its requests. It is registered once and moved only when it fires early, because activity pushes
+/// deadlines out all the time, and so does the next request on a connection.
+#[derive(Debug, Default)]
+pub struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Deadlines {
     /// Of a request for which nothing has been decided.
@@ -35,9 +39,19 @@ impl Deadlines {
             upstream_write: None,
             is_answered: false,
             last_activity: now,
-            timer: None,
+            timer: Timer::default(),
         }
     }
+    /// Takes over the timer of the connection's last request.
+    pub fn set_timer(&mut self, timer: Timer) {
+        self.timer = timer;
+    }
+
+    /// Gives the timer back for the connection's next request.
+    pub fn take_timer(&mut self) -> Timer {
+        std::mem::take(&mut self.timer)
+    }
+
     /// Sets when the request has to be over, whatever is tried for it.
     pub fn limit_request(&mut self, at: Option<Instant>) {
         self.request = at;
@@ -112,7 +126,7 @@ impl Deadlines {
     pub fn poll(&mut self, cx: &mut Context<'_>, stalled_since: Option<Instant>) -> Poll<Error> {
         loop {
             let Some(at) = self.next(stalled_since) else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            let timer = self.timer.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             // A timer that is due earlier than needed is left alone: it fires, finds that there is time left, and is
             // moved then. One that is due later has to be moved now.
             if timer.deadline() > at || timer.is_elapsed() {

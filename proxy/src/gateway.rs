@@ -27,11 +27,13 @@ pub struct Gateway {
 impl Gateway {
     /// Serves one request, and returns the client's connection if another may follow on it.
     pub async fn serve(&self, mut client: Client, mut ctx: RequestContext) -> Option<ReusedHttpStream> {
+        ctx.deadlines.set_timer(client.take_timer());
         let may_reuse = match self.answer(&mut client, &mut ctx).await {
             Ok(()) => true,
             Err(error) => fail(&mut client, &mut ctx, error).await,
         };
         settle::settle(&client, &mut ctx, &self.access_log);
+        client.leave_timer(ctx.deadlines.take_timer());
         // What is still to come from the client takes its time, and needs nothing of this request.
         drop(ctx);
         if may_reuse { client.finish().await } else { None }

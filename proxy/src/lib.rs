@@ -19,6 +19,7 @@ pub mod files;
 pub mod forward;
 pub mod gateway;
 pub mod inflight;
+mod io;
 pub mod listen;
 pub mod lists;
 pub mod metrics;

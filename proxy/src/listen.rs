@@ -11,6 +11,7 @@ pub mod accept;
 pub mod edge;
 pub mod head;
 pub mod protocol;
+pub mod stream;
 
 pub use accept::Acceptor;
 pub use edge::Edge;

@@ -12,7 +12,7 @@ use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use crate::attempt::AttemptEndpoint;
-use crate::client::Client;
+use crate::client::{Client, Then};
 use crate::context::RequestContext;
 use crate::error::Error;
 use crate::forward::retry;
@@ -44,10 +44,21 @@ pub(crate) async fn exchange(
         return Ok(Exchanged::Dropped);
     }
     begin(client, ctx, &mut header, is_end)?;
-    client.write_head(header, is_end).await?;
     ctx.relay.is_complete = is_end;
+    // What is here of the body already goes out with the head.
+    let mut event = if is_end { None } else { here(connection).await? };
+    let then = match &event {
+        None if is_end => Then::End,
+        None | Some(Event::Sent) => Then::Later,
+        Some(_) => Then::Body,
+    };
+    client.write_head(header, then).await?;
     while !ctx.relay.is_complete {
-        match next(connection, client, ctx).await? {
+        let next = match event.take() {
+            Some(event) => event,
+            None => next(connection, client, ctx).await?,
+        };
+        match next {
             Event::Body { data, is_end } => {
                 body(ctx, &data, is_end);
                 client.write_body(data, is_end).await?;
@@ -61,6 +72,15 @@ pub(crate) async fn exchange(
         }
     }
     Ok(Exchanged::Relayed)
+}
+
+/// What has happened at the upstream already.
+async fn here(connection: &mut Connection) -> Result<Option<Event>, Error> {
+    poll_fn(|cx| match connection.poll_event(cx) {
+        Poll::Ready(event) => Poll::Ready(event.map(Some)),
+        Poll::Pending => Poll::Ready(Ok(None)),
+    })
+    .await
 }
 
 /// Waits for the head of the final response, and whether that is all of it.
@@ -122,11 +142,15 @@ async fn next(
             Some(chunk) => {
                 ctx.hold(chunk.clone())?;
                 connection.push(chunk);
+                // Told at once where it shows: a response that overtakes the end would cost the connection.
+                if client.is_body_done() {
+                    ctx.body.complete();
+                }
             }
-            None => {
-                ctx.body.complete();
-                connection.finish();
-            }
+            None => ctx.body.complete(),
+        }
+        if ctx.body.is_complete() {
+            connection.finish();
         }
     }
 }

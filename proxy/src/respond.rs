@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 
-use crate::client::Client;
+use crate::client::{Client, Then};
 use crate::context::RequestContext;
 use crate::error::{Answer, Dialect, Error};
 use crate::request_id::{self, RequestId};
@@ -106,7 +106,7 @@ async fn write(client: &mut Client, answer: Answer, is_head: bool) -> Result<(),
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = answer.status;
     parts.headers.extend(answer.headers);
-    client.write_head(Box::new(ResponseHeader::from(parts)), false).await?;
+    client.write_head(Box::new(ResponseHeader::from(parts)), Then::Body).await?;
     // The header of an answer to HEAD tells the length of a body that does not come.
     client.write_body(if is_head { Bytes::new() } else { answer.body }, true).await
 }

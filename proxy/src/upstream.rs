@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::io::Io;
 use crate::peers::{Peers, TCP_KEEPALIVE};
 
 mod chunked;
@@ -29,13 +30,11 @@ mod head;
 mod http1;
 mod http2;
 mod idle;
-mod io;
 
 use http1::Http1;
 use http2::Http2;
 use idle::Idle;
 pub(crate) use idle::Key;
-use io::Io;
 
 /// All connections to upstreams.
 pub struct Connections {

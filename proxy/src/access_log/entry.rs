@@ -1,19 +1,17 @@
 //! What is logged of a request.
 
 use std::{
-    fmt,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::{HeaderValue, Method, uri::PathAndQuery};
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeStruct},
-};
 
-use crate::{metrics::UpstreamKind, request_id::RequestId, text::clip, usage::Usage};
+use crate::{metrics::UpstreamKind, request_id::RequestId, usage::Usage};
+
+/// The longest method that is logged, in bytes.
+pub(super) const MAX_METHOD_BYTES: usize = 32;
 
 /// The longest path that is logged, in bytes. The APIs' own have some 40.
 pub(super) const MAX_PATH_BYTES: usize = 512;
@@ -83,113 +81,4 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// The endpoint asked last.
     pub endpoint: Option<SocketAddr>,
-}
-
-impl Serialize for Entry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("time", &Display(humantime::format_rfc3339_millis(self.time)))?;
-        line.serialize_entry("request_id", self.request_id.as_str())?;
-        line.serialize_entry("method", clip(self.method.as_str(), 32))?;
-        if let Some(path) = &self.path {
-            line.serialize_entry("path", &Bounded(path.path().as_bytes(), MAX_PATH_BYTES))?;
-        }
-        some(&mut line, "client", self.client.map(Display))?;
-        let user_agent =
-            self.user_agent.as_ref().map(|agent| Bounded(agent.as_bytes(), MAX_USER_AGENT_BYTES));
-        some(&mut line, "user_agent", user_agent)?;
-        line.serialize_entry("listener", &*self.listener)?;
-        some(&mut line, "route", self.route.as_deref())?;
-        let model = self.model.as_ref().map(|model| Bounded(model.as_bytes(), MAX_MODEL_BYTES));
-        some(&mut line, "model", model)?;
-        some(&mut line, "target_model", self.target_model.as_deref())?;
-        if let Some(upstream) = &self.upstream {
-            line.serialize_entry(upstream.kind.label(), &*upstream.name)?;
-            some(&mut line, "endpoint", upstream.endpoint.map(Display))?;
-        }
-        line.serialize_entry("attempts", &self.attempts)?;
-        line.serialize_entry("status", &self.status)?;
-        some(&mut line, "error", self.error)?;
-        line.serialize_entry("stream", &self.is_stream)?;
-        if self.usage != Usage::default() {
-            line.serialize_entry("tokens", &Tokens(&self.usage))?;
-        }
-        if self.is_stream {
-            line.serialize_entry("content_events", &self.content_events)?;
-            some(&mut line, "ttft_ms", self.time_to_first_token.map(milliseconds))?;
-        }
-        line.serialize_entry("duration_ms", &milliseconds(self.duration))?;
-        line.serialize_entry("request_bytes", &self.request_bytes)?;
-        line.serialize_entry("response_bytes", &self.response_bytes)?;
-        some(&mut line, "matched_blocks", self.matched_blocks)?;
-        line.end()
-    }
-}
-
-/// Writes a member that is left out where there is nothing to say.
-fn some<M: SerializeMap>(
-    line: &mut M,
-    name: &'static str,
-    value: Option<impl Serialize>,
-) -> Result<(), M::Error> {
-    value.map_or(Ok(()), |value| line.serialize_entry(name, &value))
-}
-
-/// Milliseconds to three places.
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
-}
-
-struct Tokens<'a>(&'a Usage);
-
-impl Serialize for Tokens<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Usage { input, output, cached_input, cache_creation, reasoning, total } = *self.0;
-        let mut tokens = serializer.serialize_struct("tokens", 6)?;
-        for (name, count) in [
-            ("input", input),
-            ("output", output),
-            ("cached_input", cached_input),
-            ("cache_creation", cache_creation),
-            ("reasoning", reasoning),
-            ("total", total),
-        ] {
-            match count {
-                Some(count) => tokens.serialize_field(name, &count)?,
-                None => tokens.skip_field(name)?,
-            }
-        }
-        tokens.end()
-    }
-}
-
-/// Something that is written as the text that it displays.
-struct Display<T>(T);
-
-impl<T: fmt::Display> Serialize for Display<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// A client's text, cut at a number of bytes and marked with `…` there. What is no UTF-8 is replaced.
-struct Bounded<'a>(&'a [u8], usize);
-
-impl Serialize for Bounded<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(bytes, max_bytes) = *self;
-        if bytes.len() <= max_bytes
-            && let Ok(text) = std::str::from_utf8(bytes)
-        {
-            return serializer.serialize_str(text);
-        }
-        // A few bytes more than the bound, so that a character across it is not mistaken for a broken one.
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max_bytes + 4)]);
-        let clipped = clip(&text, max_bytes);
-        if bytes.len() > max_bytes {
-            serializer.collect_str(&format_args!("{clipped}…"))
-        } else {
-            serializer.serialize_str(clipped)
-        }
-    }
 }

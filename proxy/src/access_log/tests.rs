@@ -41,9 +41,14 @@ fn entry() -> Entry {
 }
 
 fn written(entry: &Entry) -> Value {
-    let line = serde_json::to_string(entry).unwrap();
-    assert!(!line.contains('\n'));
-    serde_json::from_str(&line).unwrap()
+    let (mut formatter, mut lines) = (Formatter::default(), Vec::new());
+    for _ in 0..2 {
+        formatter.write(entry, &mut lines);
+    }
+    let lines = String::from_utf8(lines).unwrap();
+    let [first, second] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+    assert_eq!(first, second);
+    serde_json::from_str(first).unwrap()
 }
 
 #[test]

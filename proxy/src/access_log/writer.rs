@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::{Receiver, WeakSender};
 
-use super::{GATHER, Message, Orders, Sink};
+use super::{Formatter, GATHER, Message, Orders, Sink};
 use crate::metrics::AccessLogMetrics;
 
 /// When this much text has gathered it is written, in bytes.
@@ -38,6 +38,7 @@ struct Work {
     target: Target,
     orders: Arc<Orders>,
     metrics: AccessLogMetrics,
+    formatter: Formatter,
     text: Vec<u8>,
     entries: u64,
 }
@@ -50,8 +51,15 @@ impl Writer {
         orders: Arc<Orders>,
         metrics: AccessLogMetrics,
     ) -> io::Result<Self> {
-        let work =
-            Work { received, target, orders: Arc::clone(&orders), metrics, text: Vec::new(), entries: 0 };
+        let work = Work {
+            received,
+            target,
+            orders: Arc::clone(&orders),
+            metrics,
+            formatter: Formatter::default(),
+            text: Vec::new(),
+            entries: 0,
+        };
         let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || work.run())?;
         Ok(Self { thread, queue, orders })
     }
@@ -92,10 +100,8 @@ impl Work {
     }
 
     fn append(&mut self, message: &Message) {
-        if let Message::Entry(entry) = message
-            && serde_json::to_writer(&mut self.text, entry).is_ok()
-        {
-            self.text.push(b'\n');
+        if let Message::Entry(entry) = message {
+            self.formatter.write(entry, &mut self.text);
             self.entries += 1;
         }
     }

@@ -10,39 +10,36 @@ const MAX_NAMED: usize = 10;
 /// What arrives upstream whatever `Connection` says: a client that could take it away would hide where it comes from.
 const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// Hop-by-hop headers without names of their own in the `http` crate.
-const NAMELESS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
-
 /// Removes hop-by-hop headers, those among them that `Connection` names.
 ///
 /// # Errors
 /// `Connection` names too many, what is no header, or one that must arrive.
 pub(super) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
-    if let Some(only) = headers.get(header::CONNECTION) {
-        // What nearly all clients send names nothing that would have to be looked for.
-        let is_plain = headers.get_all(header::CONNECTION).iter().count() == 1
-            && matches!(only.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive" | b"Close");
-        if !is_plain {
-            for name in named(headers)? {
-                headers.remove(name);
-            }
-        }
-        headers.remove(header::CONNECTION);
+    // Hardly any request has one: a look at each name is cheaper than a look-up of each of these.
+    let mut found: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if found.contains(&header::CONNECTION) {
+        found.extend(named(headers)?);
     }
-    for name in NAMELESS {
-        headers.remove(name);
-    }
-    for name in [
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
+    for name in found {
         headers.remove(name);
     }
     Ok(())
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Error> {
@@ -50,6 +47,10 @@ fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Error> {
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let mut names = Vec::new();
     for token in tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty()) {
+        // What speaks of the connection itself names no header.
+        if token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
+            continue;
+        }
         let name =
             HeaderName::from_bytes(token).map_err(|_| Error::BadHeader("Connection names no header"))?;
         if PROTECTED.contains(&name.as_str()) {

@@ -1,12 +1,12 @@
 //! The accept loop of one listener.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use penstock_config::Limits;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest, Stream};
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::listen;
 use crate::listen::edge::{Edge, EdgeShared};
 use crate::listen::protocol::{self, Plain};
+use crate::listen::stream::ClientStream;
 use crate::metrics::ListenerMetrics;
 use crate::tls::DownstreamTls;
 
@@ -81,26 +82,20 @@ impl Acceptor {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
         let connection = self.connection.clone();
         let shutdown = self.shutdown.clone();
-        let header_timeout = self.shared.live.load().limits().header_timeout;
+        let limits = self.shared.live.load().limits().clone();
         let open = self.metrics.accepted();
         self.tracker.spawn(async move {
             let _open = open;
-            connection.serve(stream, peer, header_timeout, shutdown).await;
+            connection.serve(stream, peer, &limits, shutdown).await;
         });
     }
 }
 
 impl Connection {
-    async fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        header_timeout: Duration,
-        shutdown: ShutdownWatch,
-    ) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, limits: &Limits, shutdown: ShutdownWatch) {
         let mut stop = shutdown.clone();
         let opened = tokio::select! {
-            opened = self.open(stream, peer, header_timeout) => opened,
+            opened = self.open(stream, peer, limits) => opened,
             () = listen::drained(&mut stop) => None,
         };
         if let Some((edge, stream)) = opened {
@@ -113,18 +108,21 @@ impl Connection {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        limit: Duration,
+        limits: &Limits,
     ) -> Option<(&Arc<Edge>, Stream)> {
+        stream.set_nodelay(true).ok()?;
         let Some(tls) = &self.tls else {
-            let edge = match protocol::detect(&stream, Instant::now() + limit).await? {
+            let edge = match protocol::detect(&stream, Instant::now() + limits.header_timeout).await? {
                 Plain::Http1 => &self.http1_or_alpn,
                 Plain::Http2 => &self.h2c,
             };
-            return Some((edge, Box::new(transport(stream, peer).ok()?)));
+            return Some((edge, Box::new(ClientStream::plain(stream, peer, limits.write_timeout))));
         };
         let tls = tls.load_full()?;
-        match tls.accept(transport(stream, peer).ok()?, limit).await {
-            Ok(stream) => Some((&self.http1_or_alpn, stream)),
+        match tls.accept(transport(stream, peer), limits.header_timeout).await {
+            Ok(stream) => {
+                Some((&self.http1_or_alpn, Box::new(ClientStream::tls(stream, limits.write_timeout))))
+            }
             Err(error) => {
                 tracing::debug!(%peer, %error, "no TLS connection");
                 None
@@ -134,12 +132,11 @@ impl Connection {
 }
 
 /// Pingora's transport over an accepted socket, with the client's address known to it.
-fn transport(stream: TcpStream, peer: SocketAddr) -> io::Result<L4Stream> {
-    stream.set_nodelay(true)?;
+fn transport(stream: TcpStream, peer: SocketAddr) -> L4Stream {
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let mut stream = L4Stream::from(stream);
     // Set once, right after creation: it saves a getpeername for each request.
     let _already_set = digest.peer_addr.set(Some(peer.into()));
     stream.set_socket_digest(digest);
-    Ok(stream)
+    stream
 }

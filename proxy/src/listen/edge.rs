@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::listen::head::ALLOWED_METHODS;
+use crate::listen::stream::ClientStream;
 use crate::metrics::Settlement;
 use crate::respond;
 use crate::runtime::Live;
@@ -86,9 +87,13 @@ impl Edge {
         shutdown: &ShutdownWatch,
     ) -> Option<ServerSession> {
         let limits = self.shared.live.load().limits().clone();
-        session.set_write_timeout(Some(limits.write_timeout));
         if session.is_http2() {
+            // Of the stream's window; the connection's own deadline is beneath it.
+            session.set_write_timeout(Some(limits.write_timeout));
             return Some(session);
+        }
+        if let Some(stream) = ClientStream::of(&session) {
+            stream.set_write_timeout(limits.write_timeout);
         }
         let is_first = session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION);
         session.set_pipelining_enabled(true);

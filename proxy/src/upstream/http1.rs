@@ -17,9 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::io::Io;
 use crate::upstream::chunked::Decoder;
 use crate::upstream::head::{self, Framing, Head};
-use crate::upstream::io::Io;
 use crate::upstream::{BodyFraming, Event, Outgoing};
 
 /// Room that a read finds at least, and at most, in bytes: the first holds most heads with what follows them.
@@ -28,6 +28,9 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 
 /// Pieces that one write hands to the system.
 const MAX_SLICES: usize = 32;
+
+/// Pieces that are together no longer than this are joined where they cannot be written at once, in bytes.
+const MAX_JOINED_BYTES: usize = 16 * 1024;
 
 /// What is kept of the read buffer while the connection is idle, in bytes.
 const MAX_IDLE_BUFFER_BYTES: usize = 16 * 1024;
@@ -181,6 +184,9 @@ impl Http1 {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent.len() > 1 && !self.io.is_write_vectored() {
+            self.join_unsent();
+        }
         while !self.unsent.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let count = self.unsent.len().min(MAX_SLICES);
@@ -199,6 +205,25 @@ impl Http1 {
             self.stalled_since = None;
         }
         Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Joins small pieces at the front: what cannot write several at once, such as TLS, would send each apart.
+    fn join_unsent(&mut self) {
+        let (mut count, mut length) = (0, 0);
+        for chunk in &self.unsent {
+            if length + chunk.len() > MAX_JOINED_BYTES {
+                break;
+            }
+            length += chunk.len();
+            count += 1;
+        }
+        if count > 1 {
+            let mut joined = BytesMut::with_capacity(length);
+            for chunk in self.unsent.drain(..count) {
+                joined.extend_from_slice(&chunk);
+            }
+            self.unsent.push_front(joined.freeze());
+        }
     }
 
     fn take_sent(&mut self, mut written: usize) {

@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod attempts;
 mod drain;
 mod pools;
 mod reload;

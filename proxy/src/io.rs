@@ -1,4 +1,4 @@
-//! What carries the bytes to an upstream: a TCP connection, with TLS or without.
+//! What carries the bytes to clients and upstreams: a TCP connection, with TLS or without.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -10,14 +10,16 @@ use tokio::net::TcpStream;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) enum Io {
+pub(crate) enum Io {
+    /// Plain.
     Tcp(TcpStream),
+    /// With TLS, or anything else that Pingora's connectors made.
     Tls(Stream),
 }
 
 impl Io {
     /// Whether an idle connection is still open, and nothing has come that nobody asked for.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         match self {
             // No system call as long as the reactor has heard of nothing.

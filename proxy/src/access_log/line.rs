@@ -1,0 +1,228 @@
+//! An [`Entry`] as a line of JSON, written by hand: it is a fixed list of members, and formatting through `serde` and
+//! `fmt` took as long as deciding where a request goes.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::access_log::Entry;
+use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
+use crate::text::clip;
+use crate::usage::Usage;
+
+/// Writes lines, and remembers the second that the last one was about.
+#[derive(Debug, Default)]
+pub struct Formatter {
+    second: Option<u64>,
+    /// The second as text, up to the point before its fraction.
+    text: String,
+}
+
+/// A line that is being written: whether a comma is due is known by what is there.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl Formatter {
+    /// Appends `entry` to `out`, with a line break.
+    pub fn write(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"time\":\"");
+        self.write_time(entry.time, out);
+        out.push(b'"');
+        let mut line = Line(out);
+        line.plain("request_id", entry.request_id.as_str());
+        line.text("method", entry.method.as_str().as_bytes(), MAX_METHOD_BYTES);
+        if let Some(path) = &entry.path {
+            line.text("path", path.path().as_bytes(), MAX_PATH_BYTES);
+        }
+        if let Some(client) = entry.client {
+            line.address("client", client);
+        }
+        if let Some(agent) = &entry.user_agent {
+            line.text("user_agent", agent.as_bytes(), MAX_USER_AGENT_BYTES);
+        }
+        line.own("listener", &entry.listener);
+        if let Some(route) = &entry.route {
+            line.own("route", route);
+        }
+        if let Some(model) = &entry.model {
+            line.text("model", model.as_bytes(), MAX_MODEL_BYTES);
+        }
+        if let Some(model) = &entry.target_model {
+            line.own("target_model", model);
+        }
+        if let Some(upstream) = &entry.upstream {
+            line.own(upstream.kind.label(), &upstream.name);
+            if let Some(endpoint) = upstream.endpoint {
+                line.address("endpoint", endpoint);
+            }
+        }
+        line.number("attempts", u64::from(entry.attempts));
+        line.number("status", u64::from(entry.status));
+        if let Some(error) = entry.error {
+            line.plain("error", error);
+        }
+        line.name("stream");
+        line.0.extend_from_slice(if entry.is_stream { b"true" } else { b"false" });
+        line.tokens(&entry.usage);
+        if entry.is_stream {
+            line.number("content_events", entry.content_events);
+            if let Some(first) = entry.time_to_first_token {
+                line.milliseconds("ttft_ms", first);
+            }
+        }
+        line.milliseconds("duration_ms", entry.duration);
+        line.number("request_bytes", entry.request_bytes);
+        line.number("response_bytes", entry.response_bytes);
+        if let Some(blocks) = entry.matched_blocks {
+            line.number("matched_blocks", u64::from(blocks));
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// RFC 3339 to the millisecond. The second changes once in thousands of lines, the rest is three digits.
+    fn write_time(&mut self, time: SystemTime, out: &mut Vec<u8>) {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.second != Some(since.as_secs()) {
+            let start = UNIX_EPOCH + Duration::from_secs(since.as_secs());
+            self.text = humantime::format_rfc3339_seconds(start).to_string();
+            self.text.truncate(self.text.len() - "Z".len());
+            self.second = Some(since.as_secs());
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        out.push(b'.');
+        thousandths(since.subsec_millis(), out);
+        out.push(b'Z');
+    }
+}
+
+impl Line<'_> {
+    fn name(&mut self, name: &str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// Text that has nothing to be escaped: the gateway's own words, and ids, whose characters were checked.
+    fn plain(&mut self, name: &str, text: &str) {
+        self.name(name);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+    }
+
+    /// A name from the configuration.
+    fn own(&mut self, name: &str, text: &str) {
+        self.text(name, text.as_bytes(), usize::MAX);
+    }
+
+    /// A client's text, cut at a number of bytes and marked with `…` there. What is no UTF-8 is replaced.
+    fn text(&mut self, name: &str, bytes: &[u8], max_bytes: usize) {
+        self.name(name);
+        if bytes.len() <= max_bytes && bytes.iter().all(|byte| is_plain(*byte)) {
+            self.0.push(b'"');
+            self.0.extend_from_slice(bytes);
+            self.0.push(b'"');
+            return;
+        }
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut *self.0, &*bounded(bytes, max_bytes));
+    }
+
+    fn address(&mut self, name: &str, address: SocketAddr) {
+        self.name(name);
+        self.0.push(b'"');
+        match address {
+            SocketAddr::V4(v4) => {
+                for (at, octet) in v4.ip().octets().into_iter().enumerate() {
+                    if at > 0 {
+                        self.0.push(b'.');
+                    }
+                    decimal(u64::from(octet), self.0);
+                }
+                self.0.push(b':');
+                decimal(u64::from(v4.port()), self.0);
+            }
+            SocketAddr::V6(v6) => self.display(v6),
+        }
+        self.0.push(b'"');
+    }
+
+    fn display(&mut self, value: impl Display) {
+        // Writing to memory does not fail.
+        let _ = write!(self.0, "{value}");
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.name(name);
+        decimal(number, self.0);
+    }
+
+    /// To three places.
+    fn milliseconds(&mut self, name: &str, duration: Duration) {
+        self.name(name);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        decimal(micros / 1000, self.0);
+        self.0.push(b'.');
+        thousandths((micros % 1000) as u32, self.0);
+    }
+
+    fn tokens(&mut self, usage: &Usage) {
+        if *usage == Usage::default() {
+            return;
+        }
+        let Usage { input, output, cached_input, cache_creation, reasoning, total } = *usage;
+        self.name("tokens");
+        self.0.push(b'{');
+        let mut comma = "";
+        for (name, count) in [
+            ("input", input),
+            ("output", output),
+            ("cached_input", cached_input),
+            ("cache_creation", cache_creation),
+            ("reasoning", reasoning),
+            ("total", total),
+        ] {
+            let Some(count) = count else { continue };
+            self.0.extend_from_slice(comma.as_bytes());
+            comma = ",";
+            self.0.push(b'"');
+            self.0.extend_from_slice(name.as_bytes());
+            self.0.extend_from_slice(b"\":");
+            decimal(count, self.0);
+        }
+        self.0.push(b'}');
+    }
+}
+
+/// Whether a byte stands for itself in JSON.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+fn bounded(bytes: &[u8], max_bytes: usize) -> Cow<'_, str> {
+    if bytes.len() <= max_bytes {
+        return String::from_utf8_lossy(bytes);
+    }
+    // A few bytes more than the bound, so that a character across it is not mistaken for a broken one.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max_bytes + 4)]);
+    Cow::Owned(format!("{}…", clip(&text, max_bytes)))
+}
+
+fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn thousandths(number: u32, out: &mut Vec<u8>) {
+    out.extend([100, 10, 1].map(|place| b'0' + (number / place % 10) as u8));
+}

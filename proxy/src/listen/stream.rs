@@ -1,0 +1,359 @@
+//! A client's connection: what is written in pieces goes out as one, and within a deadline.
+//!
+//! Pingora's session writes the head of a response apart from its body, and a chunk apart from the end of the body. Each
+//! write to a socket walks the whole of TCP, which costs more than all else that a small response takes. A connection that
+//! is *corked* keeps what is written, and hands it over with the first write after. Pingora has such a buffer too, but
+//! empties it without a deadline; so the deadline sits here, beneath everything that writes.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::deadline::Timer;
+use crate::io::Io;
+
+/// The most that a corked connection keeps, in bytes. Larger writes gain nothing from being joined.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+
+/// Pieces that one write hands to the system.
+const MAX_SLICES: usize = 8;
+
+/// A connection to a client.
+pub struct ClientStream {
+    io: Io,
+    socket: Option<Arc<SocketDigest>>,
+    kept: BytesMut,
+    is_corked: AtomicBool,
+    write_timeout_ms: AtomicU64,
+    /// Runs while the client takes nothing of what is written.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Of the deadlines of requests, between two of them.
+    timer: Mutex<Timer>,
+}
+
+impl ClientStream {
+    /// A plain connection, accepted from `peer`, whose writes may take `write_timeout` to get on.
+    pub fn plain(stream: TcpStream, peer: SocketAddr, write_timeout: Duration) -> Self {
+        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        // Set once, right after creation: it saves a getpeername for each request.
+        let _already_set = digest.peer_addr.set(Some(peer.into()));
+        Self::new(Io::Tcp(stream), Some(Arc::new(digest)), write_timeout)
+    }
+
+    /// A connection with TLS.
+    pub fn tls(stream: Stream, write_timeout: Duration) -> Self {
+        let digest = stream.get_socket_digest();
+        Self::new(Io::Tls(stream), digest, write_timeout)
+    }
+
+    fn new(io: Io, socket: Option<Arc<SocketDigest>>, write_timeout: Duration) -> Self {
+        let stream = Self {
+            io,
+            socket,
+            kept: BytesMut::new(),
+            is_corked: AtomicBool::new(false),
+            write_timeout_ms: AtomicU64::new(0),
+            stalled: None,
+            timer: Mutex::default(),
+        };
+        stream.set_write_timeout(write_timeout);
+        stream
+    }
+
+    /// The connection under an HTTP/1.1 session.
+    pub fn of(session: &ServerSession) -> Option<&Self> {
+        session.stream()?.as_ref().as_any().downcast_ref()
+    }
+
+    /// How long a write may take to get on, from now on.
+    pub fn set_write_timeout(&self, limit: Duration) {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.write_timeout_ms.store(limit_ms, Ordering::Relaxed);
+    }
+
+    /// Whether what is written is kept for the next write.
+    pub fn cork(&self, is_corked: bool) {
+        self.is_corked.store(is_corked, Ordering::Relaxed);
+    }
+
+    /// The timer that the last request left for the next.
+    pub fn take_timer(&self) -> Timer {
+        std::mem::take(&mut *self.timer.lock())
+    }
+
+    /// Leaves a timer for the next request.
+    pub fn leave_timer(&self, timer: Timer) {
+        *self.timer.lock() = timer;
+    }
+
+    fn keep(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if !*self.is_corked.get_mut() || self.kept.len() + length > MAX_KEPT_BYTES {
+            return None;
+        }
+        for buf in bufs {
+            self.kept.extend_from_slice(buf);
+        }
+        Some(length)
+    }
+
+    /// Writes what was kept and then `bufs`. Resolves with what was written of `bufs`, which is nothing only if they
+    /// are empty.
+    fn poll_through(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let is_empty = bufs.iter().all(|buf| buf.is_empty());
+        loop {
+            let kept = self.kept.len();
+            if kept == 0 && is_empty {
+                return Poll::Ready(Ok(0));
+            }
+            let written = ready!(self.poll_once(cx, bufs))?;
+            if written < kept {
+                self.kept.advance(written);
+                continue;
+            }
+            self.kept.clear();
+            if written > kept || is_empty {
+                return Poll::Ready(Ok(written - kept));
+            }
+        }
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = if self.io.is_write_vectored() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            slices[0] = IoSlice::new(&self.kept);
+            let count = bufs.len().min(MAX_SLICES - 1);
+            for (slice, buf) in slices[1..].iter_mut().zip(bufs) {
+                *slice = IoSlice::new(buf);
+            }
+            let skipped = usize::from(self.kept.is_empty());
+            Pin::new(&mut self.io).poll_write_vectored(cx, &slices[skipped..=count])
+        } else if self.kept.is_empty() && bufs.len() == 1 {
+            Pin::new(&mut self.io).poll_write(cx, &bufs[0])
+        } else {
+            // One TLS record in place of several.
+            let mut joined = self.kept.to_vec();
+            for buf in bufs {
+                let room = (MAX_KEPT_BYTES + self.kept.len()).saturating_sub(joined.len());
+                joined.extend_from_slice(&buf[..buf.len().min(room)]);
+            }
+            Pin::new(&mut self.io).poll_write(cx, &joined)
+        };
+        self.guard(cx, written)
+    }
+
+    /// Gives up what is pending for too long.
+    fn guard<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.stalled = None;
+            return done;
+        }
+        let limit = Duration::from_millis(self.write_timeout_ms.load(Ordering::Relaxed));
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match this.keep(bufs) {
+            Some(kept) => Poll::Ready(Ok(kept)),
+            None => this.poll_through(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if *this.is_corked.get_mut() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_through(cx, &[]))?;
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.guard(cx, flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_through(cx, &[]))?;
+        let closed = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.guard(cx, closed)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // Nobody may be left to take it.
+        let _gone = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        match &self.io {
+            Io::Tcp(stream) => stream.as_raw_fd(),
+            Io::Tls(stream) => stream.id(),
+        }
+    }
+}
+
+impl Ssl for ClientStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        match &self.io {
+            Io::Tcp(_) => None,
+            Io::Tls(stream) => stream.get_ssl_digest(),
+        }
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match &self.io {
+            Io::Tcp(_) => None,
+            Io::Tls(stream) => stream.selected_alpn_proto(),
+        }
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    /// Nobody asks when the connection was made, and each request would have to be told.
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.socket.clone()
+    }
+}
+
+impl Peek for ClientStream {}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair(limit: Duration) -> (ClientStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        (ClientStream::plain(server, peer, limit), client)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_corked_goes_out_with_the_next_write() {
+        let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
+        stream.cork(true);
+        stream.write_all(b"head ").await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(client.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        stream.cork(false);
+        stream.write_all(b"body").await.unwrap();
+        let mut read = [0; 9];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"head body");
+    }
+
+    #[tokio::test]
+    async fn a_flush_is_enough_and_so_is_the_end() {
+        for by_flush in [true, false] {
+            let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
+            stream.cork(true);
+            stream.write_all(b"all").await.unwrap();
+            stream.cork(false);
+            if by_flush {
+                stream.flush().await.unwrap();
+            } else {
+                AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+            }
+            let mut read = [0; 3];
+            client.read_exact(&mut read).await.unwrap();
+            assert_eq!(&read, b"all");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_is_kept_passes_in_order() {
+        let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
+        stream.cork(true);
+        stream.write_all(b"head ").await.unwrap();
+        let large = vec![b'x'; 3 * MAX_KEPT_BYTES];
+        let writing = tokio::spawn(async move {
+            stream.write_all(&large).await.unwrap();
+            stream.cork(false);
+            stream.write_all(b" tail").await.unwrap();
+            AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        });
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(read.len(), 10 + 3 * MAX_KEPT_BYTES);
+        assert!(read.starts_with(b"head x") && read.ends_with(b"x tail"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (mut stream, _client) = pair(Duration::from_millis(20)).await;
+        let endless = vec![b'x'; 1 << 26];
+        let error = stream.write_all(&endless).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
