@@ -70,7 +70,7 @@ func dump(t *testing.T, namespace string) {
 	}
 }
 
-// apply applies YAML text.
+// apply applies YAML text, to a namespace unless each object names its own.
 func apply(t *testing.T, namespace, yaml string) {
 	t.Helper()
 	if out, err := tryApply(namespace, yaml); err != nil {
@@ -79,7 +79,11 @@ func apply(t *testing.T, namespace, yaml string) {
 }
 
 func tryApply(namespace, yaml string) (string, error) {
-	return env.kubectl(yaml, "-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	args := []string{"apply", "--server-side", "--force-conflicts", "-f", "-"}
+	if namespace != "" {
+		args = append(args, "--namespace", namespace)
+	}
+	return env.kubectl(yaml, args...)
 }
 
 // manifest renders a template of manifests/.

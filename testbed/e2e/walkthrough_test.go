@@ -46,7 +46,7 @@ func walkthrough(t *testing.T, files []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, ns, string(nodePort))
+	apply(t, "", string(nodePort))
 	args := []string{"-n", ns, "apply"}
 	for _, file := range files {
 		args = append(args, "-f", file)
