@@ -22,6 +22,7 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct State {
     world: World,
+    gateway_api_version: Option<String>,
     changes: Changes,
 }
 
@@ -93,6 +94,21 @@ impl Cluster {
             drop(state);
             self.disturb();
         }
+    }
+
+    /// Notes which version of the Gateway API is installed.
+    pub fn set_gateway_api_version(&self, version: Option<String>) {
+        let mut state = self.state.lock();
+        if state.gateway_api_version != version {
+            state.gateway_api_version = version;
+            drop(state);
+            self.disturb();
+        }
+    }
+
+    /// Which version of the Gateway API is installed, as its definitions say.
+    pub fn gateway_api_version(&self) -> Option<String> {
+        self.state.lock().gateway_api_version.clone()
     }
 
     /// Has everything translated again.

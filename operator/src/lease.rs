@@ -65,9 +65,11 @@ enum Decision {
 }
 
 /// Seeks the Lease until `stop` is true, says in `leading` whether this replica holds it, and gives it back at the end.
+/// A replica that is not ready does not seek it: a Lease that was given back goes to one that knows the cluster already.
 pub async fn run(
     client: Client,
     options: LeaseOptions,
+    is_ready: impl Fn() -> bool,
     leading: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -86,6 +88,10 @@ pub async fn run(
         }
     };
     while !*stop.borrow() {
+        if !is_ready() {
+            pause(&options, &mut stop).await;
+            continue;
+        }
         // An API server that does not answer must not keep a holder in the belief that it holds.
         let deadline = if *leading.borrow() {
             renewed + options.renew_deadline
@@ -109,14 +115,19 @@ pub async fn run(
                 said(false);
             }
         }
-        tokio::select! {
-            () = sleep(options.retry) => {}
-            _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => {}
-        }
+        pause(&options, &mut stop).await;
     }
     if *leading.borrow() {
         said(false);
         release(&api, &options).await;
+    }
+}
+
+/// Waits for the next look, or for the end.
+async fn pause(options: &LeaseOptions, stop: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = sleep(options.retry) => {}
+        _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => {}
     }
 }
 

@@ -1,6 +1,12 @@
 //! `penstock-operator run`: from the command line to the end of the process.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use clap::Args;
 use kube::Client;
@@ -130,7 +136,9 @@ async fn serve(options: &RunOptions, data_plane: DataPlane) -> Result<(), RunErr
     let (stop, stopped) = watch::channel(false);
     let lease = options.lease.as_deref().map(|name| {
         let seeking = LeaseOptions::new(&options.namespace, name, &identity);
-        tokio::spawn(lease::run(client.clone(), seeking, lead.clone(), lease_stopped))
+        let health = Arc::clone(&health);
+        let is_ready = move || health.is_synced.load(Ordering::Relaxed);
+        tokio::spawn(lease::run(client.clone(), seeking, is_ready, lead.clone(), lease_stopped))
     });
     let admin = tokio::spawn(admin.serve(Arc::clone(&health)));
     let watches = tokio::spawn(watch_cluster(

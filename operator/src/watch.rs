@@ -34,6 +34,9 @@ use crate::{admin::Health, cluster::Cluster, world::Kind};
 pub use owned::{Observed, Owned, OwnedKey, OwnedKind};
 pub use referred::Referred;
 
+/// The annotation of the Gateway API's definitions that tells their version.
+const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
+
 /// How long CRDs must be quiet before the API server is asked again what it serves: they are installed by the dozen.
 const CRD_QUIET: Duration = Duration::from_millis(300);
 
@@ -103,7 +106,7 @@ pub async fn run(
     unlisted.add(DISCOVERY.to_owned());
     let crds_changed = Arc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(watch_crds(client.clone(), Arc::clone(&crds_changed)));
+    tasks.spawn(watch_crds(client.clone(), Arc::clone(&cluster), Arc::clone(&crds_changed)));
     owned::start(&mut tasks, &client, &owned, &unlisted);
     referred::start(&mut tasks, &client, &referred, &unlisted);
     tasks.spawn({
@@ -177,11 +180,17 @@ impl Drop for Watches {
 }
 
 /// Tells when a CRD of a group that is read changes.
-async fn watch_crds(client: Client, changed: Arc<Notify>) {
+async fn watch_crds(client: Client, cluster: Arc<Cluster>, changed: Arc<Notify>) {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
     let stream = watcher(api, Config::default()).backoff(Patience::default());
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = futures::StreamExt::next(&mut stream).await {
+        if let Ok(Event::Apply(crd) | Event::InitApply(crd)) = &event
+            && crd.metadata.name.as_deref() == Some(&full_name(Kind::GatewayClass))
+        {
+            let version = crd.metadata.annotations.as_ref().and_then(|all| all.get(BUNDLE_VERSION));
+            cluster.set_gateway_api_version(version.cloned());
+        }
         let name = match &event {
             Ok(Event::Apply(crd) | Event::Delete(crd) | Event::InitApply(crd)) => {
                 crd.metadata.name.as_deref()

@@ -12,7 +12,7 @@ use super::Parts;
 use crate::{
     cluster::Changes,
     publish::{Context, Pieces, Plan},
-    translate::{Translation, translate},
+    translate::{Options, Translation, translate},
     world::{Key, World},
 };
 
@@ -97,7 +97,9 @@ fn endpoints(parts: &Parts, last: Rendering, scope: &Scope) -> Result<Rendering,
 /// The long way.
 fn all(parts: &Parts, last: Rendering, scope: Scope) -> Rendering {
     drop(last);
-    let translation = translate(&scope.world, &parts.options);
+    let options =
+        Options { gateway_api_version: parts.cluster.gateway_api_version(), ..parts.options.clone() };
+    let translation = translate(&scope.world, &options);
     parts.health.metrics.translations.with_label_values(&["all"]).inc();
     parts.referred.want(&translation.wanted);
     let mut rendering = Rendering {

@@ -39,20 +39,6 @@ fn find(manifests: &[Manifest], kind: OwnedKind) -> Option<&Value> {
     manifests.iter().find(|manifest| manifest.key.kind == kind).map(|manifest| &manifest.body)
 }
 
-/// Everything that runs a data plane by default, as it is written. Run with `BLESS=1` to write the file anew, and read
-/// the difference: it is rolled out to every cluster.
-#[test]
-fn the_manifests_of_a_data_plane() {
-    let manifests = all(&owner(), &DataPlane::default(), &provisioning());
-    let texts = manifests.iter().map(|manifest| serde_saphyr::to_string(&manifest.body).unwrap());
-    let text = texts.collect::<Vec<_>>().join("---\n");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provision/tests/data-plane.yaml");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&golden, &text).unwrap();
-    }
-    assert_eq!(text, std::fs::read_to_string(&golden).unwrap());
-}
-
 #[test]
 fn the_charts_values_are_what_the_operator_reads() {
     let values = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/penstock/values.yaml");

@@ -168,12 +168,16 @@ impl Pieces {
 
     /// The plan. `since` is when the first change arrived that it follows from.
     pub fn plan(&self, since: Option<Instant>) -> Plan {
+        // The API server lets nobody bind a role that it does not know yet, unless they may bind any.
+        let (bindings, access): (Vec<_>, Vec<_>) =
+            self.access.iter().cloned().partition(|manifest| manifest.key.kind == OwnedKind::RoleBinding);
         let endpoints = self.upstreams.values().flat_map(|upstream| upstream.shards.iter().cloned());
         Plan {
             gateway: self.owner.gateway.clone(),
             names: self.owner.names.clone(),
             steps: vec![
-                self.access.iter().chain(&self.data).cloned().chain(endpoints).collect(),
+                access,
+                bindings.into_iter().chain(self.data.iter().cloned()).chain(endpoints).collect(),
                 self.routing.manifests.iter().cloned().map(Arc::new).collect(),
                 self.workload.clone(),
             ],

@@ -53,6 +53,21 @@ pub struct StatusWriter {
     task: JoinHandle<()>,
 }
 
+/// A status of which the API server dropped something: definitions older than ours lack fields (`controllerName` of
+/// InferencePool v1.0). Writing it again would never end.
+#[derive(Debug, Clone)]
+struct Settled {
+    wanted: Value,
+    answer: Value,
+}
+
+impl Settled {
+    /// Whether `wanted` came to `status` before.
+    fn is_it(&self, wanted: &Value, status: &Value) -> bool {
+        self.answer == *status && self.wanted == *wanted
+    }
+}
+
 struct Shared {
     client: Client,
     cluster: Arc<Cluster>,
@@ -82,6 +97,7 @@ impl Drop for StatusWriter {
 impl Shared {
     async fn run(self, mut desired: watch::Receiver<Arc<Vec<Desired>>>) {
         let mut failing: BTreeMap<ObjectId, (Instant, Duration)> = BTreeMap::new();
+        let mut settled: BTreeMap<ObjectId, Settled> = BTreeMap::new();
         loop {
             let all = Arc::clone(&desired.borrow_and_update());
             let world = self.cluster.world();
@@ -89,8 +105,10 @@ impl Shared {
             let due = all.iter().filter(|desired| {
                 let is_waiting = failing.get(&desired.update.object).is_some_and(|(due, _)| *due > now);
                 // An object that is gone has no status.
-                let status = world.meta(&desired.update.object).map(|(_, status)| status);
-                !is_waiting && status.is_some_and(|status| merged(status, desired) != *status)
+                let Some((_, status)) = world.meta(&desired.update.object) else { return false };
+                let wanted = merged(status, desired);
+                let settled = settled.get(&desired.update.object);
+                !is_waiting && wanted != *status && settled.is_none_or(|it| !it.is_it(&wanted, status))
             });
             let due: Vec<Desired> = due.cloned().collect();
             drop(world);
@@ -98,7 +116,13 @@ impl Shared {
             let results: Vec<_> = results.buffer_unordered(MAX_WRITES).collect().await;
             for (object, result) in results {
                 match result {
-                    Ok(()) => drop(failing.remove(&object)),
+                    Ok(written) => {
+                        failing.remove(&object);
+                        match written {
+                            Some(written) => settled.insert(object, written),
+                            None => settled.remove(&object),
+                        };
+                    }
                     Err(error) => {
                         let wait = failing
                             .get(&object)
@@ -108,6 +132,7 @@ impl Shared {
                     }
                 }
             }
+            settled.retain(|object, _| all.iter().any(|desired| desired.update.object == *object));
             failing.retain(|object, _| all.iter().any(|desired| desired.update.object == *object));
             let again = failing.values().map(|(due, _)| *due).min();
             let again = again.unwrap_or_else(|| Instant::now() + COMPARE_AGAIN);
@@ -118,12 +143,13 @@ impl Shared {
         }
     }
 
-    async fn write_one(&self, desired: Desired) -> (ObjectId, Result<(), kube::Error>) {
+    async fn write_one(&self, desired: Desired) -> (ObjectId, Result<Option<Settled>, kube::Error>) {
         let result = self.write(&desired).await;
         (desired.update.object, result)
     }
 
-    async fn write(&self, desired: &Desired) -> Result<(), kube::Error> {
+    /// Writes a status. What the API server made of it, if it did not take it as it was.
+    async fn write(&self, desired: &Desired) -> Result<Option<Settled>, kube::Error> {
         let StatusUpdate { object: ObjectId { kind, key }, api_version, .. } = &desired.update;
         let resource = ApiResource {
             group: kind.group().to_owned(),
@@ -138,11 +164,11 @@ impl Shared {
             Api::all_with(self.client.clone(), &resource)
         };
         // As it is now, not as the watch saw it last: other controllers' entries must not be undone.
-        let Some(object) = api.get_opt(&key.name).await? else { return Ok(()) };
+        let Some(object) = api.get_opt(&key.name).await? else { return Ok(None) };
         let status = object.data.get("status").cloned().unwrap_or_default();
         let merged = merged(&status, desired);
         if merged == status {
-            return Ok(());
+            return Ok(None);
         }
         let patch = json!({
             "metadata": { "resourceVersion": object.metadata.resource_version },
@@ -152,12 +178,13 @@ impl Shared {
         let written = api.patch_status(&key.name, &params, &Patch::Merge(&patch)).await;
         let outcome = if written.is_ok() { "applied" } else { "failed" };
         self.health.metrics.writes.with_label_values(&[&format!("{}/status", kind.name()), outcome]).inc();
-        match written {
-            Ok(_) => debug!(object = %desired.update.object, "status written"),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+        let answer = match written {
+            Ok(object) => object.data.get("status").cloned().unwrap_or_default(),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
             Err(error) => return Err(error),
-        }
-        Ok(())
+        };
+        debug!(object = %desired.update.object, "status written");
+        Ok((answer != merged).then_some(Settled { wanted: merged, answer }))
     }
 }
 
