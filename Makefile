@@ -17,13 +17,14 @@ setup: ## Install what is missing (compiler, Rust), and say what and why
 demo: ## Three models behind one address; ONCE=1 ends after the requests
 	@scripts/demo.sh
 
-test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, fuzz smoke
+test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, chart, fuzz smoke
 	@scripts/step.sh "format" $(MAKE) -s fmt
 	@scripts/step.sh "lints" $(MAKE) -s lint
 	@scripts/step.sh "tests" $(MAKE) -s unit
 	@scripts/step.sh "documentation" $(MAKE) -s doc
 	@scripts/step.sh "examples" $(MAKE) -s examples
 	@scripts/step.sh "generated files" $(MAKE) -s generated
+	@scripts/step.sh "chart" $(MAKE) -s helm-lint
 	@scripts/step.sh "fuzz smoke" $(MAKE) -s fuzz-smoke
 	@scripts/step.sh "dependencies" $(MAKE) -s deny
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 # The crates in the order in which a request meets them, and where their top-level modules are.
-CRATES = {"proxy": "src", "peek": "src", "config": "src", "picker": "src", "perf": "src/sim"}
+CRATES = {"proxy": ["src"], "peek": ["src"], "config": ["src"], "picker": ["src"], "operator": ["src"], "perf": ["src", "src/sim"]}
 BEGIN = "<!-- The map: `make generate` writes it from the modules' headers. -->"
 END = "<!-- End of the map. -->"
 
@@ -23,7 +23,7 @@ def describe(crate):
     manifest = Path(crate, "Cargo.toml").read_text(encoding="utf-8")
     description = re.search(r'^description = "(.*)"$', manifest, re.MULTILINE)[1]
     lines = [f"| **`{crate}/`** | **{description}** |", "|---|---|"]
-    for file in sorted(Path(crate, CRATES[crate]).glob("*.rs")):
+    for file in (file for folder in CRATES[crate] for file in sorted(Path(crate, folder).glob("*.rs"))):
         folder = file.with_suffix("")
         parts = sorted(part.stem for part in folder.glob("*.rs") if part.stem != "tests") if folder.is_dir() else []
         inside = f" ({', '.join(parts)})" if parts and file.name != "lib.rs" else ""
