@@ -11,6 +11,7 @@ export TESTBED=$testbed TESTBED_BIN=$bin
 export TESTBED_TARGET=${TESTBED_TARGET:-$(realpath "${CARGO_TARGET_DIR:-target}")/debug}
 export TESTBED_IMAGES=$PWD/testbed/images.json
 export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+PATH=$(scripts/go.sh):$PATH
 cd testbed
 go vet -trimpath ./cmd/testbed ./internal/... ./e2e
 go test -trimpath -count=1 -timeout 30m -v ./e2e "$@"

@@ -10,7 +10,8 @@ for helm in "$cache/tools/helm-$version/bin/helm" "$cache"/testbed-*/helm; do
     exit 0
   fi
 done
-command -v go >/dev/null || { echo "setup: go is missing: Helm $version, which checks the chart, is built with it" >&2; exit 1; }
+go_bin=$("$(dirname "$0")/go.sh" "Helm $version, which checks the chart, is built with it")
+PATH=$go_bin:$PATH
 echo "setup: helm $version is missing: it checks the chart; building it into $cache/tools" >&2
 root=$cache/tools/helm-$version
 GOBIN=$root/bin CGO_ENABLED=0 go install -trimpath \

@@ -25,7 +25,8 @@ need() {
 }
 [ "$(id -u)" -eq 0 ] || { say "root is needed: pods get network and mount namespaces of their own"; exit 1; }
 need ip iproute2 "it makes the pods' network"
-command -v go >/dev/null || { say "Go is missing: Kubernetes, Helm and the node agent are built with it; install 1.25 or newer from https://go.dev/dl"; exit 1; }
+go_bin=$(../scripts/go.sh "Kubernetes, Helm and the node agent are built with it")
+PATH=$go_bin:$PATH
 export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 
 # Debian's etcd, unpacked and not installed: its package would start a server.
