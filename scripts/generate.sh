@@ -14,6 +14,7 @@ generated=$fresh/docs/generated
 mkdir -p "$generated/completions"
 "$penstock" schema --format markdown >"$fresh/docs/configuration.md"
 "$penstock" schema >"$generated/penstock.schema.json"
+"$penstock" schema --kind endpoints >"$generated/penstock-endpoints.schema.json"
 "$penstock" man --directory "$generated/man"
 "$penstock" completions bash >"$generated/completions/penstock.bash"
 "$penstock" completions fish >"$generated/completions/penstock.fish"

@@ -77,7 +77,7 @@ pub enum PeekError {
         limit: usize,
     },
     /// Nesting exceeds [`Options::max_depth`](crate::Options::max_depth).
-    #[error("the body is nested deeper than {limit} levels at byte {at}: flatten it")]
+    #[error("the body is nested deeper than {limit} levels (peek.maxDepth) at byte {at}: flatten it")]
     TooDeep {
         /// Offset of the bracket that was one too many.
         at: usize,

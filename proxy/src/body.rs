@@ -90,6 +90,18 @@ impl Body {
         self.held_bytes
     }
 
+    /// The same body for somebody else, counted once more; `None` if it is not whole or there is no memory for it.
+    pub fn share(&self, limits: &Limits) -> Option<Self> {
+        let is_admitted =
+            self.is_complete && self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes);
+        is_admitted.then(|| Self {
+            chunks: self.chunks.clone(),
+            held_bytes: self.held_bytes,
+            is_complete: true,
+            memory: self.memory.clone(),
+        })
+    }
+
     /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
     /// nor a client that is slow to take its answer others' bodies out of it.
     pub fn release(&mut self) {

@@ -103,7 +103,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The body nests too deeply.
-    #[error("the request body nests deeper than {limit} levels")]
+    #[error("the request body nests deeper than {limit} levels (peek.maxDepth)")]
     BodyTooDeep {
         /// The limit, in levels.
         limit: usize,

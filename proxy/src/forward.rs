@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::upstream::{BodyFraming, Connection, Connections, Outgoing};
 use crate::{pick, relay, request_id};
 
-mod hop;
+pub(crate) mod hop;
 pub mod retry;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -152,7 +152,12 @@ fn head(client: &Client, ctx: &RequestContext, body: &[Bytes]) -> Result<Outgoin
     if let Some(credential) = target.upstream().and_then(|upstream| runtime.credential(upstream)) {
         headers.insert(credential.spec().header.clone(), credential.value());
     }
-    Ok(Outgoing { method: ctx.target.method.clone(), target: path(rule, target, ctx)?, headers, framing })
+    Ok(Outgoing {
+        method: ctx.target.method.clone(),
+        target: rewritten_path(rewrites(rule, target), ctx)?,
+        headers,
+        framing,
+    })
 }
 
 /// The body with the model replaced, where the target renames it; `None` for the body as it came. One that names no
@@ -172,9 +177,13 @@ fn renamed_body(ctx: &RequestContext) -> Result<Option<Vec<Bytes>>, Error> {
     }
 }
 
-/// An upstream is no proxy: whatever form the client used, it gets the origin form.
-fn path(rule: &Rule, target: &Target, ctx: &RequestContext) -> Result<PathAndQuery, Error> {
-    let Some(rewrite) = rewrites(rule, target).find_map(|rewrite| rewrite.path.as_ref()) else {
+/// The path that an upstream is to see, by the first of `rewrites` that changes it. An upstream is no proxy: whatever
+/// form the client used, it gets the origin form.
+pub(crate) fn rewritten_path<'a>(
+    mut rewrites: impl Iterator<Item = &'a Rewrite>,
+    ctx: &RequestContext,
+) -> Result<PathAndQuery, Error> {
+    let Some(rewrite) = rewrites.find_map(|rewrite| rewrite.path.as_ref()) else {
         return Ok(ctx.target.path_and_query.clone());
     };
     let prefix_length = ctx.plan.as_ref().and_then(|plan| plan.prefix_length);

@@ -11,6 +11,7 @@ use crate::context::RequestContext;
 use crate::error::{Dialect, Error};
 use crate::inflight::InFlight;
 use crate::listen::head;
+use crate::mirror::Mirrors;
 use crate::upstream::Connections;
 use crate::{forward, pick, respond, route, settle};
 
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub access_log: AccessLog,
     /// Connections to upstreams.
     pub connections: Arc<Connections>,
+    /// Copies of requests that are on their way.
+    pub mirrors: Mirrors,
 }
 
 impl Gateway {
@@ -57,6 +60,7 @@ impl Gateway {
             let started = ctx.started;
             ctx.deadlines.limit_request(timeout.map(|timeout| started + timeout));
         }
+        self.mirrors.send(&self.connections, client, ctx);
         pick::choose(client, ctx, pick::Patience::Queue).await?;
         forward::run(&self.connections, client, ctx).await
     }

@@ -23,6 +23,7 @@ mod io;
 pub mod listen;
 pub mod lists;
 pub mod metrics;
+pub mod mirror;
 pub mod peek;
 pub mod peers;
 pub mod pick;

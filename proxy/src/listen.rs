@@ -19,13 +19,11 @@ pub use edge::Edge;
 #[cfg(doc)]
 use pingora_core::apps::ServerApp;
 
-/// How long an idle connection stays open once its listener shuts down. A request that its client had sent by then is
-/// on its way, and gets an answer that says `connection: close` in place of a connection that is gone.
-const IDLE_GRACE: Duration = Duration::from_millis(100);
-
-/// Resolves when a connection without a request is to be closed, because its listener shuts down.
-pub(crate) async fn drained(shutdown: &mut ShutdownWatch) {
+/// Resolves when a connection without a request is to be closed, because its listener shut down `linger`
+/// (`shutdown.linger`) ago. A request that its client had sent by then was on its way, and got an answer that says
+/// `connection: close` in place of a connection that is gone.
+pub(crate) async fn drained(shutdown: &mut ShutdownWatch, linger: Duration) {
     // An error says that the listener is gone, which is the same.
     drop(shutdown.wait_for(|is_draining| *is_draining).await);
-    tokio::time::sleep(IDLE_GRACE).await;
+    tokio::time::sleep(linger).await;
 }

@@ -19,7 +19,7 @@ use prometheus::{Registry, TextEncoder, core::Collector};
 use rustc_hash::FxHashSet;
 
 pub use self::{
-    gateway::{AccessLogMetrics, ClusterMetrics, GatewayMetrics, ListenerMetrics},
+    gateway::{AccessLogMetrics, ClusterMetrics, GatewayMetrics, ListenerMetrics, MirrorMetrics},
     histogram::{DurationGuard, Histogram, LocalHistogram},
     requests::{RouteMetrics, Settlement, StreamClock},
     upstreams::{ModelMetrics, PickOutcome, ScrapeOutcome, TokenKind, UpstreamKind, UpstreamMetrics},

@@ -9,7 +9,7 @@ use pingora_http::ResponseHeader;
 
 use crate::client::{Client, Then};
 use crate::context::RequestContext;
-use crate::error::{Answer, Dialect, Error};
+use crate::error::{Answer, Dialect, Error, Limit};
 use crate::request_id::{self, RequestId};
 
 /// Answers a request whose header could not be read, and ends the connection.
@@ -99,7 +99,12 @@ fn rest_can_be_drained(client: &mut Client, ctx: &RequestContext) -> bool {
     }
     let declared = headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    declared.is_some_and(|length| length.saturating_sub(read) <= ctx.runtime().limits().drain_bytes)
+    let Some(length) = declared else { return false };
+    let is_little = length.saturating_sub(read) <= ctx.runtime().limits().drain_bytes;
+    if !is_little {
+        ctx.runtime().metrics().gateway.limit_hit(Limit::DrainBytes);
+    }
+    is_little
 }
 
 async fn write(client: &mut Client, answer: Answer, is_head: bool) -> Result<(), Error> {

@@ -66,6 +66,7 @@ impl Runtime {
             max_blocks: snapshot.peek.prefix_max_blocks as usize,
             seed: parts.hash_seed,
             max_model_bytes: limits.model_bytes,
+            max_depth: snapshot.peek.max_depth as usize,
             max_decoded_bytes: limits.decoded_body_bytes as u64,
             ..Options::default()
         };
@@ -186,7 +187,7 @@ impl Runtime {
         &self.budgets[rule]
     }
 
-    /// Whether a rule may forward to a pool, whose picker looks at the prompt, or renames the model.
+    /// Whether a rule may forward to a pool, whose picker looks at the prompt, or renames the model, or copies requests.
     pub fn rule_wants_prompt(&self, rule: usize) -> bool {
         self.wants_prompt[rule]
     }
@@ -203,6 +204,9 @@ impl Runtime {
 }
 
 fn wants_prompt(rule: &Rule) -> bool {
+    if !rule.mirrors.is_empty() {
+        return true;
+    }
     let Action::Forward(tiers) = &rule.action else { return false };
     tiers
         .iter()

@@ -21,11 +21,12 @@ use crate::inflight::InFlight;
 use crate::listen::edge::EdgeShared;
 use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
+use crate::mirror::Mirrors;
 use crate::runtime::{Live, Parts, Runtime};
 use crate::source::Applier;
 use crate::upstream::Connections;
 
-mod certificates;
+pub(crate) mod certificates;
 mod exported;
 mod listeners;
 
@@ -108,6 +109,7 @@ impl Server {
             in_flight: core.in_flight.clone(),
             access_log,
             connections: connections.clone(),
+            mirrors: Mirrors::default(),
         });
         tokio::spawn(sweep(
             Arc::downgrade(&connections),
@@ -322,10 +324,11 @@ async fn sweep(connections: Weak<Connections>, picker: Weak<Picker>, balancers: 
     }
 }
 
+/// Connections that may wait to be accepted.
+pub(crate) const BACKLOG: i32 = 4096;
+
 /// Binds an address without waiting, so that a reload can do it too.
 fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    /// Connections that may wait to be accepted.
-    const BACKLOG: i32 = 4096;
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;

@@ -11,7 +11,7 @@ knobs! {
         /// The most bytes that a request's head (request line and headers) may have. Answer: 431.
         header_bytes: Size = Size::kib(64), in "1KiB"..="1MiB";
         /// The most header fields that a request may have. Answer: 431.
-        header_count: u32 = 128, in 8..=4096;
+        header_count: u32 = 128, in 8..=256;
         /// How long a client may take to send a whole head, counted from its first byte. The connection is closed.
         header_timeout: Span = Span::secs(10), in "100ms"..="5m";
         /// How long an idle keep-alive connection of a client stays open.
@@ -37,6 +37,8 @@ knobs! {
         drain_timeout: Span = Span::secs(5), in "10ms"..="5m";
         /// The most streams that one HTTP/2 connection of a client may have open.
         http2_streams: u32 = 256, in 1..=10_000;
+        /// The most copies of requests for mirrors that are on their way at one time. Further ones are not sent.
+        mirrored_requests: u32 = 1000, in 0..=1_000_000;
         /// The most idle connections to upstreams that are kept for reuse. Takes effect at start.
         idle_upstream_connections: u32 = 4096, in 0..=1_000_000;
     }
@@ -49,6 +51,8 @@ knobs! {
         prefix_block_bytes: Size = Size(256), in "64"..="64KiB";
         /// The most prefix blocks that one prompt contributes; what lies beyond does not help picking.
         prefix_max_blocks: u32 = 2048, in 0..=65_536;
+        /// How deep lists and objects of a body may be nested. Answer: 400.
+        max_depth: u32 = 256, in 8..=1024;
     }
 }
 
@@ -79,5 +83,8 @@ knobs! {
     pub struct ShutdownSpec, raw RawShutdown {
         /// How long requests in flight may take to finish. The process ends as soon as none is left.
         drain_timeout: Span = Span::secs(30), in "0s"..="24h";
+        /// How long idle connections are kept open for clients that have not heard of the end yet. A request that comes
+        /// meanwhile is served, and its answer closes the connection.
+        linger: Span = Span::secs(1), in "0s"..="5m";
     }
 }

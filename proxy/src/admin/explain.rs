@@ -11,6 +11,7 @@ use penstock_peek::{Peek, Peeked};
 use penstock_picker::PickRequest;
 use serde_json::{Value, json};
 
+use crate::listen::head::check_target;
 use crate::runtime::Runtime;
 
 /// What `/debug/pick` explains when its query does not say otherwise.
@@ -24,6 +25,10 @@ const DEFAULT_PATH: &str = "/v1/chat/completions";
 /// the explanation.
 pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Value, String> {
     let asked = Asked::parse(runtime, head)?;
+    if let Err(error) = check_target(&asked.method, &asked.path, &asked.host) {
+        return Ok(json!({ "refused": error.to_string(), "picked": null }));
+    }
+    let listener = runtime.snapshot().listener_for(asked.listener, &asked.host);
     let peeked = match peek(runtime, &head.headers, body) {
         Ok(peeked) => peeked,
         Err(error) => return Ok(json!({ "refused": error, "picked": null })),
@@ -38,7 +43,7 @@ pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Va
         model: model.map_or(RequestModel::Absent, RequestModel::Named),
     };
     let refused = |why: &str| json!({ "model": model, "refused": why, "picked": null });
-    Ok(match runtime.snapshot().route(asked.listener, &request) {
+    Ok(match runtime.snapshot().route(listener, &request) {
         Lookup::Rule(matched) => forward(runtime, matched.rule, &peeked, &head.headers),
         Lookup::NeedsModel => refused("the route needs a model and the body names none"),
         Lookup::UnknownModel => refused("no route serves this model"),

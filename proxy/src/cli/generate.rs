@@ -12,12 +12,25 @@ use clap_complete::Shell;
 /// Options of `schema`.
 #[derive(Debug, Args)]
 pub(super) struct SchemaOptions {
-    /// The form to print it in
+    /// The kind of document
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    kind: DocumentKind,
+    /// The form to print it in; the reference page has both kinds
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: SchemaFormat,
 }
 
-/// The form of the description of the routing document.
+/// A kind of document.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum DocumentKind {
+    /// The routing document
+    #[default]
+    RoutingConfig,
+    /// A list of endpoints that pools and backends name in `endpointsFrom`
+    Endpoints,
+}
+
+/// The form of the description of a document.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum SchemaFormat {
     /// JSON schema, for editors that complete and check
@@ -43,12 +56,16 @@ pub(super) struct ManOptions {
     directory: Option<PathBuf>,
 }
 
-/// Prints what a routing document may say.
+/// Prints what a document may say.
 pub(super) fn schema(options: &SchemaOptions) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match options.format {
         SchemaFormat::Json => {
-            serde_json::to_writer_pretty(&mut out, penstock_config::schema())?;
+            let schema = match options.kind {
+                DocumentKind::RoutingConfig => penstock_config::schema(),
+                DocumentKind::Endpoints => penstock_config::endpoints_schema(),
+            };
+            serde_json::to_writer_pretty(&mut out, schema)?;
             writeln!(out)?;
         }
         SchemaFormat::Markdown => out.write_all(penstock_config::reference_markdown().as_bytes())?,

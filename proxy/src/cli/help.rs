@@ -54,8 +54,8 @@ Examples:
 /// For `validate`.
 pub(super) const AFTER_VALIDATE: &str = "\
 Prints all that is wrong with each document, one fault a line as FILE: PATH: MESSAGE. Exits with 64 if \
-there is any. Files that a document names, such as certificates, are not opened: they may be on another \
-machine.
+there is any. Files that a document names, such as certificates, are opened only with --with-files: they may \
+be on another machine.
 
 Examples:
   penstock validate penstock.yaml

@@ -7,20 +7,24 @@ use std::{
 };
 
 use clap::Args;
-use penstock_config::{ProfileCheck, Snapshot};
+use penstock_config::{Fault, ProfileCheck, Snapshot, Surroundings};
 
 use super::EXIT_USAGE;
 use crate::{
     files,
+    server::certificates::Certificates,
     source::{DOCUMENT_LIMIT_BYTES, LoadError},
 };
 
 /// Options of `validate`.
 #[derive(Debug, Args)]
 pub(super) struct ValidateOptions {
-    /// Routing documents, in YAML or JSON; `-` is standard input
+    /// Routing documents and lists of endpoints, in YAML or JSON; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Look for the files that a document names too: certificates, keys, credentials
+    #[arg(long)]
+    with_files: bool,
     /// Print nothing about documents without faults
     #[arg(short, long)]
     quiet: bool,
@@ -31,7 +35,7 @@ pub(super) fn run(options: &ValidateOptions, profiles: &dyn ProfileCheck) -> io:
     let mut is_sound = true;
     for file in &options.files {
         let name = file.display();
-        match check(file, profiles) {
+        match check(file, profiles, options.with_files) {
             Ok(()) if options.quiet => {}
             Ok(()) => writeln!(io::stdout(), "{name}: ok")?,
             Err(error) => {
@@ -45,12 +49,21 @@ pub(super) fn run(options: &ValidateOptions, profiles: &dyn ProfileCheck) -> io:
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) })
 }
 
-fn check(file: &Path, profiles: &dyn ProfileCheck) -> Result<(), LoadError> {
+fn check(file: &Path, profiles: &dyn ProfileCheck, with_files: bool) -> Result<(), LoadError> {
     let text = if file == Path::new("-") {
         files::read_text_from(io::stdin().lock(), DOCUMENT_LIMIT_BYTES)?
     } else {
         files::read_text(file, DOCUMENT_LIMIT_BYTES)?
     };
-    Snapshot::compile(&text, profiles)?;
-    Ok(())
+    if let Some(checked) = penstock_config::check_endpoints(&text) {
+        return Ok(checked?);
+    }
+    let directory = file.parent().unwrap_or(Path::new("")).to_owned();
+    let snapshot = Snapshot::compile_in(&text, profiles, &Surroundings { directory, secrets: None })?;
+    if with_files { check_files(&snapshot).map_err(LoadError::Refused) } else { Ok(()) }
+}
+
+/// Reads the files that a document names, as `serve` does.
+fn check_files(snapshot: &Snapshot) -> Result<(), Vec<Fault>> {
+    Certificates::default().load(snapshot).map(drop)
 }

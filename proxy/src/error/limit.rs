@@ -17,7 +17,7 @@ pub enum Limit {
     DecodedBodyBytes,
     /// `limits.bodyIdleTimeout`
     BodyIdleTimeout,
-    /// How deep a body may nest.
+    /// `peek.maxDepth`
     BodyDepth,
     /// `limits.bodiesInFlightBytes`
     BodiesInFlightBytes,
@@ -29,6 +29,8 @@ pub enum Limit {
     ModelBytes,
     /// `limits.drainBytes`
     DrainBytes,
+    /// `limits.mirroredRequests`
+    MirroredRequests,
     /// `timeouts.request`
     RequestTimeout,
     /// `timeouts.perTry`
@@ -49,7 +51,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -63,6 +65,7 @@ impl Limit {
         Self::WriteTimeout,
         Self::ModelBytes,
         Self::DrainBytes,
+        Self::MirroredRequests,
         Self::RequestTimeout,
         Self::PerTryTimeout,
         Self::StreamIdleTimeout,
@@ -89,6 +92,7 @@ impl Limit {
             Self::WriteTimeout => "limits.writeTimeout",
             Self::ModelBytes => "limits.modelBytes",
             Self::DrainBytes => "limits.drainBytes",
+            Self::MirroredRequests => "limits.mirroredRequests",
             Self::RequestTimeout => "timeouts.request",
             Self::PerTryTimeout => "timeouts.perTry",
             Self::StreamIdleTimeout => "timeouts.streamIdle",

@@ -14,7 +14,7 @@ const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-
 ///
 /// # Errors
 /// `Connection` names too many, what is no header, or one that must arrive.
-pub(super) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
+pub(crate) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
     // Hardly any request has one: a look at each name is cheaper than a look-up of each of these.
     let mut found: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     if found.contains(&header::CONNECTION) {

@@ -162,8 +162,14 @@ fn reason_of(error: &Error) -> &'static str {
 /// an endpoint for it.
 fn may_follow(ctx: &RequestContext) -> bool {
     let (Some(policy), Some(plan)) = (policy(ctx), &ctx.plan) else { return false };
-    let is_over = ctx.attempts >= policy.attempts || ctx.deadlines.is_out_of_time(Instant::now());
-    if is_over || !has_other_endpoint(ctx) {
+    if ctx.deadlines.is_out_of_time(Instant::now()) || !has_other_endpoint(ctx) {
+        return false;
+    }
+    if ctx.attempts >= policy.attempts {
+        // A rule that asks for one attempt asks for no retries.
+        if policy.attempts > 1 {
+            ctx.runtime().metrics().gateway.limit_hit(Limit::RetryAttempts);
+        }
         return false;
     }
     let is_affordable = ctx.runtime().retry_budget(plan.rule).withdraw();

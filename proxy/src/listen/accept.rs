@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use penstock_config::Limits;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
@@ -66,7 +67,7 @@ impl Acceptor {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stop.wait_for(|is_draining| *is_draining) => return,
+                _ = stop.wait_for(|is_draining| *is_draining) => break,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
@@ -77,26 +78,42 @@ impl Acceptor {
                 }
             }
         }
+        // The kernel resets connections that still wait to be accepted when the socket closes.
+        for _ in 0..crate::server::BACKLOG {
+            match tokio::task::unconstrained(self.socket.accept()).now_or_never() {
+                Some(Ok((stream, peer))) => self.spawn(stream, peer),
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
         let connection = self.connection.clone();
         let shutdown = self.shutdown.clone();
-        let limits = self.shared.live.load().limits().clone();
+        let (limits, linger) = {
+            let live = self.shared.live.load();
+            (live.limits().clone(), live.snapshot().shutdown.linger)
+        };
         let open = self.metrics.accepted();
         self.tracker.spawn(async move {
             let _open = open;
-            connection.serve(stream, peer, &limits, shutdown).await;
+            connection.serve(stream, peer, (&limits, linger), shutdown).await;
         });
     }
 }
 
 impl Connection {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, limits: &Limits, shutdown: ShutdownWatch) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        (limits, linger): (&Limits, Duration),
+        shutdown: ShutdownWatch,
+    ) {
         let mut stop = shutdown.clone();
         let opened = tokio::select! {
             opened = self.open(stream, peer, limits) => opened,
-            () = listen::drained(&mut stop) => None,
+            () = listen::drained(&mut stop, linger) => None,
         };
         if let Some((edge, stream)) = opened {
             edge.process_new(stream, &shutdown).await;

@@ -103,10 +103,11 @@ impl Edge {
         let idle = if is_first { Duration::ZERO } else { limits.keep_alive_timeout };
         let limit = idle + limits.header_timeout;
         let mut shutdown = shutdown.clone();
+        let linger = self.shared.live.load().snapshot().shutdown.linger;
         let read = tokio::select! {
             biased;
             read = pingora_timeout::timeout(limit, session.read_request()) => read,
-            () = listen::drained(&mut shutdown) => return None,
+            () = listen::drained(&mut shutdown, linger) => return None,
         };
         let refusal = match read {
             Ok(Ok(has_request)) => {

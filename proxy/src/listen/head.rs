@@ -50,6 +50,21 @@ pub fn check(client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error>
     Ok(())
 }
 
+/// The checks of [`check`] that hold for a request that is only talked about.
+///
+/// # Errors
+/// Such a request would be refused.
+pub(crate) fn check_target(method: &Method, path: &str, host: &str) -> Result<(), Error> {
+    check_method(method)?;
+    check_form(path.as_bytes())?;
+    check_path(path)?;
+    if is_host(host.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Error::BadHost("it is no host name, optionally with a port"))
+    }
+}
+
 fn check_size(header: &RequestHeader, limit_bytes: usize, limit_count: usize) -> Result<(), Error> {
     let count = header.headers.len();
     if count > limit_count {
@@ -147,12 +162,16 @@ fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Erro
         (None, None) if version < Version::HTTP_11 => b"",
         (None, None) => return Err(Error::BadHost("it is missing")),
     };
-    let is_legal = host.len() <= MAX_HOST_BYTES
-        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]~".contains(byte));
+    let is_legal = is_host(host);
     match std::str::from_utf8(host) {
         Ok(host) if is_legal => Ok(host.to_ascii_lowercase()),
         _ => Err(Error::BadHost("it is no host name, optionally with a port")),
     }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    host.len() <= MAX_HOST_BYTES
+        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]~".contains(byte))
 }
 
 /// A target is a path or an absolute URI. Anything else, such as a bare authority, belongs to proxies.

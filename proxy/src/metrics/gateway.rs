@@ -32,8 +32,21 @@ pub struct GatewayMetrics {
     config_applied_at: Arc<Gauge>,
     /// Lists of endpoints whose last state was refused.
     pub lists_faulty: Arc<Gauge>,
+    /// What became of copies of requests.
+    pub mirrors: MirrorMetrics,
     /// How following a cluster goes.
     pub cluster: ClusterMetrics,
+}
+
+/// What became of copies of requests for mirrors.
+#[derive(Clone, Debug)]
+pub struct MirrorMetrics {
+    /// Copies that were answered, however.
+    pub sent: Arc<Counter>,
+    /// Copies that found no answer.
+    pub failed: Arc<Counter>,
+    /// Copies that were not sent, for want of room or of an endpoint.
+    pub dropped: Arc<Counter>,
 }
 
 /// How following the objects of a cluster goes.
@@ -85,6 +98,11 @@ impl GatewayMetrics {
         let entries = counter(
             "penstock_access_log_entries_total",
             "Access log entries, by what became of them.",
+            &["outcome"],
+        );
+        let mirrors = counter(
+            "penstock_mirrored_requests_total",
+            "Copies of requests for mirrors, by what became of them.",
             &["outcome"],
         );
         let reloads = counter(
@@ -142,6 +160,11 @@ impl GatewayMetrics {
                 &[],
             )
             .get(&[]),
+            mirrors: MirrorMetrics {
+                sent: mirrors.get(&["sent"]),
+                failed: mirrors.get(&["failed"]),
+                dropped: mirrors.get(&["dropped"]),
+            },
             cluster: ClusterMetrics {
                 watches: gauge(
                     "penstock_kubernetes_watches",

@@ -6,6 +6,7 @@
 mod harness;
 
 mod attempts;
+mod contract;
 mod drain;
 mod pools;
 mod reload;

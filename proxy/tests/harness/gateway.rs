@@ -125,6 +125,8 @@ pub(crate) fn compile(document: Value) -> Arc<Snapshot> {
         "apiVersion": "penstock.dev/v1alpha1",
         "kind": "RoutingConfig",
         "listeners": [{"name": "http", "address": "127.0.0.1:0"}],
+        // Tests have no clients that need longer to hear of the end, unless they say so.
+        "shutdown": {"linger": "50ms"},
     });
     let text = with(usual, document).to_string();
     Arc::new(Snapshot::compile(&text, &EpcCheck).unwrap_or_else(|faults| panic!("{faults}\n{text}")))
