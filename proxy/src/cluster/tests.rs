@@ -33,6 +33,8 @@ struct Objects {
     /// By kind and name.
     objects: BTreeMap<(String, String), Value>,
     version: u64,
+    /// Every event so far: its version, of what, and the line.
+    events: Vec<(u64, (String, String), String)>,
     watches: Vec<((String, String), mpsc::UnboundedSender<Line>)>,
     /// Answered to every request instead, while it is set.
     broken: Option<StatusCode>,
@@ -103,6 +105,7 @@ impl Api {
         let mut objects = self.objects.lock();
         let key = (kind.to_owned(), name.to_owned());
         let object = objects.objects.remove(&key).unwrap();
+        objects.version += 1;
         objects.tell(&key, &json!({ "type": "DELETED", "object": object }).to_string());
     }
 
@@ -121,6 +124,7 @@ impl Api {
 
 impl Objects {
     fn tell(&mut self, of: &(String, String), line: &str) {
+        self.events.push((self.version, of.clone(), format!("{line}\n")));
         self.watches.retain(|(key, watch)| key != of || watch.send(Some(format!("{line}\n"))).is_ok());
     }
 }
@@ -143,6 +147,13 @@ fn answer(objects: &Mutex<Objects>, request: &Request<Incoming>) -> Response<Bod
     let key = (kind.clone(), name.to_owned());
     if query.contains("watch=true") {
         let (sender, mut lines) = mpsc::unbounded_channel::<Line>();
+        // What happened between the list and the watch.
+        let since = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
+        for (version, of, line) in &objects.events {
+            if *of == key && Some(*version) > since {
+                let _ = sender.send(Some(line.clone()));
+            }
+        }
         objects.watches.push((key, sender));
         let stream = futures::stream::poll_fn(move |context| {
             lines.poll_recv(context).map(|line| match line.flatten() {
@@ -360,7 +371,13 @@ async fn a_start_without_an_api_server_takes_the_last_good_state() {
         let following = follow(api.client(), Some(cache.path()));
         following.recorder.generation(7).await;
         let kept = cache.path().join("routing.yaml");
-        following.recorder.until("kept", |_| kept.exists()).await;
+        tokio::time::timeout(DEADLINE, async {
+            while !kept.exists() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the document is kept");
     }
     let api = Api::start().await;
     api.set_broken(Some(StatusCode::SERVICE_UNAVAILABLE));

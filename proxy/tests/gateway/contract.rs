@@ -162,8 +162,8 @@ async fn listeners_on_one_address_are_told_apart_by_host() {
     let mut client = gateway.client(Protocol::H1).await;
     for (host, own) in [("a.test", "/exact"), ("b.test", "/wild"), ("other", "/any")] {
         for path in ["/any", "/exact", "/wild"] {
-            let asked =
-                crate::harness::request(http::Method::GET, path, &[("host", host)], crate::harness::body(""));
+            let mut asked = get(path);
+            asked.headers_mut().insert("host", http::HeaderValue::from_static(host));
             let reply = client.send(asked).await;
             assert_eq!(reply.code() == "unknown_url", path != own, "{host} {path}: {}", reply.status);
         }
