@@ -47,7 +47,7 @@ func walkthrough(t *testing.T, files []string) {
 		t.Fatal(err)
 	}
 	apply(t, "", string(nodePort))
-	args := []string{"-n", ns, "apply"}
+	args := []string{"apply"}
 	for _, file := range files {
 		args = append(args, "-f", file)
 	}
@@ -58,7 +58,7 @@ func walkthrough(t *testing.T, files []string) {
 		if t.Failed() {
 			dump(t, ns)
 		}
-		args[2] = "delete"
+		args[0] = "delete"
 		if out, err := env.kubectl("", append(args, "--wait=false", "--ignore-not-found")...); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}

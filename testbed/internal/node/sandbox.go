@@ -13,6 +13,7 @@ import (
 // sandbox is what the containers of a pod share: a network namespace with one address on the cluster's bridge.
 type sandbox struct {
 	netns string
+	link  string
 	ip    string
 	index int
 	ips   *Addresses
@@ -25,10 +26,12 @@ func newSandbox(a *Agent, uid string) (*sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sandbox{netns: a.Netns(uid), ip: a.PodIP(index), index: index, ips: a.IPs, dir: a.Path("pods", uid)}
-	// An interface's name has 15 characters at most; the address is unique and short.
-	link := fmt.Sprintf("%s-%d", a.Bridge(), index)
-	outside := fmt.Sprintf("link add %s type veth peer name eth0 netns %s\nlink set %s master %s up\n", link, s.netns, link, a.Bridge())
+	s := &sandbox{
+		netns: a.Netns(uid), ip: a.PodIP(index), index: index, ips: a.IPs, dir: a.Path("pods", uid),
+		// An interface's name has 15 characters at most; the address is unique and short.
+		link: fmt.Sprintf("%s-%d", a.Bridge(), index),
+	}
+	outside := fmt.Sprintf("link add %[1]s type veth peer name eth0 netns %[2]s\nlink set %[1]s master %[3]s up\n", s.link, s.netns, a.Bridge())
 	inside := fmt.Sprintf("link set lo up\naddr add %s/16 dev eth0\nlink set eth0 up\nroute add default via %s\n", s.ip, a.NodeIP(0))
 	err = cluster.IP("netns", "add", s.netns)
 	if err == nil {
@@ -61,7 +64,9 @@ func batch(lines string, args ...string) error {
 func (s *sandbox) netnsPath() string { return filepath.Join("/run/netns", s.netns) }
 
 func (s *sandbox) close() {
-	// The veth pair goes with its end in the namespace.
+	// The pair first: it goes at once, while a namespace goes when the kernel finds the time, and until then would answer
+	// for an address that is the next pod's.
+	_ = cluster.IP("link", "del", s.link)
 	_ = cluster.IP("netns", "del", s.netns)
 	_ = os.RemoveAll(s.dir)
 	s.ips.release(s.index)

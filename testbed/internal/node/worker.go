@@ -173,6 +173,7 @@ func (w *podWorker) prepare(ctx context.Context) bool {
 			w.wait(nil)
 			return true
 		}
+		log.Printf("pod %s/%s: %v", w.pod.Namespace, w.pod.Name, err)
 		w.wait(&waitingReason{"ContainerCreating", err})
 		select {
 		case <-ctx.Done():
