@@ -3,8 +3,8 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +27,8 @@ type load struct {
 
 // loadClients is how many requests are under way at any time.
 const loadClients = 8
+
+var ports = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+):\d+`)
 
 // startLoad begins to send; reconnect has clients send a request again, once, that died with its connection before
 // any answer: what every load balancer and client library does when a server's process is gone.
@@ -63,7 +65,8 @@ func (l *load) count(got *answer, err error, took time.Duration) {
 	problem := ""
 	switch {
 	case err != nil:
-		problem = "no answer: " + strings.TrimPrefix(err.Error(), `Post "`)
+		// Without the client's port, which makes each message another.
+		problem = "no answer: " + ports.ReplaceAllString(err.Error(), "$1")
 	case got.status != 200:
 		problem = fmt.Sprintf("status %d: %.200s", got.status, got.body)
 	default:

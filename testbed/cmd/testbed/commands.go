@@ -107,7 +107,7 @@ func startNodes(ctx context.Context, instance *cluster.Instance, count int) (*sy
 		return nil, err
 	}
 	services := &proxy.Proxy{Instance: instance, Client: client}
-	addresses := &node.Addresses{Instance: instance}
+	addresses := &node.Addresses{}
 	var agents []*node.Agent
 	for n := range count {
 		agent := &node.Agent{

@@ -7,13 +7,12 @@ import (
 	"penstock.dev/testbed/internal/cluster"
 )
 
-// Addresses hands out pod IPs. The lowest free one is next, so that an address comes back as another pod at once: the
-// case that goes wrong elsewhere is the rule here.
+// Addresses hands out pod IPs. The one that was freed last is next, so that an address comes back as another pod at
+// once: the case that goes wrong elsewhere is the rule here.
 type Addresses struct {
-	Instance *cluster.Instance
-
-	mu    sync.Mutex
-	taken map[int]bool
+	mu   sync.Mutex
+	used int // addresses that were ever handed out
+	free []int
 }
 
 var errNoAddress = errors.New("no pod address is free")
@@ -21,20 +20,20 @@ var errNoAddress = errors.New("no pod address is free")
 func (a *Addresses) take() (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.taken == nil {
-		a.taken = map[int]bool{}
+	if last := len(a.free) - 1; last >= 0 {
+		n := a.free[last]
+		a.free = a.free[:last]
+		return n, nil
 	}
-	for n := range cluster.MaxPods {
-		if !a.taken[n] {
-			a.taken[n] = true
-			return n, nil
-		}
+	if a.used == cluster.MaxPods {
+		return 0, errNoAddress
 	}
-	return 0, errNoAddress
+	a.used++
+	return a.used - 1, nil
 }
 
 func (a *Addresses) release(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.taken, n)
+	a.free = append(a.free, n)
 }
