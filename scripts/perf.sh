@@ -22,6 +22,7 @@ case $mode in
     kill "$upstream"
     "$perf" compare --scenarios smoke --repeats 1 --duration 1s --peer direct,bare-pingora,penstock \
       --out target/perf/smoke "$@"
+    "$perf" simulate --workload shared-prefix --policy least-request --policy p2c --requests 2000
     ;;
   headline | full)
     "$perf" compare --scenarios "$mode" "$@"

@@ -30,6 +30,8 @@ pub(super) enum InstallError {
     NoProgram(String),
     #[error("not installed (--no-install)")]
     NotAllowed,
+    #[error("{0}")]
+    Manual(String),
 }
 
 /// Finds the peer's program, and installs it if it is not there and that is allowed.
@@ -38,6 +40,9 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
     let Some(program) = &peer.program else {
         return Ok(Installed { program: PathBuf::new(), venv, version: String::new() });
     };
+    if let Install::Manual(what) = &peer.install {
+        return Err(InstallError::Manual(what.clone()));
+    }
     if let Install::Cargo { package, bin } = &peer.install {
         // Cargo knows best whether it is up to date.
         if may_install {
@@ -67,7 +72,7 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
 
 fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
     match install {
-        Install::None {} | Install::Cargo { .. } => Ok(()),
+        Install::None {} | Install::Manual(_) | Install::Cargo { .. } => Ok(()),
         Install::Apt(packages) => {
             let mut command = if is_root() {
                 Command::new("apt-get")
@@ -92,7 +97,7 @@ fn find(program: &str, peer: &Peer, venv: &Path) -> Option<PathBuf> {
         Install::Pip(_) => vec![venv.join("bin")],
         // Beside this program, which is built in the same way.
         Install::Cargo { .. } => vec![env::current_exe().ok()?.parent()?.to_owned()],
-        Install::Apt(_) | Install::None {} => {
+        Install::Apt(_) | Install::Manual(_) | Install::None {} => {
             let path = env::var_os("PATH").unwrap_or_default();
             // Debian keeps servers where a user's path may not lead.
             env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect()

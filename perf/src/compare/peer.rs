@@ -6,11 +6,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 /// The peers that come with the harness, in the order of their tables.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("direct", include_str!("../../peers/direct.yaml")),
     ("nginx", include_str!("../../peers/nginx.yaml")),
     ("haproxy", include_str!("../../peers/haproxy.yaml")),
     ("envoy", include_str!("../../peers/envoy.yaml")),
+    ("envoy-epp", include_str!("../../peers/envoy-epp.yaml")),
     ("sglang-router", include_str!("../../peers/sglang-router.yaml")),
     ("litellm", include_str!("../../peers/litellm.yaml")),
     ("bare-pingora", include_str!("../../peers/bare-pingora.yaml")),
@@ -66,6 +67,8 @@ pub enum Install {
     Apt(Vec<String>),
     /// Python packages, in a virtual environment.
     Pip(Vec<String>),
+    /// It takes more than a package: what, and where it is described. Such a peer is reported as missing.
+    Manual(String),
     /// A binary of this repository.
     Cargo {
         /// Its crate.

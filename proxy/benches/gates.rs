@@ -1,0 +1,162 @@
+//! What the regression gates count instructions of: `gates NAME COUNT` does one thing so many times.
+//!
+//! `scripts/gates.py` runs it under callgrind twice, with different counts, so that the start of the process cancels
+//! out. Nothing here depends on time, on addresses or on random numbers of the system. Without arguments everything is
+//! done once, which is what `cargo test --benches` checks.
+
+use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method};
+use penstock_config::{
+    ConnectionSpec, EjectionSpec, EndpointSpec, Engine, ListenerIndex, Lookup, MetricsSpec, NoProfileCheck,
+    PoolSpec, RequestModel, RouteRequest, SaturationSpec, Snapshot, UpstreamProtocol,
+};
+use penstock_peek::{Options, Peek};
+use penstock_picker::{
+    LoadSample, Outcome, PickRequest, Picker, Pool, engine::EngineSeries, scrape::page::PageScanner,
+};
+use penstock_proxy::usage::Tap;
+
+use vllm_page::VllmPage;
+
+#[path = "../../picker/tests/metrics/vllm_page.rs"]
+mod vllm_page;
+
+/// A gate: its name, and what it does so many times.
+type Gate = (&'static str, fn(u64));
+
+const GATES: [Gate; 5] =
+    [("peek", peek), ("pick", pick), ("metrics", metrics), ("route", route), ("tap", tap)];
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    match (args.next(), args.next().map(|count| count.parse())) {
+        (Some(name), Some(Ok(count))) => match GATES.iter().find(|gate| gate.0 == name) {
+            Some((_, run)) => run(count),
+            None => panic!("there is no gate {name}"),
+        },
+        _ => GATES.iter().for_each(|(_, run)| run(1)),
+    }
+}
+
+/// A chat request of 32 KB with a line break every 80 bytes, in chunks of 16 KB, prefix blocks hashed.
+fn peek(count: u64) {
+    let mut body = String::from(r#"{"messages":[{"role":"user","content":""#);
+    for line in 0..410 {
+        write!(body, "The gateway reads line {line:4} of a request and then decides where it will go next.\\n")
+            .expect("a string takes everything");
+    }
+    body.push_str(r#""}],"model":"meta-llama/Llama-3.1-8B-Instruct","stream":true,"max_tokens":256}"#);
+    let options = Options { seed: 7, ..Options::default() };
+    for _ in 0..count {
+        let mut peek = Peek::new(Some(b"application/json"), None, &options).expect("the type is known");
+        for chunk in black_box(body.as_bytes()).chunks(16 << 10) {
+            peek.feed(chunk).expect("the body is sound");
+        }
+        black_box(peek.finish().expect("the body is sound"));
+    }
+}
+
+/// A pick among ten endpoints for a prompt of 128 blocks that one of them has, and its settling.
+fn pick(count: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be had");
+    let _context = runtime.enter();
+    let picker = Picker::new();
+    let pool = pool(&picker, 10);
+    let blocks: Vec<u64> =
+        (0..128_u64).map(|block| (block + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let headers = HeaderMap::new();
+    let request = PickRequest {
+        model: "meta-llama/Llama-3.1-8B-Instruct",
+        blocks: &blocks,
+        prompt_bytes: 32 << 10,
+        max_tokens: Some(256),
+        priority: 0,
+        headers: &headers,
+        exclude: &[],
+    };
+    for _ in 0..count {
+        let picked = pool.pick(black_box(&request)).expect("nothing is full");
+        black_box(&picked.endpoint);
+        picked.in_flight.finish(Outcome::Served);
+    }
+}
+
+fn pool(picker: &Arc<Picker>, endpoints: u16) -> Arc<Pool> {
+    let endpoint = |port: u16| EndpointSpec {
+        address: ([10, 0, 0, 1], port + 1).into(),
+        name: format!("default/pod-{port}").into(),
+        engine: Engine::Vllm,
+        metrics_address: ([10, 0, 0, 1], port + 1).into(),
+        labels: BTreeMap::new(),
+    };
+    let spec = PoolSpec {
+        name: "pool".into(),
+        endpoints: (0..endpoints).map(endpoint).collect(),
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        connection: ConnectionSpec::default(),
+        metrics: MetricsSpec { enabled: false, ..MetricsSpec::default() },
+        picker: None,
+        saturation: SaturationSpec::default(),
+        ejection: EjectionSpec::default(),
+        objectives: Vec::new(),
+    };
+    picker.apply(&[Arc::new(spec)]).expect("the default profile is sound");
+    let pool = picker.pool("pool").expect("it was just applied");
+    for (load, endpoint) in pool.endpoints().iter().enumerate() {
+        // All different, so that no tie is broken at random.
+        let sample = LoadSample { running: load as u32, kv_usage: 0.02 * load as f64, ..LoadSample::default() };
+        endpoint.store_sample(sample, endpoint.mark());
+    }
+    pool
+}
+
+/// vLLM's metrics page.
+fn metrics(count: u64) {
+    let text = VllmPage::default().render();
+    let mut scanner = PageScanner::new(EngineSeries::of(Engine::Vllm));
+    for _ in 0..count {
+        for chunk in black_box(text.as_bytes()).chunks(16 << 10) {
+            scanner.feed(chunk);
+        }
+        black_box(scanner.finish());
+    }
+}
+
+/// A lookup among 2,000 rules that differ by model.
+fn route(count: u64) {
+    let mut text = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n\
+                    listeners: [{name: http, address: '127.0.0.1:0'}]\npools: [{name: p}]\nroutes:\n"
+        .to_owned();
+    for number in 0..2000 {
+        writeln!(text, "- {{name: r{number}, rules: [{{models: [model-{number}], targets: [{{pool: p}}]}}]}}")
+            .expect("a string takes everything");
+    }
+    let snapshot = Snapshot::compile(&text, &NoProfileCheck).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    let request = RouteRequest {
+        host: "llm.example.com",
+        path: "/v1/chat/completions",
+        query: None,
+        method: &Method::POST,
+        headers: &headers,
+        model: RequestModel::Named("model-1234"),
+    };
+    for _ in 0..count {
+        assert!(matches!(snapshot.route(ListenerIndex(0), black_box(&request)), Lookup::Rule(_)));
+    }
+}
+
+/// A streamed token as vLLM sends it.
+fn tap(count: u64) {
+    let token = "data: {\"id\":\"chatcmpl-7f1c9a521f8e4a559d5e0d4c1c7b1a11\",\"object\":\"chat.completion.chunk\",\
+                 \"created\":1760000000,\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"choices\":[{\"index\":0,\
+                 \"delta\":{\"content\":\" the\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+    let mut tap = Tap::new(Some(b"text/event-stream; charset=utf-8"), None);
+    for _ in 0..count {
+        tap.feed(black_box(token.as_bytes()));
+    }
+    black_box(tap.finish());
+}

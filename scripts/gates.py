@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Regression gates: instructions of the hot parts, counted by callgrind, against committed baselines.
+
+A part may take up to 3 % more instructions than its baseline. `--accept` writes new baselines, which then show in the
+commit that needs them. Instructions are counted, not time, so that a busy machine makes no difference; each part is
+run with two counts and the difference taken, so that starting the process makes none either.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BASELINES = os.path.join(ROOT, "perf", "baselines.json")
+ALLOWED = 1.03
+# How often each part is run: enough that the difference of two runs is not that of two starts.
+COUNTS = {"peek": (20, 120), "pick": (200, 2200), "metrics": (20, 120), "route": (1000, 11000), "tap": (1000, 11000)}
+REQUESTS = (300, 1300)
+
+DOCUMENT = """
+apiVersion: penstock.dev/v1alpha1
+kind: RoutingConfig
+admin: {{enabled: false}}
+listeners: [{{name: http, address: "127.0.0.1:{port}"}}]
+routes: [{{name: all, rules: [{{models: [model-1], targets: [{{pool: servers}}]}}]}}]
+pools:
+  - name: servers
+    metrics: {{enabled: false}}
+    endpoints: [{{address: "{upstream}"}}]
+"""
+
+
+def say(text):
+    print(f"gates: {text}", flush=True)
+
+
+def build():
+    """Builds everything as it is released, and returns the path of the gates' program."""
+    say("building")
+    run = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "penstock-proxy", "-p", "penstock-perf", "--bins"]
+    subprocess.run(run, cwd=ROOT, check=True)
+    run = ["cargo", "bench", "--locked", "--quiet", "-p", "penstock-proxy", "--bench", "gates", "--no-run",
+           "--message-format=json"]
+    out = subprocess.run(run, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in out.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message.get("target", {}).get("name") == "gates":
+            return message["executable"]
+    sys.exit("gates: cargo built no program of that name")
+
+
+def callgrind(out, command):
+    """The command under callgrind, without randomized addresses."""
+    return ["setarch", "-R", "valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet", *command]
+
+
+def instructions(out):
+    """The total of a profile, or of all parts of one."""
+    total = 0
+    for name in sorted(os.listdir(os.path.dirname(out))):
+        if name.startswith(os.path.basename(out)):
+            with open(os.path.join(os.path.dirname(out), name)) as profile:
+                found = re.findall(r"^(?:totals|summary): (\d+)", profile.read(), re.M)
+            total += int(found[-1]) if found else 0
+    return total
+
+
+def part(program, name, directory):
+    """Instructions of one run of a part."""
+    totals = []
+    for count in COUNTS[name]:
+        out = os.path.join(directory, f"{name}-{count}")
+        subprocess.run(callgrind(out, [program, name, str(count)]), check=True, stdout=subprocess.DEVNULL)
+        totals.append(instructions(out))
+    few, many = COUNTS[name]
+    return (totals[1] - totals[0]) / (many - few)
+
+
+def listening(process):
+    for line in process.stdout:
+        if line.startswith("listening on "):
+            return line.split()[-1].strip()
+    sys.exit("gates: the upstream did not start")
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def request(directory):
+    """Instructions of one proxied request of 1.2 KB with an answer of 1 KB."""
+    release = os.path.join(ROOT, "target", "release")
+    perf = os.path.join(release, "penstock-perf")
+    totals = []
+    for count in REQUESTS:
+        upstream = subprocess.Popen([perf, "upstream"], stdout=subprocess.PIPE, text=True)
+        gateway = None
+        try:
+            port = free_port()
+            document = os.path.join(directory, "penstock.yaml")
+            with open(document, "w") as file:
+                file.write(DOCUMENT.format(port=port, upstream=listening(upstream)))
+            out = os.path.join(directory, f"request-{count}")
+            # One thread, so that nothing depends on which of them was woken.
+            command = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+            command += callgrind(out, [os.path.join(release, "penstock"), "serve", "--config", document])
+            gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait(port, gateway)
+            load = [perf, "load", f"http://127.0.0.1:{port}", "--model", "model-1", "--input-bytes", "1200",
+                    "--concurrency", "1", "--threads", "1", "--warmup", "0s", "--requests", str(count), "--quiet"]
+            subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
+            gateway.terminate()
+            gateway.wait(timeout=60)
+            totals.append(instructions(out))
+        finally:
+            for process in (gateway, upstream):
+                if process and process.poll() is None:
+                    process.kill()
+                    process.wait()
+    return (totals[1] - totals[0]) / (REQUESTS[1] - REQUESTS[0])
+
+
+def wait(port, gateway):
+    import socket
+
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and gateway.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit("gates: the gateway did not start under callgrind")
+
+
+def main():
+    accepts = "--accept" in sys.argv[1:]
+    if not shutil.which("valgrind"):
+        sys.exit("gates: valgrind is missing: `apt-get install valgrind`")
+    program = build()
+    counts = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in COUNTS:
+            counts[name] = round(part(program, name, directory))
+            say(f"{name}: {counts[name]:,} instructions")
+        counts["request"] = round(request(directory))
+        say(f"request: {counts['request']:,} instructions")
+    version = subprocess.run(["rustc", "--version"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    if accepts:
+        with open(BASELINES, "w") as file:
+            json.dump({"rustc": version, "instructions": counts}, file, indent=2)
+            file.write("\n")
+        say(f"wrote {os.path.relpath(BASELINES, ROOT)}")
+        return
+    if not os.path.exists(BASELINES):
+        sys.exit("gates: there are no baselines yet: run `make gates ACCEPT=1` and commit perf/baselines.json")
+    with open(BASELINES) as file:
+        baselines = json.load(file)
+    if baselines["rustc"] != version:
+        say(f"the baselines are of {baselines['rustc']}, and this is {version}: make gates ACCEPT=1 writes new ones")
+    failed = [
+        f"{name}: {count:,} instructions, {count / baselines['instructions'][name] - 1:+.1%} of {baselines['instructions'][name]:,}"
+        for name, count in counts.items()
+        if count > baselines["instructions"][name] * ALLOWED
+    ]
+    if failed:
+        sys.exit(
+            "gates: more than 3 % over the baseline:\n  " + "\n  ".join(failed) +
+            "\nMake it cheaper; or, if it is worth its price, run `make gates ACCEPT=1`, commit perf/baselines.json, and"
+            " say in the message what the instructions buy."
+        )
+    say("all within 3 % of their baselines")
+
+
+if __name__ == "__main__":
+    main()
