@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke build clean cluster e2e
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -78,6 +78,9 @@ perf-full: setup ## Gateways side by side in all scenarios (about an hour)
 
 perf-smoke: setup ## Load, comparison and simulation run at all (under 5 minutes once built)
 	scripts/perf.sh smoke
+
+gates: ## Instructions of the hot parts against their baselines; ACCEPT=1 writes new ones
+	scripts/gates.py $(if $(ACCEPT),--accept)
 
 build: setup ## The release binaries
 	PENSTOCK_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) $(CARGO) build --release --locked --bins
