@@ -42,6 +42,11 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct EndpointId(u64);
 
 impl EndpointId {
+    #[cfg(test)]
+    pub(crate) fn for_tests(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number behind it, for instance to keep connections of different endpoints apart.
     pub fn get(self) -> u64 {
         self.0

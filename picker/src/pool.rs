@@ -35,6 +35,7 @@ use crate::{
     saturation::Gauge,
     scorer::{Candidate, Context},
     scrape::ScrapeCounters,
+    session::{ID_TTL_NS, SessionIds},
 };
 
 /// Headers that name an objective: today's and the one before it.
@@ -65,6 +66,7 @@ pub struct Pool {
     members: Mutex<Members>,
     /// Picks for prompts that no endpoint held.
     cold_picks: AtomicU64,
+    sessions: SessionIds,
 }
 
 /// The outcome of a pick.
@@ -192,7 +194,7 @@ impl Pool {
     ) -> Result<Picked, PickError> {
         let now_ns = self.shared.now_ns();
         let priority = state.priority(request);
-        let context = state.context(request, self.shared.typical_prefill());
+        let context = self.context(state, request, now_ns);
         for _ in 0..PROBE_RACES {
             self.gather(state, request, priority, scratch, now_ns)?;
             let candidate =
@@ -290,8 +292,11 @@ impl Pool {
             endpoint.last_cold_pick.store(turn, Relaxed);
         }
         let tokens = estimate_tokens(request.prompt_bytes, request.max_tokens);
-        let prefill = state.context(request, 0).prefill(&chosen);
+        let prefill = state.context(request).prefill(&chosen);
         self.shared.note_prefill(prefill);
+        if let Some(id) = state.session_id(request) {
+            self.sessions.note(id, endpoint.id(), self.shared.now_ns(), ID_TTL_NS);
+        }
         Picked {
             in_flight: endpoint.enter(tokens, prefill, is_probe),
             matched_blocks: chosen.matched as usize * options.map_or(1, |options| options.stride),
@@ -301,6 +306,12 @@ impl Pool {
                 .map(|header| (header.clone(), endpoint.session_token().clone())),
             endpoint: Arc::clone(endpoint),
         }
+    }
+
+    /// What scorers know about the request and the pool.
+    fn context<'a>(&self, state: &'a State, request: &PickRequest<'a>, now_ns: u64) -> Context<'a> {
+        let session = state.session_id(request).and_then(|id| self.sessions.find(id, now_ns, ID_TTL_NS));
+        Context { typical_prefill: self.shared.typical_prefill(), session, ..state.context(request) }
     }
 
     /// The prompt as the index sees it; `None` if the profile does not ask or the prompt has no block.
@@ -357,7 +368,13 @@ impl State {
         named.and_then(|name| self.objectives.get(name.to_str().ok()?)).copied().unwrap_or(request.priority)
     }
 
-    fn context<'a>(&'a self, request: &PickRequest<'a>, typical_prefill: u64) -> Context<'a> {
+    /// The session's id that the request has, where the profile goes by it.
+    fn session_id<'a>(&self, request: &PickRequest<'a>) -> Option<&'a [u8]> {
+        request.headers.get(self.profile.session_id_header()?).map(HeaderValue::as_bytes)
+    }
+
+    /// What the request itself tells scorers.
+    fn context<'a>(&'a self, request: &PickRequest<'a>) -> Context<'a> {
         let options = self.profile.prefix();
         let (stride, max_blocks) = options.map_or((1, 0), |options| (options.stride, options.max_blocks));
         Context {
@@ -365,7 +382,8 @@ impl State {
             model: request.model,
             headers: request.headers,
             prompt_tokens: request.prompt_bytes / BYTES_PER_TOKEN,
-            typical_prefill,
+            typical_prefill: 0,
+            session: None,
             hashes: request.blocks,
             stride,
             blocks: (request.blocks.len() / stride).min(max_blocks),

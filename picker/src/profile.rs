@@ -169,6 +169,14 @@ impl Profile {
         })
     }
 
+    /// Header with a session's id, if the profile goes by one.
+    pub(crate) fn session_id_header(&self) -> Option<&HeaderName> {
+        self.scorers.iter().find_map(|weighted| match &weighted.scorer {
+            Scorer::SessionId { header } => Some(header),
+            _ => None,
+        })
+    }
+
     /// Decides among the candidates in `scratch`. Returns the one chosen; `None` if filters left none.
     pub(crate) fn decide(
         &self,

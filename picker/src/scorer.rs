@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName};
 
 pub(crate) use self::expected_ttft::ExpectedTtft;
 use crate::{
-    endpoint::{Endpoint, Load},
+    endpoint::{Endpoint, EndpointId, Load},
     session,
 };
 
@@ -63,7 +63,12 @@ pub(crate) enum Scorer {
         /// How many endpoints' turns are remembered.
         remembered: usize,
     },
-    /// Served the session before.
+    /// Served the session of that id last, as this gateway remembers it.
+    SessionId {
+        /// Header that carries the id.
+        header: HeaderName,
+    },
+    /// Served the session before, by a token that says so.
     SessionAffinity {
         /// Header that carries the token.
         header: HeaderName,
@@ -86,6 +91,8 @@ pub(crate) struct Context<'a> {
     pub(crate) endpoints: &'a [Arc<Endpoint>],
     pub(crate) model: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    /// The endpoint that served the session last whose id the request has.
+    pub(crate) session: Option<EndpointId>,
     /// Estimated tokens of the prompt.
     pub(crate) prompt_tokens: u64,
     /// Prompt tokens that requests of late had to have computed, on average.
@@ -150,6 +157,9 @@ impl Scorer {
                 let last = |candidate: &Candidate| endpoint(candidate).last_cold_pick.load(Relaxed);
                 no_hit_lru(candidates, scores, order, last, *remembered);
             }
+            Self::SessionId { .. } => fill(candidates, scores, |candidate| {
+                f64::from(u8::from(context.session == Some(endpoint(candidate).id())))
+            }),
             Self::SessionAffinity { header } => {
                 let sent = session::sent(context.headers, header);
                 fill(candidates, scores, |candidate| {

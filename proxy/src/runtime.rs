@@ -64,7 +64,10 @@ impl Runtime {
         let peek_options = Options {
             block_bytes: snapshot.peek.prefix_block_bytes,
             max_blocks: snapshot.peek.prefix_max_blocks as usize,
-            seed: parts.hash_seed,
+            seed: match snapshot.peek.hash_seed {
+                0 => parts.hash_seed,
+                shared => u64::from(shared),
+            },
             max_model_bytes: limits.model_bytes,
             max_depth: snapshot.peek.max_depth as usize,
             max_decoded_bytes: limits.decoded_body_bytes as u64,

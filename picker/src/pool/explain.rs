@@ -83,7 +83,7 @@ impl Pool {
             endpoints[candidate.index].filtered_by = None;
         }
 
-        let context = state.context(request, self.shared.typical_prefill());
+        let context = self.context(&state, request, now_ns);
         let decided = outcome.and_then(|()| {
             state.profile.decide(&context, &mut scratch, &mut Notes(&mut endpoints)).ok_or(state.saturated())
         });

@@ -21,6 +21,7 @@ use crate::{
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
     scrape::{self, ScrapeCounters, ScrapeSpec},
+    session::SessionIds,
 };
 
 /// A sample says nothing any more after this many of the longest pauses between scrapes. Between two of them it is
@@ -69,6 +70,7 @@ impl Pool {
             index: PrefixIndex::new(),
             members: Mutex::default(),
             cold_picks: AtomicU64::new(0),
+            sessions: SessionIds::default(),
         }
     }
 

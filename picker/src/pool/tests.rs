@@ -362,6 +362,34 @@ async fn explaining_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_id_leads_back_for_as_long_as_it_is_used() {
+    let by_id =
+        json!([{"type": "session-affinity-scorer", "parameters": {"algorithm": "session_id_header"}}]);
+    let (_picker, pool) = pool(with_profile(spec(5), &by_id));
+    let ask = |id: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-session-id", http::HeaderValue::from_static(id));
+        let picked = pool.pick(&PickRequest { headers: &headers, ..request() }).unwrap();
+        assert_eq!(picked.session, None, "the id is the client's: there is nothing to tell it");
+        picked.endpoint.address()
+    };
+    for id in ["a", "b", "c"] {
+        let first = ask(id);
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(299)).await;
+            assert_eq!(ask(id), first);
+        }
+    }
+    // Forgotten, any of the five will do.
+    let mut later = std::collections::HashSet::new();
+    for _ in 0..60 {
+        tokio::time::advance(Duration::from_secs(301)).await;
+        later.insert(ask("a"));
+    }
+    assert!(later.len() > 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sessions_stay_together_and_responses_say_where() {
     let (_picker, pool) = pool(with_profile(spec(5), &json!([{"type": "session-affinity-scorer"}])));
     let first = pool.pick(&request()).unwrap();

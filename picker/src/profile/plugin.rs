@@ -118,14 +118,11 @@ fn no_hit_lru(parameters: &Object<'_>) -> Scorer {
 
 fn session_affinity(parameters: &Object<'_>) -> Scorer {
     const ENCODED: &str = "encoded_endpoint_header";
-    match parameters.text("algorithm") {
-        None | Some(ENCODED) => {}
-        Some("session_id_header") => {
-            parameters.fault("algorithm", "session_id_header is known but not built yet")
-        }
-        Some(other) => {
-            parameters.fault("algorithm", format_args!("unknown algorithm {other}; {ENCODED} is built"))
-        }
+    const BY_ID: &str = "session_id_header";
+    let algorithm = parameters.text("algorithm").unwrap_or(ENCODED);
+    if algorithm != ENCODED && algorithm != BY_ID {
+        let message = format_args!("unknown algorithm {algorithm}; there are {ENCODED} and {BY_ID}");
+        parameters.fault("algorithm", message);
     }
     if parameters.value("profileName").is_some() {
         parameters.fault("profileName", "known but not built yet: there is one profile");
@@ -137,8 +134,11 @@ fn session_affinity(parameters: &Object<'_>) -> Scorer {
         }
         header.ok()
     });
-    let header = header.unwrap_or(session::DEFAULT_HEADER);
-    Scorer::SessionAffinity { header }
+    if algorithm == BY_ID {
+        Scorer::SessionId { header: header.unwrap_or(session::DEFAULT_ID_HEADER) }
+    } else {
+        Scorer::SessionAffinity { header: header.unwrap_or(session::DEFAULT_HEADER) }
+    }
 }
 
 fn prefix_cache(parameters: &Object<'_>) -> Plugin {

@@ -161,6 +161,10 @@ fn every_scorer_takes_its_parameters() {
         Scorer::PrefixCache { length_weight: 0.25, max_tokens: 8192.0 },
     );
     assert_eq!(
+        built_scorer("session-affinity-scorer", json!({"algorithm": "session_id_header"})),
+        Scorer::SessionId { header: http::HeaderName::from_static("x-session-id") },
+    );
+    assert_eq!(
         built_scorer("session-affinity-scorer", json!({"headerName": "X-Mine"})),
         Scorer::SessionAffinity { header: "x-mine".parse().unwrap() },
     );

@@ -29,6 +29,7 @@ fn all() -> Vec<Scorer> {
         Scorer::NoHitLru { remembered: 1024 },
         Scorer::NoHitLru { remembered: 1 },
         Scorer::SessionAffinity { header: session::DEFAULT_HEADER },
+        Scorer::SessionId { header: session::DEFAULT_ID_HEADER },
     ]
 }
 
@@ -69,6 +70,7 @@ fn scores(scorer: &Scorer, seen: &[Seen], headers: &HeaderMap) -> Vec<f64> {
         headers,
         prompt_tokens: 8192,
         typical_prefill: 100,
+        session: None,
         blocks: 128,
         block_tokens: 64,
     };
