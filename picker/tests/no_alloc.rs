@@ -9,6 +9,7 @@ use serde_json::json;
 
 fn spec(endpoints: u16) -> PoolSpec {
     let plugins = [
+        "expected-ttft-scorer",
         "queue-scorer",
         "running-requests-size-scorer",
         "kv-cache-utilization-scorer",

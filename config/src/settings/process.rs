@@ -55,7 +55,7 @@ knobs! {
         max_depth: u32 = 256, in 8..=1024;
         /// What prompts are hashed with. Gateways that serve the same pools side by side should have the same number:
         /// then they agree where to send what none of them has seen. 0 draws one anew at every start.
-        hash_seed: u32 = 0, in 0..=4_294_967_295;
+        hash_seed: u32 = 0, in 0..=2_147_483_647;
     }
 }
 

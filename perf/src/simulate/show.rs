@@ -1,5 +1,7 @@
 //! What is shown of simulations: tables on the terminal, JSON, plots.
 
+mod html;
+
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use serde::Serialize;
@@ -83,6 +85,9 @@ impl Report {
             let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
             text.push('\n');
             write_file(path, &text)?;
+        }
+        if let Some(path) = &flags.html {
+            write_file(path, &html::html(self))?;
         }
         Ok(())
     }
