@@ -156,9 +156,15 @@ impl Watches {
             );
             self.running.insert(*kind, (resource.clone(), tokio::spawn(watch)));
         }
-        let gone: Vec<Kind> =
-            self.running.keys().filter(|kind| !installed.contains_key(*kind)).copied().collect();
-        for kind in gone {
+        let mut is_complete = true;
+        for &kind in Kind::ALL.iter().filter(|kind| !installed.contains_key(*kind) && kind.is_configuration())
+        {
+            // An API server that has just started serves kinds one after the other: what it does not serve yet is not
+            // gone, and routes must not lose their pools over that.
+            if self.is_defined(kind).await {
+                is_complete = false;
+                continue;
+            }
             if let Some((_, task)) = self.running.remove(&kind) {
                 info!(kind = kind.name(), "no longer installed");
                 task.abort();
@@ -166,8 +172,27 @@ impl Watches {
                 self.cluster.retain(kind, |_| false);
             }
         }
+        if !is_complete {
+            return Duration::from_secs(1);
+        }
         self.unlisted.remove(DISCOVERY);
         CRD_AGAIN
+    }
+
+    /// Whether there is a definition of a kind in a version that is understood, or it is not known that there is none.
+    async fn is_defined(&self, kind: Kind) -> bool {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        match api.get_opt(&full_name(kind)).await {
+            Ok(Some(crd)) => crd
+                .spec
+                .versions
+                .iter()
+                .any(|version| version.served && kind.versions().contains(&version.name.as_str())),
+            Ok(None) => false,
+            // Not allowed to ask: then what is served has to do.
+            Err(kube::Error::Api(status)) if status.code == 403 => false,
+            Err(_) => true,
+        }
     }
 }
 
