@@ -156,7 +156,7 @@ fn node_address(node: &Node) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn service(kind: &str, ingress: Value) -> Service {
+    fn service(kind: &str, ingress: &Value) -> Service {
         serde_json::from_value(json!({
             "spec": { "type": kind, "clusterIPs": ["10.96.0.7"] },
             "status": { "loadBalancer": { "ingress": ingress } },
@@ -168,12 +168,12 @@ mod tests {
     fn a_gateway_is_where_its_service_is() {
         let nodes = ["192.0.2.1".to_owned()];
         let balanced =
-            service("LoadBalancer", json!([{ "ip": "198.51.100.1" }, { "hostname": "lb.example.com" }]));
+            service("LoadBalancer", &json!([{ "ip": "198.51.100.1" }, { "hostname": "lb.example.com" }]));
         let expected = [address("IPAddress", "198.51.100.1"), address("Hostname", "lb.example.com")];
         assert_eq!(addresses(&balanced, &nodes), expected);
-        let waiting = service("LoadBalancer", json!([]));
+        let waiting = service("LoadBalancer", &json!([]));
         assert_eq!(addresses(&waiting, &nodes), [address("IPAddress", "10.96.0.7")]);
-        assert_eq!(addresses(&service("NodePort", json!([])), &nodes), [address("IPAddress", "192.0.2.1")]);
-        assert_eq!(addresses(&service("NodePort", json!([])), &[]), [address("IPAddress", "10.96.0.7")]);
+        assert_eq!(addresses(&service("NodePort", &json!([])), &nodes), [address("IPAddress", "192.0.2.1")]);
+        assert_eq!(addresses(&service("NodePort", &json!([])), &[]), [address("IPAddress", "10.96.0.7")]);
     }
 }

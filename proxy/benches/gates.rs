@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method};
 use penstock_config::{
-    ConnectionSpec, EjectionSpec, EndpointSpec, Engine, ListenerIndex, Lookup, MetricsSpec, NoProfileCheck,
-    PoolSpec, RequestModel, RouteRequest, SaturationSpec, Snapshot, UpstreamProtocol,
+    EndpointSpec, Engine, ListenerIndex, Lookup, MetricsSpec, NoProfileCheck, PoolSpec, RequestModel,
+    RouteRequest, Snapshot,
 };
 use penstock_peek::{Options, Peek};
 use penstock_picker::{
@@ -43,8 +43,11 @@ fn main() {
 fn peek(count: u64) {
     let mut body = String::from(r#"{"messages":[{"role":"user","content":""#);
     for line in 0..410 {
-        write!(body, "The gateway reads line {line:4} of a request and then decides where it will go next.\\n")
-            .expect("a string takes everything");
+        write!(
+            body,
+            "The gateway reads line {line:4} of a request and then decides where it will go next.\\n"
+        )
+        .expect("a string takes everything");
     }
     body.push_str(r#""}],"model":"meta-llama/Llama-3.1-8B-Instruct","stream":true,"max_tokens":256}"#);
     let options = Options { seed: 7, ..Options::default() };
@@ -91,22 +94,16 @@ fn pool(picker: &Arc<Picker>, endpoints: u16) -> Arc<Pool> {
         labels: BTreeMap::new(),
     };
     let spec = PoolSpec {
-        name: "pool".into(),
         endpoints: (0..endpoints).map(endpoint).collect(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        connection: ConnectionSpec::default(),
         metrics: MetricsSpec { enabled: false, ..MetricsSpec::default() },
-        picker: None,
-        saturation: SaturationSpec::default(),
-        ejection: EjectionSpec::default(),
-        objectives: Vec::new(),
+        ..PoolSpec::new("pool")
     };
     picker.apply(&[Arc::new(spec)]).expect("the default profile is sound");
     let pool = picker.pool("pool").expect("it was just applied");
     for (load, endpoint) in pool.endpoints().iter().enumerate() {
         // All different, so that no tie is broken at random.
-        let sample = LoadSample { running: load as u32, kv_usage: 0.02 * load as f64, ..LoadSample::default() };
+        let sample =
+            LoadSample { running: load as u32, kv_usage: 0.02 * load as f64, ..LoadSample::default() };
         endpoint.store_sample(sample, endpoint.mark());
     }
     pool
@@ -130,8 +127,11 @@ fn route(count: u64) {
                     listeners: [{name: http, address: '127.0.0.1:0'}]\npools: [{name: p}]\nroutes:\n"
         .to_owned();
     for number in 0..2000 {
-        writeln!(text, "- {{name: r{number}, rules: [{{models: [model-{number}], targets: [{{pool: p}}]}}]}}")
-            .expect("a string takes everything");
+        writeln!(
+            text,
+            "- {{name: r{number}, rules: [{{models: [model-{number}], targets: [{{pool: p}}]}}]}}"
+        )
+        .expect("a string takes everything");
     }
     let snapshot = Snapshot::compile(&text, &NoProfileCheck).unwrap_or_else(|faults| panic!("{faults}"));
     let mut headers = HeaderMap::new();

@@ -71,7 +71,6 @@ impl Runtime {
             max_model_bytes: limits.model_bytes,
             max_depth: snapshot.peek.max_depth as usize,
             max_decoded_bytes: limits.decoded_body_bytes as u64,
-            ..Options::default()
         };
         let rules = snapshot.rules();
         let budgets = rules

@@ -56,7 +56,8 @@ pub(super) async fn render(parts: &Parts, last: Rendering, scope: Scope) -> Resu
             && !last.is_incomplete
             && !scope.is_new_leader
             && scope.changes.is_endpoints_only();
-        let rendering = match is_short.then(|| endpoints(&parts, last, &scope)) {
+        let short = if is_short { Some(endpoints(&parts, last, &scope)) } else { None };
+        let rendering = match short {
             Some(Ok(rendering)) => {
                 parts.health.metrics.translations.with_label_values(&["endpoints"]).inc();
                 rendering

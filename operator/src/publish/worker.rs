@@ -252,10 +252,13 @@ impl Shared {
     }
 
     fn note(&self, gateway: &Key, progress: Progress) {
-        let before = self.progress.lock().insert(gateway.clone(), progress.clone());
-        if before.as_ref() != Some(&progress) {
-            self.progressed.notify_one();
+        let mut all = self.progress.lock();
+        if all.get(gateway) == Some(&progress) {
+            return;
         }
+        all.insert(gateway.clone(), progress);
+        drop(all);
+        self.progressed.notify_one();
     }
 }
 

@@ -201,7 +201,7 @@ impl Owned {
         self.objects.lock().remove(key);
     }
 
-    fn see(&self, key: OwnedKey, metadata: &ObjectMeta) {
+    fn see(&self, key: &OwnedKey, metadata: &ObjectMeta) {
         let seen = Observed::read(metadata);
         let mut objects = self.objects.lock();
         let entry = objects.entry(key.clone()).or_default();
@@ -295,14 +295,14 @@ async fn watch(client: Client, kind: OwnedKind, owned: Arc<Owned>, unlisted: Arc
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => {
                 let key = key(kind, &object.metadata);
-                listed.insert(key.clone());
-                owned.see(key, &object.metadata);
+                owned.see(&key, &object.metadata);
+                listed.insert(key);
             }
             Ok(Event::InitDone) => {
                 owned.retain(kind, &std::mem::take(&mut listed));
                 unlisted.remove(&format!("our {}", kind.name()));
             }
-            Ok(Event::Apply(object)) => owned.see(key(kind, &object.metadata), &object.metadata),
+            Ok(Event::Apply(object)) => owned.see(&key(kind, &object.metadata), &object.metadata),
             Ok(Event::Delete(object)) => owned.lose(&key(kind, &object.metadata)),
             Err(error) => warn!(kind = kind.name(), %error, "the watch of our own objects broke and goes on"),
         }
@@ -340,10 +340,10 @@ mod tests {
         let owned = Owned::new(Arc::default());
         let key = named(OwnedKind::ConfigMap);
         assert!(owned.is_due(&key, "a"), "never seen");
-        owned.see(key.clone(), &metadata("a", 5, 0));
+        owned.see(&key, &metadata("a", 5, 0));
         assert!(!owned.is_due(&key, "a"), "a former leader wrote it");
         owned.begin(&key);
-        owned.see(key.clone(), &metadata("b", 6, 0));
+        owned.see(&key, &metadata("b", 6, 0));
         owned.finish(&key, Some(&metadata("b", 6, 0)));
         assert!(!owned.is_due(&key, "b"));
         assert!(owned.is_due(&key, "c"));
@@ -355,14 +355,14 @@ mod tests {
         let (map, deployment) = (named(OwnedKind::ConfigMap), named(OwnedKind::Deployment));
         for key in [&map, &deployment] {
             owned.finish(key, Some(&metadata("a", 6, 1)));
-            owned.see(key.clone(), &metadata("a", 7, 1));
+            owned.see(key, &metadata("a", 7, 1));
         }
         assert!(owned.is_due(&map, "a"), "its data was edited");
         assert!(!owned.is_due(&deployment, "a"), "only its status changed");
-        owned.see(deployment.clone(), &metadata("a", 8, 2));
+        owned.see(&deployment, &metadata("a", 8, 2));
         assert!(owned.is_due(&deployment, "a"));
         owned.finish(&deployment, Some(&metadata("a", 9, 3)));
-        owned.see(deployment.clone(), &metadata("a", 8, 2));
+        owned.see(&deployment, &metadata("a", 8, 2));
         assert!(!owned.is_due(&deployment, "a"), "the watch lags behind the write");
     }
 

@@ -28,6 +28,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What a watch is sent: a line, or (`None`) the end of the connection.
 type Line = Option<String>;
 
+/// Lines that a watch may hold back; no test comes near.
+const WAITING_LINES: usize = 1024;
+
 #[derive(Default)]
 struct Objects {
     /// By kind and name.
@@ -35,7 +38,7 @@ struct Objects {
     version: u64,
     /// Every event so far: its version, of what, and the line.
     events: Vec<(u64, (String, String), String)>,
-    watches: Vec<((String, String), mpsc::UnboundedSender<Line>)>,
+    watches: Vec<((String, String), mpsc::Sender<Line>)>,
     /// Answered to every request instead, while it is set.
     broken: Option<StatusCode>,
     requests: Vec<String>,
@@ -112,8 +115,8 @@ impl Api {
     /// Sends every open watch a line as it is, and ends it.
     fn break_watches(&self, line: &str) {
         for (_, watch) in self.objects.lock().watches.drain(..) {
-            let _ = watch.send(Some(line.to_owned()));
-            let _ = watch.send(None);
+            let _ = watch.try_send(Some(line.to_owned()));
+            let _ = watch.try_send(None);
         }
     }
 
@@ -125,7 +128,7 @@ impl Api {
 impl Objects {
     fn tell(&mut self, of: &(String, String), line: &str) {
         self.events.push((self.version, of.clone(), format!("{line}\n")));
-        self.watches.retain(|(key, watch)| key != of || watch.send(Some(format!("{line}\n"))).is_ok());
+        self.watches.retain(|(key, watch)| key != of || watch.try_send(Some(format!("{line}\n"))).is_ok());
     }
 }
 
@@ -136,7 +139,7 @@ fn answer(objects: &Mutex<Objects>, request: &Request<Incoming>) -> Response<Bod
     let target = request.uri().to_string();
     objects.requests.push(target.clone());
     if let Some(status) = objects.broken {
-        return plain(status, json!({ "kind": "Status", "code": status.as_u16(), "message": "broken" }));
+        return plain(status, &json!({ "kind": "Status", "code": status.as_u16(), "message": "broken" }));
     }
     let kind = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let query = request.uri().query().unwrap_or_default();
@@ -146,12 +149,12 @@ fn answer(objects: &Mutex<Objects>, request: &Request<Incoming>) -> Response<Bod
         .unwrap_or_else(|| panic!("not by name: {target}"));
     let key = (kind.clone(), name.to_owned());
     if query.contains("watch=true") {
-        let (sender, mut lines) = mpsc::unbounded_channel::<Line>();
+        let (sender, mut lines) = mpsc::channel::<Line>(WAITING_LINES);
         // What happened between the list and the watch.
         let since = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok());
         for (version, of, line) in &objects.events {
             if *of == key && Some(*version) > since {
-                let _ = sender.send(Some(line.clone()));
+                let _ = sender.try_send(Some(line.clone()));
             }
         }
         objects.watches.push((key, sender));
@@ -167,10 +170,10 @@ fn answer(objects: &Mutex<Objects>, request: &Request<Incoming>) -> Response<Bod
     let kind = if kind == "secrets" { "SecretList" } else { "ConfigMapList" };
     let version = objects.version.to_string();
     let list = json!({ "kind": kind, "apiVersion": "v1", "metadata": { "resourceVersion": version }, "items": items });
-    plain(StatusCode::OK, list)
+    plain(StatusCode::OK, &list)
 }
 
-fn plain(status: StatusCode, body: Value) -> Response<Body> {
+fn plain(status: StatusCode, body: &Value) -> Response<Body> {
     let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;

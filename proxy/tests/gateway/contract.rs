@@ -10,7 +10,7 @@ use crate::harness::{
     Client, Gateway, MODEL, Protocol, backend, chat, eventually, get, pool, post, post_json, sim, until,
 };
 
-fn rule(targets: Value) -> Value {
+fn rule(targets: &Value) -> Value {
     json!([{"name": "r", "rules": [{"targets": targets}]}])
 }
 
@@ -23,7 +23,7 @@ async fn a_credential_takes_the_place_of_the_clients_and_is_read_again() {
     let mut to = backend("b", &[server.addr()]);
     to["credential"] = json!({"file": "secret:key"});
     let gateway = Gateway::start(json!({
-        "secretsFrom": directory.path(), "routes": rule(json!([{"backend": "b"}])), "backends": [to],
+        "secretsFrom": directory.path(), "routes": rule(&json!([{"backend": "b"}])), "backends": [to],
     }))
     .await;
     let own = [("authorization", "Bearer of-the-client"), ("authorization", "Bearer again")];
@@ -90,7 +90,7 @@ async fn a_target_changes_host_path_and_the_response() {
 async fn a_fixed_answer_has_its_share_of_the_requests_and_never_of_the_attempts() {
     let server = sim(MODEL).await;
     let gateway = Gateway::start(json!({
-        "routes": rule(json!([{"status": 500, "weight": 1}, {"backend": "b", "weight": 1}])),
+        "routes": rule(&json!([{"status": 500, "weight": 1}, {"backend": "b", "weight": 1}])),
         "backends": [backend("b", &[server.addr()])],
     }))
     .await;
