@@ -43,7 +43,7 @@ doc: ## Documentation tests; the documentation builds without warnings and its l
 	python3 scripts/links.py
 
 examples: ## Every example passes the validator
-	$(CARGO) build -p penstock-proxy --locked --quiet
+	$(CARGO) build --workspace --bins --locked --quiet
 	scripts/validate-examples.sh
 
 generated: ## Generated files are up to date

@@ -3,8 +3,8 @@
 # up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build -p penstock-proxy --bin penstock --locked --quiet
-cargo build -p penstock-operator --bin penstock-operator --locked --quiet
+# The whole workspace: by themselves, two crates would build their dependencies with fewer features, and so anew.
+cargo build --workspace --bins --locked --quiet
 penstock=${CARGO_TARGET_DIR:-target}/debug/penstock
 operator=${CARGO_TARGET_DIR:-target}/debug/penstock-operator
 fresh=$(mktemp -d)

@@ -284,7 +284,14 @@ async fn what_is_there_is_applied_and_what_changes_is_taken_over() {
     recorder.until("a list", |done| done.lists.get("gw-ep-p-0") == Some(&None)).await;
     api.put_map("gw-routing", "routing.yaml", &document(2, ""));
     recorder.generation(2).await;
-    assert_eq!(following.status.get().document_generation, Some(2));
+    // The status follows once the document is in force.
+    tokio::time::timeout(DEADLINE, async {
+        while following.status.get().document_generation != Some(2) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the status tells the generation in force");
     let is_by_name =
         |request: &String| request.contains("/namespaces/ns/") && request.contains("fieldSelector=");
     assert!(api.objects.lock().requests.iter().all(is_by_name));

@@ -163,6 +163,8 @@ async fn listeners_on_one_address_are_told_apart_by_host() {
     for (host, own) in [("a.test", "/exact"), ("b.test", "/wild"), ("other", "/any")] {
         for path in ["/any", "/exact", "/wild"] {
             let mut asked = get(path);
+            // The origin form: an absolute one would name another host.
+            *asked.uri_mut() = path.parse().unwrap();
             asked.headers_mut().insert("host", http::HeaderValue::from_static(host));
             let reply = client.send(asked).await;
             assert_eq!(reply.code() == "unknown_url", path != own, "{host} {path}: {}", reply.status);
