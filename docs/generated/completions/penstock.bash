@@ -87,12 +87,16 @@ _penstock() {
             return 0
             ;;
         penstock__subcmd__schema)
-            opts="-h --format --help"
+            opts="-h --kind --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --kind)
+                    COMPREPLY=($(compgen -W "routing-config endpoints" -- "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "json markdown" -- "${cur}"))
                     return 0
@@ -105,7 +109,7 @@ _penstock() {
             return 0
             ;;
         penstock__subcmd__serve)
-            opts="-c -h --config --log-level --log-format --help"
+            opts="-c -h --config --kubernetes --namespace --cache-dir --admin --log-level --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -116,6 +120,22 @@ _penstock() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubernetes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -173,7 +193,7 @@ _penstock() {
             return 0
             ;;
         penstock__subcmd__validate)
-            opts="-q -h --quiet --help"
+            opts="-q -h --with-files --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

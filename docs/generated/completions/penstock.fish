@@ -33,13 +33,20 @@ complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve mod
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "man" -d 'Print the manual page, or write those of all commands to a directory'
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -s c -l config -d 'The routing document, in YAML or JSON; watched and reloaded when it changes' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l kubernetes -d 'Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster' -r
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l namespace -d 'The namespace of the objects [default: the pod\'s own]' -r
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l cache-dir -d 'Keep the last good state here, and start from it when the API server cannot be reached' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l admin -d 'The address of the admin listener, which answers before there is a document' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,penstock_proxy=debug' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand validate" -l with-files -d 'Look for the files that a document names too: certificates, keys, credentials'
 complete -c penstock -n "__fish_penstock_using_subcommand validate" -s q -l quiet -d 'Print nothing about documents without faults'
 complete -c penstock -n "__fish_penstock_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in' -r -f -a "json\t'JSON schema, for editors that complete and check'
+complete -c penstock -n "__fish_penstock_using_subcommand schema" -l kind -d 'The kind of document' -r -f -a "routing-config\t'The routing document'
+endpoints\t'A list of endpoints that pools and backends name in `endpointsFrom`'"
+complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in; the reference page has both kinds' -r -f -a "json\t'JSON schema, for editors that complete and check'
 markdown\t'The reference page: every field with its type, default, range and meaning'"
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l listen -d 'Where to serve clients' -r
