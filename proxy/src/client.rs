@@ -103,7 +103,7 @@ impl Client {
         self.session.body_bytes_read()
     }
 
-    /// The next piece of the body; `None` at its end. `limit` is what the next [`STRETCH_BYTES`] may take.
+    /// The next piece of the body; `None` at its end. `limit` is what the next `STRETCH_BYTES` may take.
     ///
     /// # Errors
     /// The client left, is too slow, or broke the rules of its framing.
