@@ -2,7 +2,7 @@
 //!
 //! Each is written whole by server-side apply, so that a field that nobody here sets (an injected sidecar, a cloud's
 //! annotation) stays. Two sources say how it runs: the chart's values for all ([`DataPlane`]), and over them what
-//! EnvoyProxy and the Gateway say of this one ([`Provisioning`](crate::translate::Provisioning)).
+//! EnvoyProxy and the Gateway say of this one ([`Provisioning`]).
 
 mod access;
 mod budget;

@@ -122,7 +122,7 @@ pub enum Error {
 /// Measures, prints the tables and writes the results.
 ///
 /// # Errors
-/// See [`Error`]. A gateway that cannot be installed or started is part of the result, not an error.
+/// See [`enum@Error`]. A gateway that cannot be installed or started is part of the result, not an error.
 pub fn run(flags: &Flags) -> Result<(), Error> {
     let comparison = match &flags.from {
         Some(path) => read(path)?,

@@ -53,7 +53,7 @@ pub enum Error {
 /// Runs, prints the result and writes the files that were asked for.
 ///
 /// # Errors
-/// See [`Error`]; a run without a single right answer is one.
+/// See [`enum@Error`]; a run without a single right answer is one.
 pub fn run(flags: &Flags) -> Result<(), Error> {
     let report = measure(flags)?;
     print!("{}", report::block(&report));
@@ -66,7 +66,7 @@ pub fn run(flags: &Flags) -> Result<(), Error> {
 /// Runs and writes the files that were asked for.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn measure(flags: &Flags) -> Result<Report, Error> {
     let plan = flags.plan()?;
     let settings = flags.settings(&plan);

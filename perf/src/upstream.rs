@@ -68,7 +68,7 @@ pub enum Error {
 /// Serves until the process ends. Prints `listening on ADDRESS` for each server.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn run(flags: &Flags) -> Result<(), Error> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
