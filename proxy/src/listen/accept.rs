@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use futures::FutureExt as _;
 use penstock_config::Limits;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora_core::server::ShutdownWatch;
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -26,9 +26,26 @@ use crate::tls::DownstreamTls;
 /// The pause after `accept` failed, so that running out of file descriptors does not spin a core.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a handshake that began before its listener stops may take to end: a round trip.
+const HANDSHAKE_TIME: Duration = Duration::from_millis(20);
+
+/// Drops packets that open a connection (SYN, bit 1 of byte 13 of TCP's header) and takes all others: load that byte,
+/// jump if the bit is set, drop or take. The codes are classic BPF's.
+const NO_NEW_HANDSHAKE: [SockFilter; 4] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x45, 0, 1, 0b10),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
 /// Accepts the connections of one listener and serves each in a task of its own.
 pub struct Acceptor {
     socket: Arc<TcpListener>,
+    connections: Connections,
+}
+
+/// Where accepted connections go.
+struct Connections {
     shared: Arc<EdgeShared>,
     connection: Arc<Connection>,
     metrics: ListenerMetrics,
@@ -58,12 +75,14 @@ impl Acceptor {
             tls,
         };
         let metrics = shared.live.load().metrics().gateway.listener(&shared.listener);
-        Self { socket, shared, connection: Arc::new(connection), metrics, tracker, shutdown }
+        let connections =
+            Connections { shared, connection: Arc::new(connection), metrics, tracker, shutdown };
+        Self { socket, connections }
     }
 
-    /// Accepts until shutdown, then closes the listening socket.
+    /// Accepts until shutdown, then closes the listening socket unless another acceptor has taken it over.
     pub async fn run(self) {
-        let mut stop = self.shutdown.clone();
+        let mut stop = self.connections.shutdown.clone();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -71,18 +90,38 @@ impl Acceptor {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.spawn(stream, peer),
+                Ok((stream, peer)) => self.connections.spawn(stream, peer),
                 Err(error) => {
-                    tracing::warn!(listener = %self.shared.listener, %error, "accept failed");
+                    tracing::warn!(listener = %self.connections.shared.listener, %error, "accept failed");
                     tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
                 }
             }
         }
-        // The kernel resets connections that still wait to be accepted when the socket closes.
-        for _ in 0..crate::server::BACKLOG {
-            match tokio::task::unconstrained(self.socket.accept()).now_or_never() {
-                Some(Ok((stream, peer))) => self.spawn(stream, peer),
-                Some(Err(_)) | None => return,
+        if let Some(socket) = Arc::into_inner(self.socket) {
+            self.connections.take_the_last(socket).await;
+        }
+    }
+}
+
+impl Connections {
+    /// Takes what is connected already and closes the socket. The system counts a client as connected before anybody
+    /// accepts it, and resets it when the socket closes: whatever it has sent by then fails. So no handshake begins any
+    /// more (the client repeats it, and is refused by then), those that have begun get the time to end, and whoever is
+    /// connected is served.
+    async fn take_the_last(&self, socket: TcpListener) {
+        if let Err(error) = SockRef::from(&socket).attach_filter(&NO_NEW_HANDSHAKE) {
+            tracing::debug!(listener = %self.shared.listener, %error, "handshakes go on until the socket closes");
+        }
+        let closed = tokio::time::sleep(HANDSHAKE_TIME);
+        tokio::pin!(closed);
+        loop {
+            tokio::select! {
+                biased;
+                accepted = tokio::task::unconstrained(socket.accept()) => match accepted {
+                    Ok((stream, peer)) => self.spawn(stream, peer),
+                    Err(_) => return,
+                },
+                () = &mut closed => return,
             }
         }
     }

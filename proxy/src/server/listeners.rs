@@ -100,7 +100,7 @@ impl Listeners {
             next.push(start(listener, names, socket, tls, shared(&listener.name), tracker));
         }
         for gone in std::mem::replace(&mut self.running, next) {
-            gone.stop.send_replace(true);
+            gone.stop();
         }
     }
 
@@ -108,7 +108,7 @@ impl Listeners {
     /// over once its requests are.
     pub(crate) fn stop_all(&mut self) {
         for running in self.running.drain(..) {
-            running.stop.send_replace(true);
+            running.stop();
         }
     }
 
@@ -123,6 +123,12 @@ impl Listeners {
 }
 
 impl Running {
+    /// Stops accepting. The acceptor closes the socket unless another listener goes on with it.
+    fn stop(self) {
+        drop(self.socket);
+        self.stop.send_replace(true);
+    }
+
     fn is(&self, listener: &Listener) -> bool {
         self.name == listener.name && self.address == listener.address && self.is_tls == listener.is_tls()
     }

@@ -49,8 +49,8 @@ async fn a_hundred_reloads_under_load_fail_no_request() {
     }
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(client.send(asked()).await.header("x-version"), "100");
-    let (answered, unread, failures) = load.stop().await;
-    assert_eq!((failures, unread), (Vec::<String>::new(), 0), "{answered} were answered");
+    let (answered, failures) = load.stop().await;
+    assert_eq!(failures, [""; 0], "{answered} were answered");
     assert!(c.stats().completed > 0, "the endpoint that came and went served nothing");
     drop(client);
     gateway.stop().await;

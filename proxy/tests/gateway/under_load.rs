@@ -33,9 +33,8 @@ async fn no_request_fails_when_a_server_is_killed_and_comes_back() {
         until(&victim, |stats| stats.completed > 0).await;
         println!("round {round}: {} requests answered", load.answered());
     }
-    let (answered, unread, failures) = load.stop().await;
+    let (answered, failures) = load.stop().await;
     assert_eq!(failures, [""; 0], "{answered} were answered");
-    assert_eq!(unread, 0);
     let log = gateway.log(answered).await;
     let retried = log.iter().filter(|line| line["attempts"].as_u64() > Some(1)).count();
     println!("{answered} requests answered, {retried} after more than one attempt");

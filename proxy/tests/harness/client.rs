@@ -139,6 +139,35 @@ impl Client {
         drop(sender);
     }
 
+    /// Sends a request and reads the answer to its end, unless the connection turns out to have ended before anything
+    /// of the request was sent: then the request comes back.
+    ///
+    /// # Errors
+    /// The connection broke later, or the answer is incomplete.
+    pub(crate) async fn offer(
+        &mut self,
+        request: Request<Body>,
+    ) -> hyper::Result<Result<Reply, Request<Body>>> {
+        within("an answer", async {
+            let sent = match &mut self.sender {
+                Sender::H1(sender) => sender.try_send_request(request).await,
+                Sender::H2(sender) => sender.try_send_request(request).await,
+            };
+            match sent {
+                Ok(response) => {
+                    let (head, body) = response.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    Ok(Ok(Reply { status: head.status, headers: head.headers, body }))
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(request) => Ok(Err(request)),
+                    None => Err(error.into_error()),
+                },
+            }
+        })
+        .await
+    }
+
     /// Whether the connection is still open.
     pub(crate) fn is_open(&self) -> bool {
         !self.connection.is_finished()
