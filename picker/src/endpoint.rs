@@ -22,6 +22,8 @@ use penstock_config::Engine;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::in_flight::{InFlight, Outcome};
+#[cfg(test)]
+pub(crate) use self::load::Said;
 pub(crate) use self::{
     breaker::{Breaker, EjectionPolicy, Gate, Quota},
     in_flight::{BYTES_PER_TOKEN, Totals, estimate_tokens},

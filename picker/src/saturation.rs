@@ -56,18 +56,25 @@ impl Detector {
     }
 
     /// Whether the endpoint is full. A request that can wait here is held back as soon as one threshold is reached;
-    /// one that would be refused only when the endpoint has both a queue and no memory left for it.
+    /// one that would be refused only when the endpoint has both a queue and no memory left for it, and said so
+    /// itself: the correction for what was sent since is an estimate, which may spread requests but fails nobody.
     fn is_full(&self, load: &Load, action: SaturationAction) -> bool {
         let Some(kv_usage) = load.kv_usage else { return false };
-        let waiting = f64::from(load.waiting);
-        let has_long_queue = waiting >= self.queue_depth;
-        let has_full_cache = kv_usage >= self.kv_usage;
         match action {
-            SaturationAction::Queue => has_long_queue || has_full_cache,
+            SaturationAction::Queue => {
+                f64::from(load.waiting) >= self.queue_depth || kv_usage >= self.kv_usage
+            }
             SaturationAction::Reject => {
-                has_long_queue && has_full_cache || waiting >= self.queue_depth * HOPELESS_QUEUE
+                self.is_hopeless(load.waiting, kv_usage)
+                    && self.is_hopeless(load.said.waiting, load.said.kv_usage)
             }
         }
+    }
+
+    fn is_hopeless(&self, waiting: u32, kv_usage: f64) -> bool {
+        let waiting = f64::from(waiting);
+        waiting >= self.queue_depth && kv_usage >= self.kv_usage
+            || waiting >= self.queue_depth * HOPELESS_QUEUE
     }
 }
 
@@ -103,9 +110,15 @@ mod tests {
     use penstock_config::SaturationAction::{Queue, Reject};
 
     use super::{Detector, Gauge};
-    use crate::endpoint::Load;
+    use crate::endpoint::{Load, Said};
 
+    /// As the server said it itself.
     fn load(waiting: u32, kv_usage: f64) -> Load {
+        Load { said: Said { waiting, kv_usage }, ..estimate(waiting, kv_usage) }
+    }
+
+    /// By what was sent to a server that was at rest.
+    fn estimate(waiting: u32, kv_usage: f64) -> Load {
         Load { waiting, kv_usage: Some(kv_usage), ..Load::default() }
     }
 
@@ -142,12 +155,17 @@ mod tests {
 
     #[test]
     fn a_queue_is_held_back_earlier_than_a_request_is_refused() {
+        let relieved = Load { said: Said { waiting: 9, kv_usage: 0.9 }, ..estimate(4, 0.9) };
         for (load, waits, is_refused) in [
             (load(4, 0.79), false, false),
             (load(5, 0.1), true, false),
             (load(0, 0.8), true, false),
             (load(5, 0.8), true, true),
             (load(1000, 0.0), true, true),
+            // What no server has said holds back and refuses nobody, nor does what it said and is over.
+            (estimate(5, 0.8), true, false),
+            (estimate(1000, 0.0), true, false),
+            (relieved, true, false),
         ] {
             let is_full = |action| {
                 let mut gauge = Gauge::default();

@@ -73,6 +73,17 @@ pub(crate) struct Load {
     /// Requests of others, and how many of them wait.
     pub(crate) others: u32,
     pub(crate) others_waiting: u32,
+    /// What the server said, uncorrected, where `kv_usage` is known.
+    pub(crate) said: Said,
+}
+
+/// What a server last said of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Said {
+    /// Requests waiting.
+    pub(crate) waiting: u32,
+    /// Share of the KV cache in use.
+    pub(crate) kv_usage: f64,
 }
 
 /// The last sample, uncorrected.
@@ -211,6 +222,7 @@ impl LoadState {
             prefill,
             others,
             others_waiting: others_waiting as u32,
+            said: Said { waiting: sample.waiting, kv_usage: sample.kv_usage },
         }
     }
 }
@@ -313,7 +325,7 @@ mod tests {
         state.store(&state.estimate(2, FOREVER), 2, 2, 2);
         // Whose requests wait is told from their number, which now has ours in it.
         let after = state.corrected(3, FOREVER);
-        assert_eq!(Load { others_waiting: before.others_waiting, ..after }, before);
+        assert_eq!(Load { others_waiting: before.others_waiting, said: before.said, ..after }, before);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{Candidate, Context, ExpectedTtft, Scorer};
 use crate::{
     clock::Clock,
-    endpoint::{Endpoint, Load, LoraState, Traits},
+    endpoint::{Endpoint, Load, LoraState, Said, Traits},
     pool::Pool,
     session,
 };
@@ -105,6 +105,7 @@ fn arbitrary_seen() -> impl Strategy<Value = Seen> {
         prefill: sent.2,
         others,
         others_waiting,
+        said: Said::default(),
     });
     let names = || proptest::collection::vec(prop_oneof![Just("m".into()), Just("n".into())], 0..3);
     let lora = proptest::option::of(
