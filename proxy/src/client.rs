@@ -49,8 +49,11 @@ pub enum Then {
 }
 
 /// How fast the client sends its body. A byte now and then is no progress: it would hold a request's place for days.
-#[derive(Default)]
 struct Pace {
+    /// How long the whole body may take.
+    limit: Duration,
+    /// When it has to be there, once it was asked for.
+    ends: Option<Instant>,
     /// When the current stretch of the body has to be there, once it began.
     due: Option<Instant>,
     /// Bytes of it that are.
@@ -58,9 +61,10 @@ struct Pace {
 }
 
 impl Client {
-    /// The client behind `session`, whose request head has been read.
-    pub fn new(session: ServerSession, draining: Arc<AtomicBool>) -> Self {
-        Self { session, pace: Pace::default(), draining, is_chunked: false }
+    /// The client behind `session`, whose request head has been read and whose body may take `body_timeout`.
+    pub fn new(session: ServerSession, draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
+        let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0 };
+        Self { session, pace, draining, is_chunked: false }
     }
 
     /// The head of the request.
@@ -251,15 +255,16 @@ impl Client {
 impl Pace {
     async fn within<T>(&mut self, limit: Duration, read: impl Future<Output = T>) -> Result<T, Error> {
         let now = Instant::now();
+        let ends = *self.ends.get_or_insert(now + self.limit);
         let due = *self.due.get_or_insert(now + limit);
-        let read = pingora_timeout::timeout(due.saturating_duration_since(now), read).await;
-        read.map_err(|_elapsed| Error::BodyTimeout)
+        let read = pingora_timeout::timeout(due.min(ends).saturating_duration_since(now), read).await;
+        read.map_err(|_elapsed| if ends <= due { Error::BodyTimeout } else { Error::BodyIdle })
     }
 
     fn advance(&mut self, bytes: usize) {
         self.bytes += bytes;
         if self.bytes >= STRETCH_BYTES {
-            *self = Self::default();
+            (self.due, self.bytes) = (None, 0);
         }
     }
 }
@@ -281,7 +286,7 @@ fn failure(error: Box<PingoraError>) -> Error {
     match error.etype() {
         ErrorType::WriteTimedout => Error::WriteTimeout,
         ErrorType::WriteError if is_timeout => Error::WriteTimeout,
-        ErrorType::ReadTimedout => Error::BodyTimeout,
+        ErrorType::ReadTimedout => Error::BodyIdle,
         ErrorType::ConnectionClosed | ErrorType::H2Error | ErrorType::ReadError | ErrorType::WriteError => {
             Error::ClientGone
         }

@@ -77,7 +77,10 @@ pub enum Error {
         limit_bytes: usize,
     },
     /// The client stopped sending its body.
-    #[error("the request body did not arrive in time (limits.bodyIdleTimeout)")]
+    #[error("the request body stopped coming (limits.bodyIdleTimeout)")]
+    BodyIdle,
+    /// The client took too long for its body as a whole.
+    #[error("the request body did not arrive in time (limits.bodyTimeout)")]
     BodyTimeout,
     /// The body's transfer coding is broken, or the body ended early.
     #[error("the request body could not be read to its end")]
@@ -313,7 +316,8 @@ impl Error {
             Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),
             Self::BodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "body_too_large").limit(Limit::BodyBytes).closes(),
             Self::DecodedBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "decoded_body_too_large").limit(Limit::DecodedBodyBytes),
-            Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyIdleTimeout).closes(),
+            Self::BodyIdle => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyIdleTimeout).closes(),
+            Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyTimeout).closes(),
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
             Self::UnsupportedEncoding { .. } => Row::new(Client, 415, "unsupported_encoding", "unsupported_encoding"),
             Self::UndecodableBody(_) => Row::new(Client, 400, "invalid_body", "undecodable_body"),

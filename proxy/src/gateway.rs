@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::access_log::AccessLog;
 use crate::client::Client;
 use crate::context::RequestContext;
+use crate::count::Count;
 use crate::error::{Dialect, Error};
-use crate::inflight::InFlight;
 use crate::listen::head;
 use crate::mirror::Mirrors;
 use crate::upstream::Connections;
@@ -18,7 +18,7 @@ use crate::{forward, pick, respond, route, settle};
 /// What all requests share beyond the snapshot.
 pub struct Gateway {
     /// Counts the requests that are being served.
-    pub in_flight: Arc<InFlight>,
+    pub in_flight: Arc<Count>,
     /// Where each request is reported.
     pub access_log: AccessLog,
     /// Connections to upstreams.

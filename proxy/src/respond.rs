@@ -1,6 +1,7 @@
 //! Answers that the gateway writes itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -15,7 +16,7 @@ use crate::request_id::{self, RequestId};
 /// Answers a request whose header could not be read, and ends the connection.
 pub async fn refuse_unread(session: ServerSession, error: &Error) {
     let answer = error.answer(Dialect::OpenAi, &RequestId::generate());
-    let mut client = Client::new(session, Arc::default());
+    let mut client = Client::new(session, Arc::default(), Duration::ZERO);
     client.close_after();
     // Nobody may be left to read it; the connection is closed either way.
     let _gone = write(&mut client, answer, false).await;

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use crate::access_log::AccessLog;
 use crate::balance::Balancers;
 use crate::body::BodyMemory;
+use crate::count::Count;
 use crate::gateway::Gateway;
-use crate::inflight::InFlight;
 use crate::listen::edge::EdgeShared;
 use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
@@ -54,7 +54,8 @@ struct Core {
     picker: Arc<Picker>,
     balancers: Arc<Balancers>,
     metrics: Arc<Metrics>,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<Count>,
+    connections: Arc<Count>,
     memory: Arc<BodyMemory>,
     draining: Arc<AtomicBool>,
     hash_seed: u64,
@@ -97,6 +98,7 @@ impl Server {
             balancers: Balancers::new(),
             metrics,
             in_flight: Arc::default(),
+            connections: Arc::default(),
             memory: Arc::default(),
             draining: Arc::default(),
             hash_seed: crate::random::next_u64(),
@@ -214,6 +216,7 @@ impl Server {
                 gateway: self.gateway.clone(),
                 live: self.live.clone(),
                 listener: listener.clone(),
+                connections: self.core.connections.clone(),
                 memory: self.core.memory.clone(),
                 draining: self.core.draining.clone(),
                 tracker: self.tracker.clone(),

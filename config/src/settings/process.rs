@@ -20,10 +20,14 @@ knobs! {
         body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
         /// How long a client may take for the next KiB of a body, or for what is left of it. Answer: 408.
         body_idle_timeout: Span = Span::secs(30), in "100ms"..="1h";
+        /// How long a client may take for a whole body. Answer: 408.
+        body_timeout: Span = Span::secs(600), in "1s"..="24h";
         /// The most bytes of request bodies held in memory at one time, over all requests. Answer: 503.
         bodies_in_flight_bytes: Size = Size::gib(1), in "1MiB"..="1024GiB";
         /// The most requests served at one time. Answer: 503.
         concurrent_requests: u32 = 10_000, in 1..=1_000_000;
+        /// The most connections that clients may have open, over all listeners. Further ones are closed at once.
+        connections: u32 = 100_000, in 1..=10_000_000;
         /// How long a client may take to accept the next bytes of a response before it is cut off.
         write_timeout: Span = Span::secs(60), in "100ms"..="1h";
         /// The most bytes that a model's name may have. Answer: 400.

@@ -34,6 +34,11 @@ pub(super) enum InstallError {
     Manual(String),
 }
 
+/// Builds all of them as `scripts/perf.sh` does: other packages together have dependencies with other features, and all
+/// would be compiled anew.
+const CARGO_BUILD: [&str; 7] =
+    ["build", "--release", "--locked", "--quiet", "--package=penstock-perf", "--package=penstock-proxy", "--bins"];
+
 /// Finds the peer's program, and installs it if it is not there and that is allowed.
 pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, InstallError> {
     let venv = cache().join(&peer.name);
@@ -43,19 +48,10 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
     if let Install::Manual(what) = &peer.install {
         return Err(InstallError::Manual(what.clone()));
     }
-    if let Install::Cargo { package, bin } = &peer.install {
+    if let Install::Cargo {} = &peer.install {
         // Cargo knows best whether it is up to date.
         if may_install {
-            run(Command::new("cargo").args([
-                "build",
-                "--release",
-                "--locked",
-                "--quiet",
-                "-p",
-                package,
-                "--bin",
-                bin,
-            ]))?;
+            run(Command::new("cargo").args(CARGO_BUILD))?;
         }
     }
     let program = match find(program, peer, &venv) {
@@ -72,7 +68,7 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
 
 fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
     match install {
-        Install::None {} | Install::Manual(_) | Install::Cargo { .. } => Ok(()),
+        Install::None {} | Install::Manual(_) | Install::Cargo {} => Ok(()),
         Install::Apt(packages) => {
             let mut command = if is_root() {
                 Command::new("apt-get")
@@ -96,7 +92,7 @@ fn find(program: &str, peer: &Peer, venv: &Path) -> Option<PathBuf> {
     let directories = match peer.install {
         Install::Pip(_) => vec![venv.join("bin")],
         // Beside this program, which is built in the same way.
-        Install::Cargo { .. } => vec![env::current_exe().ok()?.parent()?.to_owned()],
+        Install::Cargo {} => vec![env::current_exe().ok()?.parent()?.to_owned()],
         Install::Apt(_) | Install::Manual(_) | Install::None {} => {
             let path = env::var_os("PATH").unwrap_or_default();
             // Debian keeps servers where a user's path may not lead.

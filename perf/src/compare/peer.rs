@@ -70,12 +70,7 @@ pub enum Install {
     /// It takes more than a package: what, and where it is described. Such a peer is reported as missing.
     Manual(String),
     /// A binary of this repository.
-    Cargo {
-        /// Its crate.
-        package: String,
-        /// Its name.
-        bin: String,
-    },
+    Cargo {},
 }
 
 /// What a scenario asks of a peer beside proxying small requests.

@@ -5,9 +5,8 @@ use std::io::{self, IsTerminal as _};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-/// What is logged where neither the command line nor `RUST_LOG` says otherwise. The proxy part
-/// of Pingora logs every failed request as an error; the access log has those already.
-const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=off";
+/// What is logged where neither the command line nor `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info,pingora_core=warn";
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]

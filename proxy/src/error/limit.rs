@@ -17,12 +17,16 @@ pub enum Limit {
     DecodedBodyBytes,
     /// `limits.bodyIdleTimeout`
     BodyIdleTimeout,
+    /// `limits.bodyTimeout`
+    BodyTimeout,
     /// `peek.maxDepth`
     BodyDepth,
     /// `limits.bodiesInFlightBytes`
     BodiesInFlightBytes,
     /// `limits.concurrentRequests`
     ConcurrentRequests,
+    /// `limits.connections`
+    Connections,
     /// `limits.writeTimeout`
     WriteTimeout,
     /// `limits.modelBytes`
@@ -51,7 +55,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -59,9 +63,11 @@ impl Limit {
         Self::BodyBytes,
         Self::DecodedBodyBytes,
         Self::BodyIdleTimeout,
+        Self::BodyTimeout,
         Self::BodyDepth,
         Self::BodiesInFlightBytes,
         Self::ConcurrentRequests,
+        Self::Connections,
         Self::WriteTimeout,
         Self::ModelBytes,
         Self::DrainBytes,
@@ -86,9 +92,11 @@ impl Limit {
             Self::BodyBytes => "limits.bodyBytes",
             Self::DecodedBodyBytes => "limits.decodedBodyBytes",
             Self::BodyIdleTimeout => "limits.bodyIdleTimeout",
+            Self::BodyTimeout => "limits.bodyTimeout",
             Self::BodyDepth => "peek.maxDepth",
             Self::BodiesInFlightBytes => "limits.bodiesInFlightBytes",
             Self::ConcurrentRequests => "limits.concurrentRequests",
+            Self::Connections => "limits.connections",
             Self::WriteTimeout => "limits.writeTimeout",
             Self::ModelBytes => "limits.modelBytes",
             Self::DrainBytes => "limits.drainBytes",

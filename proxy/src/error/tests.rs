@@ -20,6 +20,7 @@ fn all() -> Vec<Error> {
         Error::HeaderTimeout,
         Error::BodyTooLarge { limit_bytes: 1 },
         Error::DecodedBodyTooLarge { limit_bytes: 1 },
+        Error::BodyIdle,
         Error::BodyTimeout,
         Error::BrokenBody(None),
         Error::unsupported_encoding("compress"),

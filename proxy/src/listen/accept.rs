@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::error::Limit;
 use crate::listen;
 use crate::listen::edge::{Edge, EdgeShared};
 use crate::listen::protocol::{self, Plain};
@@ -127,15 +128,19 @@ impl Connections {
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
-        let connection = self.connection.clone();
-        let shutdown = self.shutdown.clone();
         let (limits, linger) = {
             let live = self.shared.live.load();
             (live.limits().clone(), live.snapshot().shutdown.linger)
         };
+        let Some(admitted) = self.shared.connections.admit(limits.connections as usize) else {
+            self.shared.live.load().metrics().gateway.limit_hit(Limit::Connections);
+            return;
+        };
+        let connection = self.connection.clone();
+        let shutdown = self.shutdown.clone();
         let open = self.metrics.accepted();
         self.tracker.spawn(async move {
-            let _open = open;
+            let _open = (open, admitted);
             connection.serve(stream, peer, (&limits, linger), shutdown).await;
         });
     }

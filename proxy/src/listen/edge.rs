@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Body, BodyMemory};
 use crate::client::Client;
 use crate::context::RequestContext;
+use crate::count::Count;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::listen;
@@ -46,6 +47,8 @@ pub struct EdgeShared {
     pub live: Arc<Live>,
     /// The listener's name, by which each snapshot knows it.
     pub listener: Arc<str>,
+    /// Open connections of clients, over all listeners.
+    pub connections: Arc<Count>,
     /// Memory held by bodies, over all listeners.
     pub memory: Arc<BodyMemory>,
     /// Set when the gateway shuts down.
@@ -154,7 +157,7 @@ impl HttpServerApp for Edge {
         let first = runtime.listener_index(&shared.listener)?;
         let listener = runtime.snapshot().listener_for(ListenerIndex(first), host(&session)).0;
         let ctx = RequestContext::new(runtime, listener, Body::new(shared.memory.clone()));
-        let client = Client::new(session, shared.draining.clone());
+        let client = Client::new(session, shared.draining.clone(), ctx.runtime().limits().body_timeout);
         shared.gateway.serve(client, ctx).await
     }
 

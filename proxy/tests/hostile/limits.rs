@@ -168,19 +168,50 @@ async fn a_body_that_stops_coming_gets_408() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_drips_is_cut_though_it_never_pauses() {
     let sim = sim().await;
-    let gate = Gate::limited(sim.addr(), json!({"bodyIdleTimeout": "300ms"})).await;
-    let mut wire = gate.wire().await;
-    wire.send("POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\ncontent-length: 100000\r\n\r\n{\"x\":\"")
+    for (limit, value, piece) in [("bodyIdleTimeout", "300ms", 1), ("bodyTimeout", "1s", 1024)] {
+        let gate = Gate::limited(sim.addr(), json!({limit: value})).await;
+        let mut wire = gate.wire().await;
+        wire.send(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\ncontent-length: 9999999\r\n\r\n{\"x\":\"",
+        )
         .await;
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
-    let answer = loop {
-        tokio::select! {
-            answer = wire.head() => break answer,
-            _ = pace.tick() => {}
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        let answer = loop {
+            tokio::select! {
+                answer = wire.head() => break answer,
+                _ = pace.tick() => {}
+            }
+            let _closed = wire.stream.write_all(&vec![b'x'; piece]).await;
+        };
+        assert_eq!(answer.expect("an answer").status, 408, "{limit}");
+        assert_eq!(gate.hits(&format!("limits.{limit}")), 1.0, "{limit}");
+        gate.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_are_closed_at_once() {
+    let sim = sim().await;
+    let gate = Gate::limited(sim.addr(), json!({"connections": 1})).await;
+    let mut first = gate.wire().await;
+    first.send(chat(MODEL)).await;
+    assert_eq!(first.answer().await.status, 200);
+    for _ in 0..2 {
+        gate.wire().await.ends().await;
+    }
+    assert_eq!(gate.hits("limits.connections"), 2.0);
+    first.send(chat(MODEL)).await;
+    assert_eq!(first.answer().await.status, 200);
+    drop(first);
+    // The place is free again once the gateway has seen the end.
+    let next = loop {
+        let mut wire = gate.wire().await;
+        wire.send_all_it_takes(chat(MODEL)).await;
+        if let Some(answer) = wire.try_answer().await {
+            break answer;
         }
-        let _closed = wire.stream.write_all(b"x").await;
     };
-    assert_eq!(answer.expect("an answer").status, 408);
+    assert_eq!(next.status, 200);
     gate.close().await;
 }
 

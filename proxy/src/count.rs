@@ -1,27 +1,27 @@
-//! Counts the requests that are being served: for the limit on them, and so that a drain knows when it is done.
+//! Counts what is there at one time, such as requests being served, up to a limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The requests in flight, over all listeners.
+/// How many there are, over all listeners.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub struct Count {
     count: AtomicUsize,
 }
 
-/// One of them; it is over when this is dropped.
+/// One of them; it is gone when this is dropped.
 #[derive(Debug)]
-pub struct Admitted(Arc<InFlight>);
+pub struct Admitted(Arc<Count>);
 
-impl InFlight {
-    /// Takes a request in, unless `limit` are being served already.
+impl Count {
+    /// Takes one more in, unless there are `limit` already.
     pub fn admit(self: &Arc<Self>, limit: usize) -> Option<Admitted> {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let admitted = Admitted(self.clone());
         (before < limit).then_some(admitted)
     }
 
-    /// How many are being served.
+    /// How many there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -38,13 +38,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_request_leaves_no_trace() {
-        let in_flight = Arc::new(InFlight::default());
-        let first = in_flight.admit(1);
+    fn what_is_refused_leaves_no_trace() {
+        let count = Arc::new(Count::default());
+        let first = count.admit(1);
         assert!(first.is_some());
-        assert!(in_flight.admit(1).is_none());
-        assert_eq!(in_flight.count(), 1);
+        assert!(count.admit(1).is_none());
+        assert_eq!(count.count(), 1);
         drop(first);
-        assert_eq!(in_flight.count(), 0);
+        assert_eq!(count.count(), 0);
     }
 }
