@@ -36,8 +36,15 @@ pub(super) enum InstallError {
 
 /// Builds all of them as `scripts/perf.sh` does: other packages together have dependencies with other features, and all
 /// would be compiled anew.
-const CARGO_BUILD: [&str; 7] =
-    ["build", "--release", "--locked", "--quiet", "--package=penstock-perf", "--package=penstock-proxy", "--bins"];
+const CARGO_BUILD: [&str; 7] = [
+    "build",
+    "--release",
+    "--locked",
+    "--quiet",
+    "--package=penstock-perf",
+    "--package=penstock-proxy",
+    "--bins",
+];
 
 /// Finds the peer's program, and installs it if it is not there and that is allowed.
 pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, InstallError> {
