@@ -9,11 +9,12 @@ use penstock_picker::EpcCheck;
 use penstock_proxy::source::{Applier, FileSource};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    Client, Gateway, Load, MODEL, Protocol, Reply, backend, chat, eventually, get, pool, post_json, sim,
-    sims, spawn, until, with, within,
+    Client, Gateway, Load, MODEL, Protocol, RawServer, Reply, backend, chat, eventually, get, pool,
+    post_json, sim, sims, spawn, until, with, within,
 };
 
 /// A document whose answers tell which one served them.
@@ -236,6 +237,40 @@ async fn listeners_come_and_go() {
     assert_eq!(reply.status, 200);
     let mut client = Client::connect(one, Protocol::H1).await;
     assert_eq!(client.send(asked()).await.status, 200);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// An endpoint that fails after it has left its pool was counted as one that is there, and the one that is left as tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_leaves_and_then_fails_is_followed_by_the_one_that_is_left() {
+    let (asked_once, may_fail) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (is_asked, fails) = (asked_once.clone(), may_fail.clone());
+    let leaving = RawServer::start(move |mut connection| {
+        let (is_asked, fails) = (is_asked.clone(), fails.clone());
+        async move {
+            connection.request().await;
+            is_asked.notify_one();
+            fails.notified().await;
+            connection.reset();
+        }
+    })
+    .await;
+    let staying = sim(MODEL).await;
+    let with_endpoint = |endpoint| {
+        json!({
+            "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}],
+            "pools": [with(pool("p", &[endpoint]), json!({"metrics": {"enabled": false}}))],
+        })
+    };
+    let gateway = Gateway::start(with_endpoint(leaving.addr())).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let running = client.start(asked());
+    within("the endpoint to be asked", asked_once.notified()).await;
+    gateway.reload(with_endpoint(staying.addr())).unwrap();
+    may_fail.notify_one();
+    assert_eq!(running.join().await.unwrap().status(), 200);
+    assert_eq!(staying.stats().requests, 1);
     drop(client);
     gateway.stop().await;
 }
