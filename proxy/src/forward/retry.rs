@@ -202,7 +202,7 @@ fn policy(ctx: &RequestContext) -> Option<&RetryPolicy> {
 
 /// Whether any endpoint is left that has not failed this request. Those that failed are not just counted: one that took
 /// long to fail may have left its pool meanwhile.
-fn has_other_endpoint(ctx: &RequestContext) -> bool {
+pub fn has_other_endpoint(ctx: &RequestContext) -> bool {
     let (Some(plan), Some(attempt)) = (&ctx.plan, &ctx.attempt) else { return false };
     let rule = &ctx.runtime().snapshot().rules()[plan.rule];
     let penstock_config::Action::Forward(tiers) = &rule.action else { return false };

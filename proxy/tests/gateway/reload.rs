@@ -274,3 +274,35 @@ async fn an_endpoint_that_leaves_and_then_fails_is_followed_by_the_one_that_is_l
     drop(client);
     gateway.stop().await;
 }
+
+/// A pod that is gone may leave an address behind that answers nothing, not even a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_an_address_that_has_left_the_pool() {
+    // A queue of connections that is full: further ones are dropped without a word.
+    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    hole.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    hole.listen(0).unwrap();
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(address).await.unwrap();
+    let staying = sim(MODEL).await;
+    let endless = json!({"metrics": {"enabled": false}, "connection": {"connectTimeout": "5m"}});
+    let with_endpoint = |endpoint| {
+        json!({
+            "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}],
+            "pools": [with(pool("p", &[endpoint]), endless.clone())],
+        })
+    };
+    let gateway = Gateway::start(with_endpoint(address)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let running = client.start(asked());
+    eventually("the request to be at the endpoint", || {
+        let pool = gateway.server().picker().pool("p").unwrap();
+        (pool.endpoints()[0].in_flight() == 1).then_some(())
+    })
+    .await;
+    gateway.reload(with_endpoint(staying.addr())).unwrap();
+    let response = within("an answer by the endpoint that is there", running.join()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    drop(client);
+    gateway.stop().await;
+}
