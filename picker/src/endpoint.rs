@@ -19,6 +19,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use penstock_config::Engine;
+use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::in_flight::{InFlight, Outcome};
@@ -76,6 +77,7 @@ pub struct Endpoint {
     pub(crate) lora: ArcSwapOption<LoraState>,
     scrape: Mutex<ScrapeState>,
     wake: Wake,
+    has_left: watch::Sender<bool>,
 }
 
 /// What of an endpoint may change while it stays the same endpoint.
@@ -159,6 +161,7 @@ impl Endpoint {
             lora: ArcSwapOption::empty(),
             scrape: Mutex::default(),
             wake: Wake::default(),
+            has_left: watch::Sender::new(false),
         })
     }
 
@@ -279,6 +282,14 @@ impl Endpoint {
     /// The endpoint leaves its pool.
     pub(crate) fn leave(&self) {
         self.breaker.leave(&self.shared.quota);
+        self.has_left.send_replace(true);
+    }
+
+    /// Resolves when the endpoint has left its pool. Its address may then lead nowhere, without a word: whoever waits for
+    /// it to answer need not.
+    pub async fn left(&self) {
+        // The sender is this endpoint's own. The guard that it returns must not live across another await.
+        let _ = self.has_left.subscribe().wait_for(|has_left| *has_left).await;
     }
 
     pub(crate) fn scrape_state(&self) -> ScrapeState {

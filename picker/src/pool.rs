@@ -28,7 +28,9 @@ pub use self::{
 use self::{members::Members, queue::WaitQueue};
 use crate::{
     clock::Clock,
-    endpoint::{BYTES_PER_TOKEN, EjectionPolicy, Endpoint, Gate, InFlight, Quota, estimate_tokens},
+    endpoint::{
+        BYTES_PER_TOKEN, EjectionPolicy, Endpoint, EndpointId, Gate, InFlight, Quota, estimate_tokens,
+    },
     prefix::{Chain, MAX_BLOCKS, PrefixIndex},
     profile::{NoObserver, Profile, Scratch},
     request::{PickError, PickRequest},
@@ -123,9 +125,9 @@ impl Pool {
         self.shared.quota.ejections.load(Relaxed)
     }
 
-    /// How many endpoints the pool has.
-    pub fn endpoint_count(&self) -> usize {
-        self.state.load().endpoints.len()
+    /// Whether the pool has an endpoint now that is none of these. They may have left it.
+    pub fn has_other(&self, than: impl Fn(EndpointId) -> bool) -> bool {
+        self.state.load().endpoints.iter().any(|endpoint| !than(endpoint.id()))
     }
 
     /// How scraping its endpoints went, those that have left included.

@@ -268,10 +268,9 @@ impl Balancer {
         self.running.load().shared.ejections.load(Relaxed)
     }
 
-    /// How many endpoints are in use now: more than are configured where a name has several addresses.
-    #[must_use]
-    pub fn endpoint_count(&self) -> usize {
-        self.running.load().shared.members.table().len()
+    /// Whether an address is in use now that is none of these, which may be so no longer.
+    pub(crate) fn has_other(&self, than: impl Fn(SocketAddr) -> bool) -> bool {
+        self.running.load().shared.members.table().keys().any(|address| !than(*address))
     }
 
     /// The addresses that are in use now.

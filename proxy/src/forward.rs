@@ -123,13 +123,32 @@ async fn connect(
         Some(AttemptEndpoint::Backend { address, name, .. }) => (*address, 0, Some(&*name.host)),
         None => return Err(Error::Internal(None)),
     };
-    let connected = connections.connect(peers, address, generation, host);
-    let deadlines = &mut ctx.deadlines;
-    tokio::select! {
-        biased;
-        connected = connected => connected,
-        gone = client.gone() => Err(gone),
-        error = poll_fn(|cx| deadlines.poll(cx, None)) => Err(error),
+    let mut leaving = match ctx.attempt.as_ref().map(|attempt| &attempt.endpoint) {
+        Some(AttemptEndpoint::Pool { endpoint, .. }) => Some(endpoint.clone()),
+        _ => None,
+    };
+    let mut connected = std::pin::pin!(connections.connect(peers, address, generation, host));
+    loop {
+        let left = async {
+            match &leaving {
+                Some(endpoint) => endpoint.left().await,
+                None => std::future::pending().await,
+            }
+        };
+        let deadlines = &mut ctx.deadlines;
+        tokio::select! {
+            biased;
+            connected = &mut connected => return connected,
+            // A pod that is gone may leave an address behind that never answers: nobody shall wait for that to time out.
+            () = left => {
+                if retry::has_other_endpoint(ctx) {
+                    return Err(Error::UpstreamConnect(None));
+                }
+                leaving = None;
+            }
+            gone = client.gone() => return Err(gone),
+            error = poll_fn(|cx| deadlines.poll(cx, None)) => return Err(error),
+        }
     }
 }
 

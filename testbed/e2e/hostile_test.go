@@ -125,8 +125,7 @@ func TestARouteThatShadowsAnotherTenants(t *testing.T) {
 	route(t, tenant, ns, "shadow", `
     - matches: [{headers: [{name: x-colour, value: blue}]}]
       backendRefs: [{name: thief, port: 80}]`)
-	object := awaitCondition(t, "HTTPRoute", tenant, "shadow", "Accepted", meta.ConditionTrue)
-	t.Logf("shadowing route: %s: %s", object.Reason, object.Message)
+	awaitRefusal(t, "HTTPRoute", tenant, "shadow", "Accepted", "Shadowed", ns+"/bystander")
 	url := awaitGateway(t, ns, "gw", 80)
 	for range 50 {
 		got, err := ask(url, "any", withHeader("x-colour", "blue"))

@@ -167,6 +167,19 @@ func TestTheClusterOutlivesItsParts(t *testing.T) {
 	}
 	snapshot := url.Values{"file": {filepath.Join(t.TempDir(), "snapshot")}}
 	control(t, "/snapshot", snapshot)
+	// One comes back from the dead, with the address of its former life in its status.
+	lost := pods(t, ns, "app=up")[0].Name
+	if err := env.client.CoreV1().Pods(ns).Delete(context.Background(), lost, meta.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pod is gone", func() error {
+		for _, pod := range pods(t, ns, "app=up") {
+			if pod.Name == lost {
+				return errNotYet
+			}
+		}
+		return nil
+	})
 	scale(t, ns, "up", 4)
 	awaitReady(t, ns, "up")
 	control(t, "/restore", snapshot)

@@ -16,6 +16,9 @@ use crate::{
 const ADMIN_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), crate::provision::ADMIN_PORT);
 
+/// The largest seed that documents take.
+const MAX_HASH_SEED: u32 = 0x7fff_ffff;
+
 /// A document that is ready to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
@@ -119,6 +122,15 @@ fn complete(document: &mut Document, additions: &Additions, owner: &Owner) {
     name.get_or_insert_with(|| owner.gateway.to_string().replace('/', "."));
     document.admin.address = Address(ADMIN_ADDRESS);
     document.shutdown.drain_timeout = Span(additions.drain);
+    document.peek.hash_seed = hash_seed(&owner.uid);
+}
+
+/// What all data planes of a Gateway hash prompts with, so that they agree where to send what none of them has seen. By
+/// the Gateway's identity, which is another in each cluster and stays when the operator or the data planes restart.
+fn hash_seed(uid: &str) -> u32 {
+    // 31 bits, and not 0, which would let each data plane draw its own.
+    let bits = xxhash_rust::xxh3::xxh3_64(uid.as_bytes()) & u64::from(MAX_HASH_SEED);
+    u32::try_from(bits).unwrap_or(MAX_HASH_SEED).max(1)
 }
 
 /// Cuts a text into parts of at most `max` bytes, at ends of lines where there are any.
@@ -152,5 +164,15 @@ mod tests {
         assert_eq!(parts.concat(), wide);
         assert!(parts.iter().all(|part| part.len() <= 999));
         assert_eq!(split("", 10), [""]);
+    }
+
+    #[test]
+    fn data_planes_of_one_gateway_hash_alike_and_those_of_another_differently() {
+        let uid = "0f6b1f0e-6d07-4f0c-9a53-2b3d0a0a4c11";
+        assert_eq!(hash_seed(uid), hash_seed(uid));
+        assert_ne!(hash_seed(uid), hash_seed("0f6b1f0e-6d07-4f0c-9a53-2b3d0a0a4c12"));
+        for number in 0..10_000_u32 {
+            assert!((1..=MAX_HASH_SEED).contains(&hash_seed(&number.to_string())));
+        }
     }
 }

@@ -63,11 +63,11 @@ fn check(cluster: &Path, expected: &Path) {
     assert_same(&expected, &told, cluster);
 }
 
-mod pretty {
+pub(crate) mod pretty {
     use std::path::Path;
 
     /// Fails with the first line that differs and its neighbours.
-    pub(super) fn assert_same(expected: &str, told: &str, cluster: &Path) {
+    pub(crate) fn assert_same(expected: &str, told: &str, cluster: &Path) {
         if expected == told {
             return;
         }

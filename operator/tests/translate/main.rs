@@ -6,4 +6,5 @@ mod crds;
 mod golden;
 mod hostile;
 mod properties;
+mod published;
 mod support;

@@ -148,6 +148,9 @@ impl Pool {
             slots: 0,
         }));
         drop(members);
+        for endpoint in &removed {
+            endpoint.leave();
+        }
         self.shared.queue.wake_first();
         removed
     }

@@ -486,7 +486,9 @@ async fn endpoints_come_and_go_without_touching_the_rest() {
     let kept = pool.endpoints()[1].clone();
     let removed = picker.set_endpoints("pool", &spec(4).endpoints[1..]).removed;
     assert_eq!(removed.len(), 1);
-    assert_eq!(pool.endpoint_count(), 3);
+    assert_eq!(pool.endpoints().len(), 3);
+    let left = removed[0].id();
+    assert!(pool.has_other(|id| id == left), "one that left is none of the three");
     assert!(Arc::ptr_eq(&kept, &pool.endpoints()[0]), "an endpoint that stays keeps its state");
     assert!(picker.set_endpoints("pool", &[]).removed.len() == 3);
     assert!(matches!(pool.pick(&request()), Err(PickError::NoEndpoints)));

@@ -5,6 +5,16 @@ use std::{cell::RefCell, fmt::Display};
 use penstock_config::Fault;
 use serde_json::{Map, Value};
 
+/// The most entries of a list that are read. A configuration comes from whoever may write a ConfigMap, and names are
+/// looked up in lists.
+const MAX_ENTRIES: usize = 256;
+
+/// The most bytes of a place or a message that are told: a name in it may be as long as a ConfigMap.
+const MAX_TOLD: usize = 500;
+
+/// The longest name that is compared with others. The time for a comparison grows with the product of two lengths.
+const MAX_COMPARED: usize = 64;
+
 /// Collects faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults(RefCell<Vec<Fault>>);
@@ -21,7 +31,7 @@ pub(super) struct Object<'a> {
 impl Faults {
     /// Adds a fault at `path`.
     pub(super) fn add(&self, path: impl Into<String>, message: impl Display) {
-        self.0.borrow_mut().push(Fault::new(path, message.to_string()));
+        self.0.borrow_mut().push(Fault::new(cut(path.into()), cut(message.to_string())));
     }
 
     /// All faults, in the order in which they were found.
@@ -94,8 +104,12 @@ impl<'a> Object<'a> {
     /// The elements of a list field, each with its path.
     pub(super) fn list(&self, name: &'static str) -> impl Iterator<Item = (String, &'a Value)> {
         let list = self.typed(name, "a list", Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if list.len() > MAX_ENTRIES {
+            self.fault(name, format_args!("{} entries; the most are {MAX_ENTRIES}", list.len()));
+        }
         let path = self.path_of(name);
-        list.iter().enumerate().map(move |(index, value)| (format!("{path}[{index}]"), value))
+        let read = list.iter().take(MAX_ENTRIES);
+        read.enumerate().map(move |(index, value)| (format!("{path}[{index}]"), value))
     }
 
     /// Reports every field that was not asked for.
@@ -127,9 +141,13 @@ impl<'a> Object<'a> {
 
 /// The one of `names` that `name` is most likely a slip of, if any is near.
 pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    if name.len() > MAX_COMPARED {
+        return None;
+    }
     let allowed = name.len().div_ceil(5).max(1);
     names
         .into_iter()
+        .filter(|candidate| candidate.len() <= MAX_COMPARED)
         .map(|candidate| (edits(name, candidate), candidate))
         .filter(|(edits, _)| *edits <= allowed)
         .min()
@@ -150,6 +168,15 @@ fn edits(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
+}
+
+/// A text that is not too long to be told.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TOLD {
+        text.truncate(text.floor_char_boundary(MAX_TOLD));
+        text.push('…');
+    }
+    text
 }
 
 fn kind(value: &Value) -> &'static str {

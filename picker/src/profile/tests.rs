@@ -297,3 +297,20 @@ fn what_cannot_work_is_refused() {
         assert!(!faults(&nonsense).is_empty());
     }
 }
+
+/// A comparison with every known name took minutes of the operator's time for a name of a megabyte.
+#[test]
+fn a_configuration_of_a_megabyte_is_refused_in_few_words() {
+    let long = "x".repeat(1 << 20);
+    let mut document = document(
+        json!([{"type": long}, {"type": "queue-scorer", "name": format!("{long}y"), long.clone(): 1}]),
+        json!([{"pluginRef": format!("{long}z")}]),
+    );
+    let many = vec![json!({"type": "queue-scorer"}); 100_000];
+    document["saturationDetector"] = json!({ "pluginRef": long });
+    let told = faults(&document);
+    assert!(told.len() >= 3 && told.iter().all(|fault| fault.len() < 1200), "{} faults", told.len());
+    document["plugins"] = many.into();
+    let told = faults(&document);
+    assert!(told.iter().any(|fault| fault == "plugins: 100000 entries; the most are 256"), "{told:#?}");
+}

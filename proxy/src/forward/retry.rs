@@ -200,8 +200,9 @@ fn policy(ctx: &RequestContext) -> Option<&RetryPolicy> {
     Some(&ctx.runtime().snapshot().rules()[rule].retry)
 }
 
-/// Whether any endpoint is left that has not failed this request.
-fn has_other_endpoint(ctx: &RequestContext) -> bool {
+/// Whether any endpoint is left that has not failed this request. Those that failed are not just counted: one that took
+/// long to fail may have left its pool meanwhile.
+pub fn has_other_endpoint(ctx: &RequestContext) -> bool {
     let (Some(plan), Some(attempt)) = (&ctx.plan, &ctx.attempt) else { return false };
     let rule = &ctx.runtime().snapshot().rules()[plan.rule];
     let penstock_config::Action::Forward(tiers) = &rule.action else { return false };
@@ -209,11 +210,13 @@ fn has_other_endpoint(ctx: &RequestContext) -> bool {
         return true;
     }
     match (&attempt.endpoint, attempt.target_of(rule).and_then(penstock_config::Target::upstream)) {
-        (AttemptEndpoint::Pool { .. }, Some(penstock_config::Upstream::Pool(index))) => {
-            ctx.runtime().pool(index).endpoint_count() > plan.failed_endpoints.len() + 1
+        (AttemptEndpoint::Pool { endpoint, .. }, Some(penstock_config::Upstream::Pool(index))) => {
+            let has_failed = |id| id == endpoint.id() || plan.failed_endpoints.contains(&id);
+            ctx.runtime().pool(index).has_other(has_failed)
         }
-        (AttemptEndpoint::Backend { .. }, Some(penstock_config::Upstream::Backend(index))) => {
-            ctx.runtime().balancer(index).endpoint_count() > plan.failed_addresses.len() + 1
+        (AttemptEndpoint::Backend { address, .. }, Some(penstock_config::Upstream::Backend(index))) => {
+            let has_failed = |other| other == *address || plan.failed_addresses.contains(&other);
+            ctx.runtime().balancer(index).has_other(has_failed)
         }
         _ => false,
     }

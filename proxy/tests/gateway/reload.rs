@@ -9,11 +9,12 @@ use penstock_picker::EpcCheck;
 use penstock_proxy::source::{Applier, FileSource};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    Client, Gateway, Load, MODEL, Protocol, Reply, backend, chat, eventually, get, pool, post_json, sim,
-    sims, spawn, until, with, within,
+    Client, Gateway, Load, MODEL, Protocol, RawServer, Reply, backend, chat, eventually, get, pool,
+    post_json, sim, sims, spawn, until, with, within,
 };
 
 /// A document whose answers tell which one served them.
@@ -236,6 +237,72 @@ async fn listeners_come_and_go() {
     assert_eq!(reply.status, 200);
     let mut client = Client::connect(one, Protocol::H1).await;
     assert_eq!(client.send(asked()).await.status, 200);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// An endpoint that fails after it has left its pool was counted as one that is there, and the one that is left as tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_leaves_and_then_fails_is_followed_by_the_one_that_is_left() {
+    let (asked_once, may_fail) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (is_asked, fails) = (asked_once.clone(), may_fail.clone());
+    let leaving = RawServer::start(move |mut connection| {
+        let (is_asked, fails) = (is_asked.clone(), fails.clone());
+        async move {
+            connection.request().await;
+            is_asked.notify_one();
+            fails.notified().await;
+            connection.reset();
+        }
+    })
+    .await;
+    let staying = sim(MODEL).await;
+    let with_endpoint = |endpoint| {
+        json!({
+            "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}],
+            "pools": [with(pool("p", &[endpoint]), json!({"metrics": {"enabled": false}}))],
+        })
+    };
+    let gateway = Gateway::start(with_endpoint(leaving.addr())).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let running = client.start(asked());
+    within("the endpoint to be asked", asked_once.notified()).await;
+    gateway.reload(with_endpoint(staying.addr())).unwrap();
+    may_fail.notify_one();
+    assert_eq!(running.join().await.unwrap().status(), 200);
+    assert_eq!(staying.stats().requests, 1);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// A pod that is gone may leave an address behind that answers nothing, not even a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_an_address_that_has_left_the_pool() {
+    // A queue of connections that is full: further ones are dropped without a word.
+    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    hole.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    hole.listen(0).unwrap();
+    let address = hole.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(address).await.unwrap();
+    let staying = sim(MODEL).await;
+    let endless = json!({"metrics": {"enabled": false}, "connection": {"connectTimeout": "5m"}});
+    let with_endpoint = |endpoint| {
+        json!({
+            "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}],
+            "pools": [with(pool("p", &[endpoint]), endless.clone())],
+        })
+    };
+    let gateway = Gateway::start(with_endpoint(address)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let running = client.start(asked());
+    eventually("the request to be at the endpoint", || {
+        let pool = gateway.server().picker().pool("p").unwrap();
+        (pool.endpoints()[0].in_flight() == 1).then_some(())
+    })
+    .await;
+    gateway.reload(with_endpoint(staying.addr())).unwrap();
+    let response = within("an answer by the endpoint that is there", running.join()).await.unwrap();
+    assert_eq!(response.status(), 200);
     drop(client);
     gateway.stop().await;
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -64,7 +65,7 @@ func (w *podWorker) patchStatus(ctx context.Context) error {
 	if isReported(status, w.current().Status) {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": w.pod.UID}, "status": status})
+	patch, err := statusPatch(w.pod.UID, status)
 	if err != nil {
 		return err
 	}
@@ -83,6 +84,21 @@ func (w *podWorker) patchStatus(ctx context.Context) error {
 		w.mu.Unlock()
 	}
 	return err
+}
+
+// statusPatch is the patch that makes this the status. The list of addresses would be merged: a pod that came back with a
+// restored etcd, whose sandbox is new, has another address than its status says, and no pod has two.
+func statusPatch(uid types.UID, status core.PodStatus) ([]byte, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	if err != nil {
+		return nil, err
+	}
+	addresses := []any{map[string]any{"$patch": "replace"}}
+	if known, ok := fields["podIPs"].([]any); ok {
+		addresses = append(addresses, known...)
+	}
+	fields["podIPs"] = addresses
+	return json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid}, "status": fields})
 }
 
 // isReported tells whether the API server has this status already. Conditions of others are not looked at.
