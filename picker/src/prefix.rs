@@ -33,6 +33,12 @@ const SHARDS: usize = 256;
 /// that never see the same prompt twice.
 pub(crate) const MAX_BLOCKS: usize = 4 << 20;
 
+/// Blocks at the head of a prompt that are each remembered. Behind them one stands for a whole group: what it takes to
+/// remember a prompt grows with its length, and one block more or less matters less and less.
+const EACH: usize = 256;
+/// Blocks of a group.
+const GROUP: usize = 8;
+
 /// The prefix index of one pool.
 #[derive(Debug)]
 pub struct PrefixIndex {
@@ -62,12 +68,23 @@ impl Chain<'_> {
         self.len == 0
     }
 
-    fn hash(&self, block: usize) -> u64 {
-        // A chained hash covers all that came before it, so the last of a stride stands for all of them.
-        let hash = self.hashes[(block + 1) * self.stride - 1] ^ self.model;
+    /// The hash under which the index has its `entry`-th place in the chain.
+    fn hash(&self, entry: usize) -> u64 {
+        // A chained hash covers all that came before it, so the last of a group, or of a stride, stands for all of it.
+        let hash = self.hashes[blocks_of(entry + 1) * self.stride - 1] ^ self.model;
         let product = u128::from(hash) * 0x9e37_79b9_7f4a_7c15;
         (product as u64) ^ ((product >> 64) as u64)
     }
+}
+
+/// Entries that stand for the first `blocks` of a chain, or for as many of them as make whole groups.
+fn entries_of(blocks: usize) -> usize {
+    blocks.min(EACH) + blocks.saturating_sub(EACH) / GROUP
+}
+
+/// Blocks that the first `entries` of a chain stand for.
+fn blocks_of(entries: usize) -> usize {
+    entries.min(EACH) + entries.saturating_sub(EACH) * GROUP
 }
 
 impl Default for PrefixIndex {
@@ -93,9 +110,9 @@ impl PrefixIndex {
     }
 
     /// Sets `matched[slot]` to the blocks from the chain's head that the endpoint in `slot` holds, for each that holds
-    /// any. Slots past the end of `matched` are left out.
+    /// any. Past the 256th only whole groups of eight count. Slots past the end of `matched` are left out.
     pub fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
-        let Some(last) = chain.len().checked_sub(1) else { return };
+        let Some(last) = entries_of(chain.len()).checked_sub(1) else { return };
         let head = self.probe(chain, 0, matched);
         if head == 0 || last == 0 {
             return;
@@ -108,21 +125,22 @@ impl PrefixIndex {
     /// believed to hold at the most.
     pub fn record(&self, chain: &Chain<'_>, slot: u16, capacity: usize) {
         let Some(clock) = self.slots.clock(slot) else { return };
-        let len = chain.len().min(capacity);
+        let len = entries_of(chain.len().min(capacity));
         let ages = clock.ages();
         let mut first = self.first_older(chain, slot, ages, len);
         if first == len {
             return;
         }
-        let current = clock.begin(len - first, capacity);
+        let current = clock.begin(blocks_of(len) - blocks_of(first), capacity);
         if current != ages.current() {
             first = 0;
         }
 
         let mut touched = slots::Touched::default();
-        for block in first..len {
-            let hash = chain.hash(block);
-            touched.add(self.shard(hash).lock().touch(hash, slot, current, &self.slots));
+        for entry in first..len {
+            let hash = chain.hash(entry);
+            let before = self.shard(hash).lock().touch(hash, slot, current, &self.slots);
+            touched.add(blocks_of(entry + 1) - blocks_of(entry), before);
         }
         clock.settle(current, &touched, capacity);
     }
@@ -150,10 +168,10 @@ impl PrefixIndex {
         self.refine(chain, middle, high, matched);
     }
 
-    /// Credits every endpoint that holds `block` with the run up to it, and counts them.
-    fn probe(&self, chain: &Chain<'_>, block: usize, matched: &mut [u32]) -> u32 {
-        let hash = chain.hash(block);
-        let run = u32::try_from(block + 1).unwrap_or(u32::MAX);
+    /// Credits every endpoint that holds `entry` with the blocks up to it, and counts them.
+    fn probe(&self, chain: &Chain<'_>, entry: usize, matched: &mut [u32]) -> u32 {
+        let hash = chain.hash(entry);
+        let run = u32::try_from(blocks_of(entry + 1)).unwrap_or(u32::MAX);
         let mut holders = 0;
         let shard = self.shard(hash).lock();
         for holder in shard.holders(hash) {
@@ -167,11 +185,11 @@ impl PrefixIndex {
         holders
     }
 
-    /// The first block of the chain that is to be touched; all before it are in the endpoint's current generation, as
+    /// The first entry of the chain that is to be touched; all before it are in the endpoint's current generation, as
     /// generations never rise along a chain.
     fn first_older(&self, chain: &Chain<'_>, slot: u16, ages: Ages, len: usize) -> usize {
-        let age_of = |block: usize| {
-            let hash = chain.hash(block);
+        let age_of = |entry: usize| {
+            let hash = chain.hash(entry);
             let shard = self.shard(hash).lock();
             let holder = shard.holders(hash).find(|holder| holder.slot() == slot)?;
             ages.age(holder.generation())

@@ -316,7 +316,7 @@ impl Error {
             Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),
             Self::BodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "body_too_large").limit(Limit::BodyBytes).closes(),
             Self::DecodedBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "decoded_body_too_large").limit(Limit::DecodedBodyBytes),
-            Self::BodyIdle => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyIdleTimeout).closes(),
+            Self::BodyIdle => Row::new(Client, 408, "request_timeout", "body_idle").limit(Limit::BodyIdleTimeout).closes(),
             Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyTimeout).closes(),
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
             Self::UnsupportedEncoding { .. } => Row::new(Client, 415, "unsupported_encoding", "unsupported_encoding"),

@@ -172,11 +172,12 @@ impl Ages {
 }
 
 impl Touched {
-    /// Adds a block; `before` is the live generation that it was in, if any.
-    pub(super) fn add(&mut self, before: Option<u16>) {
-        self.blocks += 1;
+    /// Adds blocks; `before` is the live generation that they were in, if any.
+    pub(super) fn add(&mut self, blocks: usize, before: Option<u16>) {
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        self.blocks += blocks;
         if let Some(before) = before {
-            self.moved[usize::from(before) % GENERATIONS] += 1;
+            self.moved[usize::from(before) % GENERATIONS] += blocks;
         }
     }
 }

@@ -125,6 +125,20 @@ fn a_prompt_longer_than_the_capacity_is_remembered_from_its_head() {
 }
 
 #[test]
+fn far_behind_the_head_whole_groups_count() {
+    let index = PrefixIndex::new();
+    let long = prompt(1, 1000);
+    for (slot, len) in (0..).zip([255, 256, 257, 263, 264, 271, 1000]) {
+        record(&index, &long[..len], slot, PLENTY);
+        assert_eq!(index.held(slot), matches(&index, &long, 7)[usize::from(slot)] as usize);
+    }
+    assert_eq!(matches(&index, &long, 7), [255, 256, 256, 256, 264, 264, 1000]);
+    // A part that is not whole is not credited, though it was sent.
+    assert_eq!(matches(&index, &long[..263], 7), [255, 256, 256, 256, 256, 256, 256]);
+    assert_eq!(entries(&index), 256 + (1000 - 256) / 8);
+}
+
+#[test]
 fn memory_is_bounded_however_much_is_recorded() {
     let index = PrefixIndex::new();
     let capacity = 10_000;
