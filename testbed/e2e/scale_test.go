@@ -69,12 +69,12 @@ func hollowNode(t *testing.T) {
 	t.Helper()
 	ctx := context.Background()
 	nodes := env.client.CoreV1().Nodes()
-	node, err := nodes.Create(ctx, &core.Node{ObjectMeta: meta.ObjectMeta{Name: hollow}}, meta.CreateOptions{})
-	if err != nil {
+	if _, err := nodes.Create(ctx, &core.Node{ObjectMeta: meta.ObjectMeta{Name: hollow}}, meta.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	node.Status.Conditions = []core.NodeCondition{{Type: core.NodeReady, Status: core.ConditionTrue, LastHeartbeatTime: meta.Now()}}
-	if _, err := nodes.UpdateStatus(ctx, node, meta.UpdateOptions{}); err != nil {
+	// A patch, since controllers write to a new node at once.
+	status := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
+	if _, err := nodes.Patch(ctx, hollow, types.StrategicMergePatchType, []byte(status), meta.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nodes.Delete(ctx, hollow, meta.DeleteOptions{}) })
