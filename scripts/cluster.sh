@@ -10,7 +10,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 say "Building Penstock"
 scripts/setup.sh
-cargo build --locked --bins
+cargo build --workspace --locked --bins
 say "Starting the cluster $name"
 testbed/tools.sh helm epp >/dev/null
 log=$(mktemp)

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-cargo build --locked --bins
+cargo build --workspace --locked --bins
 read -r bin testbed < <(testbed/tools.sh helm epp)
 [ -n "${testbed:-}" ] || exit 1
 export TESTBED=$testbed TESTBED_BIN=$bin
