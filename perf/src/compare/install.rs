@@ -117,7 +117,9 @@ fn version(program: &Path, peer: &Peer) -> String {
     let output = Command::new(program).args(&peer.version).stdin(Stdio::null()).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown").to_owned()
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown");
+    // Envoy begins with the path that it was started by, which says nothing to others.
+    line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim_start().to_owned()
 }
 
 fn run(command: &mut Command) -> Result<(), InstallError> {
