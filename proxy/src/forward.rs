@@ -118,14 +118,12 @@ async fn connect(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<Connection, Error> {
-    let (address, generation, host) = match ctx.attempt.as_ref().map(|attempt| &attempt.endpoint) {
-        Some(AttemptEndpoint::Pool { endpoint, .. }) => (endpoint.address(), endpoint.id().get(), None),
-        Some(AttemptEndpoint::Backend { address, name, .. }) => (*address, 0, Some(&*name.host)),
+    let (address, generation, host, mut leaving) = match ctx.attempt.as_ref().map(|of| &of.endpoint) {
+        Some(AttemptEndpoint::Pool { endpoint, .. }) => {
+            (endpoint.address(), endpoint.id().get(), None, Some(endpoint.clone()))
+        }
+        Some(AttemptEndpoint::Backend { address, name, .. }) => (*address, 0, Some(&*name.host), None),
         None => return Err(Error::Internal(None)),
-    };
-    let mut leaving = match ctx.attempt.as_ref().map(|attempt| &attempt.endpoint) {
-        Some(AttemptEndpoint::Pool { endpoint, .. }) => Some(endpoint.clone()),
-        _ => None,
     };
     let mut connected = std::pin::pin!(connections.connect(peers, address, generation, host));
     loop {

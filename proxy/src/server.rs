@@ -328,7 +328,7 @@ async fn sweep(connections: Weak<Connections>, picker: Weak<Picker>, balancers: 
 }
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Binds an address without waiting, so that a reload can do it too.
 fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {

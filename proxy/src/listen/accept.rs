@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use penstock_config::Limits;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
@@ -113,16 +114,14 @@ impl Connections {
         if let Err(error) = SockRef::from(&socket).attach_filter(&NO_NEW_HANDSHAKE) {
             tracing::debug!(listener = %self.shared.listener, %error, "handshakes go on until the socket closes");
         }
-        let closed = tokio::time::sleep(HANDSHAKE_TIME);
-        tokio::pin!(closed);
-        loop {
-            tokio::select! {
-                biased;
-                accepted = tokio::task::unconstrained(socket.accept()) => match accepted {
-                    Ok((stream, peer)) => self.spawn(stream, peer),
-                    Err(_) => return,
-                },
-                () = &mut closed => return,
+        tokio::time::sleep(HANDSHAKE_TIME).await;
+        // Bounded, for where no filter can be set and clients come as fast as they are taken.
+        for _ in 0..crate::server::BACKLOG {
+            match tokio::task::unconstrained(socket.accept()).now_or_never() {
+                Some(Ok((stream, peer))) => self.spawn(stream, peer),
+                // One that has left meanwhile; others wait behind it.
+                Some(Err(_)) => {}
+                None => return,
             }
         }
     }
