@@ -78,6 +78,22 @@ pub struct ListenerMetrics {
     accepted: Arc<Counter>,
 }
 
+impl ClusterMetrics {
+    fn register(registry: &Registry) -> Self {
+        let gauge = |name, help| Family::register(registry, name, help, &[], Gauge::default).get(&[]);
+        let errors = "penstock_kubernetes_watch_errors_total";
+        Self {
+            watches: gauge("penstock_kubernetes_watches", "Objects of the cluster that are watched."),
+            failing: gauge(
+                "penstock_kubernetes_watches_failing",
+                "Objects of the cluster whose watch does not work now.",
+            ),
+            errors: Family::register(registry, errors, "Watches that failed.", &[], Counter::default)
+                .get(&[]),
+        }
+    }
+}
+
 impl GatewayMetrics {
     pub(super) fn register(registry: &Registry) -> Self {
         let counter = |name, help, labels| Family::register(registry, name, help, labels, Counter::default);
@@ -165,22 +181,7 @@ impl GatewayMetrics {
                 failed: mirrors.get(&["failed"]),
                 dropped: mirrors.get(&["dropped"]),
             },
-            cluster: ClusterMetrics {
-                watches: gauge(
-                    "penstock_kubernetes_watches",
-                    "Objects of the cluster that are watched.",
-                    &[],
-                )
-                .get(&[]),
-                failing: gauge(
-                    "penstock_kubernetes_watches_failing",
-                    "Objects of the cluster whose watch does not work now.",
-                    &[],
-                )
-                .get(&[]),
-                errors: counter("penstock_kubernetes_watch_errors_total", "Watches that failed.", &[])
-                    .get(&[]),
-            },
+            cluster: ClusterMetrics::register(registry),
         }
     }
 
