@@ -80,6 +80,7 @@ perf-smoke: setup ## Load, comparison and simulation run at all (under 5 minutes
 	scripts/perf.sh smoke
 
 gates: ## Instructions of the hot parts against their baselines; ACCEPT=1 writes new ones
+	@scripts/setup.sh gates
 	scripts/gates.py $(if $(ACCEPT),--accept)
 
 build: setup ## The release binaries

@@ -14,4 +14,5 @@ export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 PATH=$(scripts/go.sh):$PATH
 cd testbed
 go vet -trimpath ./cmd/testbed ./internal/... ./e2e
+go test -trimpath ./internal/...
 go test -trimpath -count=1 -timeout 30m -v ./e2e "$@"

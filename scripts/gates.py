@@ -40,18 +40,13 @@ def say(text):
 
 
 def build():
-    """Builds everything as it is released, and returns the path of the gates' program."""
+    """Builds everything as it is released and as perf.sh does, and returns the path of the gates' program."""
     say("building")
-    run = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "penstock-proxy", "-p", "penstock-perf", "--bins"]
+    run = ["cargo", "build", "--release", "--locked", "--quiet", "--bins"]
+    for package in ("penstock-perf", "penstock-proxy", "penstock-gates"):
+        run += ["-p", package]
     subprocess.run(run, cwd=ROOT, check=True)
-    run = ["cargo", "bench", "--locked", "--quiet", "-p", "penstock-proxy", "--bench", "gates", "--no-run",
-           "--message-format=json"]
-    out = subprocess.run(run, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for line in out.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message.get("target", {}).get("name") == "gates":
-            return message["executable"]
-    sys.exit("gates: cargo built no program of that name")
+    return os.path.join(ROOT, "target", "release", "penstock-gates")
 
 
 def callgrind(out, command):
@@ -145,7 +140,7 @@ def wait(port, gateway):
 def main():
     accepts = "--accept" in sys.argv[1:]
     if not shutil.which("valgrind"):
-        sys.exit("gates: valgrind is missing: `apt-get install valgrind`")
+        sys.exit("gates: valgrind is missing: `scripts/setup.sh gates` installs it")
     program = build()
     counts = {}
     with tempfile.TemporaryDirectory() as directory:

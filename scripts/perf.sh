@@ -7,7 +7,7 @@ mode=${1:?headline, full or smoke}
 shift
 PENSTOCK_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
 export PENSTOCK_COMMIT
-cargo build --release --locked --quiet -p penstock-perf -p penstock-proxy --bins
+cargo build --release --locked --quiet -p penstock-perf -p penstock-proxy -p penstock-gates --bins
 perf=target/release/penstock-perf
 
 case $mode in

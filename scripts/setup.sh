@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and running Penstock needs and this machine lacks; says what and why. Debian or Ubuntu.
+#   setup.sh [gates]     what the regression gates need, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,6 +34,7 @@ need make build-essential "jemalloc builds with make"
 need cmake cmake "builds C parts of the dependencies"
 need curl curl "the demo sends its requests with it"
 need python3 python3 "the demo prints tables with it"
+[ "${1:-}" != gates ] || need valgrind valgrind "it counts the instructions"
 [ ${#missing[@]} -eq 0 ] || install_packages ca-certificates "${missing[@]}"
 
 # Where rustup puts cargo; a shell that was opened before does not look there yet.

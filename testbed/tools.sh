@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs of a test cluster that this machine lacks, says which and why, and prints the folder they are in:
 #   ~/.cache/penstock/testbed-HASH, named by what they are built from, so that every clone on this machine shares them.
-#   tools.sh [helm] [epp]     with these two as well
+#   tools.sh [helm] [epp] [epp-crds]     with these as well; the last is a folder
 # Cold, with 2 cores: about 8 minutes, nearly all of it Kubernetes. Warm: a second.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -54,13 +54,24 @@ build_helm() {
   say "Helm $helm is missing: the chart is installed with it; building it"
   GOBIN=$dir go install -trimpath -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm" >&2
 }
+epp_source() {
+  (cd /tmp && go mod download -json "sigs.k8s.io/gateway-api-inference-extension@$epp" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+}
 build_epp() {
   say "EPP $epp is missing: the walkthrough deploys it; building it"
   # In the module's own folder: `go install MODULE@VERSION` also asks which versions there are, which not every proxy tells.
   local source
-  source=$(cd /tmp && go mod download -json "sigs.k8s.io/gateway-api-inference-extension@$epp" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  source=$(epp_source)
   (cd "$source" && go build -trimpath -ldflags "-s -w" -o "$dir/epp.new" ./cmd/epp) >&2
   mv "$dir/epp.new" "$dir/epp"
+}
+build_epp-crds() {
+  local source
+  source=$(epp_source)
+  rm -rf "$dir/epp-crds.new"
+  mkdir "$dir/epp-crds.new"
+  cp --no-preserve=mode "$source"/config/crd/bases/*.yaml "$dir/epp-crds.new/"
+  mv "$dir/epp-crds.new" "$dir/epp-crds"
 }
 for extra in "$@"; do
   [ -x "$dir/$extra" ] || "build_$extra"

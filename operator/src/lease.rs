@@ -18,6 +18,9 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+/// How many attempts without an answer fit into the renew deadline.
+const ATTEMPTS: u32 = 3;
+
 /// Where the Lease is, who asks for it, and how patient everyone is.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
@@ -92,12 +95,12 @@ pub async fn run(
             pause(&options, &mut stop).await;
             continue;
         }
-        // An API server that does not answer must not keep a holder in the belief that it holds.
-        let deadline = if *leading.borrow() {
-            renewed + options.renew_deadline
-        } else {
-            Instant::now() + options.renew_deadline
-        };
+        // One request that gets lost must not cost the Lease, and an API server that does not answer must not keep a
+        // holder in the belief that it holds.
+        let mut deadline = Instant::now() + options.renew_deadline / ATTEMPTS;
+        if *leading.borrow() {
+            deadline = deadline.min(renewed + options.renew_deadline);
+        }
         match timeout_at(deadline, attempt(&api, &options, &mut observation)).await {
             Ok(Ok(true)) => {
                 renewed = Instant::now();
@@ -112,7 +115,9 @@ pub async fn run(
             }
             Err(_) => {
                 warn!(lease = options.name, "the API server does not answer for the lease");
-                said(false);
+                if renewed.elapsed() >= options.renew_deadline {
+                    said(false);
+                }
             }
         }
         pause(&options, &mut stop).await;
@@ -233,6 +238,11 @@ impl Observation {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
     use super::*;
 
     fn held_by(holder: &str) -> LeaseSpec {
@@ -277,6 +287,41 @@ mod tests {
         assert_eq!(look(&mut observation, Some(&held), renewed + Duration::from_secs(14)), Decision::Wait);
         let spec = written(look(&mut observation, Some(&held), renewed + Duration::from_secs(15)));
         assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(4)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_gets_lost_does_not_cost_the_lease_and_silence_does() {
+        let lease = Lease { spec: Some(held_by("me")), ..Lease::default() };
+        let answer = serde_json::to_vec(&lease).unwrap();
+        let (calls, is_dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let server = {
+            let (calls, is_dead) = (Arc::clone(&calls), Arc::clone(&is_dead));
+            tower::service_fn(move |_: http::Request<kube::client::Body>| {
+                let call = calls.fetch_add(1, Ordering::Relaxed);
+                let is_lost = is_dead.load(Ordering::Relaxed) || call == 4;
+                let answer = answer.clone();
+                async move {
+                    if is_lost {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(answer)))
+                }
+            })
+        };
+        let (leading, mut is_leading) = watch::channel(false);
+        let (_stop, stopped) = watch::channel(false);
+        let options = LeaseOptions::new("ns", "lease", "me");
+        tokio::spawn(run(Client::new(server, "ns"), options, || true, leading, stopped));
+        is_leading.wait_for(|is| *is).await.unwrap();
+        while calls.load(Ordering::Relaxed) < 10 {
+            assert!(!is_leading.has_changed().unwrap(), "one lost request");
+            sleep(Duration::from_millis(100)).await;
+        }
+        is_dead.store(true, Ordering::Relaxed);
+        let silent = Instant::now();
+        is_leading.wait_for(|is| !*is).await.unwrap();
+        let after = silent.elapsed();
+        assert!(after > Duration::from_secs(8) && after < Duration::from_secs(12), "{after:?}");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::{
 };
 
 use clap::Args;
-use kube::Client;
+use kube::{Client, client::ClientBuilder};
 use penstock_config::Span;
 use penstock_picker::EpcCheck;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tower::timeout::TimeoutLayer;
 use tracing::{error, info};
 
 use crate::{
@@ -32,6 +33,9 @@ use crate::{
 
 /// Threads of the runtime; the work is waiting for the API server.
 const THREADS: usize = 2;
+/// How long the API server may take to answer, and to be connected to. A page of a long list takes seconds there.
+const ANSWER: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// How `penstock-operator run` runs.
 #[derive(Debug, Clone, Args)]
@@ -117,12 +121,19 @@ pub fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
+/// A client that waits for no answer longer than [`ANSWER`]: a request that gets lost is tried again by whoever sent it,
+/// and nothing is held up by it. A watch is answered when it begins.
+fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
+    config.connect_timeout = Some(CONNECT);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(ANSWER)).build())
+}
+
 async fn serve(options: &RunOptions, data_plane: DataPlane) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let address = options.admin_address;
     let admin = Admin::bind(address).await.map_err(|source| RunError::Admin { address, source })?;
-    let client = Client::try_from(kube::Config::infer().await?)?;
+    let client = client(kube::Config::infer().await?)?;
     let health = Arc::new(Health::default());
     let cluster = Arc::new(Cluster::default());
     let owned = Arc::new(Owned::new(Arc::clone(&cluster)));

@@ -11,7 +11,7 @@ mod request;
 
 use std::{
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     time::Duration,
 };
@@ -43,6 +43,9 @@ pub struct Flags {
     /// Number of servers, each on a port of its own
     #[arg(long, default_value_t = 1)]
     pub count: u16,
+    /// Give each server an IPv4 address of its own instead, from the first one on, and all the same port, as pods have it
+    #[arg(long)]
+    pub own_addresses: bool,
     /// Bytes of an answer that is not streamed
     #[arg(long, default_value_t = 1024)]
     pub answer_bytes: usize,
@@ -89,8 +92,14 @@ async fn bind(flags: &Flags) -> Result<Vec<TcpListener>, Error> {
     let mut listeners = Vec::new();
     for index in 0..flags.count {
         let mut address = flags.listen;
-        if address.port() != 0 {
-            address.set_port(address.port().saturating_add(index));
+        match (flags.own_addresses, address.ip(), listeners.first()) {
+            (true, IpAddr::V4(first), Some(before)) => {
+                let ip = Ipv4Addr::from_bits(first.to_bits().saturating_add(index.into()));
+                let port = TcpListener::local_addr(before).map_or(0, |bound| bound.port());
+                address = SocketAddr::from((ip, port));
+            }
+            (false, ..) if address.port() != 0 => address.set_port(address.port().saturating_add(index)),
+            _ => {}
         }
         let listener = TcpListener::bind(address).await.map_err(|error| Error::Listen(address, error))?;
         let bound = listener.local_addr().map_err(|error| Error::Listen(address, error))?;

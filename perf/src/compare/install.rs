@@ -1,4 +1,5 @@
-//! Gets a peer's program: Debian packages, Python packages in an environment of their own, binaries of this repository.
+//! Gets a peer's program: Debian packages, Python packages in an environment of their own, binaries of this repository,
+//! what its test clusters are made of.
 
 use std::{
     env, fs, io,
@@ -15,6 +16,8 @@ use super::peer::{Install, Peer};
 pub(super) struct Installed {
     pub(super) program: PathBuf,
     pub(super) venv: PathBuf,
+    /// Where the programs of the test clusters are, for a peer that needs them.
+    pub(super) testbed: PathBuf,
     /// What it says about its version.
     pub(super) version: String,
 }
@@ -36,13 +39,14 @@ pub(super) enum InstallError {
 
 /// Builds all of them as `scripts/perf.sh` does: other packages together have dependencies with other features, and all
 /// would be compiled anew.
-const CARGO_BUILD: [&str; 7] = [
+const CARGO_BUILD: [&str; 8] = [
     "build",
     "--release",
     "--locked",
     "--quiet",
     "--package=penstock-perf",
     "--package=penstock-proxy",
+    "--package=penstock-gates",
     "--bins",
 ];
 
@@ -50,7 +54,8 @@ const CARGO_BUILD: [&str; 7] = [
 pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, InstallError> {
     let venv = cache().join(&peer.name);
     let Some(program) = &peer.program else {
-        return Ok(Installed { program: PathBuf::new(), venv, version: String::new() });
+        let (program, testbed) = (PathBuf::new(), PathBuf::new());
+        return Ok(Installed { program, venv, testbed, version: String::new() });
     };
     if let Install::Manual(what) = &peer.install {
         return Err(InstallError::Manual(what.clone()));
@@ -69,8 +74,13 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
             find(program, peer, &venv).ok_or_else(|| InstallError::NoProgram(program.clone()))?
         }
     };
+    // It knows what is there already, and needs the network for nothing else.
+    let testbed = match &peer.install {
+        Install::Testbed { tools, .. } => built(tools)?,
+        _ => PathBuf::new(),
+    };
     let version = version(&program, peer);
-    Ok(Installed { program, venv, version })
+    Ok(Installed { program, venv, testbed, version })
 }
 
 fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
@@ -85,11 +95,11 @@ fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
                 sudo
             };
             command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
-            run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+            run(command.env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
         }
-        Install::Pip(packages) => {
+        Install::Pip(packages) | Install::Testbed { pip: packages, .. } => {
             run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
-            run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(packages))
+            run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
         }
     }
 }
@@ -97,7 +107,7 @@ fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
 /// Where its installation puts it: the environment, the build, or the path.
 fn find(program: &str, peer: &Peer, venv: &Path) -> Option<PathBuf> {
     let directories = match peer.install {
-        Install::Pip(_) => vec![venv.join("bin")],
+        Install::Pip(_) | Install::Testbed { .. } => vec![venv.join("bin")],
         // Beside this program, which is built in the same way.
         Install::Cargo {} => vec![env::current_exe().ok()?.parent()?.to_owned()],
         Install::Apt(_) | Install::Manual(_) | Install::None {} => {
@@ -122,13 +132,21 @@ fn version(program: &Path, peer: &Peer) -> String {
     line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim_start().to_owned()
 }
 
-fn run(command: &mut Command) -> Result<(), InstallError> {
+/// The folder with the programs of the test clusters.
+fn built(tools: &[String]) -> Result<PathBuf, InstallError> {
+    let out = run(Command::new("testbed/tools.sh").args(tools))?;
+    let folder = out.split_ascii_whitespace().next();
+    folder.map(PathBuf::from).ok_or_else(|| InstallError::NoProgram("testbed/tools.sh".to_owned()))
+}
+
+/// Runs it to its end, and returns what it printed.
+fn run(command: &mut Command) -> Result<String, InstallError> {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("compare: {shown}");
-    let Output { status, stderr, .. } =
+    let Output { status, stdout, stderr } =
         command.stdin(Stdio::null()).output().map_err(|error| InstallError::Run(shown.clone(), error))?;
     if status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     let stderr = String::from_utf8_lossy(&stderr);
     let reason =

@@ -31,6 +31,9 @@ pub struct Peer {
     /// Its command; none for no gateway at all.
     #[serde(default)]
     pub program: Option<String>,
+    /// What is started instead and starts the program, such as a shell for one of its files; looked for in `PATH`.
+    #[serde(default)]
+    pub through: Option<String>,
     /// Arguments that make it print its version.
     #[serde(default)]
     pub version: Vec<String>,
@@ -67,6 +70,13 @@ pub enum Install {
     Apt(Vec<String>),
     /// Python packages, in a virtual environment.
     Pip(Vec<String>),
+    /// What `testbed/tools.sh` builds, and Python packages.
+    Testbed {
+        /// Beside etcd and Kubernetes.
+        tools: Vec<String>,
+        /// As in [`Install::Pip`].
+        pip: Vec<String>,
+    },
     /// It takes more than a package: what, and where it is described. Such a peer is reported as missing.
     Manual(String),
     /// A binary of this repository.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -92,7 +92,7 @@ impl Upstream {
     /// Starts it with so many servers.
     pub(super) fn start(cores: &Cores, count: u16, this: &Path) -> Result<Self, StackError> {
         let mut command = pinned(&cores.load, this);
-        command.args(["upstream", "--step-ms", STEP_MS, "--count", &count.to_string()]);
+        command.args(["upstream", "--own-addresses", "--step-ms", STEP_MS, "--count", &count.to_string()]);
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -103,9 +103,9 @@ impl Upstream {
         let endpoints = lines
             .map(|line| {
                 let line = line?;
-                let address = line.rsplit(' ').next().and_then(|text| text.parse::<SocketAddr>().ok());
+                let address = line.rsplit(' ').next().and_then(|text| text.parse::<SocketAddrV4>().ok());
                 let address = address.ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Endpoint { host: HOST, port: address.port() })
+                Ok(Endpoint { host: *address.ip(), port: address.port() })
             })
             .collect::<io::Result<Vec<_>>>()
             .map_err(StackError::Upstream)?;
@@ -135,8 +135,9 @@ impl Gateway {
         directory: &Path,
     ) -> Result<Self, StackError> {
         if peer.program.is_none() {
-            let port = endpoints.first().map_or(0, |endpoint| endpoint.port);
-            return Ok(Self { group: None, url: format!("http://{HOST}:{port}") });
+            let server =
+                endpoints.first().map(|endpoint| format!("http://{}:{}", endpoint.host, endpoint.port));
+            return Ok(Self { group: None, url: server.unwrap_or_default() });
         }
         let port = free_ports().map_err(StackError::Port)?;
         let context = Context {
@@ -148,11 +149,14 @@ impl Gateway {
             dir: directory.to_owned(),
             program: installed.program.clone(),
             venv: installed.venv.clone(),
+            testbed: installed.testbed.clone(),
+            load_cores: cores.load.clone(),
         };
         let rendered = context.render(peer)?;
         let log = directory.join("output.log");
         let output = || File::create(&log).map_err(|error| StackError::Spawn(peer.name.clone(), error));
-        let child = pinned(&cores.gateway, &installed.program)
+        let started = peer.through.as_ref().map_or(installed.program.as_path(), Path::new);
+        let child = pinned(&cores.gateway, started)
             .args(&rendered.arguments)
             .envs(rendered.environment)
             .current_dir(directory)

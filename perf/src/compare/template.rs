@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
@@ -22,12 +23,14 @@ pub(super) struct Context {
     pub(super) dir: PathBuf,
     pub(super) program: PathBuf,
     pub(super) venv: PathBuf,
+    pub(super) testbed: PathBuf,
+    pub(super) load_cores: String,
 }
 
 /// A server behind the gateway.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Endpoint {
-    pub(super) host: &'static str,
+    pub(super) host: Ipv4Addr,
     pub(super) port: u16,
 }
 
@@ -103,7 +106,10 @@ mod tests {
             host: "127.0.0.1",
             port: 8080,
             endpoints: (0..endpoints)
-                .map(|index| Endpoint { host: "127.0.0.1", port: 9000 + index })
+                .map(|index| Endpoint {
+                    host: Ipv4Addr::from_bits(0x7f00_0001 + u32::from(index)),
+                    port: 9000,
+                })
                 .collect(),
             routes: (1..=routes).map(|index| format!("model-{index}")).collect(),
             tls: has_tls.then(|| Tls {
@@ -114,6 +120,8 @@ mod tests {
             dir: dir.to_owned(),
             program: "program".into(),
             venv: "venv".into(),
+            testbed: "testbed".into(),
+            load_cores: "1".to_owned(),
         }
     }
 
@@ -149,7 +157,7 @@ mod tests {
         let peer = Peer::find("sglang-router").unwrap();
         let rendered = context(dir.path(), 2, 1, false).render(&peer).unwrap();
         let [.., one, other] = &rendered.arguments[..] else { panic!("{rendered:?}") };
-        assert_eq!((one.as_str(), other.as_str()), ("http://127.0.0.1:9000", "http://127.0.0.1:9001"));
+        assert_eq!((one.as_str(), other.as_str()), ("http://127.0.0.1:9000", "http://127.0.0.2:9000"));
         let peer = Peer::find("bare-pingora").unwrap();
         assert_eq!(context(dir.path(), 2, 1, false).render(&peer).unwrap().arguments.len(), 2);
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::{WatchStreamExt as _, watcher, watcher::ExponentialBackoff};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,7 +29,7 @@ pub(super) enum Seen {
     ConfigMap(Option<Box<ConfigMap>>),
     /// The keys of the Secret as they are now; `None` if there is none.
     Secret(Option<BTreeMap<String, Vec<u8>>>),
-    /// The watch does not work. It is tried again, later and later.
+    /// The watch does not work. It is tried again, see [`patience`].
     Failing(String),
 }
 
@@ -107,7 +109,7 @@ async fn follow<K>(
 ) where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let mut states = watcher::watch_object(api, name).default_backoff().boxed();
+    let mut states = watcher::watch_object(api, name).backoff(patience()).boxed();
     while let Some(state) = states.next().await {
         let seen = match state {
             Ok(state) => seen(state),
@@ -117,6 +119,20 @@ async fn follow<K>(
             return;
         }
     }
+}
+
+/// How long a broken watch waits before it goes on: soon at first, since an API server that restarts is back in seconds,
+/// and never much longer, since endpoints are stale meanwhile, and a secret may be waited for whose Role is just coming.
+/// kube's default waits for up to a minute, and forgets what went wrong after two minutes only. Jitter adds at most as
+/// much again, so that many data planes do not come back at once.
+fn patience() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter();
+    ExponentialBackoff::from(waits)
 }
 
 /// An error with what caused it.
@@ -132,4 +148,26 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::utils::Backoff as _;
+
+    use super::*;
+
+    #[test]
+    fn a_broken_watch_is_tried_soon_and_never_given_up() {
+        let within = |wait: Duration, least_ms: u64| {
+            let least = Duration::from_millis(least_ms);
+            assert!(wait >= least && wait <= 2 * least, "{wait:?} for {least:?}");
+        };
+        let mut patience = patience();
+        let waits: Vec<Duration> = patience.by_ref().take(40).collect();
+        assert_eq!(waits.len(), 40);
+        waits.iter().zip([200, 400, 800, 1600, 3200, 5000]).for_each(|(wait, least)| within(*wait, least));
+        within(waits[39], 5000);
+        patience.reset();
+        within(patience.next().unwrap(), 200);
+    }
 }

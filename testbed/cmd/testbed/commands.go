@@ -102,7 +102,7 @@ func startNodes(ctx context.Context, instance *cluster.Instance, count int) (*sy
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(cluster.Patient(config))
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,10 @@
-//! What the regression gates count instructions of: `gates NAME COUNT` does one thing so many times.
+//! What the regression gates count instructions of: `penstock-gates NAME COUNT` does one thing so many times.
 //!
 //! `scripts/gates.py` runs it under callgrind twice, with different counts, so that the start of the process cancels
-//! out. Nothing here depends on time, on addresses or on random numbers of the system. Without arguments everything is
-//! done once, which is what `cargo test --benches` checks.
+//! out. Nothing here depends on time, on addresses or on random numbers of the system. A program of its own, and not a
+//! benchmark of `proxy`, because it is then built with the same dependencies as what is released.
 
-use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, process::ExitCode, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method};
 use penstock_config::{
@@ -19,7 +19,7 @@ use penstock_proxy::usage::Tap;
 
 use vllm_page::VllmPage;
 
-#[path = "../../picker/tests/metrics/vllm_page.rs"]
+#[path = "../../../picker/tests/metrics/vllm_page.rs"]
 mod vllm_page;
 
 /// A gate: its name, and what it does so many times.
@@ -28,14 +28,19 @@ type Gate = (&'static str, fn(u64));
 const GATES: [Gate; 5] =
     [("peek", peek), ("pick", pick), ("metrics", metrics), ("route", route), ("tap", tap)];
 
-fn main() {
-    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
-    match (args.next(), args.next().map(|count| count.parse())) {
-        (Some(name), Some(Ok(count))) => match GATES.iter().find(|gate| gate.0 == name) {
-            Some((_, run)) => run(count),
-            None => panic!("there is no gate {name}"),
-        },
-        _ => GATES.iter().for_each(|(_, run)| run(1)),
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let gate = args.first().and_then(|name| GATES.iter().find(|gate| gate.0 == name));
+    match (gate, args.get(1).map(|count| count.parse()), args.len()) {
+        (Some((_, run)), Some(Ok(count)), 2) => {
+            run(count);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let names = GATES.map(|gate| gate.0).join("|");
+            eprintln!("usage: penstock-gates {names} COUNT");
+            ExitCode::from(64)
+        }
     }
 }
 
@@ -159,4 +164,12 @@ fn tap(count: u64) {
         tap.feed(black_box(token.as_bytes()));
     }
     black_box(tap.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_gate_does_its_work() {
+        super::GATES.iter().for_each(|(_, run)| run(1));
+    }
 }
