@@ -83,20 +83,24 @@ fn cpu(comparison: &Comparison) -> Table {
 
 fn latency(comparison: &Comparison) -> Option<Table> {
     let scenario = comparison.scenarios.iter().find(|scenario| scenario.pressure == Pressure::Rate)?;
-    let columns = ["", "p50 ms", "more than direct", "p99 ms", "CPU µs a request"].map(str::to_owned).into();
+    let columns = ["", "requests/s", "p50 ms", "more than direct", "p99 ms", "CPU µs a request"]
+        .map(str::to_owned)
+        .into();
     let rows = comparison.peers().into_iter().filter_map(|peer| {
         let figures = comparison.figures(&scenario.name, peer)?;
         let cell =
             |spread: Option<Spread>, digits| spread.map_or("–".to_owned(), |spread| show(spread, digits));
         Some(vec![
             format!("{peer}{}", marks(&figures)),
+            cell(figures.requests_per_s, 0),
             cell(figures.p50_ms, 2),
             cell(figures.added_p50_ms, 2),
             cell(figures.p99_ms, 2),
             cell(figures.cpu_us_per_request, 1),
         ])
     });
-    let title = format!("Latency at {} requests/s (open loop, Poisson; LiteLLM at 20)", comparison.rate);
+    let title =
+        format!("Latency at {} requests/s, or what a peer can take (open loop, Poisson)", comparison.rate);
     Some(Table { title, columns, rows: rows.collect() })
 }
 
