@@ -12,14 +12,12 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
+use thiserror::Error;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::{debug, info, warn};
-
-/// How many attempts without an answer fit into the renew deadline.
-const ATTEMPTS: u32 = 3;
+use tracing::{info, warn};
 
 /// Where the Lease is, who asks for it, and how patient everyone is.
 #[derive(Clone, Debug)]
@@ -95,26 +93,21 @@ pub async fn run(
             pause(&options, &mut stop).await;
             continue;
         }
-        // One request that gets lost must not cost the Lease, and an API server that does not answer must not keep a
-        // holder in the belief that it holds.
-        let mut deadline = Instant::now() + options.renew_deadline / ATTEMPTS;
-        if *leading.borrow() {
-            deadline = deadline.min(renewed + options.renew_deadline);
-        }
-        match timeout_at(deadline, attempt(&api, &options, &mut observation)).await {
-            Ok(Ok(true)) => {
+        // An API server that does not answer must not keep a holder in the belief that it holds.
+        let deadline = if *leading.borrow() {
+            renewed + options.renew_deadline
+        } else {
+            Instant::now() + options.renew_deadline
+        };
+        let attempt = timeout_at(deadline, attempt(&api, &options, &mut observation)).await;
+        match attempt.unwrap_or(Err(LeaseError::Silent)) {
+            Ok(true) => {
                 renewed = Instant::now();
                 said(true);
             }
-            Ok(Ok(false)) => said(false),
-            Ok(Err(error)) => {
+            Ok(false) => said(false),
+            Err(error) => {
                 warn!(lease = options.name, %error, "the lease could not be read or written");
-                if renewed.elapsed() >= options.renew_deadline {
-                    said(false);
-                }
-            }
-            Err(_) => {
-                warn!(lease = options.name, "the API server does not answer for the lease");
                 if renewed.elapsed() >= options.renew_deadline {
                     said(false);
                 }
@@ -136,13 +129,26 @@ async fn pause(options: &LeaseOptions, stop: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Why a look at the Lease led to nothing.
+#[derive(Debug, Error)]
+enum LeaseError {
+    #[error("the API server does not answer")]
+    Silent,
+    #[error("another wrote it at the same time")]
+    Conflict,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
 /// One look, and a write where that is due. True if the Lease is ours afterwards.
 async fn attempt(
     api: &Api<Lease>,
     options: &LeaseOptions,
     observation: &mut Observation,
-) -> Result<bool, kube::Error> {
-    let current = api.get_opt(&options.name).await?;
+) -> Result<bool, LeaseError> {
+    // As client-go has it: one request that gets lost leaves time for others before the Lease is.
+    let patience = options.renew_deadline / 2;
+    let current = timeout(patience, api.get_opt(&options.name)).await.map_err(|_| LeaseError::Silent)??;
     let spec = current.as_ref().and_then(|lease| lease.spec.clone());
     let spec = match decide(options, spec.as_ref(), observation, Instant::now(), Timestamp::now()) {
         Decision::Wait => return Ok(false),
@@ -155,18 +161,19 @@ async fn attempt(
         |lease| ObjectMeta { managed_fields: None, ..lease.metadata },
     );
     let lease = Lease { metadata, spec: Some(spec) };
-    let written = if exists {
-        api.replace(&options.name, &PostParams::default(), &lease).await
-    } else {
-        api.create(&PostParams::default(), &lease).await
-    };
-    match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            debug!(lease = options.name, "another replica was quicker");
-            Ok(false)
+    let params = PostParams::default();
+    let written = async {
+        if exists {
+            api.replace(&options.name, &params, &lease).await
+        } else {
+            api.create(&params, &lease).await
         }
-        Err(error) => Err(error),
+    };
+    match timeout(patience, written).await.map_err(|_| LeaseError::Silent)? {
+        Ok(_) => Ok(true),
+        // Another replica, or a write of our own whose answer got lost: the next look tells.
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(LeaseError::Conflict),
+        Err(error) => Err(error.into()),
     }
 }
 

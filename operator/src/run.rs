@@ -36,6 +36,8 @@ const THREADS: usize = 2;
 /// How long the API server may take to answer, and to be connected to. A page of a long list takes seconds there.
 const ANSWER: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
+/// A watch is told of something at least once a minute, a bookmark if nothing else.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// How `penstock-operator run` runs.
 #[derive(Debug, Clone, Args)]
@@ -121,10 +123,13 @@ pub fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
-/// A client that waits for no answer longer than [`ANSWER`]: a request that gets lost is tried again by whoever sent it,
-/// and nothing is held up by it. A watch is answered when it begins.
+/// A client that waits for the beginning of an answer no longer than [`ANSWER`], and for its next piece no longer than
+/// [`SILENCE`]: a request that gets lost is tried again by whoever sent it, and holds up nothing. The client's own retries
+/// would wait for up to minutes, unseen by anybody.
 fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.default_retry = false;
     Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(ANSWER)).build())
 }
 

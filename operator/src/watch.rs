@@ -26,7 +26,11 @@ use kube::{
     },
 };
 use parking_lot::Mutex;
-use tokio::{sync::Notify, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 use crate::{admin::Health, cluster::Cluster, world::Kind};
@@ -242,17 +246,24 @@ fn full_name(kind: Kind) -> String {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patience {
     failures: u32,
+    last: Option<Instant>,
 }
 
 impl Patience {
     const FIRST: Duration = Duration::from_millis(200);
     const MOST: Duration = Duration::from_secs(5);
+    /// What does not change gives no sign that its watch works again; so much time without a failure is one.
+    const WORKS: Duration = Duration::from_secs(30);
 }
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.last.replace(now).is_some_and(|last| now - last > Self::WORKS) {
+            self.reset();
+        }
         let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::MOST);
         self.failures += 1;
         Some(wait)
@@ -269,12 +280,15 @@ impl Backoff for Patience {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_broken_watch_is_tried_soon_and_never_given_up() {
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_watch_is_tried_soon_and_never_given_up() {
         let mut patience = Patience::default();
         let waits: Vec<Duration> = patience.by_ref().take(40).collect();
         assert_eq!(waits[..3], [200, 400, 800].map(Duration::from_millis));
         assert_eq!(waits[39], Duration::from_secs(5));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(patience.next(), Some(Duration::from_millis(200)));
+        patience.next();
         patience.reset();
         assert_eq!(patience.next(), Some(Duration::from_millis(200)));
     }

@@ -11,7 +11,7 @@ mod request;
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
     time::Duration,
 };
@@ -43,7 +43,7 @@ pub struct Flags {
     /// Number of servers, each on a port of its own
     #[arg(long, default_value_t = 1)]
     pub count: u16,
-    /// Give each server an IPv4 address of its own instead, from the first one on, and all the same port, as pods have it
+    /// Give each server an address of its own instead, from the first one on, and all the same port, as pods have it
     #[arg(long)]
     pub own_addresses: bool,
     /// Bytes of an answer that is not streamed
@@ -93,8 +93,11 @@ async fn bind(flags: &Flags) -> Result<Vec<TcpListener>, Error> {
     for index in 0..flags.count {
         let mut address = flags.listen;
         match (flags.own_addresses, address.ip(), listeners.first()) {
-            (true, IpAddr::V4(first), Some(before)) => {
-                let ip = Ipv4Addr::from_bits(first.to_bits().saturating_add(index.into()));
+            (true, first, Some(before)) => {
+                let ip: IpAddr = match first {
+                    IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits().saturating_add(index.into())).into(),
+                    IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits().saturating_add(index.into())).into(),
+                };
                 let port = TcpListener::local_addr(before).map_or(0, |bound| bound.port());
                 address = SocketAddr::from((ip, port));
             }

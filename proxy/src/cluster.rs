@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the connection to the API server may be silent. Watches are renewed sooner, so that silence means that it
 /// is gone.
 const SILENCE: Duration = Duration::from_secs(300);
+/// How long connecting to the API server may take.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a cluster cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,9 @@ pub async fn connect(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = kube::Config::infer().await.map_err(ConnectError::Config)?;
     config.read_timeout = Some(SILENCE);
+    config.connect_timeout = Some(CONNECT);
+    // The client's own retries wait for up to minutes, unseen by the watches, which are tried again anyway.
+    config.default_retry = false;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
     tracing::info!(base, namespace, "following the cluster");

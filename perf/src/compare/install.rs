@@ -76,7 +76,7 @@ pub(super) fn install(peer: &Peer, may_install: bool) -> Result<Installed, Insta
     };
     // It knows what is there already, and needs the network for nothing else.
     let testbed = match &peer.install {
-        Install::Testbed { tools, .. } => built(tools)?,
+        Install::Testbed { tools, .. } => built(tools, may_install)?,
         _ => PathBuf::new(),
     };
     let version = version(&program, peer);
@@ -95,11 +95,11 @@ fn fetch(install: &Install, venv: &Path) -> Result<(), InstallError> {
                 sudo
             };
             command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
-            run(command.env("DEBIAN_FRONTEND", "noninteractive")).map(drop)
+            run(command.env("DEBIAN_FRONTEND", "noninteractive"))
         }
         Install::Pip(packages) | Install::Testbed { pip: packages, .. } => {
             run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
-            run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
+            run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(packages))
         }
     }
 }
@@ -132,21 +132,28 @@ fn version(program: &Path, peer: &Peer) -> String {
     line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim_start().to_owned()
 }
 
-/// The folder with the programs of the test clusters.
-fn built(tools: &[String]) -> Result<PathBuf, InstallError> {
-    let out = run(Command::new("testbed/tools.sh").args(tools))?;
-    let folder = out.split_ascii_whitespace().next();
-    folder.map(PathBuf::from).ok_or_else(|| InstallError::NoProgram("testbed/tools.sh".to_owned()))
+/// The folder with the programs of the test clusters. Building them takes minutes, and the script says what it does.
+fn built(tools: &[String], may_install: bool) -> Result<PathBuf, InstallError> {
+    const SCRIPT: &str = "testbed/tools.sh";
+    let mut command = Command::new(SCRIPT);
+    let command = command.args(tools).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let command = if may_install { command } else { command.env("TESTBED_AS_IT_IS", "1") };
+    let output = command.output().map_err(|error| InstallError::Run(SCRIPT.to_owned(), error))?;
+    let out = String::from_utf8_lossy(&output.stdout);
+    match out.split_ascii_whitespace().next() {
+        Some(folder) if output.status.success() => Ok(PathBuf::from(folder)),
+        _ if may_install => Err(InstallError::Failed(SCRIPT.to_owned(), "see above".to_owned())),
+        _ => Err(InstallError::NotAllowed),
+    }
 }
 
-/// Runs it to its end, and returns what it printed.
-fn run(command: &mut Command) -> Result<String, InstallError> {
+fn run(command: &mut Command) -> Result<(), InstallError> {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("compare: {shown}");
-    let Output { status, stdout, stderr } =
+    let Output { status, stderr, .. } =
         command.stdin(Stdio::null()).output().map_err(|error| InstallError::Run(shown.clone(), error))?;
     if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        return Ok(());
     }
     let stderr = String::from_utf8_lossy(&stderr);
     let reason =

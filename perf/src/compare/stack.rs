@@ -22,6 +22,8 @@ use super::{
 
 /// The address on which everything listens.
 pub(super) const HOST: &str = "127.0.0.1";
+/// Ports in a row that a gateway gets: as many as the neediest peer takes.
+const PORTS: u16 = 4;
 /// Between two looks at whether a gateway is ready.
 const LOOK: Duration = Duration::from_millis(50);
 /// Milliseconds between the tokens of a stream: a batch of an engine under load.
@@ -198,14 +200,15 @@ pub(super) fn certificate(directory: &Path) -> io::Result<Tls> {
     })
 }
 
-/// A port that is free, and so is the one behind it, for what gateways serve beside.
+/// A port that is free, and so are those behind it, for what gateways serve beside. Below those that the system gives to
+/// clients, which might take one before the gateway does.
 fn free_ports() -> io::Result<u16> {
     /// Tries before giving up.
     const TRIES: usize = 50;
     for _ in 0..TRIES {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let second = first.checked_add(1).map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
-        if second.is_some_and(|bound| bound.is_ok()) {
+        let first = fastrand::u16(10_000..30_000);
+        let is_free = |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if (first..first + PORTS).all(is_free) {
             return Ok(first);
         }
     }

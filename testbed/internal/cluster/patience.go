@@ -26,6 +26,9 @@ type patient struct{ next http.RoundTripper }
 
 // RoundTrip sends the request until its connection is not refused. Nothing of a refused one has been sent.
 func (p patient) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Body != nil && request.GetBody != nil {
+		defer request.Body.Close()
+	}
 	for {
 		attempt := request.Clone(request.Context())
 		if request.GetBody != nil {

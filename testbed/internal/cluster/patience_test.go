@@ -45,7 +45,10 @@ func TestPatient(t *testing.T) {
 			bodies <- string(body)
 		}))
 	})
-	response, err := client.Post("http://"+address, "text/plain", strings.NewReader("whole"))
+	patient, give := context.WithTimeout(t.Context(), time.Minute)
+	defer give()
+	request, _ = http.NewRequestWithContext(patient, http.MethodPost, "http://"+address, strings.NewReader("whole"))
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
