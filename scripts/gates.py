@@ -21,13 +21,14 @@ ALLOWED = 1.03
 # How often each part is run: enough that the difference of two runs is not that of two starts.
 COUNTS = {"peek": (20, 120), "pick": (200, 2200), "metrics": (20, 120), "route": (1000, 11000), "tap": (1000, 11000)}
 REQUESTS = (300, 1300)
+ROUTES = 200
 
 DOCUMENT = """
 apiVersion: penstock.dev/v1alpha1
 kind: RoutingConfig
 admin: {{enabled: false}}
 listeners: [{{name: http, address: "127.0.0.1:{port}"}}]
-routes: [{{name: all, rules: [{{models: [model-1], targets: [{{pool: servers}}]}}]}}]
+routes: [{{name: all, rules: [{rules}]}}]
 pools:
   - name: servers
     metrics: {{enabled: false}}
@@ -92,7 +93,8 @@ def free_port():
 
 
 def request(directory):
-    """Instructions of one proxied request of 1.2 KB with an answer of 1 KB."""
+    """Instructions of one proxied request of 1.2 KB with an answer of 1 KB, with so many routes that work for each shows."""
+    rules = [f"{{models: [model-{number}], targets: [{{pool: servers}}]}}" for number in range(1, ROUTES + 1)]
     release = os.path.join(ROOT, "target", "release")
     perf = os.path.join(release, "penstock-perf")
     totals = []
@@ -103,7 +105,7 @@ def request(directory):
             port = free_port()
             document = os.path.join(directory, "penstock.yaml")
             with open(document, "w") as file:
-                file.write(DOCUMENT.format(port=port, upstream=listening(upstream)))
+                file.write(DOCUMENT.format(port=port, upstream=listening(upstream), rules=", ".join(rules)))
             out = os.path.join(directory, f"request-{count}")
             # One thread, so that nothing depends on which of them was woken.
             command = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]

@@ -80,16 +80,17 @@ impl Step {
         let is_models = |rest: &str| rest.is_empty() || rest.starts_with('/');
         let is_asked = ctx.target.method == Method::GET
             && ctx.target.path().strip_prefix(MODELS_PATH).is_some_and(is_models);
-        let is_claimed = match self {
-            // A rule for everything below `/` or `/v1` serves models, not the list of them.
-            Self::Forward(plan) => {
-                plan.prefix_length.is_none_or(|length| length >= MODELS_PATH.len())
-                    || ctx.runtime().models(ctx.listener, &ctx.target.host).is_empty()
+        // Looking for models takes time with each of them, so only the requests that ask pay for it.
+        is_asked
+            && match self {
+                // A rule for everything below `/` or `/v1` serves models, not the list of them.
+                Self::Forward(plan) => {
+                    plan.prefix_length.is_some_and(|length| length < MODELS_PATH.len())
+                        && !ctx.runtime().models(ctx.listener, &ctx.target.host).is_empty()
+                }
+                Self::Redirect { .. } => false,
+                Self::NeedsModel | Self::Unknown | Self::Nowhere => true,
             }
-            Self::Redirect { .. } => true,
-            Self::NeedsModel | Self::Unknown | Self::Nowhere => false,
-        };
-        is_asked && !is_claimed
     }
 }
 

@@ -97,6 +97,8 @@ pub enum Ability {
     Large,
     /// Streams.
     Stream,
+    /// More than the usual load: other numbers of connections, new ones for each request, streams of 10,000 tokens.
+    Connections,
 }
 
 /// Why a peer cannot be read.

@@ -93,6 +93,14 @@ impl Scenario {
         }
     }
 
+    /// Whether it leaves a peer that is slow already with more than it works off before the next scenario.
+    fn is_heavy(&self) -> bool {
+        let usual = Self::usual("");
+        self.new_connections
+            || self.connections != usual.connections
+            || self.stream_tokens.is_some_and(|tokens| tokens > 1000)
+    }
+
     /// Whether a peer can take part.
     #[must_use]
     pub fn suits(&self, peer: &Peer) -> bool {
@@ -102,6 +110,7 @@ impl Scenario {
             (self.topology.routes > 1, Ability::Routes),
             (self.body_bytes > 2000, Ability::Large),
             (self.stream_tokens.is_some(), Ability::Stream),
+            (self.is_heavy(), Ability::Connections),
         ];
         needs.iter().all(|(needed, ability)| !needed || peer.can(*ability))
     }

@@ -132,7 +132,7 @@ fn throughput(comparison: &Comparison) -> Option<Table> {
     ))
 }
 
-/// A row for each peer and a column for each scenario.
+/// A row for each scenario and a column for each peer that has a figure in one of them.
 fn by_peer<'a>(
     comparison: &Comparison,
     title: &str,
@@ -140,22 +140,18 @@ fn by_peer<'a>(
     cell: &dyn Fn(&Scenario, &Figures) -> Option<String>,
 ) -> Table {
     let scenarios: Vec<&Scenario> = scenarios.collect();
-    let columns =
-        std::iter::once(String::new()).chain(scenarios.iter().map(|scenario| scenario.name.clone()));
-    let rows = comparison.peers().into_iter().filter_map(|peer| {
-        let cells: Vec<String> = scenarios
-            .iter()
-            .map(|scenario| {
-                let figures = comparison.figures(&scenario.name, peer);
-                let text = figures.as_ref().and_then(|figures| cell(scenario, figures));
-                let mark = figures.as_ref().map_or("", marks);
-                text.map_or("–".to_owned(), |text| format!("{text}{mark}"))
-            })
-            .collect();
-        // The load without a gateway has no processes to account for.
-        let is_empty = cells.iter().all(|cell| cell.starts_with('–'));
-        (!is_empty).then(|| std::iter::once(peer.to_owned()).chain(cells).collect())
+    let show = |scenario: &Scenario, peer: &str| {
+        let figures = comparison.figures(&scenario.name, peer)?;
+        cell(scenario, &figures).map(|text| format!("{text}{}", marks(&figures)))
+    };
+    let mut peers = comparison.peers();
+    // The load without a gateway has no processes to account for.
+    peers.retain(|peer| scenarios.iter().any(|scenario| show(scenario, peer).is_some()));
+    let rows = scenarios.iter().map(|scenario| {
+        let cells = peers.iter().map(|peer| show(scenario, peer).unwrap_or_else(|| "–".to_owned()));
+        std::iter::once(scenario.name.clone()).chain(cells).collect()
     });
+    let columns = std::iter::once("").chain(peers.iter().copied()).map(str::to_owned);
     Table { title: title.to_owned(), columns: columns.collect(), rows: rows.collect() }
 }
 
@@ -182,9 +178,9 @@ mod tests {
         let comparison =
             comparison(&[("direct", 1, 0.0, 1.0), ("nginx", 1, 20.0, 1.5), ("nginx", 2, 22.0, 1.5)]);
         let table = latency(&comparison).unwrap();
-        assert_eq!(table.rows[1][..2], ["nginx", "1.50"]);
-        assert_eq!(table.rows[1][4], "21.0 (20.0–22.0)");
-        assert!(table.markdown().starts_with("|  | p50 ms |"));
+        assert_eq!((&*table.rows[1][0], &*table.rows[1][2]), ("nginx", "1.50"));
+        assert_eq!(table.rows[1][5], "21.0 (20.0–22.0)");
+        assert!(table.markdown().starts_with("|  | requests/s | p50 ms |"));
         let aligned = table.aligned();
         let widths: Vec<usize> = aligned.lines().map(|line| line.chars().count()).collect();
         assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{aligned}");
