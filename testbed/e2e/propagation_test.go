@@ -59,7 +59,7 @@ func propagate(t *testing.T, namespace, gateway string, change func()) {
 	t.Helper()
 	before := digests(t, namespace, gateway)
 	change()
-	begin := time.Now()
+	begin, reached := time.Now(), 0
 	eventually(t, "every replica takes the change", func() error {
 		after := digests(t, namespace, gateway)
 		if len(after) == 0 {
@@ -70,9 +70,10 @@ func propagate(t *testing.T, namespace, gateway string, change func()) {
 				return fmt.Errorf("pod %s still runs %s", pod, digest)
 			}
 		}
+		reached = len(after)
 		return nil
 	})
-	t.Logf("FIGURE a routing change reached %d replicas after %d ms", len(before), time.Since(begin).Milliseconds())
+	t.Logf("FIGURE a routing change reached %d replicas after %d ms", reached, time.Since(begin).Milliseconds())
 }
 
 // knows tells whether any replica's /debug/pools names an address.
