@@ -70,10 +70,10 @@ e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace
 
-perf: setup ## Gateways side by side: the headline table, in 8 minutes once built
+perf: setup ## Gateways side by side: the headline table, in 10 minutes once built
 	scripts/perf.sh headline
 
-perf-full: setup ## Gateways side by side in all scenarios (about 40 minutes)
+perf-full: setup ## Gateways side by side in all scenarios (about half an hour)
 	scripts/perf.sh full
 
 perf-smoke: setup ## Load, comparison and simulation run at all (under 5 minutes once built)
