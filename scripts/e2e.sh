@@ -15,4 +15,11 @@ PATH=$(scripts/go.sh):$PATH
 cd testbed
 go vet -trimpath ./cmd/testbed ./internal/... ./e2e
 go test -trimpath ./internal/...
-go test -trimpath -count=1 -timeout 30m -v ./e2e "$@"
+# What failed, once more at the end: what a test shows of its namespace is long.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+go test -trimpath -count=1 -timeout 30m -v ./e2e "$@" 2>&1 | tee "$log" || {
+  printf '\n== What failed\n'
+  grep -E '^ *--- FAIL|^    [a-z_]+_test\.go:[0-9]+: ' "$log" | grep -v ': kubectl ' | grep -B 20 -e '--- FAIL' | cut -c 1-600
+  exit 1
+}

@@ -63,7 +63,7 @@ func dump(t *testing.T, namespace string) {
 		{"-n", namespace, "get", "pods,services,endpointslices,configmaps", "-o", "wide"},
 		{"-n", namespace, "get", "gateways,httproutes,inferencepools,aigatewayroutes", "-o", "yaml"},
 		{"-n", namespace, "logs", "-l", "app.kubernetes.io/name=penstock", "--tail", "30", "--prefix"},
-		{"-n", releaseNamespace, "logs", "deployment/" + release, "--tail", "30"},
+		{"-n", releaseNamespace, "logs", "-l", "app.kubernetes.io/name=penstock-operator", "--tail", "200", "--prefix"},
 	} {
 		out, _ := env.kubectl("", args...)
 		t.Logf("kubectl %s\n%s", strings.Join(args, " "), out)

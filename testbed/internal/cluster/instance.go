@@ -13,8 +13,17 @@ import (
 	"syscall"
 )
 
-// Root is where clusters keep what they need while they run; nothing in it outlives `down`.
-const Root = "/run/penstock-testbed"
+// Root is where clusters keep what they need while they run; nothing in it outlives `down`. It is in memory where there
+// is such a place: while a build is written back to a shared disk, etcd's fsync and every line that is written to a log
+// wait for seconds, and so would the API server and the pods.
+var Root = root()
+
+func root() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm/penstock-testbed"
+	}
+	return "/run/penstock-testbed"
+}
 
 // maxInstances bounds the indexes: one /16 of 10.0.0.0/8 each, from firstOctet on.
 const (
@@ -50,7 +59,7 @@ func Create(name string) (*Instance, error) {
 	if !namePattern.MatchString(name) {
 		return nil, fmt.Errorf("%q is not a cluster name: use up to 30 lower case letters, digits and '-'", name)
 	}
-	if err := os.MkdirAll(Root, 0o755); err != nil {
+	if err := claimRoot(); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(Root, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -85,6 +94,21 @@ func Create(name string) (*Instance, error) {
 	return nil, fmt.Errorf("%d clusters run already; `testbed/cluster.sh list` names them", maxInstances)
 }
 
+// claimRoot makes the root, which lies in a directory that everybody may write to.
+func claimRoot() error {
+	if err := os.MkdirAll(Root, 0o755); err != nil {
+		return err
+	}
+	info, err := os.Lstat(Root)
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(stat.Uid) != os.Getuid() {
+		return fmt.Errorf("%s is not a directory of this user: remove it", Root)
+	}
+	return nil
+}
+
 // List returns all clusters of this machine.
 func List() []*Instance {
 	files, _ := filepath.Glob(filepath.Join(Root, "*", "instance.json"))
@@ -102,13 +126,8 @@ func (i *Instance) Path(parts ...string) string {
 	return filepath.Join(append([]string{Root, i.Name}, parts...)...)
 }
 
-// EtcdDir is in memory: the clusters are thrown away, and fsync on a shared disk would set the pace of every test.
-func (i *Instance) EtcdDir() string {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		return "/dev/shm/penstock-testbed-" + i.Name
-	}
-	return i.Path("etcd")
-}
+// EtcdDir is where etcd keeps its data.
+func (i *Instance) EtcdDir() string { return i.Path("etcd") }
 
 // Bridge is the network device that the pods hang on.
 func (i *Instance) Bridge() string { return fmt.Sprintf("ptb%d", i.Index) }

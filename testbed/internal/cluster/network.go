@@ -53,7 +53,6 @@ func (i *Instance) removeNetwork() {
 		_ = IP("netns", "del", filepath.Base(name))
 	}
 	_ = IP("link", "del", i.Bridge())
-	_ = os.RemoveAll(i.EtcdDir())
 }
 
 // Remove removes what a cluster left behind whose supervisor is gone.
