@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     publish::{MANAGED_BY, Names},
-    watch::Patience,
+    watch::patience,
     world::Key,
 };
 
@@ -85,7 +85,7 @@ impl Drop for Addresses {
 async fn follow(client: Client, services: Arc<Mutex<BTreeMap<Key, Service>>>, changed: Arc<Notify>) {
     let api: Api<Service> = Api::all(client);
     let config = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    let stream = watcher(api, config).backoff(Patience::default());
+    let stream = watcher(api, config).backoff(patience());
     let mut stream = std::pin::pin!(stream);
     let mut listed = BTreeMap::new();
     while let Some(event) = stream.next().await {

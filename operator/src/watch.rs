@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use backon::ExponentialBuilder;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -21,16 +22,12 @@ use kube::{
     discovery::ApiResource,
     runtime::{
         WatchStreamExt as _,
-        utils::Backoff,
-        watcher::{Config, Event, watcher},
+        utils::ResetTimerBackoff,
+        watcher::{Config, Event, ExponentialBackoff, watcher},
     },
 };
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use tracing::{info, warn};
 
 use crate::{admin::Health, cluster::Cluster, world::Kind};
@@ -211,7 +208,7 @@ impl Drop for Watches {
 /// Tells when a CRD of a group that is read changes.
 async fn watch_crds(client: Client, cluster: Arc<Cluster>, changed: Arc<Notify>) {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
-    let stream = watcher(api, Config::default()).backoff(Patience::default());
+    let stream = watcher(api, Config::default()).backoff(patience());
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = futures::StreamExt::next(&mut stream).await {
         if let Ok(Event::Apply(crd) | Event::InitApply(crd)) = &event
@@ -242,55 +239,28 @@ fn full_name(kind: Kind) -> String {
 }
 
 /// How long a broken watch waits before it goes on: soon at first, since an API server that restarts is back in seconds,
-/// and never much longer, since endpoints are stale meanwhile.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Patience {
-    failures: u32,
-    last: Option<Instant>,
-}
-
-impl Patience {
-    const FIRST: Duration = Duration::from_millis(200);
-    const MOST: Duration = Duration::from_secs(5);
-    /// What does not change gives no sign that its watch works again; so much time without a failure is one.
+/// and never much longer, since endpoints are stale meanwhile. Jitter adds at most as much again.
+pub(crate) fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
+    // What does not change gives no sign that its watch works again; so much time without a failure is one.
     const WORKS: Duration = Duration::from_secs(30);
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self.last.replace(now).is_some_and(|last| now - last > Self::WORKS) {
-            self.reset();
-        }
-        let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::MOST);
-        self.failures += 1;
-        Some(wait)
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_factor(2.0)
+        .without_max_times()
+        .with_jitter();
+    ResetTimerBackoff::new(ExponentialBackoff::from(waits), WORKS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_broken_watch_is_tried_soon_and_never_given_up() {
-        let mut patience = Patience::default();
-        let waits: Vec<Duration> = patience.by_ref().take(40).collect();
-        assert_eq!(waits[..3], [200, 400, 800].map(Duration::from_millis));
-        assert_eq!(waits[39], Duration::from_secs(5));
-        tokio::time::advance(Duration::from_secs(31)).await;
-        assert_eq!(patience.next(), Some(Duration::from_millis(200)));
-        patience.next();
-        patience.reset();
-        assert_eq!(patience.next(), Some(Duration::from_millis(200)));
+    #[test]
+    fn a_broken_watch_is_tried_soon_and_never_given_up() {
+        let waits: Vec<Duration> = patience().take(40).collect();
+        assert!((200..=400).contains(&waits[0].as_millis()), "{waits:?}");
+        assert!((5000..=10_000).contains(&waits[39].as_millis()), "{waits:?}");
     }
 
     #[tokio::test]

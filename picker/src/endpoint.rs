@@ -33,7 +33,7 @@ pub(crate) use self::{
 use crate::{
     orca,
     pool::Shared,
-    scrape::{ScrapeCounters, Wake},
+    scrape::{Budget, ScrapeCounters, Wake},
     session,
 };
 
@@ -242,6 +242,11 @@ impl Endpoint {
     /// Whom to tell when a request was counted in: an idle endpoint is then scraped at once.
     pub(crate) fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// What the endpoints of all pools may be asked for together.
+    pub(crate) fn scrape_budget(&self) -> &Arc<Budget> {
+        &self.shared.scrape_budget
     }
 
     /// Where scrapes and load reports are counted.

@@ -39,7 +39,7 @@ pub mod simulation {
     pub use crate::{
         clock::ManualClock,
         random::seed_thread,
-        scrape::pace::{Found, Pace, Pause, jittered},
+        scrape::pace::{Budget, Found, Pace, Pause, jittered},
     };
 }
 

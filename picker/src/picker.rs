@@ -11,6 +11,7 @@ use crate::{
     endpoint::Endpoint,
     pool::Pool,
     profile::Profile,
+    scrape::Budget,
 };
 
 /// All pools, by name. Cheap to share; lives as long as the process.
@@ -19,6 +20,7 @@ pub struct Picker {
     pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
     /// The clock of every pool where a simulation turns it; otherwise each has its own, which runs.
     clock: Option<ManualClock>,
+    scrape_budget: Arc<Budget>,
     /// One change at a time.
     applying: Mutex<()>,
 }
@@ -104,7 +106,7 @@ impl Picker {
 
     fn make(&self, name: &Arc<str>) -> Arc<Pool> {
         let clock = self.clock.clone().map_or_else(Clock::running, Clock::Manual);
-        Arc::new(Pool::new(Arc::clone(name), clock))
+        Arc::new(Pool::new(Arc::clone(name), clock, Arc::clone(&self.scrape_budget)))
     }
 }
 

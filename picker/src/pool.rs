@@ -36,7 +36,7 @@ use crate::{
     request::{PickError, PickRequest},
     saturation::Gauge,
     scorer::{Candidate, Context},
-    scrape::ScrapeCounters,
+    scrape::{Budget, ScrapeCounters},
     session::{ID_TTL_NS, SessionIds},
 };
 
@@ -94,6 +94,7 @@ pub(crate) struct Shared {
     /// Age at which a sample says nothing any more, in nanoseconds.
     expiry_ns: AtomicU64,
     pub(crate) scrapes: ScrapeCounters,
+    pub(crate) scrape_budget: Arc<Budget>,
     /// Moving average of the prompt tokens to be computed for a request, times its weight.
     typical_prefill: AtomicU64,
 }

@@ -31,6 +31,7 @@ mod wake;
 
 pub use counters::ScrapeCounters;
 pub use error::{ErrorKind, ScrapeError};
+pub(crate) use pace::Budget;
 pub use tls::TlsError;
 pub(crate) use wake::Wake;
 
@@ -94,12 +95,13 @@ pub(crate) fn spawn(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) -> AbortHand
 async fn scrape_forever(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) {
     let series = EngineSeries::of(endpoint.engine());
     let mut client = Client::new(spec.page(&endpoint), series, spec.max_bytes);
-    let mut pace = Pace::new(spec.min_interval, spec.max_interval);
+    let mut pace = Pace::new(spec.min_interval, spec.max_interval, Arc::clone(endpoint.scrape_budget()));
+    let mut was_woken = false;
     sleep(spec.min_interval.mul_f64(random::unit())).await;
     loop {
         let found = scrape(&endpoint, &spec, &mut client).await;
-        let pause = pace.next(found, endpoint.in_flight() > 0);
-        client.rest(rest(&endpoint, pause)).await;
+        let pause = pace.next(found, was_woken || endpoint.in_flight() > 0);
+        was_woken = client.rest(rest(&endpoint, pause)).await;
     }
 }
 
@@ -129,18 +131,20 @@ async fn scrape(endpoint: &Endpoint, spec: &ScrapeSpec, client: &mut Client) -> 
     }
 }
 
-/// Sits a pause out, or as much of it as there is no traffic.
-async fn rest(endpoint: &Endpoint, pause: Pause) {
+/// Sits a pause out, or as much of it as there is no traffic. Returns whether traffic ended it.
+async fn rest(endpoint: &Endpoint, pause: Pause) -> bool {
     let length = jittered(pause.length, random::unit());
-    let Some(floor) = pause.wakes_after else { return sleep(length).await };
+    let Some(floor) = pause.wakes_after else {
+        sleep(length).await;
+        return false;
+    };
     sleep(floor).await;
     let wake = endpoint.wake();
     wake.begin_pause();
-    if endpoint.in_flight() == 0 {
-        // Either way it is time to scrape.
-        let _ = timeout(length.saturating_sub(floor), wake.woken()).await;
-    }
+    let is_woken =
+        endpoint.in_flight() > 0 || timeout(length.saturating_sub(floor), wake.woken()).await.is_ok();
     wake.end_pause();
+    is_woken
 }
 
 /// What a page does not say counts as zero, for all endpoints of the engine alike.

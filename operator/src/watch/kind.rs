@@ -15,7 +15,7 @@ use kube::{
 use serde_json::Value;
 use tracing::warn;
 
-use super::{Patience, Unlisted, full_name};
+use super::{Unlisted, full_name, patience};
 use crate::{
     admin::Health,
     cluster::Cluster,
@@ -33,7 +33,7 @@ pub(super) async fn watch(
 ) {
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let errors = health.metrics.watch_errors.with_label_values(&[kind.name()]);
-    let stream = watcher(api, Config::default()).backoff(Patience::default());
+    let stream = watcher(api, Config::default()).backoff(patience());
     let mut stream = std::pin::pin!(stream);
     let mut listed = HashSet::new();
     while let Some(event) = stream.next().await {

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{Patience, Unlisted};
+use super::{Unlisted, patience};
 use crate::{
     cluster::Cluster,
     publish::{DIGEST, GATEWAY_NAME, MANAGED_BY},
@@ -287,7 +287,7 @@ pub(super) fn start(tasks: &mut JoinSet<()>, client: &Client, owned: &Arc<Owned>
 async fn watch(client: Client, kind: OwnedKind, owned: Arc<Owned>, unlisted: Arc<Unlisted>) {
     let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &kind.resource());
     let config = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    let stream = watcher(api, config).backoff(Patience::default());
+    let stream = watcher(api, config).backoff(patience());
     let mut stream = std::pin::pin!(stream);
     let mut listed = HashSet::new();
     while let Some(event) = stream.next().await {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
-use super::{Patience, Unlisted, full_name, installed, kind::json};
+use super::{Unlisted, full_name, installed, kind::json, patience};
 use crate::{
     cluster::Cluster,
     publish::MANAGED_BY,
@@ -134,7 +134,7 @@ async fn watch(client: Client, kind: Kind, referred: Arc<Referred>, unlisted: Ar
     if kind == Kind::Secret {
         config = config.fields("type!=helm.sh/release.v1");
     }
-    let stream = watcher(api, config).backoff(Patience::default());
+    let stream = watcher(api, config).backoff(patience());
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         match event {

@@ -3,9 +3,9 @@
 //! Everything happens in one thread in the order of virtual time, and of creation within one moment; all chance comes
 //! from the seed. So the same run gives the same records, bit by bit.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
-use penstock_picker::simulation::{Found, ManualClock, Pace, Pause, jittered, seed_thread};
+use penstock_picker::simulation::{Budget, Found, ManualClock, Pace, Pause, jittered, seed_thread};
 
 use super::{
     measure::Record,
@@ -106,7 +106,8 @@ pub(crate) fn run(scene: &Scene, policy: &str, workload: &Workload) -> Result<Ou
         };
         let mut policy = policy::make(policy, &setting)?;
         policy.members(&workload.members());
-        let scrapes = servers.iter().map(|_| Scrape::new(policy.learns())).collect();
+        let budget = Arc::new(Budget::default());
+        let scrapes = servers.iter().map(|_| Scrape::new(policy.learns(), &budget)).collect();
         gateways.push(Gateway { policy, scrapes });
     }
     let mut world = World {
@@ -295,9 +296,9 @@ impl World {
 }
 
 impl Scrape {
-    fn new(scraping: Scraping) -> Self {
+    fn new(scraping: Scraping, budget: &Arc<Budget>) -> Self {
         let pace = match scraping {
-            Scraping::Adaptive(min, max) => Some(Pace::new(min, max)),
+            Scraping::Adaptive(min, max) => Some(Pace::new(min, max, Arc::clone(budget))),
             _ => None,
         };
         Self { pace, page: Gauges::default(), was_busy: false, version: 0, wakes_at: None }

@@ -45,6 +45,8 @@ pub(crate) struct LoadState {
     kv_usage: AtomicU64,
     /// Tokens that the KV cache holds; 0 where the server does not say.
     kv_tokens: AtomicU64,
+    /// Bits of an `f64`: the share of the cache that a token takes, so that no pick has to divide; 0 likewise.
+    kv_per_token: AtomicU64,
     in_flight_at_mark: AtomicU32,
     /// Most requests seen running without any waiting.
     most_running: AtomicU32,
@@ -144,7 +146,10 @@ impl LoadState {
             self.most_running.fetch_max(sample.running, Relaxed);
         }
         if let (Some(size), Some(blocks)) = (sample.block_size, sample.num_gpu_blocks) {
-            self.kv_tokens.store(u64::from(size).saturating_mul(blocks), Relaxed);
+            let tokens = u64::from(size).saturating_mul(blocks);
+            self.kv_tokens.store(tokens, Relaxed);
+            let share = if tokens == 0 { 0.0 } else { 1.0 / tokens as f64 };
+            self.kv_per_token.store(share.to_bits(), Relaxed);
         }
         self.waiting.store(sample.waiting, Relaxed);
         self.running.store(sample.running, Relaxed);
@@ -204,15 +209,14 @@ impl LoadState {
         };
         let running = total.min(room);
 
-        let kv_usage = match self.kv_tokens.load(Relaxed) {
-            0 => sample.kv_usage,
-            capacity => {
-                let sent = tokens as f64 - self.tokens_at_mark.load(Relaxed) as f64;
-                (sample.kv_usage + sent / capacity as f64).clamp(0.0, 1.0)
-            }
-        };
+        let sent = tokens as f64 - self.tokens_at_mark.load(Relaxed) as f64;
+        let kv_usage =
+            (sample.kv_usage + sent * f64::from_bits(self.kv_per_token.load(Relaxed))).clamp(0.0, 1.0);
         // Whose requests wait is not told: each side's in proportion.
-        let others_waiting = u64::from(others) * u64::from(sample.waiting) / u64::from(reported.max(1));
+        let others_waiting = match sample.waiting {
+            0 => 0,
+            waiting => u64::from(others) * u64::from(waiting) / u64::from(reported),
+        };
         Load {
             waiting: total - running,
             running,

@@ -20,7 +20,7 @@ use crate::{
     endpoint::{EjectionPolicy, Endpoint, Quota, Traits},
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
-    scrape::{self, ScrapeCounters, ScrapeSpec},
+    scrape::{self, Budget, ScrapeCounters, ScrapeSpec},
     session::SessionIds,
 };
 
@@ -45,8 +45,8 @@ struct Member {
 }
 
 impl Pool {
-    /// A pool of that name with nothing in it, which goes by `clock`.
-    pub(crate) fn new(name: Arc<str>, clock: Clock) -> Self {
+    /// A pool of that name with nothing in it, which goes by `clock` and shares a budget for scraping.
+    pub(crate) fn new(name: Arc<str>, clock: Clock, scrape_budget: Arc<Budget>) -> Self {
         let shared = Shared {
             clock,
             quota: Quota::default(),
@@ -54,6 +54,7 @@ impl Pool {
             queue: WaitQueue::default(),
             expiry_ns: AtomicU64::new(0),
             scrapes: ScrapeCounters::default(),
+            scrape_budget,
             typical_prefill: AtomicU64::new(0),
         };
         let state = State {

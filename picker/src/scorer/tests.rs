@@ -47,7 +47,7 @@ struct Seen {
 fn endpoint(seen: &Seen) -> Arc<Endpoint> {
     let address: SocketAddr = ([127, 0, 0, 1], seen.port).into();
     let traits = Traits { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
-    let shared = Pool::new("pool".into(), Clock::running()).shared_for_tests();
+    let shared = Pool::new("pool".into(), Clock::running(), Arc::default()).shared_for_tests();
     let endpoint = Endpoint::new(address, seen.name.as_str().into(), traits, 0, shared);
     endpoint.last_cold_pick.store(seen.last_cold_pick, std::sync::atomic::Ordering::Relaxed);
     endpoint.lora.store(seen.lora.clone().map(Arc::new));
