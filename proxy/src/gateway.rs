@@ -33,7 +33,7 @@ impl Gateway {
         ctx.deadlines.set_timer(client.take_timer());
         let may_reuse = match self.answer(&mut client, &mut ctx).await {
             Ok(()) => true,
-            Err(error) => fail(&mut client, &mut ctx, error).await,
+            Err(error) => Box::pin(fail(&mut client, &mut ctx, error)).await,
         };
         settle::settle(&client, &mut ctx, &self.access_log);
         client.leave_timer(ctx.deadlines.take_timer());

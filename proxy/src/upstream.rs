@@ -133,7 +133,8 @@ impl Connections {
             (None, None) => {
                 (Protocol::Http1(Box::new(Http1::new(Io::Tcp(dial(peers, address).await?)))), false)
             }
-            (Some(peer), None) => self.negotiate(peers, peer).await?,
+            // In a place of its own: a handshake's state would be a part of that of every request.
+            (Some(peer), None) => Box::pin(self.negotiate(peers, peer)).await?,
         };
         Ok(Connection { protocol, key, idle_timeout: peers.connection().idle_timeout, is_reused })
     }

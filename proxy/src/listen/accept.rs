@@ -179,7 +179,8 @@ impl Connection {
             return Some((edge, Box::new(ClientStream::plain(stream, peer, limits.write_timeout))));
         };
         let tls = tls.load_full()?;
-        match tls.accept(transport(stream, peer), limits.header_timeout).await {
+        // In a place of its own, which is free again when the handshake is over.
+        match Box::pin(tls.accept(transport(stream, peer), limits.header_timeout)).await {
             Ok(stream) => {
                 Some((&self.http1_or_alpn, Box::new(ClientStream::tls(stream, limits.write_timeout))))
             }

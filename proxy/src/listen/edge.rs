@@ -1,11 +1,11 @@
 //! The edge of a connection: reads each request's header under a total deadline, refuses what cannot be
 //! parsed in the gateway's own words, and hands everything else to the gateway.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use http::Method;
 use penstock_config::{Limits, ListenerIndex};
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
@@ -83,19 +83,19 @@ impl Edge {
         Arc::new(Self { shared, options })
     }
 
-    /// Reads the request header. `None`: nothing to serve, the connection is closed.
+    /// Reads the request header. `None`: there is none, and the connection is closed.
     async fn read_header(
         &self,
-        mut session: ServerSession,
+        session: &mut ServerSession,
         shutdown: &ShutdownWatch,
-    ) -> Option<ServerSession> {
+    ) -> Option<Result<(), Error>> {
         let limits = self.shared.live.load().limits().clone();
         if session.is_http2() {
             // Of the stream's window; the connection's own deadline is beneath it.
             session.set_write_timeout(Some(limits.write_timeout));
-            return Some(session);
+            return Some(Ok(()));
         }
-        if let Some(stream) = ClientStream::of(&session) {
+        if let Some(stream) = ClientStream::of(session) {
             stream.set_write_timeout(limits.write_timeout);
         }
         let is_first = session.get_keepalive_reuses_remaining() == Some(REQUESTS_PER_CONNECTION);
@@ -117,17 +117,16 @@ impl Edge {
                 if *shutdown.borrow() {
                     session.set_keepalive(None);
                 }
-                return has_request.then_some(session);
+                return has_request.then_some(Ok(()));
             }
             Ok(Err(error)) => unreadable(&error, &limits),
             Err(_elapsed) if is_first => Some(Error::HeaderTimeout),
             Err(_elapsed) => None,
         };
-        match refusal {
-            Some(refusal) => self.refuse(session, &refusal).await,
-            None => session.shutdown().await,
+        if refusal.is_none() {
+            session.shutdown().await;
         }
-        None
+        refusal.map(Err)
     }
 
     /// Answers a request that no snapshot can serve, and ends the connection.
@@ -135,20 +134,23 @@ impl Edge {
         self.shared.live.load().metrics().settle(Settlement::unread(refusal));
         respond::refuse_unread(session, refusal).await;
     }
-}
 
-#[async_trait]
-impl HttpServerApp for Edge {
-    async fn process_new_http(
+    /// Reads one request and has it served. Returns the connection if another one may follow on it.
+    async fn serve(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let _tracked = self.shared.tracker.token();
-        let session = self.read_header(session, shutdown).await?;
+        let read = self.read_header(&mut session, shutdown).await?;
         // A tunnel has no place here, and its head no path that could be routed.
-        if session.req_header().method == Method::CONNECT {
-            self.refuse(session, &Error::MethodNotAllowed { allow: ALLOWED_METHODS }).await;
+        let is_tunnel = || session.req_header().method == Method::CONNECT;
+        let refusal = match read {
+            Err(refusal) => Some(refusal),
+            Ok(()) => is_tunnel().then_some(Error::MethodNotAllowed { allow: ALLOWED_METHODS }),
+        };
+        if let Some(refusal) = refusal {
+            Box::pin(self.refuse(session, &refusal)).await;
             return None;
         }
         let shared = &self.shared;
@@ -159,6 +161,24 @@ impl HttpServerApp for Edge {
         let ctx = RequestContext::new(runtime, listener, Body::new(shared.memory.clone()));
         let client = Client::new(session, shared.draining.clone(), ctx.runtime().limits().body_timeout);
         shared.gateway.serve(client, ctx).await
+    }
+}
+
+impl HttpServerApp for Edge {
+    /// What `async_trait` would write, but for how the future gets its place: made there instead of copied there, which
+    /// is a fifth of all bytes that a small request moves.
+    fn process_new_http<'edge, 'watch, 'served>(
+        self: &'edge Arc<Self>,
+        session: ServerSession,
+        shutdown: &'watch ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'served>>
+    where
+        'edge: 'served,
+        'watch: 'served,
+        Self: 'served,
+    {
+        let served = Box::write(Box::new_uninit(), self.serve(session, shutdown));
+        Box::into_pin(served)
     }
 
     fn h2_options(&self) -> Option<H2Options> {
