@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-/// Pages a second that busy endpoints are asked for, all together. A page of vLLM's costs some 60 us of CPU from the
-/// request to the numbers, so this is 3 % of a core. What it costs in routing quality: `docs/design/scraping.md`.
+/// Pages a second that busy endpoints are asked for, all together. Why so many, and what that does to routing:
+/// `docs/design/scraping.md`.
 const PAGES_PER_SECOND: u32 = 500;
 
 /// The pause is at least so many times as long as the scrape: an engine spends a tenth of its time on us at
