@@ -13,13 +13,13 @@ use kube::{
     },
 };
 use parking_lot::Mutex;
+use penstock_apiserver::patience;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use tracing::warn;
 
 use crate::{
     publish::{MANAGED_BY, Names},
-    watch::patience,
     world::Key,
 };
 

@@ -9,14 +9,13 @@ use std::{
 };
 
 use clap::Args;
-use kube::{Client, client::ClientBuilder};
+use penstock_apiserver::Limits;
 use penstock_config::Span;
 use penstock_picker::EpcCheck;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tower::timeout::TimeoutLayer;
 use tracing::{error, info};
 
 use crate::{
@@ -33,11 +32,6 @@ use crate::{
 
 /// Threads of the runtime; the work is waiting for the API server.
 const THREADS: usize = 2;
-/// How long the API server may take to answer, and to be connected to. A page of a long list takes seconds there.
-const ANSWER: Duration = Duration::from_secs(20);
-const CONNECT: Duration = Duration::from_secs(5);
-/// A watch is told of something at least once a minute, a bookmark if nothing else.
-const SILENCE: Duration = Duration::from_secs(300);
 
 /// How `penstock-operator run` runs.
 #[derive(Debug, Clone, Args)]
@@ -106,8 +100,6 @@ pub fn run(options: &RunOptions) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    // One provider, said once: whatever else is linked in must not make the choice ambiguous.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let served = runtime.map_err(RunError::Runtime).and_then(|runtime| {
         let served = runtime.block_on(serve(options, data_plane));
@@ -123,22 +115,12 @@ pub fn run(options: &RunOptions) -> ExitCode {
     }
 }
 
-/// A client that waits for the beginning of an answer no longer than [`ANSWER`], and for its next piece no longer than
-/// [`SILENCE`]: a request that gets lost is tried again by whoever sent it, and holds up nothing. The client's own retries
-/// would wait for up to minutes, unseen by anybody.
-fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    config.default_retry = false;
-    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(ANSWER)).build())
-}
-
 async fn serve(options: &RunOptions, data_plane: DataPlane) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let address = options.admin_address;
     let admin = Admin::bind(address).await.map_err(|source| RunError::Admin { address, source })?;
-    let client = client(kube::Config::infer().await?)?;
+    let client = Limits::default().client(kube::Config::infer().await?)?;
     let health = Arc::new(Health::default());
     let cluster = Arc::new(Cluster::default());
     let owned = Arc::new(Owned::new(Arc::clone(&cluster)));

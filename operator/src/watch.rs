@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use backon::ExponentialBuilder;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -22,11 +21,11 @@ use kube::{
     discovery::ApiResource,
     runtime::{
         WatchStreamExt as _,
-        utils::ResetTimerBackoff,
-        watcher::{Config, Event, ExponentialBackoff, watcher},
+        watcher::{Config, Event, watcher},
     },
 };
 use parking_lot::Mutex;
+use penstock_apiserver::patience;
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use tracing::{info, warn};
 
@@ -238,30 +237,9 @@ fn full_name(kind: Kind) -> String {
     format!("{}.{}", kind.plural(), kind.group())
 }
 
-/// How long a broken watch waits before it goes on: soon at first, since an API server that restarts is back in seconds,
-/// and never much longer, since endpoints are stale meanwhile. Jitter adds at most as much again.
-pub(crate) fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
-    // What does not change gives no sign that its watch works again; so much time without a failure is one.
-    const WORKS: Duration = Duration::from_secs(30);
-    let waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .with_factor(2.0)
-        .without_max_times()
-        .with_jitter();
-    ResetTimerBackoff::new(ExponentialBackoff::from(waits), WORKS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_broken_watch_is_tried_soon_and_never_given_up() {
-        let waits: Vec<Duration> = patience().take(40).collect();
-        assert!((200..=400).contains(&waits[0].as_millis()), "{waits:?}");
-        assert!((5000..=10_000).contains(&waits[39].as_millis()), "{waits:?}");
-    }
 
     #[tokio::test]
     async fn readiness_waits_for_every_kind() {

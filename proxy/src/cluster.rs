@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_apiserver::Limits;
 use penstock_config::{Fault, ProfileCheck, Snapshot, Surroundings};
 use penstock_picker::EpcCheck;
 use tokio::time::Instant;
@@ -39,12 +40,6 @@ const COMPLETION: Duration = Duration::from_secs(5);
 
 /// How long the API server may take before the state in the cache directory is used.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long the connection to the API server may be silent. Watches are renewed sooner, so that silence means that it
-/// is gone.
-const SILENCE: Duration = Duration::from_secs(300);
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a cluster cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -70,15 +65,9 @@ pub async fn connect(
     status: Arc<StatusCell>,
     metrics: &Metrics,
 ) -> Result<Follower, ConnectError> {
-    // Whichever library comes first may choose; they all mean this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = kube::Config::infer().await.map_err(ConnectError::Config)?;
-    config.read_timeout = Some(SILENCE);
-    config.connect_timeout = Some(CONNECT);
-    // The client's own retries wait for up to minutes, unseen by the watches, which are tried again anyway.
-    config.default_retry = false;
+    let config = kube::Config::infer().await.map_err(ConnectError::Config)?;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = kube::Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+    let client = Limits::default().client(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
     tracing::info!(base, namespace, "following the cluster");
     let source = ClusterSource { base, namespace };
     let (cache, metrics) = (options.cache_dir.as_deref(), metrics.gateway.cluster.clone());

@@ -12,10 +12,11 @@ use kube::{
         watcher::{Config, Event, watcher},
     },
 };
+use penstock_apiserver::patience;
 use serde_json::Value;
 use tracing::warn;
 
-use super::{Unlisted, full_name, patience};
+use super::{Unlisted, full_name};
 use crate::{
     admin::Health,
     cluster::Cluster,

@@ -20,10 +20,11 @@ use kube::{
     },
 };
 use parking_lot::Mutex;
+use penstock_apiserver::patience;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{Unlisted, patience};
+use super::Unlisted;
 use crate::{
     cluster::Cluster,
     publish::{DIGEST, GATEWAY_NAME, MANAGED_BY},

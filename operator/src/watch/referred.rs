@@ -15,10 +15,11 @@ use kube::{
     },
 };
 use parking_lot::Mutex;
+use penstock_apiserver::patience;
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
-use super::{Unlisted, full_name, installed, kind::json, patience};
+use super::{Unlisted, full_name, installed, kind::json};
 use crate::{
     cluster::Cluster,
     publish::MANAGED_BY,

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use parking_lot::Mutex;
+use penstock_apiserver::Limits;
 use penstock_config::NoProfileCheck;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -74,9 +75,8 @@ impl Api {
     }
 
     fn client(&self) -> kube::Client {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}", self.address).parse().unwrap();
-        kube::Client::try_from(kube::Config::new(url)).unwrap()
+        Limits::default().client(kube::Config::new(url)).unwrap()
     }
 
     /// Puts an object there, or replaces it.

@@ -2,17 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use backon::ExponentialBuilder;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::{
-    WatchStreamExt as _,
-    utils::ResetTimerBackoff,
-    watcher::{self, ExponentialBackoff},
-};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use penstock_apiserver::patience;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -125,22 +120,6 @@ async fn follow<K>(
     }
 }
 
-/// How long a broken watch waits before it goes on: soon at first, since an API server that restarts is back in seconds,
-/// and never much longer, since endpoints are stale meanwhile, and a secret may be waited for whose Role is just coming.
-/// kube's default waits for up to a minute, and forgets what went wrong after two minutes only. Jitter adds at most as
-/// much again, so that many data planes do not come back at once.
-fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
-    // An object that does not change gives no sign that its watch works again; time without a failure is one.
-    const WORKS: Duration = Duration::from_secs(30);
-    let waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .with_factor(2.0)
-        .without_max_times()
-        .with_jitter();
-    ResetTimerBackoff::new(ExponentialBackoff::from(waits), WORKS)
-}
-
 /// An error with what caused it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -154,26 +133,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_broken_watch_is_tried_soon_and_never_given_up() {
-        let within = |wait: Duration, least_ms: u64| {
-            let least = Duration::from_millis(least_ms);
-            assert!(wait >= least && wait <= 2 * least, "{wait:?} for {least:?}");
-        };
-        let mut patience = patience();
-        let waits: Vec<Duration> = patience.by_ref().take(40).collect();
-        assert_eq!(waits.len(), 40);
-        waits.iter().zip([200, 400, 800, 1600, 3200, 5000]).for_each(|(wait, least)| within(*wait, least));
-        within(waits[39], 5000);
-        tokio::time::advance(Duration::from_secs(20)).await;
-        within(patience.next().unwrap(), 5000);
-        tokio::time::advance(Duration::from_secs(31)).await;
-        within(patience.next().unwrap(), 200);
-    }
 }
