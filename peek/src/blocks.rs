@@ -5,7 +5,7 @@
 //! h(i - 1) in as the seed took nearly twice the time. The tail that does not fill a block is dropped: it
 //! changes with every turn of a conversation, and a model server's cache keeps whole blocks too.
 
-use xxhash_rust::xxh3::xxh3_64_with_secret;
+use twox_hash::XxHash3_64;
 
 use crate::Options;
 
@@ -56,13 +56,13 @@ impl Blocks {
             if self.partial.len() < self.block_bytes {
                 return;
             }
-            self.push(xxh3_64_with_secret(&self.partial, &self.secret));
+            self.push(self.hash(&self.partial));
             self.partial.clear();
             piece = rest;
         }
         let mut blocks = piece.chunks_exact(self.block_bytes);
         for block in blocks.by_ref().take(self.max_blocks - self.hashes.len()) {
-            self.push(xxh3_64_with_secret(block, &self.secret));
+            self.push(self.hash(block));
         }
         if self.hashes.len() < self.max_blocks {
             // Reserved once and whole, so that no later chunk makes it grow.
@@ -71,12 +71,16 @@ impl Blocks {
         }
     }
 
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        XxHash3_64::oneshot_with_secret(&self.secret, bytes).expect("the secret is as long as XXH3's own")
+    }
+
     /// Chains a block's hash to those before it.
     fn push(&mut self, hash: u64) {
         let mut link = [0; 16];
         link[..8].copy_from_slice(&self.chain.to_le_bytes());
         link[8..].copy_from_slice(&hash.to_le_bytes());
-        self.chain = xxh3_64_with_secret(&link, &self.secret);
+        self.chain = self.hash(&link);
         self.hashes.push(self.chain);
     }
 

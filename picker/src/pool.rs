@@ -1,6 +1,7 @@
 //! One pool: endpoints, the profile that ranks them, and the queue in front of them.
 
 mod explain;
+mod gather;
 mod members;
 mod queue;
 mod report;
@@ -100,14 +101,16 @@ pub(crate) struct Shared {
 }
 
 /// What a pick reads; replaced as a whole when the configuration changes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 struct State {
     endpoints: Vec<Arc<Endpoint>>,
+    /// What all gateways know them by, in the same order.
+    homes: Vec<u64>,
+    /// Places of endpoints by their slot.
+    by_slot: Vec<Option<u32>>,
     profile: Arc<Profile>,
     saturation: SaturationSpec,
     objectives: HashMap<Arc<str>, i32>,
-    /// One more than the highest slot of an endpoint.
-    slots: usize,
 }
 
 impl Pool {
@@ -199,7 +202,7 @@ impl Pool {
         let priority = state.priority(request);
         let context = self.context(state, request, now_ns);
         for _ in 0..PROBE_RACES {
-            self.gather(state, request, priority, scratch, now_ns)?;
+            self.gather(state, request, &context, priority, scratch, now_ns)?;
             let candidate =
                 state.profile.decide(&context, scratch, &mut NoObserver).ok_or(state.saturated())?;
             let endpoint = &state.endpoints[candidate.index];
@@ -210,62 +213,6 @@ impl Pool {
         }
         // Others keep probing what this one finds best; their answer will be known soon.
         Err(state.saturated())
-    }
-
-    /// Fills `scratch` with the endpoints that may be picked, their load and what they hold of the prompt.
-    fn gather(
-        &self,
-        state: &State,
-        request: &PickRequest<'_>,
-        priority: i32,
-        scratch: &mut Scratch,
-        now_ns: u64,
-    ) -> Result<(), PickError> {
-        scratch.matched.clear();
-        scratch.candidates.clear();
-        if state.endpoints.is_empty() {
-            return Err(PickError::NoEndpoints);
-        }
-        if let Some(chain) = self.chain(state, request) {
-            scratch.matched.resize(state.slots, 0);
-            self.index.matches(&chain, &mut scratch.matched);
-        }
-
-        let mut gauge = Gauge::default();
-        let expiry_ns = self.shared.expiry_ns();
-        let candidate = |index: usize, endpoint: &Endpoint, matched: &[u32]| Candidate {
-            index,
-            load: endpoint.load.corrected(now_ns, expiry_ns),
-            matched: matched.get(usize::from(endpoint.slot())).copied().unwrap_or(0),
-        };
-        let is_excluded = |endpoint: &Endpoint| request.exclude.contains(&endpoint.id());
-        for (index, endpoint) in state.endpoints.iter().enumerate() {
-            if endpoint.breaker.gate(now_ns) == Gate::Ejected {
-                continue;
-            }
-            let candidate = candidate(index, endpoint, &scratch.matched);
-            gauge.add(state.profile.detector(), &candidate.load, state.saturation.action);
-            if !is_excluded(endpoint) {
-                scratch.candidates.push(candidate);
-            }
-        }
-        if scratch.candidates.is_empty() {
-            // Where only ejected endpoints are left, a slim chance beats none.
-            let ejected = state.endpoints.iter().enumerate().filter(|(_, endpoint)| !is_excluded(endpoint));
-            scratch
-                .candidates
-                .extend(ejected.map(|(index, endpoint)| candidate(index, endpoint, &scratch.matched)));
-        }
-
-        if scratch.candidates.is_empty() {
-            Err(PickError::AllExcluded)
-        } else if priority < 0 && gauge.is_saturated() {
-            Err(PickError::Shed { priority, retry_after: state.saturation.retry_after })
-        } else if gauge.is_full() {
-            Err(state.saturated())
-        } else {
-            Ok(())
-        }
     }
 
     /// Books the request on the chosen endpoint.
@@ -362,6 +309,18 @@ impl Shared {
 }
 
 impl State {
+    /// This one with other endpoints, whose slots are all below `slots`.
+    fn with_endpoints(self, endpoints: Vec<Arc<Endpoint>>, slots: u16) -> Self {
+        let mut by_slot = vec![None; usize::from(slots)];
+        for (index, endpoint) in (0..).zip(&endpoints) {
+            if let Some(place) = by_slot.get_mut(usize::from(endpoint.slot())) {
+                *place = Some(index);
+            }
+        }
+        let homes = endpoints.iter().map(|endpoint| endpoint.home_hash()).collect();
+        Self { endpoints, homes, by_slot, ..self }
+    }
+
     /// The request's priority: that of the objective it names, if the pool has it, or its own.
     fn priority(&self, request: &PickRequest<'_>) -> i32 {
         if self.objectives.is_empty() {
@@ -382,6 +341,7 @@ impl State {
         let (stride, max_blocks) = options.map_or((1, 0), |options| (options.stride, options.max_blocks));
         Context {
             endpoints: &self.endpoints,
+            homes: &self.homes,
             model: request.model,
             headers: request.headers,
             prompt_tokens: request.prompt_bytes / BYTES_PER_TOKEN,

@@ -33,11 +33,25 @@ const SHARDS: usize = 256;
 /// that never see the same prompt twice.
 pub(crate) const MAX_BLOCKS: usize = 4 << 20;
 
-/// Blocks at the head of a prompt that are each remembered. Behind them one stands for a whole group: what it takes to
-/// remember a prompt grows with its length, and one block more or less matters less and less.
-const EACH: usize = 256;
-/// Blocks of a group.
-const GROUP: usize = 8;
+/// Where groups begin, and how many blocks make one: at the head of a prompt each block is remembered, behind it one
+/// stands for a whole group, so that what it takes to remember a prompt grows slower than the prompt. A group is at most a
+/// sixteenth of what lies before it: that much of a prompt may be held and not known.
+const TIERS: [Tier; 3] = [
+    Tier { blocks: 0, entries: 0, group: 1 },
+    Tier { blocks: 64, entries: 64, group: 4 },
+    Tier { blocks: 256, entries: 112, group: 16 },
+];
+
+/// A part of a chain in which equally many blocks make an entry.
+#[derive(Debug, Clone, Copy)]
+struct Tier {
+    /// Blocks that lie before it.
+    blocks: usize,
+    /// Entries that stand for them.
+    entries: usize,
+    /// Blocks of an entry.
+    group: usize,
+}
 
 /// The prefix index of one pool.
 #[derive(Debug)]
@@ -79,12 +93,19 @@ impl Chain<'_> {
 
 /// Entries that stand for the first `blocks` of a chain, or for as many of them as make whole groups.
 fn entries_of(blocks: usize) -> usize {
-    blocks.min(EACH) + blocks.saturating_sub(EACH) / GROUP
+    let tier = tier(|tier| tier.blocks <= blocks);
+    tier.entries + (blocks - tier.blocks) / tier.group
 }
 
 /// Blocks that the first `entries` of a chain stand for.
 fn blocks_of(entries: usize) -> usize {
-    entries.min(EACH) + entries.saturating_sub(EACH) * GROUP
+    let tier = tier(|tier| tier.entries <= entries);
+    tier.blocks + (entries - tier.entries) * tier.group
+}
+
+/// The last tier that has begun.
+fn tier(has_begun: impl Fn(&Tier) -> bool) -> Tier {
+    TIERS.into_iter().rev().find(has_begun).unwrap_or(TIERS[0])
 }
 
 impl Default for PrefixIndex {
@@ -110,7 +131,7 @@ impl PrefixIndex {
     }
 
     /// Sets `matched[slot]` to the blocks from the chain's head that the endpoint in `slot` holds, for each that holds
-    /// any. Past the 256th only whole groups of eight count. Slots past the end of `matched` are left out.
+    /// any. Past the 64th only whole groups count. Slots past the end of `matched` are left out.
     pub fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
         let Some(last) = entries_of(chain.len()).checked_sub(1) else { return };
         let head = self.probe(chain, 0, matched);

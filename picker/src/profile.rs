@@ -63,6 +63,8 @@ pub(crate) struct PrefixOptions {
 pub(crate) struct Scratch {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) matched: Vec<u32>,
+    /// Endpoints that hold some of the prompt: how much, and their places in the pool.
+    pub(crate) holders: Vec<(u32, u32)>,
     scores: Vec<f64>,
     totals: Vec<f64>,
     order: Vec<usize>,
@@ -154,6 +156,20 @@ impl Profile {
             _ => None,
         };
         self.scorers.iter().find_map(memory).unwrap_or(1.0)
+    }
+
+    /// The one scorer of a profile that need not see all endpoints of a large pool: it compares none with the others, and
+    /// the best of some will do.
+    pub(crate) fn sampled(&self) -> Option<&ExpectedTtft> {
+        let is_best_taken = matches!(self.chooser, None | Some(Chooser::MaxScore));
+        match &*self.scorers {
+            [Weighted { scorer: Scorer::ExpectedTtft(scorer), .. }]
+                if is_best_taken && self.filters.is_empty() =>
+            {
+                Some(scorer)
+            }
+            _ => None,
+        }
     }
 
     /// Whether the profile keeps an eye on whose turn it is for prompts that nobody holds.

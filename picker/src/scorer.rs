@@ -89,6 +89,8 @@ pub(crate) struct Candidate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub(crate) endpoints: &'a [Arc<Endpoint>],
+    /// What all gateways know each of them by.
+    pub(crate) homes: &'a [u64],
     pub(crate) model: &'a str,
     pub(crate) headers: &'a HeaderMap,
     /// The endpoint that served the session last whose id the request has.

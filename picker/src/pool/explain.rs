@@ -57,7 +57,7 @@ impl Pool {
         let mut scratch = Scratch::default();
         let now_ns = self.shared.now_ns();
         let priority = state.priority(request);
-        let outcome = self.gather(&state, request, priority, &mut scratch, now_ns);
+        let outcome = self.gather_all(&state, request, priority, &mut scratch, now_ns);
 
         let stride = state.profile.prefix().map_or(1, |options| options.stride);
         let mut endpoints: Vec<ExplainedEndpoint> = state

@@ -57,13 +57,7 @@ impl Pool {
             scrape_budget,
             typical_prefill: AtomicU64::new(0),
         };
-        let state = State {
-            endpoints: Vec::new(),
-            profile: Arc::new(Profile::default()),
-            saturation: penstock_config::SaturationSpec::default(),
-            objectives: HashMap::new(),
-            slots: 0,
-        };
+        let state = State::default();
         Self {
             name,
             shared: Arc::new(shared),
@@ -97,13 +91,13 @@ impl Pool {
             endpoints.push(self.keep_or_add(&mut members, endpoint, is_scrape_changed));
         }
         self.shared.quota.endpoints.store(endpoints.len(), Relaxed);
-        self.state.store(Arc::new(State {
-            slots: usize::from(members.next_slot),
-            endpoints,
+        let state = State {
             profile: Arc::new(profile),
             saturation: spec.saturation.clone(),
             objectives: spec.objectives.iter().map(|one| (Arc::clone(&one.name), one.priority)).collect(),
-        }));
+            ..State::default()
+        };
+        self.state.store(Arc::new(state.with_endpoints(endpoints, members.next_slot)));
         drop(members);
 
         for endpoint in &mut removed {
@@ -120,14 +114,8 @@ impl Pool {
         let endpoints: Vec<_> =
             wanted.iter().map(|endpoint| self.keep_or_add(&mut members, endpoint, false)).collect();
         self.shared.quota.endpoints.store(endpoints.len(), Relaxed);
-        let old = self.state.load();
-        self.state.store(Arc::new(State {
-            slots: usize::from(members.next_slot),
-            endpoints,
-            profile: Arc::clone(&old.profile),
-            saturation: old.saturation.clone(),
-            objectives: old.objectives.clone(),
-        }));
+        let state = State::clone(&self.state.load());
+        self.state.store(Arc::new(state.with_endpoints(endpoints, members.next_slot)));
         drop(members);
         for endpoint in &mut removed {
             endpoint.leave();
@@ -140,14 +128,8 @@ impl Pool {
     pub(crate) fn close(&self) -> Vec<Arc<Endpoint>> {
         let mut members = self.members.lock();
         let removed = self.remove_missing(&mut members, &[]);
-        let old = self.state.load();
-        self.state.store(Arc::new(State {
-            endpoints: Vec::new(),
-            profile: Arc::clone(&old.profile),
-            saturation: old.saturation.clone(),
-            objectives: HashMap::new(),
-            slots: 0,
-        }));
+        let state = State { objectives: HashMap::new(), ..State::clone(&self.state.load()) };
+        self.state.store(Arc::new(state.with_endpoints(Vec::new(), 0)));
         drop(members);
         for endpoint in &removed {
             endpoint.leave();

@@ -38,24 +38,24 @@ fn entries(index: &PrefixIndex) -> usize {
 fn an_endpoint_is_credited_for_what_it_was_sent() {
     let index = PrefixIndex::new();
     let long = prompt(1, 100);
-    record(&index, &long[..70], 0, PLENTY);
+    record(&index, &long[..60], 0, PLENTY);
     record(&index, &long[..30], 1, PLENTY);
     record(&index, &prompt(2, 100), 2, PLENTY);
-    assert_eq!(matches(&index, &long, 4), [70, 30, 0, 0]);
+    assert_eq!(matches(&index, &long, 4), [60, 30, 0, 0]);
     assert_eq!(matches(&index, &long[..10], 4), [10, 10, 0, 0]);
     assert_eq!(matches(&index, &[], 4), [0; 4]);
-    assert_eq!((index.held(0), index.held(1), index.held(3)), (70, 30, 0));
+    assert_eq!((index.held(0), index.held(1), index.held(3)), (60, 30, 0));
 }
 
 #[test]
 fn every_length_of_a_shared_head_is_told_apart() {
     let index = PrefixIndex::new();
     let long = prompt(1, 200);
-    for slot in 0..100 {
-        record(&index, &long[..2 * usize::from(slot) + 1], slot, PLENTY);
+    for slot in 0..64 {
+        record(&index, &long[..usize::from(slot) + 1], slot, PLENTY);
     }
-    let expected: Vec<u32> = (0..100).map(|slot| 2 * slot + 1).collect();
-    assert_eq!(matches(&index, &long, 100), expected);
+    let expected: Vec<u32> = (1..=64).collect();
+    assert_eq!(matches(&index, &long, 64), expected);
 }
 
 #[test]
@@ -128,14 +128,25 @@ fn a_prompt_longer_than_the_capacity_is_remembered_from_its_head() {
 fn far_behind_the_head_whole_groups_count() {
     let index = PrefixIndex::new();
     let long = prompt(1, 1000);
-    for (slot, len) in (0..).zip([255, 256, 257, 263, 264, 271, 1000]) {
+    for (slot, len) in (0..).zip([63, 64, 67, 68, 255, 256, 271, 272, 1000]) {
         record(&index, &long[..len], slot, PLENTY);
-        assert_eq!(index.held(slot), matches(&index, &long, 7)[usize::from(slot)] as usize);
+        assert_eq!(index.held(slot), matches(&index, &long, 9)[usize::from(slot)] as usize);
     }
-    assert_eq!(matches(&index, &long, 7), [255, 256, 256, 256, 264, 264, 1000]);
+    assert_eq!(matches(&index, &long, 9), [63, 64, 64, 68, 252, 256, 256, 272, 992]);
     // A part that is not whole is not credited, though it was sent.
-    assert_eq!(matches(&index, &long[..263], 7), [255, 256, 256, 256, 256, 256, 256]);
-    assert_eq!(entries(&index), 256 + (1000 - 256) / 8);
+    assert_eq!(matches(&index, &long[..271], 9), [63, 64, 64, 68, 252, 256, 256, 256, 256]);
+    assert_eq!(entries(&index), 64 + (256 - 64) / 4 + (1000 - 256) / 16);
+}
+
+#[test]
+fn entries_and_blocks_agree_at_every_length() {
+    for blocks in 0..3000 {
+        let entries = super::entries_of(blocks);
+        let behind = blocks - super::blocks_of(entries);
+        assert!(behind * 16 <= blocks, "{behind} of {blocks} blocks are not known");
+        assert_eq!(super::entries_of(super::blocks_of(entries)), entries);
+        assert!(blocks < super::blocks_of(entries + 1));
+    }
 }
 
 #[test]

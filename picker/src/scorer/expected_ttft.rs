@@ -70,20 +70,44 @@ impl ExpectedTtft {
 
     /// The candidate that all gateways would send the unknown part of the prompt to.
     fn home(&self, context: &Context<'_>, candidates: &[Candidate]) -> Option<Home> {
-        let others: f64 = candidates.iter().map(|one| f64::from(one.load.others)).sum();
-        if others == 0.0 || self.home_share == 0.0 {
-            return None;
-        }
-        let known = candidates.iter().map(|candidate| candidate.matched).max()?;
-        let unknown = context.hash(known as usize)?;
-        let weight = |candidate: &Candidate| mix(unknown ^ context.endpoints[candidate.index].home_hash());
+        let (known, unknown) = self.first_unknown(context, candidates)?;
+        let weight = |candidate: &Candidate| mix(unknown ^ context.homes[candidate.index]);
         let (place, home) = candidates.iter().enumerate().max_by_key(|(_, candidate)| weight(candidate))?;
+        let others: f64 = candidates.iter().map(|one| f64::from(one.load.others)).sum();
         let ours: f64 = candidates.iter().map(|one| f64::from(one.load.in_flight)).sum();
         let share = self.home_share * others / (others + ours);
         let tail = context.prompt_tokens.saturating_sub(u64::from(known) * context.block_tokens as u64);
         // What lies before the unknown part must be there too, to be of use.
         let is_cached_up_to_it = home.matched == known;
         is_cached_up_to_it.then_some(Home { place, tokens: share * tail as f64 })
+    }
+
+    /// The endpoint, by its place in the pool, that would be the home if all that may be picked were candidates.
+    pub(crate) fn home_in_pool(
+        &self,
+        context: &Context<'_>,
+        candidates: &[Candidate],
+        may_be_picked: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let (_, unknown) = self.first_unknown(context, candidates)?;
+        let mut best = (None, 0);
+        for (index, home) in context.homes.iter().enumerate() {
+            let weight = mix(unknown ^ home);
+            if weight > best.1 && may_be_picked(index) {
+                best = (Some(index), weight);
+            }
+        }
+        best.0
+    }
+
+    /// How many blocks of the prompt some candidate is believed to hold, and the hash up to the one behind them. `None`
+    /// where no home is to be found: there is no such block, or no load of others among the candidates.
+    fn first_unknown(&self, context: &Context<'_>, candidates: &[Candidate]) -> Option<(u32, u64)> {
+        if self.home_share == 0.0 || candidates.iter().all(|candidate| candidate.load.others == 0) {
+            return None;
+        }
+        let known = candidates.iter().map(|candidate| candidate.matched).max()?;
+        Some((known, context.hash(known as usize)?))
     }
 }
 

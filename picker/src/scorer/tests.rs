@@ -62,10 +62,12 @@ fn scores(scorer: &Scorer, seen: &[Seen], headers: &HeaderMap) -> Vec<f64> {
         .map(|(index, seen)| Candidate { index, load: seen.load, matched: seen.matched })
         .collect();
     let hashes: Vec<u64> = (0..128).collect();
+    let homes: Vec<_> = endpoints.iter().map(|endpoint| endpoint.home_hash()).collect();
     let context = Context {
         hashes: &hashes,
         stride: 1,
         endpoints: &endpoints,
+        homes: &homes,
         model: "m",
         headers,
         prompt_tokens: 8192,

@@ -1,0 +1,189 @@
+//! Which endpoints a pick looks at.
+//!
+//! All of them, or in a large pool with the default profile: [`WINDOW`] neighbours in its list from a random one on, those
+//! that hold most of the prompt, and the prompt's home. The others would seldom be better: of so many at random one is
+//! nearly as idle as the most idle of all, and what of an endpoint does not depend on chance is what it holds. So a pick
+//! costs the same in every large pool; `docs/design/large-pools.md` has the figures.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{Pool, State};
+use crate::{
+    endpoint::{Endpoint, Gate},
+    profile::Scratch,
+    random,
+    request::{PickError, PickRequest},
+    saturation::Gauge,
+    scorer::{Candidate, Context, ExpectedTtft},
+};
+
+/// Endpoints up to which a pick looks at all.
+pub(super) const FEW: usize = 128;
+/// Endpoints that a pick looks at in a larger pool, whatever they hold.
+const WINDOW: usize = 64;
+/// Endpoints that a pick looks at there for what they hold.
+const HOLDERS: usize = 32;
+
+/// A pick's view of the pool.
+struct View<'a> {
+    pool: &'a Pool,
+    state: &'a State,
+    request: &'a PickRequest<'a>,
+    now_ns: u64,
+}
+
+impl Pool {
+    /// Fills `scratch` with endpoints that may be picked, their load and what they hold of the prompt.
+    pub(super) fn gather(
+        &self,
+        state: &State,
+        request: &PickRequest<'_>,
+        context: &Context<'_>,
+        priority: i32,
+        scratch: &mut Scratch,
+        now_ns: u64,
+    ) -> Result<(), PickError> {
+        // Who is shed depends on all.
+        let sampled = state.profile.sampled().filter(|_| state.endpoints.len() > FEW && priority >= 0);
+        if let Some(scorer) = sampled {
+            self.match_prompt(state, request, scratch);
+            if (View { pool: self, state, request, now_ns }).sample(scorer, context, scratch) {
+                return Ok(());
+            }
+        }
+        self.gather_all(state, request, priority, scratch, now_ns)
+    }
+
+    /// As [`Self::gather`], with all endpoints that may be picked.
+    pub(super) fn gather_all(
+        &self,
+        state: &State,
+        request: &PickRequest<'_>,
+        priority: i32,
+        scratch: &mut Scratch,
+        now_ns: u64,
+    ) -> Result<(), PickError> {
+        if state.endpoints.is_empty() {
+            scratch.candidates.clear();
+            scratch.matched.clear();
+            return Err(PickError::NoEndpoints);
+        }
+        self.match_prompt(state, request, scratch);
+        let view = View { pool: self, state, request, now_ns };
+        let mut gauge = Gauge::default();
+        scratch.candidates.clear();
+        for index in 0..state.endpoints.len() {
+            view.look_at(index, &mut gauge, scratch);
+        }
+        if scratch.candidates.is_empty() {
+            // Where only ejected endpoints are left, a slim chance beats none.
+            let left = (0..state.endpoints.len()).filter(|index| !view.is_excluded(*index));
+            scratch.candidates.extend(left.map(|index| view.candidate(index, &scratch.matched)));
+        }
+
+        if scratch.candidates.is_empty() {
+            Err(PickError::AllExcluded)
+        } else if priority < 0 && gauge.is_saturated() {
+            Err(PickError::Shed { priority, retry_after: state.saturation.retry_after })
+        } else if gauge.is_full() {
+            Err(state.saturated())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Notes in `scratch` what each endpoint holds of the prompt.
+    fn match_prompt(&self, state: &State, request: &PickRequest<'_>, scratch: &mut Scratch) {
+        scratch.matched.clear();
+        if let Some(chain) = self.chain(state, request) {
+            scratch.matched.resize(state.by_slot.len(), 0);
+            self.index.matches(&chain, &mut scratch.matched);
+        }
+    }
+}
+
+impl View<'_> {
+    /// Fills `scratch` with some of the endpoints that may be picked. `false` if none of them has room, or none was found:
+    /// then others may.
+    fn sample(&self, scorer: &ExpectedTtft, context: &Context<'_>, scratch: &mut Scratch) -> bool {
+        let endpoints = self.state.endpoints.len();
+        let mut gauge = Gauge::default();
+        scratch.candidates.clear();
+
+        let first = random::below(endpoints);
+        let mut looked_at = 0;
+        while looked_at < endpoints && scratch.candidates.len() < WINDOW {
+            self.look_at((first + looked_at) % endpoints, &mut gauge, scratch);
+            looked_at += 1;
+        }
+        let is_new = |index: usize| (index + endpoints - first) % endpoints >= looked_at;
+
+        self.find_holders(first, scratch);
+        for place in 0..scratch.holders.len() {
+            let index = scratch.holders[place].1 as usize;
+            if is_new(index) {
+                self.look_at(index, &mut gauge, scratch);
+            }
+        }
+
+        let home = scorer.home_in_pool(context, &scratch.candidates, |index| self.may_be_picked(index));
+        let is_there = |index: usize| scratch.candidates.iter().any(|candidate| candidate.index == index);
+        if let Some(home) = home.filter(|home| !is_there(*home)) {
+            self.look_at(home, &mut gauge, scratch);
+        }
+        !scratch.candidates.is_empty() && !gauge.is_full()
+    }
+
+    /// Collects the endpoints that hold most of the prompt in `scratch.holders`, with how much it is. Which of
+    /// several equal ones come in, where not all do, depends on `first`.
+    fn find_holders(&self, first: usize, scratch: &mut Scratch) {
+        let Scratch { matched, holders, .. } = scratch;
+        holders.clear();
+        let (head, tail) = matched.split_at(first.min(matched.len()));
+        let slots = (head.len()..).zip(tail).chain((0..).zip(head));
+        holders.extend(slots.filter(|(_, matched)| **matched > 0).filter_map(|(slot, matched)| {
+            self.state.by_slot.get(slot).copied().flatten().map(|index| (*matched, index))
+        }));
+        if holders.len() > HOLDERS {
+            holders.select_nth_unstable_by_key(HOLDERS, |(matched, _)| Reverse(*matched));
+            holders.truncate(HOLDERS);
+        }
+    }
+
+    /// Adds an endpoint, if it may be picked.
+    fn look_at(&self, index: usize, gauge: &mut Gauge, scratch: &mut Scratch) {
+        if self.is_ejected(index) {
+            return;
+        }
+        let candidate = self.candidate(index, &scratch.matched);
+        gauge.add(self.state.profile.detector(), &candidate.load, self.state.saturation.action);
+        if !self.is_excluded(index) {
+            scratch.candidates.push(candidate);
+        }
+    }
+
+    fn candidate(&self, index: usize, matched: &[u32]) -> Candidate {
+        let endpoint = self.endpoint(index);
+        Candidate {
+            index,
+            load: endpoint.load.corrected(self.now_ns, self.pool.shared.expiry_ns()),
+            matched: matched.get(usize::from(endpoint.slot())).copied().unwrap_or(0),
+        }
+    }
+
+    fn may_be_picked(&self, index: usize) -> bool {
+        !self.is_ejected(index) && !self.is_excluded(index)
+    }
+
+    fn is_ejected(&self, index: usize) -> bool {
+        self.endpoint(index).breaker.gate(self.now_ns) == Gate::Ejected
+    }
+
+    fn is_excluded(&self, index: usize) -> bool {
+        self.request.exclude.contains(&self.endpoint(index).id())
+    }
+
+    fn endpoint(&self, index: usize) -> &Arc<Endpoint> {
+        &self.state.endpoints[index]
+    }
+}
