@@ -4,6 +4,8 @@
 //! What goes wrong here is the client's doing and is told in the gateway's own words. Writes need no deadline here: the
 //! connection has its own ([`ClientStream`]), and so has an HTTP/2 stream's window.
 
+mod rest;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -14,15 +16,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::deadline::Timer;
 use crate::error::Error;
 use crate::listen::stream::ClientStream;
+use rest::Rest;
 
 /// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
 const STRETCH_BYTES: usize = 1024;
@@ -31,6 +37,8 @@ const STRETCH_BYTES: usize = 1024;
 pub struct Client {
     session: ServerSession,
     pace: Pace,
+    /// What the session has not read of the body and never will, once there is such a thing.
+    rest: Option<Rest>,
     /// Set when the gateway shuts down: an HTTP/1.1 connection then ends with its response.
     draining: Arc<AtomicBool>,
     /// Whether the body of the response is chunked.
@@ -64,7 +72,7 @@ impl Client {
     /// The client behind `session`, whose request head has been read and whose body may take `body_timeout`.
     pub fn new(session: ServerSession, draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
         let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0 };
-        Self { session, pace, draining, is_chunked: false }
+        Self { session, pace, rest: None, draining, is_chunked: false }
     }
 
     /// The head of the request.
@@ -99,12 +107,15 @@ impl Client {
 
     /// Whether the body has been read to its end.
     pub fn is_body_done(&mut self) -> bool {
-        self.session.is_body_done()
+        match &self.rest {
+            Some(rest) => rest.is_done(),
+            None => self.session.is_body_done(),
+        }
     }
 
     /// Bytes of the body that were read.
     pub fn body_bytes_read(&self) -> usize {
-        self.session.body_bytes_read()
+        self.session.body_bytes_read() + self.rest.as_ref().map_or(0, Rest::bytes_read)
     }
 
     /// The next piece of the body; `None` at its end. `limit` is what the next `STRETCH_BYTES` may take.
@@ -112,18 +123,39 @@ impl Client {
     /// # Errors
     /// The client left, is too slow, or broke the rules of its framing.
     pub async fn read_body(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
-        let read = self.pace.within(limit, self.session.read_request_body()).await?;
-        let chunk = read.map_err(failure)?;
+        let chunk = match (&mut self.rest, socket(&self.session)) {
+            (Some(rest), Some(socket)) => {
+                self.pace.within(limit, rest.read(socket)).await?.map_err(|_gone| Error::ClientGone)?
+            }
+            _ => {
+                let read = self.pace.within(limit, self.session.read_request_body()).await?;
+                let chunk = read.map_err(failure)?;
+                self.rest = self.begin_rest();
+                chunk
+            }
+        };
         if let Some(chunk) = &chunk {
             self.pace.advance(chunk.len());
         }
         Ok(chunk)
     }
 
+    /// What the session is not asked for any more, after it was once.
+    fn begin_rest(&mut self) -> Option<Rest> {
+        if self.session.is_body_done() {
+            return None;
+        }
+        let length = length_on_plain_connection(&self.session)?;
+        length.checked_sub(self.session.body_bytes_read()).map(Rest::new)
+    }
+
     /// Resolves when the client leaves. As long as its body is not read to the end, that does not show.
     pub async fn gone(&mut self) -> Error {
-        if !self.session.is_body_done() {
+        if !self.is_body_done() {
             return std::future::pending().await;
+        }
+        if let (Some(_), Some(socket)) = (&self.rest, socket(&self.session)) {
+            return rest::gone(socket).await;
         }
         loop {
             if let Err(error) = self.session.read_body_or_idle(true).await {
@@ -165,6 +197,10 @@ impl Client {
     pub async fn write_head(&mut self, header: Box<ResponseHeader>, then: Then) -> Result<(), Error> {
         if self.draining.load(Ordering::Relaxed) {
             self.close_after();
+        }
+        if self.rest.as_ref().is_some_and(Rest::is_done) {
+            // Nothing follows, but the session does not know that.
+            self.set_body_may_follow(true);
         }
         self.is_chunked = header.headers.contains_key(header::TRANSFER_ENCODING);
         match &mut self.session {
@@ -247,8 +283,16 @@ impl Client {
     /// Ends a request that was answered, and returns the connection if another one may follow on it.
     pub async fn finish(self) -> Option<ReusedHttpStream> {
         let settings = HttpPersistentSettings::for_session(&self.session);
-        let stream = self.session.finish().await.ok()??;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        match (self.session, self.rest) {
+            (ServerSession::H1(session), Some(rest)) => {
+                let stream = Box::pin(finish_without_body(session, rest)).await?;
+                Some(ReusedHttpStream::new(stream, Some(settings)))
+            }
+            (session, _) => {
+                let stream = session.finish().await.ok()??;
+                Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+            }
+        }
     }
 }
 
@@ -267,6 +311,37 @@ impl Pace {
             (self.due, self.bytes) = (None, 0);
         }
     }
+}
+
+/// Ends a request whose body the session has not read to its end, and never will: what Pingora would do, but for reading.
+async fn finish_without_body(mut session: HttpSession, mut rest: Rest) -> Option<Stream> {
+    session.finish_body().await.ok()?;
+    if !session.will_keepalive() {
+        session.shutdown().await;
+        return None;
+    }
+    let drained = rest.drain(ClientStream::under(session.stream())?.socket()?);
+    match session.get_total_drain_timeout() {
+        Some(limit) => pingora_timeout::timeout(limit, drained).await.ok()?.ok()?,
+        None => drained.await.ok()?,
+    }
+    Some(session.into_inner())
+}
+
+/// The length of the request's body, if that is what it is framed by (RFC 9112, section 6.3) and nothing lies between the
+/// session and the socket.
+fn length_on_plain_connection(session: &ServerSession) -> Option<usize> {
+    socket(session)?;
+    let headers = &session.req_header().headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The socket under a session, where nothing lies between.
+fn socket(session: &ServerSession) -> Option<&TcpStream> {
+    ClientStream::of(session)?.socket()
 }
 
 /// Has an HTTP/1.1 connection keep what is written for the next write.

@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// Endpoints up to which a pick looks at all.
-pub(super) const FEW: usize = 128;
+const FEW: usize = 48;
 /// Endpoints that a pick looks at in a larger pool, whatever they hold.
-const WINDOW: usize = 64;
+const WINDOW: usize = 32;
 /// Endpoints that a pick looks at there for what they hold.
-const HOLDERS: usize = 32;
+const HOLDERS: usize = 16;
 
 /// A pick's view of the pool.
 struct View<'a> {

@@ -83,7 +83,20 @@ impl ClientStream {
 
     /// The connection under an HTTP/1.1 session.
     pub fn of(session: &ServerSession) -> Option<&Self> {
-        session.stream()?.as_ref().as_any().downcast_ref()
+        Self::under(session.stream()?)
+    }
+
+    /// The connection that is `stream`.
+    pub fn under(stream: &Stream) -> Option<&Self> {
+        stream.as_ref().as_any().downcast_ref()
+    }
+
+    /// The socket, where there is nothing else: with TLS what it carries is not what is read.
+    pub fn socket(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Tcp(socket) => Some(socket),
+            Io::Tls(_) => None,
+        }
     }
 
     /// How long a write may take to get on, from now on.

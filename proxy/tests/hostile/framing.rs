@@ -239,3 +239,71 @@ async fn a_refused_request_leaves_the_next_on_its_connection_unharmed() {
     assert_eq!(sim.requests().len(), refused.len());
     gate.close().await;
 }
+
+/// A chat completion whose body goes on behind the model for so many bytes.
+fn padded(model: &str, bytes: usize) -> String {
+    crate::gate::post(
+        "/v1/chat/completions",
+        &format!(r#"{{"model":"{model}","pad":"{}","messages":[]}}"#, "x".repeat(bytes)),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_behind_long_bodies_stay_whole() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    let sizes = [200_000, 0, 5_000, 70_000, 0, 1_000_000, 65_536, 10];
+    let all: String = sizes.iter().map(|bytes| padded(MODEL, *bytes)).collect();
+    for piece in [all.len(), 100_000, 1_447] {
+        let mut wire = gate.wire().await;
+        for bytes in all.as_bytes().chunks(piece) {
+            wire.send(bytes).await;
+        }
+        for number in 0..sizes.len() {
+            let answer = wire.answer().await;
+            assert_eq!(answer.status, 200, "pieces of {piece}, {number}: {answer:?}");
+        }
+    }
+    let seen: Vec<_> = sim.requests().iter().map(|seen| seen.body_xxh64.clone()).collect();
+    let expected = sizes.map(|bytes| {
+        let request = padded(MODEL, bytes);
+        penstock_perf::sim::record::body_hash(request.split_once("\r\n\r\n").unwrap().1.as_bytes())
+    });
+    assert_eq!(seen, [expected.clone(), expected.clone(), expected].concat());
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_body_that_is_refused_in_its_middle_leaves_the_next_request_unharmed() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    let mut wire = gate.wire().await;
+    for _ in 0..3 {
+        let long = "x".repeat(200_000);
+        let twice = format!(r#"{{"model":"{MODEL}","pad":"{long}","model":"other","more":"{long}"}}"#);
+        wire.send(crate::gate::post("/v1/chat/completions", &twice)).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("keep-alive")), "{answer:?}");
+        wire.send(chat(MODEL)).await;
+        assert_eq!(wire.answer().await.status, 200);
+    }
+    assert_eq!(sim.requests().len(), 3);
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_in_the_middle_of_a_long_body_reaches_nobody() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    for _ in 0..10 {
+        let request = padded(MODEL, 300_000);
+        let mut wire = gate.wire().await;
+        wire.send(&request.as_bytes()[..250_000]).await;
+        drop(wire);
+    }
+    // The gateway is as it was.
+    assert_eq!(gate.ask(chat(MODEL)).await.status, 200);
+    assert!(sim.requests().iter().all(|seen| seen.body_xxh64
+        == penstock_perf::sim::record::body_hash(crate::gate::chat_body(MODEL).as_bytes())));
+    gate.close().await;
+}

@@ -121,6 +121,12 @@ impl Gate {
         self.gateway.metric("penstock_limit_hits_total", &[&format!("\"{limit}\"")])
     }
 
+    /// Waits until the limit was hit so often: a request is counted after its answer went out.
+    pub(crate) async fn hit(&self, limit: &str, times: f64) {
+        eventually(limit, || (self.hits(limit) >= times).then_some(())).await;
+        assert_eq!(self.hits(limit), times, "{limit}");
+    }
+
     /// Waits until nothing is left of any request: no count, no memory, nothing in flight at the endpoint.
     pub(crate) async fn settled(&self) {
         eventually("everything to be given back", || (self.leftovers() == [0, 0, 0]).then_some(())).await;

@@ -48,7 +48,7 @@ async fn headers_that_are_too_many_or_too_large_get_431() {
         assert_eq!((answer.status, &*answer.refusal(limit)), (431, "headers_too_large"), "{number}");
         assert!(answer.json()["error"]["message"].as_str().unwrap().contains(limit), "{number}: {answer:?}");
         wire.ends().await;
-        assert_eq!(gate.hits(limit), before + 1.0, "{number}");
+        gate.hit(limit, before + 1.0).await;
     }
     assert!(sim.requests().is_empty());
     assert_eq!(gate.ask(many(10)).await.status, 200);
@@ -73,7 +73,7 @@ async fn a_head_that_comes_a_byte_at_a_time_runs_out_of_time() {
     wire.body(&mut answer).await;
     assert_eq!((answer.status, &*answer.refusal("slow head")), (408, "request_timeout"));
     wire.ends().await;
-    assert_eq!(gate.hits("limits.headerTimeout"), 1.0);
+    gate.hit("limits.headerTimeout", 1.0).await;
 
     // Nothing at all, and the beginning of an HTTP/2 preface: the connection just ends.
     for start in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
@@ -111,7 +111,7 @@ async fn a_body_that_is_too_large_gets_413_however_it_is_framed() {
         assert_eq!((status, &body["error"]["code"]), (413, &"request_too_large".into()), "{path}");
         assert_eq!(gate.ask(chat(MODEL)).await.status, 200);
     }
-    assert_eq!(gate.hits(limit), 8.0);
+    gate.hit(limit, 8.0).await;
     assert_eq!(gate.ask(post("/v1/chat/completions", &chat_of(64 << 10))).await.status, 200);
     gate.settled().await;
     gate.close().await;
@@ -145,7 +145,7 @@ async fn memory_for_bodies_is_bounded_and_given_back_after_every_ending() {
         }
         gate.settled().await;
     }
-    assert_eq!(gate.hits("limits.bodiesInFlightBytes"), 3.0);
+    gate.hit("limits.bodiesInFlightBytes", 3.0).await;
     gate.close().await;
 }
 
@@ -161,7 +161,7 @@ async fn a_body_that_stops_coming_gets_408() {
         assert_eq!((answer.status, &*answer.refusal(path)), (408, "request_timeout"), "{path}: {answer:?}");
         wire.ends().await;
     }
-    assert_eq!(gate.hits("limits.bodyIdleTimeout"), 2.0);
+    gate.hit("limits.bodyIdleTimeout", 2.0).await;
     gate.close().await;
 }
 
@@ -201,7 +201,7 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
     for _ in 0..2 {
         gate.wire().await.ends().await;
     }
-    assert_eq!(gate.hits("limits.connections"), 2.0);
+    gate.hit("limits.connections", 2.0).await;
     first.send(chat(MODEL)).await;
     assert_eq!(first.answer().await.status, 200);
     drop(first);
@@ -235,7 +235,7 @@ async fn requests_beyond_the_limit_get_503_and_the_admin_pages_still_answer() {
     for page in ["/healthz", "/readyz", "/metrics", "/debug/config", "/debug/pools"] {
         assert_eq!(gate.page(page).await.status, 200, "{page}");
     }
-    assert_eq!(gate.hits("limits.concurrentRequests"), 2.0);
+    gate.hit("limits.concurrentRequests", 2.0).await;
     drop(first);
     gate.settled().await;
     assert_eq!(gate.ask(chat(MODEL)).await.status, 200);
@@ -282,10 +282,10 @@ async fn limits_on_models_are_counted() {
     let gate = Gate::limited(sim.addr(), json!({"modelBytes": "64"})).await;
     let answer = gate.ask(chat(&"m".repeat(65))).await;
     assert_eq!((answer.status, &*answer.refusal("model")), (400, "invalid_model"));
-    assert_eq!(gate.hits("limits.modelBytes"), 1.0);
+    gate.hit("limits.modelBytes", 1.0).await;
     let deep = format!(r#"{{"x":{},"model":"{MODEL}"}}"#, "[".repeat(10_000));
     assert_eq!(gate.ask(post("/v1/chat/completions", &deep)).await.status, 400);
-    assert_eq!(gate.hits("peek.maxDepth"), 1.0);
+    gate.hit("peek.maxDepth", 1.0).await;
     gate.close().await;
 }
 
