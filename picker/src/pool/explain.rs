@@ -20,7 +20,8 @@ pub struct Explanation {
     pub pool: Arc<str>,
     /// Every endpoint of the pool, in the order of the document.
     pub endpoints: Vec<ExplainedEndpoint>,
-    /// The endpoint that would be picked; of several with the same total, any.
+    /// The best endpoint, which would be picked; of several with the same total, any. In a large pool a pick may not look
+    /// at it.
     pub picked: Option<SocketAddr>,
     /// Why none would be picked.
     pub error: Option<String>,

@@ -3,7 +3,7 @@
 //! All of them, or in a large pool with the default profile: [`WINDOW`] neighbours in its list from a random one on, those
 //! that hold most of the prompt, and the prompt's home. The others would seldom be better: of so many at random one is
 //! nearly as idle as the most idle of all, and what of an endpoint does not depend on chance is what it holds. So a pick
-//! costs the same in every large pool; `docs/design/large-pools.md` has the figures.
+//! costs little more in a large pool than in a small one; `docs/design/large-pools.md` has the figures.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -113,7 +113,7 @@ impl View<'_> {
         let first = random::below(endpoints);
         let mut looked_at = 0;
         while looked_at < endpoints && scratch.candidates.len() < WINDOW {
-            self.look_at((first + looked_at) % endpoints, &mut gauge, scratch);
+            self.consider((first + looked_at) % endpoints, &mut gauge, scratch);
             looked_at += 1;
         }
         let is_new = |index: usize| (index + endpoints - first) % endpoints >= looked_at;
@@ -122,14 +122,14 @@ impl View<'_> {
         for place in 0..scratch.holders.len() {
             let index = scratch.holders[place].1 as usize;
             if is_new(index) {
-                self.look_at(index, &mut gauge, scratch);
+                self.consider(index, &mut gauge, scratch);
             }
         }
 
         let home = scorer.home_in_pool(context, &scratch.candidates, |index| self.may_be_picked(index));
         let is_there = |index: usize| scratch.candidates.iter().any(|candidate| candidate.index == index);
         if let Some(home) = home.filter(|home| !is_there(*home)) {
-            self.look_at(home, &mut gauge, scratch);
+            self.consider(home, &mut gauge, scratch);
         }
         !scratch.candidates.is_empty() && !gauge.is_full()
     }
@@ -142,11 +142,21 @@ impl View<'_> {
         let (head, tail) = matched.split_at(first.min(matched.len()));
         let slots = (head.len()..).zip(tail).chain((0..).zip(head));
         holders.extend(slots.filter(|(_, matched)| **matched > 0).filter_map(|(slot, matched)| {
-            self.state.by_slot.get(slot).copied().flatten().map(|index| (*matched, index))
+            let index = self.state.by_slot.get(slot).copied().flatten()?;
+            // Who failed a request usually holds its prompt, and would take the place of others.
+            let is_of_use = self.request.exclude.is_empty() || self.may_be_picked(index as usize);
+            is_of_use.then_some((*matched, index))
         }));
         if holders.len() > HOLDERS {
             holders.select_nth_unstable_by_key(HOLDERS, |(matched, _)| Reverse(*matched));
             holders.truncate(HOLDERS);
+        }
+    }
+
+    /// Looks at an endpoint among some, of which those that are excluded do not tell whether there is room.
+    fn consider(&self, index: usize, gauge: &mut Gauge, scratch: &mut Scratch) {
+        if !self.is_excluded(index) {
+            self.look_at(index, gauge, scratch);
         }
     }
 

@@ -51,6 +51,8 @@ impl Rest {
             return Ok(None);
         }
         loop {
+            // A client that sends as fast as this reads would keep the others of its thread waiting.
+            tokio::task::coop::consume_budget().await;
             socket.readable().await?;
             let is_new = self.block.capacity() < self.left.min(LEAST_ROOM_BYTES);
             if is_new {
@@ -62,11 +64,16 @@ impl Rest {
                 Ok(read) => {
                     self.left -= read;
                     self.read += read;
-                    return Ok(Some(self.block.split_to(read).freeze()));
+                    let piece = self.block.split_to(read).freeze();
+                    if self.is_done() {
+                        // It would keep the memory of the pieces for as long as the answer takes.
+                        self.block = BytesMut::new();
+                    }
+                    return Ok(Some(piece));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if is_new {
-                        // Who waits for a slow client holds no memory for it.
+                        // A block of which nothing is used is no price for waiting.
                         self.block = BytesMut::new();
                     }
                 }
@@ -153,6 +160,23 @@ mod tests {
         let mut rest = Rest::new(1 << 20);
         let read = tokio::time::timeout(std::time::Duration::from_millis(20), rest.read(&socket)).await;
         assert!(read.is_err());
+        assert_eq!(rest.block.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_block_is_kept_that_nothing_has_come_into_or_that_nothing_will() {
+        let (socket, mut client) = pair().await;
+        let mut rest = Rest::new(BLOCK_BYTES + 1000);
+        client.write_all(&[7; BLOCK_BYTES]).await.unwrap();
+        while rest.bytes_read() < BLOCK_BYTES {
+            rest.read(&socket).await.unwrap();
+        }
+        // The socket still counts as readable, until it was tried.
+        let read = tokio::time::timeout(std::time::Duration::from_millis(20), rest.read(&socket)).await;
+        assert!(read.is_err());
+        assert_eq!(rest.block.capacity(), 0);
+        client.write_all(&[7; 1000]).await.unwrap();
+        rest.drain(&socket).await.unwrap();
         assert_eq!(rest.block.capacity(), 0);
     }
 

@@ -88,6 +88,43 @@ async fn what_failed_a_request_is_not_asked_again_though_it_holds_the_prompt() {
 }
 
 #[tokio::test]
+async fn room_at_the_one_that_failed_a_request_hides_no_room_elsewhere() {
+    let (_picker, pool) = pool(spec(MANY));
+    let blocks = hashes(1);
+    let holder = pool.pick(&with(&blocks)).unwrap().endpoint;
+    fill(&pool);
+    report(&holder, 0, 0, 0.1);
+    let free = pool.endpoints().into_iter().find(|endpoint| endpoint.id() != holder.id()).unwrap();
+    report(&free, 0, 0, 0.1);
+    for _ in 0..20 {
+        let picked = pool.pick(&PickRequest { exclude: &[holder.id()], ..with(&blocks) }).unwrap();
+        assert_eq!(picked.endpoint.id(), free.id());
+        pool.pick(&with(&blocks)).unwrap().in_flight.finish(Outcome::Served);
+    }
+}
+
+#[tokio::test]
+async fn one_that_keeps_failing_is_left_alone_though_it_holds_the_prompt() {
+    let (_picker, pool) = pool(spec(MANY));
+    let blocks = hashes(1);
+    let failing = pool.pick(&with(&blocks)).unwrap().endpoint.id();
+    let mut left = 50;
+    while left > 0 {
+        let picked = pool.pick(&with(&blocks)).unwrap();
+        if picked.endpoint.id() != failing {
+            break;
+        }
+        picked.in_flight.finish(Outcome::Failed);
+        left -= 1;
+    }
+    assert!(left > 0, "it was never left alone");
+    for _ in 0..200 {
+        assert_ne!(pool.pick(&request()).unwrap().endpoint.id(), failing);
+        assert_ne!(pool.pick(&with(&blocks)).unwrap().endpoint.id(), failing);
+    }
+}
+
+#[tokio::test]
 async fn gateways_agree_on_a_home_among_many() {
     let gateways = [pool(spec(MANY)), pool(spec(MANY))];
     for (_, pool) in &gateways {
