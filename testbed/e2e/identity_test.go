@@ -81,7 +81,7 @@ func TestAnAddressThatComesBackIsAnotherPools(t *testing.T) {
 		}
 	}
 	// Nobody learns of a pod that leaves sooner than the API server tells. Where that stands still for about as long as the
-	// pod lingers, as it does where a host takes the processor away, what comes out says nothing of the gateway.
+	// pod lingers, as was seen on machines that share their processors, what comes out says nothing of the gateway.
 	const tries, standstill = 3, 2 * time.Second
 	for try := 1; ; try++ {
 		server := watchServer()

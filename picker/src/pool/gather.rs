@@ -45,13 +45,12 @@ impl Pool {
     ) -> Result<(), PickError> {
         // Who is shed depends on all.
         let sampled = state.profile.sampled().filter(|_| state.endpoints.len() > FEW && priority >= 0);
-        if let Some(scorer) = sampled {
-            self.match_prompt(state, request, scratch);
-            if (View { pool: self, state, request, now_ns }).sample(scorer, context, scratch) {
-                return Ok(());
-            }
+        self.match_prompt(state, request, scratch);
+        let view = View { pool: self, state, request, now_ns };
+        if sampled.is_some_and(|scorer| view.sample(scorer, context, scratch)) {
+            return Ok(());
         }
-        self.gather_all(state, request, priority, scratch, now_ns)
+        view.all(priority, scratch)
     }
 
     /// As [`Self::gather`], with all endpoints that may be picked.
@@ -63,33 +62,8 @@ impl Pool {
         scratch: &mut Scratch,
         now_ns: u64,
     ) -> Result<(), PickError> {
-        if state.endpoints.is_empty() {
-            scratch.candidates.clear();
-            scratch.matched.clear();
-            return Err(PickError::NoEndpoints);
-        }
         self.match_prompt(state, request, scratch);
-        let view = View { pool: self, state, request, now_ns };
-        let mut gauge = Gauge::default();
-        scratch.candidates.clear();
-        for index in 0..state.endpoints.len() {
-            view.look_at(index, &mut gauge, scratch);
-        }
-        if scratch.candidates.is_empty() {
-            // Where only ejected endpoints are left, a slim chance beats none.
-            let left = (0..state.endpoints.len()).filter(|index| !view.is_excluded(*index));
-            scratch.candidates.extend(left.map(|index| view.candidate(index, &scratch.matched)));
-        }
-
-        if scratch.candidates.is_empty() {
-            Err(PickError::AllExcluded)
-        } else if priority < 0 && gauge.is_saturated() {
-            Err(PickError::Shed { priority, retry_after: state.saturation.retry_after })
-        } else if gauge.is_full() {
-            Err(state.saturated())
-        } else {
-            Ok(())
-        }
+        View { pool: self, state, request, now_ns }.all(priority, scratch)
     }
 
     /// Notes in `scratch` what each endpoint holds of the prompt.
@@ -103,6 +77,34 @@ impl Pool {
 }
 
 impl View<'_> {
+    /// Fills `scratch` with all endpoints that may be picked.
+    fn all(&self, priority: i32, scratch: &mut Scratch) -> Result<(), PickError> {
+        let endpoints = self.state.endpoints.len();
+        let mut gauge = Gauge::default();
+        scratch.candidates.clear();
+        if endpoints == 0 {
+            return Err(PickError::NoEndpoints);
+        }
+        for index in 0..endpoints {
+            self.look_at(index, &mut gauge, scratch);
+        }
+        if scratch.candidates.is_empty() {
+            // Where only ejected endpoints are left, a slim chance beats none.
+            let left = (0..endpoints).filter(|index| !self.is_excluded(*index));
+            scratch.candidates.extend(left.map(|index| self.candidate(index, &scratch.matched)));
+        }
+
+        if scratch.candidates.is_empty() {
+            Err(PickError::AllExcluded)
+        } else if priority < 0 && gauge.is_saturated() {
+            Err(PickError::Shed { priority, retry_after: self.state.saturation.retry_after })
+        } else if gauge.is_full() {
+            Err(self.state.saturated())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Fills `scratch` with some of the endpoints that may be picked. `false` if none of them has room, or none was found:
     /// then others may.
     fn sample(&self, scorer: &ExpectedTtft, context: &Context<'_>, scratch: &mut Scratch) -> bool {

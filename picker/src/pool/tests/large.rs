@@ -13,6 +13,15 @@ fn with(blocks: &[u64]) -> PickRequest<'_> {
     PickRequest { blocks, prompt_bytes: blocks.len() as u64 * 256, ..request() }
 }
 
+/// Picks for the prompt so often; each must come to the endpoint at `address`, which holds all of it.
+fn leads_back(pool: &Pool, blocks: &[u64], address: SocketAddr, times: usize) {
+    for _ in 0..times {
+        let again = pool.pick(&with(blocks)).unwrap();
+        assert_eq!((again.endpoint.address(), again.matched_blocks), (address, blocks.len()));
+        again.in_flight.finish(Outcome::Served);
+    }
+}
+
 #[tokio::test]
 async fn who_holds_the_prompt_is_found_among_many() {
     let (_picker, pool) = pool(spec(MANY));
@@ -21,11 +30,7 @@ async fn who_holds_the_prompt_is_found_among_many() {
         let first = pool.pick(&with(&blocks)).unwrap();
         let address = first.endpoint.address();
         first.in_flight.finish(Outcome::Served);
-        for _ in 0..20 {
-            let again = pool.pick(&with(&blocks)).unwrap();
-            assert_eq!((again.endpoint.address(), again.matched_blocks), (address, 40));
-            again.in_flight.finish(Outcome::Served);
-        }
+        leads_back(&pool, &blocks, address, 20);
     }
 }
 
@@ -43,11 +48,7 @@ async fn a_head_that_all_hold_keeps_nobody_from_the_one_that_holds_more() {
     assert_eq!(first.matched_blocks, 10);
     let address = first.endpoint.address();
     first.in_flight.finish(Outcome::Served);
-    for _ in 0..50 {
-        let again = pool.pick(&with(&long)).unwrap();
-        assert_eq!((again.endpoint.address(), again.matched_blocks), (address, 40));
-        again.in_flight.finish(Outcome::Served);
-    }
+    leads_back(&pool, &long, address, 50);
 }
 
 #[tokio::test]
