@@ -7,13 +7,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+etcd=$(sed -n 's#^\tgo.etcd.io/etcd/server/v3 \(v[0-9.]*\)$#\1#p' go.mod)
 kubernetes=$(sed -n 's#^\tk8s.io/kubernetes \(v[0-9.]*\)$#\1#p' go.mod)
 helm=v3.19.3
 epp=v1.0.1
 
 say() { printf 'testbed: %s\n' "$*" >&2; }
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
-dir=$cache/testbed-$({ cat go.sum cmd/kube/main.go; echo "$kubernetes $helm $epp"; } | sha256sum | cut -c1-12)
+dir=$cache/testbed-$({ cat go.sum cmd/etcd/main.go cmd/kube/main.go; echo "$kubernetes $helm $epp"; } | sha256sum | cut -c1-12)
 mkdir -p "$dir"
 # Two clones that start at once build once.
 exec 9>"$dir/.lock"
@@ -38,16 +39,13 @@ go_bin=$(../scripts/go.sh "Kubernetes, Helm and the node agent are built with it
 PATH=$go_bin:$PATH
 export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 
-# Debian's etcd, unpacked and not installed: its package would start a server.
 if [ ! -x "$dir/etcd" ]; then
-  say "etcd is missing: it is the API server's store; unpacking Debian's packages etcd-server and etcd-client"
-  scratch=$(mktemp -d)
-  chmod 755 "$scratch"
-  (cd "$scratch" && { apt-get download -qq etcd-server etcd-client 2>/dev/null ||
-    { apt-get update -qq && apt-get download -qq etcd-server etcd-client; }; } && for deb in *.deb; do dpkg -x "$deb" .; done) >&2
-  mv "$scratch"/usr/bin/etcdctl "$scratch"/usr/bin/etcd "$dir/"
-  rm -rf "$scratch"
+  # Debian's is too old for this Kubernetes, and until 3.4.31 etcd lost events of watches when it forgot old revisions.
+  say "etcd $etcd is missing: it is the API server's store; building it"
+  go build -trimpath -ldflags "-s -w" -o "$dir/etcd.new" ./cmd/etcd >&2
+  mv "$dir/etcd.new" "$dir/etcd"
 fi
+for name in etcdctl etcdutl; do ln -sf etcd "$dir/$name"; done
 
 if [ ! -x "$dir/kube" ]; then
   say "Kubernetes $kubernetes is missing: a cluster is made of it; building it (4 minutes with 2 cores)"

@@ -62,11 +62,19 @@ func dump(t *testing.T, namespace string) {
 	for _, args := range [][]string{
 		{"-n", namespace, "get", "pods,services,endpointslices,configmaps", "-o", "wide"},
 		{"-n", namespace, "get", "gateways,httproutes,inferencepools,aigatewayroutes", "-o", "yaml"},
+		{"-n", namespace, "get", "configmaps", "-l", "app.kubernetes.io/managed-by=penstock-operator", "-o", "yaml"},
 		{"-n", namespace, "logs", "-l", "app.kubernetes.io/name=penstock", "--tail", "30", "--prefix"},
 		{"-n", releaseNamespace, "logs", "-l", "app.kubernetes.io/name=penstock-operator", "--tail", "200", "--prefix"},
 	} {
 		out, _ := env.kubectl("", args...)
 		t.Logf("kubectl %s\n%s", strings.Join(args, " "), out)
+	}
+	for _, pod := range pods(t, namespace, "app.kubernetes.io/name=penstock") {
+		answer := "no answer"
+		if got, err := fetch(fmt.Sprintf("http://%s:%d/readyz", pod.Status.PodIP, adminPort)); err == nil {
+			answer = got.body
+		}
+		t.Logf("%s runs %s", pod.Name, answer)
 	}
 }
 

@@ -122,7 +122,7 @@ func components(i *Instance, bin Binaries) []*Component {
 			"--listen-client-urls=" + etcdURL, "--advertise-client-urls=" + etcdURL,
 			"--listen-peer-urls=" + peerURL, "--initial-advertise-peer-urls=" + peerURL,
 			"--initial-cluster=testbed=" + peerURL, "--quota-backend-bytes=4294967296",
-			"--auto-compaction-retention=5m", "--log-level=warn", "--logger=zap",
+			"--log-level=warn", "--logger=zap",
 		},
 		healthy: httpHealthy(http.DefaultClient, etcdURL+"/health"),
 	}, {
