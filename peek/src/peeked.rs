@@ -20,8 +20,10 @@ pub struct Peeked {
     pub user: Option<Box<str>>,
     /// Raw bytes of the values of the prompt-bearing members, whether they were hashed or not.
     pub prompt_bytes: u64,
-    /// Chained hashes of the whole prompt blocks, the first being the head of the prompt. The model is not
-    /// mixed in.
+    /// Chained hashes of the whole prompt blocks, the first being the head of the prompt: each covers all up to
+    /// the end of its block. Past the 32nd, blocks make groups of 2 (past the 64th of 4, the 128th of 8, the
+    /// 256th of 16), and those that do not end one carry the hash of what lies before it. The model is not mixed
+    /// in.
     pub blocks: Vec<u64>,
     /// Where and how a JSON body departs from RFC 8259, if the scanner noticed. It is not a validator: such
     /// a body is forwarded all the same, and the model server has the last word.

@@ -1,7 +1,8 @@
 //! The prefix index under eight threads, as eight workers of the proxy would use it.
 //!
 //! `cargo bench -p penstock-picker --bench index`. A figure is the time of one look-up and one recording of a prompt of
-//! 128 blocks, divided over the threads: with as many cores as threads, it falls as threads are added.
+//! 128 blocks, divided over the threads: with as many cores as threads, it falls as threads are added. `new` is the time of
+//! recording a prompt that nobody has sent before, with an index that is full.
 
 use std::{
     hint::black_box,
@@ -59,5 +60,32 @@ fn threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, threads);
+/// Recording prompts that are all different, for one endpoint; between two of them a body goes through the cache.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn new(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("index/new");
+    for blocks in [5, 128, 860] {
+        let index = PrefixIndex::new();
+        let (mut number, mut hashes, mut body) = (0_u64, vec![0; blocks], vec![0_u8; 1 << 20]);
+        let mut record = || {
+            for hash in &mut hashes {
+                number += 1;
+                *hash = xxhash_rust::xxh3::xxh3_64(&number.to_le_bytes());
+            }
+            body.fill(number as u8);
+            black_box(&body);
+            let chain = index.chain("model", &hashes, 1, blocks);
+            let started = Instant::now();
+            index.record(&chain, 0, CAPACITY);
+            started.elapsed()
+        };
+        black_box((0..2 * CAPACITY / blocks).map(|_| record()).sum::<Duration>());
+        group.bench_function(BenchmarkId::new("blocks", blocks), |bencher| {
+            bencher.iter_custom(|iterations| (0..iterations).map(|_| record()).sum());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, threads, new);
 criterion_main!(benches);

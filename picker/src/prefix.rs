@@ -33,25 +33,13 @@ const SHARDS: usize = 256;
 /// that never see the same prompt twice.
 pub(crate) const MAX_BLOCKS: usize = 4 << 20;
 
-/// Where groups begin, and how many blocks make one: at the head of a prompt each block is remembered, behind it one
-/// stands for a whole group, so that what it takes to remember a prompt grows slower than the prompt. A group is at most a
-/// sixteenth of what lies before it: that much of a prompt may be held and not known.
-const TIERS: [Tier; 3] = [
-    Tier { blocks: 0, entries: 0, group: 1 },
-    Tier { blocks: 64, entries: 64, group: 4 },
-    Tier { blocks: 256, entries: 112, group: 16 },
-];
-
-/// A part of a chain in which equally many blocks make an entry.
-#[derive(Debug, Clone, Copy)]
-struct Tier {
-    /// Blocks that lie before it.
-    blocks: usize,
-    /// Entries that stand for them.
-    entries: usize,
-    /// Blocks of an entry.
-    group: usize,
-}
+/// How many blocks make an entry, at the most, as a power of two: at the head of a prompt each block is remembered, behind
+/// it one stands for a whole group, so that what it takes to remember a prompt grows slower than the prompt. Groups are of
+/// two blocks past the 32nd and double with the prompt: a group is at most a sixteenth of what lies before it, and that
+/// much of a prompt may be held and not known. Peeks hash long prompts in the same groups.
+const LARGEST_GROUP: u32 = 4;
+/// Entries of each size of groups but the last; of the first size twice as many.
+const ENTRIES_OF_A_SIZE: usize = 16;
 
 /// The prefix index of one pool.
 #[derive(Debug)]
@@ -93,19 +81,20 @@ impl Chain<'_> {
 
 /// Entries that stand for the first `blocks` of a chain, or for as many of them as make whole groups.
 fn entries_of(blocks: usize) -> usize {
-    let tier = tier(|tier| tier.blocks <= blocks);
-    tier.entries + (blocks - tier.blocks) / tier.group
+    let size = (blocks / ENTRIES_OF_A_SIZE).checked_ilog2().unwrap_or(0).min(LARGEST_GROUP);
+    // As many as if all groups were of this size, and sixteen more for each smaller size that came before.
+    ENTRIES_OF_A_SIZE * size as usize + (blocks >> size)
 }
 
 /// Blocks that the first `entries` of a chain stand for.
 fn blocks_of(entries: usize) -> usize {
-    let tier = tier(|tier| tier.entries <= entries);
-    tier.blocks + (entries - tier.entries) * tier.group
+    let size = (entries / ENTRIES_OF_A_SIZE).saturating_sub(1).min(LARGEST_GROUP as usize);
+    (entries - ENTRIES_OF_A_SIZE * size) << size
 }
 
-/// The last tier that has begun.
-fn tier(has_begun: impl Fn(&Tier) -> bool) -> Tier {
-    TIERS.into_iter().rev().find(has_begun).unwrap_or(TIERS[0])
+/// Where the next entry behind `known` blocks ends, in blocks.
+pub(crate) fn end_behind(known: usize) -> usize {
+    blocks_of(entries_of(known) + 1)
 }
 
 impl Default for PrefixIndex {
@@ -131,7 +120,7 @@ impl PrefixIndex {
     }
 
     /// Sets `matched[slot]` to the blocks from the chain's head that the endpoint in `slot` holds, for each that holds
-    /// any. Past the 64th only whole groups count. Slots past the end of `matched` are left out.
+    /// any. Past the 32nd only whole groups count. Slots past the end of `matched` are left out.
     pub fn matches(&self, chain: &Chain<'_>, matched: &mut [u32]) {
         let Some(last) = entries_of(chain.len()).checked_sub(1) else { return };
         let head = self.probe(chain, 0, matched);

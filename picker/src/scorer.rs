@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName};
 pub(crate) use self::expected_ttft::ExpectedTtft;
 use crate::{
     endpoint::{Endpoint, EndpointId, Load},
-    session,
+    prefix, session,
 };
 
 /// Share of the score that an idle endpoint gets from the load-aware scorer, and the most that a busy one gets.
@@ -109,9 +109,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// What all gateways call the prompt up to the end of a block; `None` past its last.
-    fn hash(&self, block: usize) -> Option<u64> {
-        if block >= self.blocks { None } else { self.hashes.get((block + 1) * self.stride - 1).copied() }
+    /// What all gateways call the prompt up to the end of what the index remembers next behind `known` blocks; `None` where
+    /// it remembers no more of the prompt.
+    fn next_hash(&self, known: usize) -> Option<u64> {
+        let end = prefix::end_behind(known);
+        if end > self.blocks { None } else { self.hashes.get(end * self.stride - 1).copied() }
     }
 
     /// Tokens of the prompt that a candidate would have to compute: at least one, from which the answer comes.

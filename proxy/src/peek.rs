@@ -59,3 +59,35 @@ fn encodings(headers: &HeaderMap) -> Option<Vec<u8>> {
     }
     Some(joined)
 }
+
+#[cfg(test)]
+mod tests {
+    use penstock_picker::prefix::PrefixIndex;
+
+    use super::*;
+
+    /// A peek hashes long prompts in groups of blocks, and the index remembers them in groups: they have to be the same.
+    #[test]
+    fn the_index_is_told_of_every_group_that_it_remembers() {
+        let options = Options::default();
+        let text = vec![b'a'; 700 * options.block_bytes];
+        let blocks = |text: &[u8]| {
+            let mut peek = Peek::new(Some(b"application/json"), None, &options).unwrap();
+            peek.feed(b"{\"model\":\"m\",\"prompt\":\"").unwrap();
+            peek.feed(text).unwrap();
+            peek.feed(b"\"}").unwrap();
+            peek.finish().unwrap().blocks
+        };
+        let index = PrefixIndex::new();
+        index.record(&index.chain("m", &blocks(&text), 1, usize::MAX), 0, usize::MAX);
+        for common in 0..700 {
+            let mut other = text.clone();
+            // The prompt begins with the quote.
+            other[(common * options.block_bytes).saturating_sub(1)..].fill(b'b');
+            let mut matched = [0];
+            index.matches(&index.chain("m", &blocks(&other), 1, usize::MAX), &mut matched);
+            let matched = matched[0] as usize;
+            assert!(matched <= common && matched * 17 >= common * 16, "{matched} of {common}");
+        }
+    }
+}

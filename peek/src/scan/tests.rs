@@ -109,6 +109,45 @@ fn a_longer_conversation_starts_with_the_blocks_of_the_shorter() {
 }
 
 #[test]
+fn far_behind_the_head_blocks_are_hashed_in_groups() {
+    let body = |bytes: usize, end: &str| {
+        let text: String = ('a'..='z').cycle().take(bytes - 2 - end.len()).collect();
+        format!("{{\"prompt\":\"{text}{end}\"}}")
+    };
+    let blocks = |bytes, end| scan(&Options::default(), body(bytes, end).as_bytes()).unwrap().blocks;
+    let long = blocks(400 * Options::BLOCK_BYTES + 1, "");
+    assert_eq!(long.len(), 400);
+    let distinct = |range: std::ops::Range<usize>| {
+        let hashes: std::collections::BTreeSet<u64> = long[range].iter().copied().collect();
+        hashes.len()
+    };
+    // The blocks of a group that do not end it say what the group before said.
+    assert_eq!([0..32, 31..64, 63..128, 127..256, 255..400].map(distinct), [32, 17, 17, 17, 10]);
+    for whole in [0, 1, 31, 32, 33, 34, 67, 68, 128, 135, 136, 271, 272, 399, 400] {
+        let bytes = (whole * Options::BLOCK_BYTES).max(2);
+        let (all, other) = (blocks(bytes + 4, ""), blocks(bytes + 5, "zzz"));
+        assert!(all == other, "what is behind the last of {whole} blocks says nothing");
+        assert!(all == long[..whole], "a prompt begins with the {whole} blocks of its head");
+        let options = Options { max_blocks: whole, ..Options::default() };
+        let bounded = scan(&options, body(500 * Options::BLOCK_BYTES, "").as_bytes()).unwrap().blocks;
+        assert!(bounded == all, "and so does one of which no more than {whole} are wanted");
+    }
+}
+
+#[test]
+fn groups_do_not_depend_on_pieces_or_on_what_was_expected() {
+    let text: String = ('a'..='z').cycle().take(100_000).collect();
+    let body = format!("{{\"prompt\":\"{text}\"}}");
+    let whole = scan(&Options::default(), body.as_bytes()).unwrap().blocks;
+    for (bytes, expected) in [(1, None), (255, Some(0)), (4_097, Some(1_000)), (70_000, Some(1 << 30))] {
+        let mut scanner = Scanner::new(&Options::default());
+        expected.into_iter().for_each(|bytes| scanner.expect_bytes(bytes));
+        body.as_bytes().chunks(bytes).for_each(|piece| scanner.feed(piece).unwrap());
+        assert!(scanner.finish().unwrap().blocks == whole, "{bytes} {expected:?}");
+    }
+}
+
+#[test]
 fn a_break_in_the_prompt_is_searched_in_the_window_and_behind() {
     let body = format!("{{\"model\":\"a\",\"messages\":[/{}m\\u006FDel", "x ".repeat(WINDOW_BYTES));
     for size in [1, 5, 4_096, body.len()] {

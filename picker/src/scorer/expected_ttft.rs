@@ -20,7 +20,7 @@
 //!   A prefix that was evicted comes back to where it was instead of to whoever is idle, or popular prefixes drift over
 //!   all caches and push each other out.
 //! * Gateways that do not talk to each other agree on a home for what none of them has seen: the endpoint on which the
-//!   hash of the first unknown block falls (rendezvous hashing). What a home is believed to hold grows with the share of
+//!   hash up to the first unknown blocks falls (rendezvous hashing). What a home is believed to hold grows with the share of
 //!   the load that is not this gateway's, since that is how likely another one has sent the rest of the prompt there.
 
 use super::{Candidate, Context};
@@ -100,14 +100,14 @@ impl ExpectedTtft {
         best.0
     }
 
-    /// How many blocks of the prompt some candidate is believed to hold, and the hash up to the one behind them. `None`
-    /// where no home is to be found: there is no such block, or no load of others among the candidates.
+    /// How many blocks of the prompt some candidate is believed to hold, and the hash up to the end of those remembered next.
+    /// `None` where no home is to be found: there are no such blocks, or no load of others among the candidates.
     fn first_unknown(&self, context: &Context<'_>, candidates: &[Candidate]) -> Option<(u32, u64)> {
         if self.home_share == 0.0 || candidates.iter().all(|candidate| candidate.load.others == 0) {
             return None;
         }
         let known = candidates.iter().map(|candidate| candidate.matched).max()?;
-        Some((known, context.hash(known as usize)?))
+        Some((known, context.next_hash(known as usize)?))
     }
 }
 

@@ -303,6 +303,31 @@ fn what_others_have_there_counts_as_well() {
 }
 
 #[test]
+fn what_is_known_ends_where_the_index_can_tell() {
+    let hashes: Vec<u64> = (0..100).collect();
+    let headers = HeaderMap::new();
+    let context = |stride| Context {
+        endpoints: &[],
+        homes: &[],
+        model: "m",
+        headers: &headers,
+        prompt_tokens: 0,
+        typical_prefill: 0,
+        session: None,
+        hashes: &hashes,
+        stride,
+        blocks: hashes.len() / stride,
+        block_tokens: 64,
+    };
+    // Past the 32nd block two are remembered as one, past the 64th four; blocks before the end of such a group carry the
+    // hash of what lies before it, which all continuations have in common.
+    let next = |stride, known| context(stride).next_hash(known);
+    assert_eq!([0, 31, 32, 64, 92].map(|known| next(1, known)), [0, 31, 33, 67, 95].map(Some));
+    assert_eq!([96, 100].map(|known| next(1, known)), [Some(99), None]);
+    assert_eq!([0, 32, 48, 50].map(|known| next(2, known)), [Some(1), Some(67), Some(99), None]);
+}
+
+#[test]
 fn gateways_agree_on_a_home_for_what_they_do_not_know() {
     let seen = |others, matched: [u32; 4]| -> Vec<Seen> {
         let one = |(place, matched)| Seen {
