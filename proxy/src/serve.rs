@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Sink, Writer};
 use crate::admin::{self, Admin};
-use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
+use crate::cli::{ClusterOptions, EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
 use crate::cluster;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
@@ -93,12 +94,74 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
         Source::Cluster(base, options) => {
             let socket = bind_admin(options.admin).await.map_err(|why| fail(EXIT_FAILURE, &why))?;
             serve_admin(socket, &starter, launch.status.clone(), stop);
-            let follower = cluster::connect(base, &options, launch.status, &starter.metrics).await;
-            let follower = follower.map_err(|error| fail(EXIT_FAILURE, &error))?;
-            tokio::spawn(follower.follow(starter.clone(), stop.clone()));
+            follow_cluster(&starter, base, options, launch.status, stop).await?;
         }
     }
     Ok(starter)
+}
+
+/// Follows the cluster on a thread of its own, so that requests, however many, never keep its news waiting.
+async fn follow_cluster(
+    starter: &Arc<Starter>,
+    base: String,
+    options: ClusterOptions,
+    status: Arc<StatusCell>,
+    stop: &CancellationToken,
+) -> Result<(), ExitCode> {
+    let broken =
+        |error: &dyn std::fmt::Display| fail(EXIT_FAILURE, &format!("cannot follow the cluster: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| broken(&error))?;
+    let applier = Arc::new(Within { runtime: Handle::current(), applier: starter.clone() });
+    let (metrics, stop) = (starter.metrics.clone(), stop.clone());
+    let (connected, is_connected) = tokio::sync::oneshot::channel();
+    let follow = move || {
+        runtime.block_on(async {
+            match cluster::connect(base, &options, status, &metrics).await {
+                Ok(follower) => {
+                    let _ = connected.send(Ok(()));
+                    follower.follow(applier, stop).await;
+                }
+                Err(error) => drop(connected.send(Err(error))),
+            }
+        });
+    };
+    std::thread::Builder::new().name("cluster".to_owned()).spawn(follow).map_err(|error| broken(&error))?;
+    match is_connected.await {
+        Ok(connected) => connected.map_err(|error| fail(EXIT_FAILURE, &error)),
+        Err(ended) => Err(broken(&ended)),
+    }
+}
+
+/// Hands on to an applier from another runtime what it is to do within this one: it starts tasks.
+struct Within {
+    runtime: Handle,
+    applier: Arc<dyn Applier>,
+}
+
+impl Applier for Within {
+    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
+        let _entered = self.runtime.enter();
+        self.applier.apply(snapshot)
+    }
+
+    fn refused(&self) {
+        self.applier.refused();
+    }
+
+    fn set_list(&self, reference: &str, text: Option<&str>) {
+        let _entered = self.runtime.enter();
+        self.applier.set_list(reference, text);
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.applier.files()
+    }
+
+    fn reload_files(&self) {
+        let _entered = self.runtime.enter();
+        self.applier.reload_files();
+    }
 }
 
 /// Starts the gateway with the document that there is, or says why that cannot be done.

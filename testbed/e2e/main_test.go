@@ -4,6 +4,7 @@
 //	TESTBED        the testbed program          TESTBED_BIN      etcd, kubectl, helm…
 //	TESTBED_TARGET where cargo put our binaries TESTBED_IMAGES   the image map
 //	E2E_CLUSTER    the name of a cluster that runs already, with Penstock installed, and is left as it is
+//	E2E_HOLD       for how long the cluster stays as it is when a test has failed, such as 5m
 package e2e
 
 import (

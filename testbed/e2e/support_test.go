@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -63,19 +64,30 @@ func dump(t *testing.T, namespace string) {
 		{"-n", namespace, "get", "pods,services,endpointslices,configmaps", "-o", "wide"},
 		{"-n", namespace, "get", "gateways,httproutes,inferencepools,aigatewayroutes", "-o", "yaml"},
 		{"-n", namespace, "get", "configmaps", "-l", "app.kubernetes.io/managed-by=penstock-operator", "-o", "yaml"},
-		{"-n", namespace, "logs", "-l", "app.kubernetes.io/name=penstock", "--tail", "30", "--prefix"},
 		{"-n", releaseNamespace, "logs", "-l", "app.kubernetes.io/name=penstock-operator", "--tail", "200", "--prefix"},
 	} {
 		out, _ := env.kubectl("", args...)
 		t.Logf("kubectl %s\n%s", strings.Join(args, " "), out)
 	}
 	for _, pod := range pods(t, namespace, "app.kubernetes.io/name=penstock") {
+		logs, _ := env.kubectl("", "-n", namespace, "logs", pod.Name)
+		t.Logf("what %s says, its requests left out\n%s", pod.Name, strings.Join(withoutRequests(logs), "\n"))
 		answer := "no answer"
 		if got, err := fetch(fmt.Sprintf("http://%s:%d/readyz", pod.Status.PodIP, adminPort)); err == nil {
 			answer = got.body
 		}
 		t.Logf("%s runs %s", pod.Name, answer)
 	}
+	if hold, err := time.ParseDuration(os.Getenv("E2E_HOLD")); err == nil {
+		fmt.Printf("namespace %s of cluster %s stays as it is for %s\n", namespace, env.Name, hold)
+		time.Sleep(hold)
+	}
+}
+
+// withoutRequests leaves the access log out of a data plane's output.
+func withoutRequests(logs string) []string {
+	lines := strings.Split(logs, "\n")
+	return slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, `"request_id"`) })
 }
 
 // apply applies YAML text, to a namespace unless each object names its own.
