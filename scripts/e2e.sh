@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests in a cluster without containers: testbed/e2e. Arguments go to `go test`: -run TestWeights
+#   E2E_AGAIN=1        run what failed once more, in a new cluster, and fail only if it fails again
 #   E2E_CLUSTER=NAME   use this cluster, which runs already and has Penstock installed, and leave it as it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,11 +16,19 @@ PATH=$(scripts/go.sh):$PATH
 cd testbed
 go vet -trimpath ./cmd/testbed ./internal/... ./e2e
 go test -trimpath ./internal/...
-# What failed, once more at the end: what a test shows of its namespace is long.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-go test -trimpath -count=1 -timeout 30m -v ./e2e "$@" 2>&1 | tee "$log" || {
+run() { go test -trimpath -count=1 -timeout 30m -v ./e2e "$@" 2>&1 | tee "$log"; }
+# What failed, once more at the end: what a test shows of its namespace is long.
+what_failed() {
   printf '\n== What failed\n'
   grep -E '^ *--- FAIL|^    [a-z_]+_test\.go:[0-9]+: ' "$log" | grep -v ': kubectl ' | grep -B 20 -e '--- FAIL' | cut -c 1-600
-  exit 1
 }
+run "$@" && exit
+what_failed
+[ -n "${E2E_AGAIN:-}" ] || exit 1
+failed=$(sed -n 's/^--- FAIL: \([A-Za-z0-9_]*\).*/\1/p' "$log" | paste -sd '|')
+[ -n "$failed" ] || exit 1
+printf '\n== Once more: %s\n' "$failed"
+run -run "^($failed)\$" || { what_failed; exit 1; }
+printf '\n== %s failed once and passed when run again: that is a fault somewhere, see above\n' "$failed"
