@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests in a cluster without containers: testbed/e2e. Arguments go to `go test`: -run TestWeights
-#   E2E_AGAIN=1        run what failed once more, in a new cluster, and fail only if it fails again
+#   E2E_AGAIN=2        run what failed up to twice more, each time in a new cluster, and fail only if it fails each time
 #   E2E_CLUSTER=NAME   use this cluster, which runs already and has Penstock installed, and leave it as it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,9 +26,14 @@ what_failed() {
 }
 run "$@" && exit
 what_failed
-[ -n "${E2E_AGAIN:-}" ] || exit 1
-failed=$(sed -n 's/^--- FAIL: \([A-Za-z0-9_]*\).*/\1/p' "$log" | paste -sd '|')
-[ -n "$failed" ] || exit 1
-printf '\n== Once more: %s\n' "$failed"
-run -run "^($failed)\$" || { what_failed; exit 1; }
-printf '\n== %s failed once and passed when run again: that is a fault somewhere, see above\n' "$failed"
+for again in $(seq "${E2E_AGAIN:-0}"); do
+  failed=$(sed -n 's/^--- FAIL: \([A-Za-z0-9_]*\).*/\1/p' "$log" | paste -sd '|')
+  [ -n "$failed" ] || exit 1
+  printf '\n== Once more (%s): %s\n' "$again" "$failed"
+  if run -run "^($failed)\$"; then
+    printf '\n== %s failed and passed when run again: that is a fault somewhere, see above\n' "$failed"
+    exit
+  fi
+  what_failed
+done
+exit 1
