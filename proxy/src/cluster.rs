@@ -41,10 +41,6 @@ const COMPLETION: Duration = Duration::from_secs(5);
 /// How long the API server may take before the state in the cache directory is used.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How soon it is looked again at what watches have seen, though nothing said that there is anything. A data plane that
-/// shared its threads with requests was seen to take what had come only when its next deadline was due.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
 /// Why a cluster cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -168,11 +164,10 @@ impl Follower {
 
     /// Waits for something to happen and acts on it.
     async fn step(&mut self, applier: &dyn Applier) {
-        let again = Instant::now() + LOOK_AGAIN;
-        let wake = if self.waits_for_time() { self.wake_at().min(again) } else { again };
+        let wake = self.wake_at();
         tokio::select! {
             (object, seen) = self.watches.next() => self.saw(object, seen, applier),
-            () = tokio::time::sleep_until(wake) => {}
+            () = tokio::time::sleep_until(wake), if self.waits_for_time() => {}
         }
         if self.current.is_none() && self.next.is_none() && self.is_out_of_patience() {
             self.start_from_cache(applier);

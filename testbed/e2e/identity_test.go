@@ -80,27 +80,6 @@ func TestAnAddressThatComesBackIsAnotherPools(t *testing.T) {
 			return got, err
 		}
 	}
-	// Nobody learns of a pod that leaves sooner than the API server tells. Where that stands still for about as long as the
-	// pod lingers, as was seen on machines that share their processors, what comes out says nothing of the gateway.
-	const tries, standstill = 3, 2 * time.Second
-	for try := 1; ; try++ {
-		server := watchServer()
-		failed := changePools(t, ns, send)
-		slowest := server.end()
-		t.Logf("FIGURE the API server's slowest answer took %d ms", slowest.Milliseconds())
-		if failed == 0 {
-			return
-		}
-		if slowest < standstill || try == tries {
-			t.Fatalf("%d requests failed", failed)
-		}
-		t.Log("the API server stood still: once more")
-	}
-}
-
-// changePools has addresses of one pool come back as the other's, and returns how many requests failed meanwhile.
-func changePools(t *testing.T, ns string, send func(pool string) func() (*answer, error)) int {
-	t.Helper()
 	loads := []*load{startLoad("an address changes pools (aa)", send("aa"), false), startLoad("an address changes pools (bb)", send("bb"), false)}
 	reused := 0
 	for round := range 6 {
@@ -131,47 +110,13 @@ func changePools(t *testing.T, ns string, send func(pool string) func() (*answer
 		awaitReady(t, ns, growing)
 		awaitReady(t, ns, shrinking)
 	}
-	failed := 0
 	for _, l := range loads {
-		failed += l.finish(t)
-		if l.first != "" {
-			t.Logf("%s: the first failure: %s", l.name, l.first)
-		}
+		l.end(t, 0)
 	}
 	if reused == 0 {
 		t.Error("no address came back, so this proves nothing")
 	}
 	t.Logf("FIGURE %d addresses came back as the other pool's", reused)
-	return failed
-}
-
-// serverWatch asks the API server for something all the time.
-type serverWatch struct {
-	stop    context.CancelFunc
-	slowest chan time.Duration
-}
-
-func watchServer() serverWatch {
-	running, stop := context.WithCancel(context.Background())
-	w := serverWatch{stop: stop, slowest: make(chan time.Duration, 1)}
-	go func() {
-		var slowest time.Duration
-		for running.Err() == nil {
-			begin := time.Now()
-			// An error took its time too.
-			_, _ = env.client.CoordinationV1().Leases(releaseNamespace).Get(context.Background(), release, meta.GetOptions{})
-			slowest = max(slowest, time.Since(begin))
-			time.Sleep(100 * time.Millisecond)
-		}
-		w.slowest <- slowest
-	}()
-	return w
-}
-
-// end returns how long the slowest answer took.
-func (w serverWatch) end() time.Duration {
-	w.stop()
-	return <-w.slowest
 }
 
 func scale(t *testing.T, ns, deployment string, replicas int) {

@@ -98,14 +98,6 @@ func (l *load) progress(t *testing.T, requests int) {
 // end stops the load, prints the figures and fails the test for every failure beyond those allowed.
 func (l *load) end(t *testing.T, allowed int) {
 	t.Helper()
-	if failed := l.finish(t); failed > allowed {
-		t.Errorf("%s: %d of %d requests failed, and %d could not have been served; the first: %s", l.name, failed, l.sent, allowed, l.first)
-	}
-}
-
-// finish stops the load, prints the figures and returns how many requests failed.
-func (l *load) finish(t *testing.T) int {
-	t.Helper()
 	close(l.stop)
 	l.clients.Wait()
 	failed := 0
@@ -114,8 +106,10 @@ func (l *load) finish(t *testing.T) int {
 		t.Logf("%d × %s", l.failures[problem], problem)
 	}
 	t.Logf("FIGURE %s: %d requests, %d failed, slowest %d ms", l.name, l.sent, failed, l.slowest.Milliseconds())
+	if failed > allowed {
+		t.Errorf("%s: %d of %d requests failed, and %d could not have been served; the first: %s", l.name, failed, l.sent, allowed, l.first)
+	}
 	if l.sent == 0 {
 		t.Errorf("%s: no request was sent", l.name)
 	}
-	return failed
 }

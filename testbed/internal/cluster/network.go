@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,11 +24,20 @@ func (i *Instance) netnsPrefix() string { return i.Bridge() + "-" }
 // Netns is the name of the network namespace for the pod with this UID.
 func (i *Instance) Netns(uid string) string { return i.netnsPrefix() + uid }
 
+// Hardware is an address's MAC address, as CNI's bridge plugin has it: an address that comes back as another pod's is
+// reached at once, and not only after its neighbours have found out that the old MAC address does not answer any more.
+func Hardware(ip string) string {
+	v4 := net.ParseIP(ip).To4()
+	return net.HardwareAddr(append([]byte{0x0a, 0x58}, v4...)).String()
+}
+
 // createBridge makes the device that the pods hang on. It carries the nodes' addresses and later the ClusterIPs, so
-// that all of them are local to the host and nothing needs to be forwarded or translated.
+// that all of them are local to the host and nothing needs to be forwarded or translated. Its MAC address is set, or it
+// would be the lowest of its ports' and change as pods come and go: what a pod sends would arrive again only once it had
+// found that out, seconds or a minute later.
 func (i *Instance) createBridge(nodes int) error {
 	steps := [][]string{
-		{"link", "add", i.Bridge(), "type", "bridge"},
+		{"link", "add", i.Bridge(), "address", Hardware(i.NodeIP(0)), "type", "bridge"},
 		{"link", "set", i.Bridge(), "up"},
 	}
 	for n := range nodes {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +32,7 @@ func newSandbox(a *Agent, uid string) (*sandbox, error) {
 		link: fmt.Sprintf("%s-%d", a.Bridge(), index),
 	}
 	outside := fmt.Sprintf("link add %[1]s type veth peer name eth0 netns %[2]s\nlink set %[1]s master %[3]s up\n", s.link, s.netns, a.Bridge())
-	inside := fmt.Sprintf("link set lo up\nlink set eth0 address %[2]s\naddr add %[1]s/16 dev eth0\nlink set eth0 up\nroute add default via %[3]s\n", s.ip, hardware(s.ip), a.NodeIP(0))
+	inside := fmt.Sprintf("link set lo up\nlink set eth0 address %[2]s\naddr add %[1]s/16 dev eth0\nlink set eth0 up\nroute add default via %[3]s\n", s.ip, cluster.Hardware(s.ip), a.NodeIP(0))
 	err = cluster.IP("netns", "add", s.netns)
 	if err == nil {
 		err = batch(outside)
@@ -49,13 +48,6 @@ func newSandbox(a *Agent, uid string) (*sandbox, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// hardware is an address's MAC address, as CNI's bridge plugin has it: an address that comes back as another pod's is
-// reached at once, and not only after its neighbours have found out that the old MAC address does not answer any more.
-func hardware(ip string) string {
-	v4 := net.ParseIP(ip).To4()
-	return net.HardwareAddr(append([]byte{0x0a, 0x58}, v4...)).String()
 }
 
 // batch runs several `ip` commands in one process.

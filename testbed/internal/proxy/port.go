@@ -79,9 +79,7 @@ func (p *port) pass(ctx context.Context, client *net.TCPConn) {
 	both.Add(2)
 	join := func(to, from *net.TCPConn) {
 		defer both.Done()
-		// By way of memory, not within the kernel as io.Copy joins two TCP connections (splice): single watches through
-		// here were told nothing for seconds while the API server was prompt, and this is what real clusters do not have.
-		if _, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from}); err != nil {
+		if _, err := io.Copy(to, from); err != nil {
 			// One side was reset: so is the other.
 			_ = to.SetLinger(0)
 			_ = to.Close()
