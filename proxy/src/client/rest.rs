@@ -15,6 +15,10 @@ use crate::error::Error;
 /// Bytes that are allocated at a time, once there is something to read. The pieces of a body share them.
 const BLOCK_BYTES: usize = 64 * 1024;
 
+/// As many are once one read has filled such a block: a client that sends faster than it is read from. One read and one
+/// acknowledgement in place of three cost some hundredths less of a request of 220 KB.
+const LARGE_BLOCK_BYTES: usize = 256 * 1024;
+
 /// What is left of a block is given up rather than read into if it is less, in bytes.
 const LEAST_ROOM_BYTES: usize = 8 * 1024;
 
@@ -24,12 +28,14 @@ pub(super) struct Rest {
     left: usize,
     read: usize,
     block: BytesMut,
+    /// How long the next block is, in bytes.
+    block_bytes: usize,
 }
 
 impl Rest {
     /// The last `left` bytes of a body.
     pub(super) fn new(left: usize) -> Self {
-        Self { left, read: 0, block: BytesMut::new() }
+        Self { left, read: 0, block: BytesMut::new(), block_bytes: BLOCK_BYTES }
     }
 
     /// Whether all of it was read.
@@ -56,7 +62,7 @@ impl Rest {
             socket.readable().await?;
             let is_new = self.block.capacity() < self.left.min(LEAST_ROOM_BYTES);
             if is_new {
-                self.block.reserve(self.left.min(BLOCK_BYTES));
+                self.block.reserve(self.left.min(self.block_bytes));
             }
             let room = self.left.min(self.block.capacity());
             match socket.try_read_buf(&mut (&mut self.block).limit(room)) {
@@ -64,6 +70,9 @@ impl Rest {
                 Ok(read) => {
                     self.left -= read;
                     self.read += read;
+                    if read == BLOCK_BYTES {
+                        self.block_bytes = LARGE_BLOCK_BYTES;
+                    }
                     let piece = self.block.split_to(read).freeze();
                     if self.is_done() {
                         // It would keep the memory of the pieces for as long as the answer takes.
@@ -152,6 +161,26 @@ mod tests {
         }
         let (first, last) = (pieces[0].as_ptr().addr(), pieces[99].as_ptr().addr());
         assert!((first..first + BLOCK_BYTES).contains(&last));
+    }
+
+    #[tokio::test]
+    async fn blocks_grow_for_who_fills_one_at_once_and_for_nobody_else() {
+        let (socket, mut client) = pair().await;
+        let mut rest = Rest::new(1 << 24);
+        for _ in 0..2 {
+            client.write_all(&[7; BLOCK_BYTES / 2]).await.unwrap();
+            rest.read(&socket).await.unwrap();
+        }
+        assert_eq!(rest.block_bytes, BLOCK_BYTES);
+        let sending = tokio::spawn(async move { client.write_all(&vec![7; 1 << 23]).await.map(|()| client) });
+        // Held, as a request's are: a block that nobody else holds is grown in place.
+        let mut pieces = Vec::new();
+        while rest.bytes_read() < BLOCK_BYTES + (1 << 23) {
+            pieces.push(rest.read(&socket).await.unwrap().unwrap());
+        }
+        let longest = pieces.iter().map(Bytes::len).max().unwrap();
+        assert!(longest > BLOCK_BYTES && longest <= LARGE_BLOCK_BYTES, "{longest}");
+        sending.await.unwrap().unwrap();
     }
 
     #[tokio::test]
