@@ -66,12 +66,15 @@ mod tests {
 
     use super::*;
 
-    /// A peek hashes long prompts in groups of blocks, and the index remembers them in groups: they have to be the same.
-    #[test]
-    fn the_index_is_told_of_every_group_that_it_remembers() {
+    /// Blocks of a prompt, and of one that has the first of them in common with it.
+    const BLOCKS: usize = 700;
+
+    /// For each number of blocks that two prompts have in common, how many the index says they have, if its own blocks
+    /// are `stride` of them.
+    fn found(stride: usize) -> impl Iterator<Item = (usize, usize)> {
         let options = Options::default();
-        let text = vec![b'a'; 700 * options.block_bytes];
-        let blocks = |text: &[u8]| {
+        let text = vec![b'a'; BLOCKS * options.block_bytes];
+        let blocks = move |text: &[u8]| {
             let mut peek = Peek::new(Some(b"application/json"), None, &options).unwrap();
             peek.feed(b"{\"model\":\"m\",\"prompt\":\"").unwrap();
             peek.feed(text).unwrap();
@@ -79,15 +82,33 @@ mod tests {
             peek.finish().unwrap().blocks
         };
         let index = PrefixIndex::new();
-        index.record(&index.chain("m", &blocks(&text), 1, usize::MAX), 0, usize::MAX);
-        for common in 0..700 {
+        index.record(&index.chain("m", &blocks(&text), stride, usize::MAX), 0, usize::MAX);
+        (0..BLOCKS).map(move |common| {
             let mut other = text.clone();
             // The prompt begins with the quote.
-            other[(common * options.block_bytes).saturating_sub(1)..].fill(b'b');
+            other[(common * text.len() / BLOCKS).saturating_sub(1)..].fill(b'b');
             let mut matched = [0];
-            index.matches(&index.chain("m", &blocks(&other), 1, usize::MAX), &mut matched);
-            let matched = matched[0] as usize;
-            assert!(matched <= common && matched * 17 >= common * 16, "{matched} of {common}");
+            index.matches(&index.chain("m", &blocks(&other), stride, usize::MAX), &mut matched);
+            (common, matched[0] as usize * stride)
+        })
+    }
+
+    /// A peek hashes long prompts in groups of blocks, and the index remembers them in groups: they have to be the same.
+    #[test]
+    fn the_index_is_told_of_every_group_that_it_remembers() {
+        for (common, found) in found(1) {
+            assert!(found <= common && found * 17 >= common * 16, "{found} of {common}");
+        }
+    }
+
+    /// A profile may have blocks of its own, which end within a peek's groups: then they count from the group's start.
+    #[test]
+    fn blocks_that_end_within_a_group_are_a_sixteenth_off_at_most() {
+        for stride in [3, 16, 40] {
+            for (common, found) in found(stride) {
+                assert!(found <= common + common / 16, "{found} of {common} in {stride}");
+                assert!((found + stride) * 17 >= common * 16, "{found} of {common} in {stride}");
+            }
         }
     }
 }

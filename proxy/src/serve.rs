@@ -100,7 +100,8 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
     Ok(starter)
 }
 
-/// Follows the cluster on a thread of its own, so that requests, however many, never keep its news waiting.
+/// Follows the cluster on a thread of its own: requests, however many, never keep its news waiting, nor does a large
+/// document that is compiled keep requests waiting.
 async fn follow_cluster(
     starter: &Arc<Starter>,
     base: String,

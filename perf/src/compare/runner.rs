@@ -13,7 +13,7 @@ use super::{
     install::{Installed, install},
     machine::Machine,
     peer::Peer,
-    scenario::{Pressure, Scenario, Topology},
+    scenario::{Pressure, Scenario},
     stack::{Cores, Gateway, Upstream, certificate, models, pinned},
     summary::{COMPARE_SCHEMA, Comparison, Missing, Run, Version},
     template::Tls,
@@ -22,6 +22,10 @@ use crate::report::schema::Report;
 
 /// What is sent before each measurement is not measured, for so long.
 const WARMUP: &str = "500ms";
+
+/// How many scenarios one start of a gateway serves. More of them would part the gateways' turns at a scenario by
+/// minutes, in which a machine that is shared becomes another one.
+const STRETCH: usize = 5;
 
 /// A comparison, decided in all its parts.
 pub(super) struct Plan {
@@ -58,20 +62,14 @@ pub(super) fn run(plan: &Plan) -> Result<Comparison, Error> {
     };
     let candidates = candidates(plan, &mut comparison);
     let bench = Bench { plan, this, raw, tls, directory: directory.path() };
-    let topologies: Vec<Topology> = plan.scenarios.iter().fold(Vec::new(), |mut all, scenario| {
-        if !all.contains(&scenario.topology) {
-            all.push(scenario.topology);
-        }
-        all
-    });
     let mut given_up = BTreeSet::new();
-    for topology in topologies {
-        let upstream = Upstream::start(&plan.cores, topology.endpoints, &bench.this)
+    for stretch in stretches(&plan.scenarios) {
+        let upstream = Upstream::start(&plan.cores, stretch[0].topology.endpoints, &bench.this)
             .map_err(|error| Error::Prepare(io::Error::other(error)))?;
         for repeat in 1..=plan.repeats {
             for candidate in &candidates {
                 if !given_up.contains(&candidate.0.name) {
-                    let result = bench.visit(candidate, topology, &upstream, repeat, &mut comparison.runs);
+                    let result = bench.visit(candidate, &stretch, &upstream, repeat, &mut comparison.runs);
                     if let Err(reason) = result {
                         eprintln!("compare: {}: {reason}", candidate.0.name);
                         given_up.insert(candidate.0.name.clone());
@@ -82,6 +80,21 @@ pub(super) fn run(plan: &Plan) -> Result<Comparison, Error> {
         }
     }
     Ok(comparison)
+}
+
+/// Scenarios of one topology each, in their order.
+fn stretches(scenarios: &[Scenario]) -> Vec<Vec<&Scenario>> {
+    let mut all: Vec<Vec<&Scenario>> = Vec::new();
+    for scenario in scenarios {
+        let has_room = |stretch: &&mut Vec<&Scenario>| {
+            stretch[0].topology == scenario.topology && stretch.len() < STRETCH
+        };
+        match all.iter_mut().find(has_room) {
+            Some(stretch) => stretch.push(scenario),
+            None => all.push(vec![scenario]),
+        }
+    }
+    all
 }
 
 /// Installs the peers; those that cannot be are written down as missing.
@@ -116,20 +129,18 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Starts a peer and measures it in all scenarios of a topology.
+    /// Starts a peer and measures it in the scenarios of a stretch.
     fn visit(
         &self,
         (peer, installed): &Candidate<'_>,
-        topology: Topology,
+        stretch: &[&Scenario],
         upstream: &Upstream,
         repeat: usize,
         runs: &mut Vec<Run>,
     ) -> Result<(), String> {
-        let of_topology = |scenario: &&Scenario| scenario.topology == topology && scenario.suits(peer);
-        let scenarios: Vec<&Scenario> = self.plan.scenarios.iter().filter(of_topology).collect();
-        if scenarios.is_empty() {
-            return Ok(());
-        }
+        let scenarios: Vec<&Scenario> =
+            stretch.iter().filter(|scenario| scenario.suits(peer)).copied().collect();
+        let Some(topology) = scenarios.first().map(|scenario| scenario.topology) else { return Ok(()) };
         let directory = self.directory.join(&peer.name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let cores = &self.plan.cores;
@@ -220,4 +231,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::scenario::{full, headline};
+
+    #[test]
+    fn a_stretch_is_short_and_of_one_topology_and_the_headline_is_one() {
+        let all = full();
+        let stretches = stretches(&all);
+        assert_eq!(stretches.iter().map(Vec::len).sum::<usize>(), all.len());
+        for stretch in &stretches {
+            assert!(stretch.len() <= STRETCH);
+            assert!(stretch.iter().all(|scenario| scenario.topology == stretch[0].topology));
+        }
+        assert!(stretches[0].iter().copied().eq(&headline()));
+    }
 }

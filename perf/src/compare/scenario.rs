@@ -7,7 +7,7 @@ use super::peer::{Ability, Peer};
 /// Requests a second at which latency is measured, unless the command line or the peer says otherwise.
 pub(super) const RATE: f64 = 1000.0;
 
-/// What stands still while a gateway runs: a gateway is started once for all scenarios of a topology.
+/// What stands still while a gateway runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// Servers behind the gateway.
