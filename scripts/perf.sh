@@ -26,7 +26,7 @@ case $mode in
     ;;
   headline)
     # LiteLLM and SGLang's router are left to the full run, so that this one ends within ten minutes.
-    [[ " $* " == *" --peer"* ]] || set -- --peer direct,nginx,haproxy,envoy,envoy-epp,bare-pingora,penstock "$@"
+    [[ " $* " == *" --peer"* ]] || set -- --peer direct,nginx,haproxy,envoy,bare-pingora,penstock,envoy-epp "$@"
     "$perf" compare --scenarios headline "$@"
     ;;
   full)
