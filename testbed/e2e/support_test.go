@@ -78,8 +78,13 @@ func dump(t *testing.T, namespace string) {
 		}
 		t.Logf("%s runs %s", pod.Name, answer)
 	}
-	if hold, err := time.ParseDuration(os.Getenv("E2E_HOLD")); err == nil {
-		fmt.Printf("namespace %s of cluster %s stays as it is for %s\n", namespace, env.Name, hold)
+	if text := os.Getenv("E2E_HOLD"); text != "" {
+		hold, err := time.ParseDuration(text)
+		if err != nil {
+			t.Errorf("E2E_HOLD is for how long the cluster stays as it is, such as 5m: %v", err)
+			return
+		}
+		fmt.Printf("namespace %s of cluster %s stays as it is for %s; `testbed/cluster.sh down %[2]s` if the test is killed\n", namespace, env.Name, hold)
 		time.Sleep(hold)
 	}
 }
