@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// The peers that come with the harness, in the order of their turns. Whoever comes right after LiteLLM was seen to pay up
-/// to twice as much for copying long bodies, so those with much memory or many processes come last, `direct` after them.
+/// The peers that come with the harness, in the order of their turns. Whoever comes right after LiteLLM was often seen to
+/// pay up to twice as much for long bodies, so those with much memory or many processes come last, `direct` after them.
 const BUILT_IN: [(&str, &str); 9] = [
     ("direct", include_str!("../../peers/direct.yaml")),
     ("nginx", include_str!("../../peers/nginx.yaml")),
