@@ -3,16 +3,19 @@
 //! The connection is driven by the task that scrapes, while a scrape runs and in the pauses between: a
 //! second task would double the wake-ups, and a connection that nobody looks at in a pause is found dead only
 //! by the next scrape. A pooling client was turned down because there is nothing to pool.
+//!
+//! In the pauses only the socket is kept: hyper has about 70 KB for each connection, whether anything is asked on
+//! it or not, which a thousand endpoints turn into most of a gateway's memory.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
 };
 
@@ -44,53 +47,51 @@ pub(super) struct Client {
     page: PageAddress,
     max_bytes: usize,
     scanner: PageScanner,
-    connection: Option<Connection>,
+    /// The connection, on which nothing is being asked.
+    idle: Option<Socket>,
     /// Bytes of pages read since [`Client::take_bytes`].
     bytes: usize,
 }
 
-struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
-    /// Moves bytes while it is polled; ends with the connection.
-    driver: Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_closed: bool,
-}
+trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
+
+/// A connection, plain or TLS.
+type Socket = Box<dyn ReadWrite>;
 
 impl Client {
     pub(super) fn new(page: PageAddress, series: &'static EngineSeries, max_bytes: usize) -> Self {
-        Self { page, max_bytes, scanner: PageScanner::new(series), connection: None, bytes: 0 }
+        Self { page, max_bytes, scanner: PageScanner::new(series), idle: None, bytes: 0 }
     }
 
     /// Fetches the page once. Without a deadline of its own: whoever gives up drops the future, after which
     /// the next fetch begins with a new connection.
     pub(super) async fn fetch(&mut self) -> Result<Reading, ScrapeError> {
         // Taken out, so that a fetch which ends half way leaves none behind.
-        let kept = self.connection.take().filter(|connection| !connection.is_closed);
-        let is_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => connect(&self.page).await?,
-        };
-        let mut fetched = self.fetch_over(&mut connection).await;
-        // The server may have closed it in the very moment in which it was used again.
-        if is_kept && matches!(fetched, Err(ScrapeError::Http(_))) {
-            connection = connect(&self.page).await?;
-            fetched = self.fetch_over(&mut connection).await;
+        if let Some(kept) = self.idle.take() {
+            let fetched = self.fetch_over(kept).await;
+            // The server may have closed it in the very moment in which it was used again.
+            if !matches!(fetched, Err(ScrapeError::Http(_))) {
+                return fetched;
+            }
         }
-        if matches!(fetched, Ok(_) | Err(ScrapeError::NoSeries(_))) {
-            self.connection = Some(connection);
-        }
-        fetched
+        let socket = connect(&self.page).await?;
+        self.fetch_over(socket).await
     }
 
     /// Waits for `pause`, and meanwhile notices if the server closes the connection.
     pub(super) async fn rest<T>(&mut self, pause: impl Future<Output = T>) -> T {
-        let Some(connection) = &mut self.connection else { return pause.await };
-        let value = drive(&mut connection.driver, &mut connection.is_closed, pause).await;
-        if connection.is_closed {
-            self.connection = None;
+        tokio::pin!(pause);
+        if let Some(idle) = &mut self.idle {
+            tokio::select! {
+                biased;
+                value = &mut pause => return value,
+                // Its end, or what nobody asked for.
+                _ = idle.read_u8() => self.idle = None,
+            }
         }
-        value
+        pause.await
     }
 
     /// How many bytes of pages were read since the last call.
@@ -98,35 +99,37 @@ impl Client {
         std::mem::take(&mut self.bytes)
     }
 
-    async fn fetch_over(&mut self, connection: &mut Connection) -> Result<Reading, ScrapeError> {
+    async fn fetch_over(&mut self, socket: Socket) -> Result<Reading, ScrapeError> {
         self.scanner.reset();
-        let Connection { sender, driver, is_closed } = connection;
+        let mut builder = http1::Builder::new();
+        builder.max_headers(MAX_HEADERS).read_buf_exact_size(Some(READ_BUFFER_BYTES));
+        let (mut sender, connection) =
+            builder.handshake(TokioIo::new(socket)).await.map_err(ScrapeError::Http)?;
         let mut scan = Scan { scanner: &mut self.scanner, max_bytes: self.max_bytes, total: &mut self.bytes };
-        let bytes = drive(driver, is_closed, scan.exchange(sender, request(&self.page))).await?;
+        let exchange = async {
+            let bytes = scan.exchange(&mut sender, request(&self.page)).await?;
+            Ok::<_, ScrapeError>((bytes, sender.ready().await.is_ok()))
+        };
+        let (exchanged, connection) = drive(connection, exchange).await;
+        let (bytes, is_ready) = exchanged?;
+        if let Some(connection) = connection.filter(|_| is_ready) {
+            let parts = connection.into_parts();
+            // What came behind the page is an answer to nothing.
+            self.idle = parts.read_buf.is_empty().then(|| parts.io.into_inner());
+        }
         let reading = self.scanner.finish();
         if reading.is_empty() { Err(ScrapeError::NoSeries(bytes)) } else { Ok(reading) }
     }
 }
 
-async fn connect(page: &PageAddress) -> Result<Connection, ScrapeError> {
+async fn connect(page: &PageAddress) -> Result<Socket, ScrapeError> {
     let stream = TcpStream::connect(page.address).await.map_err(ScrapeError::Connect)?;
     // Fails on a socket that is closed already; then so does the request.
     let _ = stream.set_nodelay(true);
-    match &page.tls {
-        None => Connection::over(stream).await,
-        Some(tls) => Connection::over(tls.connect(stream, page.address.ip()).await?).await,
-    }
-}
-
-impl Connection {
-    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, ScrapeError> {
-        let mut builder = http1::Builder::new();
-        builder.max_headers(MAX_HEADERS).max_buf_size(READ_BUFFER_BYTES);
-        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(ScrapeError::Http)?;
-        // What breaks a connection reaches the request on it; between requests it does not matter.
-        let driver = Box::pin(async move { drop(driver.await) });
-        Ok(Self { sender, driver, is_closed: false })
-    }
+    Ok(match &page.tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(tls.connect(stream, page.address.ip()).await?),
+    })
 }
 
 /// One page on its way into the scanner.
@@ -167,20 +170,18 @@ impl Scan<'_> {
     }
 }
 
-/// Polls `work`, and the connection next to it.
+/// Polls `work`, and the connection next to it. One that ends is dropped, by which the request on it hears of that.
 async fn drive<T>(
-    driver: &mut Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_closed: &mut bool,
+    mut connection: Connection<TokioIo<Socket>, Empty<Bytes>>,
     work: impl Future<Output = T>,
-) -> T {
+) -> (T, Option<Connection<TokioIo<Socket>, Empty<Bytes>>>) {
     tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            value = &mut work => return value,
-            () = &mut *driver, if !*is_closed => *is_closed = true,
-        }
+    tokio::select! {
+        biased;
+        value = &mut work => return (value, Some(connection)),
+        _ = &mut connection => drop(connection),
     }
+    (work.await, None)
 }
 
 fn request(page: &PageAddress) -> Request<Empty<Bytes>> {

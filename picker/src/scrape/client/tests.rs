@@ -82,6 +82,11 @@ fn well(stream: TcpStream) -> BoxFuture<'static, ()> {
     Box::pin(answer(stream, page()))
 }
 
+/// Answers one request with two pages, of which the second lies.
+fn two_answers(stream: TcpStream) -> BoxFuture<'static, ()> {
+    Box::pin(answer(stream, page() + &page().replace('3', "9")))
+}
+
 /// Answers one request, then waits for the next and closes the connection instead of answering.
 fn close_on_second(mut stream: TcpStream) -> BoxFuture<'static, ()> {
     Box::pin(async move {
@@ -250,12 +255,22 @@ async fn a_connection_that_turns_out_dead_is_replaced_at_once() {
 }
 
 #[tokio::test]
+async fn what_comes_behind_a_page_is_no_answer_to_the_next_request() {
+    let server = Server::start(&[two_answers, well]).await;
+    let mut client = server.client();
+    for _ in 0..2 {
+        assert_eq!(loaded(client.fetch().await), LOAD);
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
 async fn a_pause_notices_that_the_server_closed_the_connection() {
     let server = Server::start(&[close_after_answer]).await;
     let mut client = server.client();
     assert_eq!(loaded(client.fetch().await), LOAD);
     let closed = async {
-        while client.connection.is_some() {
+        while client.idle.is_some() {
             client.rest(tokio::task::yield_now()).await;
         }
     };
