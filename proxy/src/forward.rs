@@ -87,10 +87,7 @@ async fn attempt(
 /// Starts the attempt that `pick` chose: its clock, its account, and the body that it sends.
 fn start<'a>(runtime: &'a Runtime, ctx: &mut RequestContext) -> Result<(&'a Peers, Vec<Bytes>), Error> {
     let (rule, target) = chosen(runtime, ctx)?;
-    let body = match renamed_body(ctx)? {
-        Some(renamed) => renamed,
-        None => ctx.body.chunks().to_vec(),
-    };
+    let body = body_for(ctx, ctx.attempt.as_ref().and_then(|attempt| attempt.model.as_deref()))?;
     let upstream = target.upstream().ok_or(Error::Internal(None))?;
     let peers = match upstream {
         Upstream::Pool(index) => runtime.pool_peers(index),
@@ -177,19 +174,20 @@ fn head(client: &Client, ctx: &RequestContext, body: &[Bytes]) -> Result<Outgoin
     })
 }
 
-/// The body with the model replaced, where the target renames it; `None` for the body as it came. One that names no
-/// model passes as it is: there is nothing to replace, and what its absence means is the model server's to say.
-fn renamed_body(ctx: &RequestContext) -> Result<Option<Vec<Bytes>>, Error> {
-    let Some(name) = ctx.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()) else { return Ok(None) };
-    let Some(model) = ctx.peeked.as_ref().and_then(|peeked| peeked.model.as_ref()) else { return Ok(None) };
-    if model.name == **name {
-        return Ok(None);
-    }
-    let Some(range) = model.range.clone() else { return Err(Error::EncodedRename) };
-    let replaced = penstock_peek::replacement(name, model.notation)
+/// The body for an upstream that knows the model by the name `model`; as it came where that is none, or its own name. One
+/// that names no model passes as it is: there is nothing to replace, and what its absence means is the model server's to
+/// say.
+pub(crate) fn body_for(ctx: &RequestContext, model: Option<&str>) -> Result<Vec<Bytes>, Error> {
+    let named = ctx.peeked.as_ref().and_then(|peeked| peeked.model.as_ref());
+    let (named, name) = match (named, model) {
+        (Some(named), Some(name)) if named.name != name => (named, name),
+        _ => return Ok(ctx.body.chunks().to_vec()),
+    };
+    let Some(range) = named.range.clone() else { return Err(Error::EncodedRename) };
+    let replaced = penstock_peek::replacement(name, named.notation)
         .and_then(|with| penstock_peek::splice(ctx.body.chunks(), range, with));
     match replaced {
-        Ok(spliced) => Ok(Some(spliced.chunks)),
+        Ok(spliced) => Ok(spliced.chunks),
         Err(error) => Err(Error::Internal(Some(Box::new(error)))),
     }
 }

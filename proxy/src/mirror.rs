@@ -1,7 +1,8 @@
 //! Copies of requests for other upstreams: a rule's `mirrors`.
 //!
-//! A copy is sent beside its request in a task of its own, with the rule's changes to headers, host and path. Nobody waits
-//! for it, and its answer is read and thrown away. Copies have bounds of their own; one that finds no room is not sent.
+//! A copy is sent beside its request in a task of its own, with the rule's changes to headers, host and path, and the model
+//! named as its pool names it. Nobody waits for it, and its answer is read and thrown away. Copies have bounds of their
+//! own; one that finds no room is not sent.
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use penstock_config::{Mirror, Rule, Upstream};
 use penstock_picker::{InFlight, Outcome};
@@ -51,6 +53,8 @@ struct Copy {
     generation: u64,
     host: Option<Box<str>>,
     outgoing: Outgoing,
+    chunks: Vec<Bytes>,
+    /// The account of the memory that the chunks take.
     body: Body,
     deadline: Duration,
 }
@@ -97,21 +101,28 @@ impl Drop for Place {
     }
 }
 
-/// `None` if nobody can take the copy now, or there is no memory for it.
+/// `None` if nobody can take the copy now, there is no memory for it, or its pool's name for the model cannot be put into
+/// an encoded body.
 fn prepare(mirror: &Mirror, rule: &Rule, plan: &Plan, client: &Client, ctx: &RequestContext) -> Option<Copy> {
     let runtime = ctx.runtime();
     let body = ctx.body.share(runtime.limits())?;
+    let model = match mirror.upstream {
+        Upstream::Pool(index) => pick::model_in_pool(ctx, index, None),
+        Upstream::Backend(_) => None,
+    };
+    let chunks = forward::body_for(ctx, model.as_deref()).ok()?;
+    let length: usize = chunks.iter().map(Bytes::len).sum();
     let mut headers = client.head().headers.clone();
     hop::strip(&mut headers).ok()?;
     rule.request_headers.apply(&mut headers);
     headers.remove(header::EXPECT);
     headers.insert(request_id::HEADER, ctx.request_id.header_value().clone());
-    if body.held_bytes() > 0 || headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.held_bytes()));
+    if length > 0 || headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let (recipient, address, generation, host) = match mirror.upstream {
         Upstream::Pool(index) => {
-            let model = ctx.model().unwrap_or_default();
+            let model = model.as_deref().or(ctx.model()).unwrap_or_default();
             let picked = runtime.pool(index).pick(&pick::request(ctx, &headers, plan, model)).ok()?;
             let (address, generation) = (picked.endpoint.address(), picked.endpoint.id().get());
             (Recipient::Endpoint(picked.in_flight), address, generation, None)
@@ -136,19 +147,30 @@ fn prepare(mirror: &Mirror, rule: &Rule, plan: &Plan, client: &Client, ctx: &Req
         Outgoing { method: ctx.target.method.clone(), target, headers, framing: BodyFraming::Whole };
     let deadline = rule.timeouts.request.unwrap_or(LONGEST);
     let (runtime, upstream) = (runtime.clone(), mirror.upstream);
-    Some(Copy { runtime, upstream, recipient, address, generation, host, outgoing, body, deadline })
+    Some(Copy { runtime, upstream, recipient, address, generation, host, outgoing, chunks, body, deadline })
 }
 
 impl Copy {
     async fn send(self, connections: &Connections) {
-        let Self { runtime, upstream, recipient, address, generation, host, outgoing, body, deadline } = self;
+        let Self {
+            runtime,
+            upstream,
+            recipient,
+            address,
+            generation,
+            host,
+            outgoing,
+            chunks,
+            body: _body,
+            deadline,
+        } = self;
         let peers = match upstream {
             Upstream::Pool(index) => runtime.pool_peers(index),
             Upstream::Backend(index) => runtime.backend_peers(index),
         };
         let exchange = async {
             let mut connection = connections.connect(peers, address, generation, host.as_deref()).await?;
-            connection.start(outgoing, body.chunks().to_vec())?;
+            connection.start(outgoing, chunks)?;
             loop {
                 let is_end = match poll_fn(|cx| connection.poll_event(cx)).await? {
                     Event::Head { is_end, .. } | Event::Body { is_end, .. } => is_end,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use penstock_config::{Action, Destination, ModelRewrite, PoolIndex, Target, Tier, Upstream};
+use penstock_config::{Action, Destination, ModelRewrite, PoolIndex, Tier, Upstream};
 use penstock_picker::{PickError, PickRequest};
 use tokio::time::Instant;
 
@@ -89,7 +89,7 @@ async fn try_target(
     let target = &tiers[at.0].targets[at.1];
     match upstream {
         Upstream::Pool(index) => {
-            let model = model_in_pool(ctx, index, target);
+            let model = model_in_pool(ctx, index, target.model_override.as_ref());
             let picked = pick_from_pool(client, ctx, plan, index, model.as_deref(), may_wait).await;
             picked.map(|(endpoint, matched)| Attempt::new(at, endpoint, matched).with_model(model))
         }
@@ -109,12 +109,16 @@ async fn try_target(
     }
 }
 
-/// What the model is called in a pool: the target renames it first, then the pool.
-fn model_in_pool(ctx: &RequestContext, index: PoolIndex, target: &Target) -> Option<Arc<str>> {
-    let asked = target.model_override.as_deref().or(ctx.model()).unwrap_or_default();
+/// What the model is called in a pool: the target renames it first, then the pool. `None` if neither does.
+pub(crate) fn model_in_pool(
+    ctx: &RequestContext,
+    index: PoolIndex,
+    by_target: Option<&Arc<str>>,
+) -> Option<Arc<str>> {
+    let asked = by_target.map(|name| &**name).or(ctx.model()).unwrap_or_default();
     let rewrites = &ctx.runtime().snapshot().pools[index.0].model_rewrites;
     let renamed = ModelRewrite::choose(rewrites, asked, random::next_u64());
-    renamed.or(target.model_override.as_ref()).cloned()
+    renamed.or(by_target).cloned()
 }
 
 async fn pick_from_pool(

@@ -198,6 +198,30 @@ async fn a_pool_renames_models_after_the_target_did() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_names_the_model_as_its_pool_does() {
+    let (server, mirror) = (sim("tuned").await, sim("tuned-2").await);
+    let mut to = pool("m", &[mirror.addr()]);
+    to["modelRewrites"] = json!([{"models": ["tuned"], "targets": [{"model": "tuned-2"}]}]);
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}], "mirrors": [{"pool": "m"}]}]}],
+        "pools": [pool("p", &[server.addr()]), to],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for model in ["tuned", "tuned-2"] {
+        client.send(post_json("/v1/chat/completions", &chat(model, false))).await;
+    }
+    until(&mirror, |stats| stats.requests == 2).await;
+    let (asked, copied) = (server.requests(), mirror.requests());
+    assert_ne!(asked[0].body_xxh64, asked[1].body_xxh64);
+    assert_eq!(copied[0].body_xxh64, copied[1].body_xxh64);
+    assert_eq!(copied[0].body_xxh64, asked[1].body_xxh64);
+    assert_eq!(copied[0].header("content-length"), asked[1].header("content-length"));
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_come_and_go_by_their_lists() {
     let (one, two) = (sim(MODEL).await, sim(MODEL).await);
     let gateway = Gateway::start(json!({
