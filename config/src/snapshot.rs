@@ -74,17 +74,30 @@ impl Snapshot {
     /// The listener that a request for `host` belongs to, of those that share the address of `at`: the one whose
     /// hostname is the most specific that matches. `at` itself if none matches; it has no route for the request then.
     pub fn listener_for(&self, at: ListenerIndex, host: &str) -> ListenerIndex {
-        let Some(own) = self.listeners.get(at.0) else { return at };
-        if !own.shares_address {
-            return at;
+        match self.listeners.get(at.0) {
+            Some(own) if own.shares_address => self.owner_of(own, host).unwrap_or(at),
+            _ => at,
         }
+    }
+
+    /// Whether a request for `host`, on a connection that was opened for `server_name` at the address of `at`, belongs to
+    /// another listener than the connection does. The client was shown that one's certificate then, and should connect
+    /// again (Gateway API: a listener's `hostname`; RFC 9110, 15.5.20).
+    pub fn is_misdirected(&self, at: ListenerIndex, server_name: &str, host: &str) -> bool {
+        let Some(own) = self.listeners.get(at.0).filter(|own| own.shares_address) else { return false };
+        let (shown, asked) = (self.owner_of(own, server_name), self.owner_of(own, host));
+        shown.is_some() && asked.is_some() && shown != asked
+    }
+
+    /// The listener at the address of `own` whose hostname is the most specific that matches `host`.
+    fn owner_of(&self, own: &Listener, host: &str) -> Option<ListenerIndex> {
         let host = without_port(host).to_ascii_lowercase();
         let sharing = self.listeners.iter().enumerate().filter(|(_, other)| other.address == own.address);
         let matching = sharing.filter_map(|(index, other)| match &other.hostname {
             None => Some((0, index)),
             Some(pattern) => pattern.matches(&host).then(|| (pattern.specificity(), index)),
         });
-        matching.max_by_key(|(specificity, _)| *specificity).map_or(at, |(_, index)| ListenerIndex(index))
+        matching.max_by_key(|(specificity, _)| *specificity).map(|(_, index)| ListenerIndex(index))
     }
 
     /// The models that `host` can ask for on a listener: those that rules name exactly, in document order.

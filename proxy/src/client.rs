@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::deadline::Timer;
 use crate::error::Error;
 use crate::listen::stream::ClientStream;
+use crate::tls;
 use rest::Rest;
 
 /// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
@@ -98,6 +99,11 @@ impl Client {
     /// Where the client is.
     pub fn address(&self) -> Option<SocketAddr> {
         self.session.client_addr().and_then(PeerAddress::as_inet).copied()
+    }
+
+    /// The name that the client asked for in its TLS handshake.
+    pub fn server_name(&self) -> Option<&str> {
+        self.session.digest()?.ssl_digest.as_deref().and_then(tls::server_name)
     }
 
     /// Whether the request has no body at all.

@@ -46,6 +46,16 @@ pub enum Error {
     /// `Host` is missing, repeated, malformed or contradicts the request target.
     #[error("the Host header is not acceptable: {0}")]
     BadHost(&'static str),
+    /// The host is another listener's than the connection's (RFC 9110, 15.5.20).
+    #[error(
+        "the connection was opened for `{server_name}`, and `{host}` is another listener's; open one for it"
+    )]
+    Misdirected {
+        /// The name that the client asked for in its TLS handshake.
+        server_name: Box<str>,
+        /// The host that the request is for.
+        host: Box<str>,
+    },
     /// A header's name or value holds what must not be passed on.
     #[error("a request header is not acceptable: {0}")]
     BadHeader(&'static str),
@@ -310,6 +320,7 @@ impl Error {
             Self::AmbiguousFraming(_) => Row::new(Client, 400, "bad_request", "ambiguous_framing").closes(),
             Self::BadTarget(_) => Row::new(Client, 400, "bad_request", "bad_target").closes(),
             Self::BadHost(_) => Row::new(Client, 400, "bad_request", "bad_host").closes(),
+            Self::Misdirected { .. } => Row::new(Client, 421, "misdirected_request", "misdirected"),
             Self::BadHeader(_) => Row::new(Client, 400, "bad_request", "bad_header").closes(),
             Self::HeadersTooLarge { .. } => Row::new(Client, 431, "headers_too_large", "headers_too_large").limit(Limit::HeaderBytes).closes(),
             Self::TooManyHeaders { .. } => Row::new(Client, 431, "headers_too_large", "too_many_headers").limit(Limit::HeaderCount).closes(),

@@ -14,6 +14,7 @@ fn all() -> Vec<Error> {
         Error::AmbiguousFraming("two lengths"),
         Error::BadTarget("a fragment"),
         Error::BadHost("missing"),
+        Error::Misdirected { server_name: "a.test".into(), host: "b.test".into() },
         Error::BadHeader("a line break"),
         Error::HeadersTooLarge { limit_bytes: 1 },
         Error::TooManyHeaders { limit: 1 },

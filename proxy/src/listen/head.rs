@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+use penstock_config::ListenerIndex;
 use pingora_http::RequestHeader;
 
 use crate::client::Client;
@@ -45,6 +46,7 @@ pub fn check(client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error>
     check_declared_length(header, limits.body_bytes)?;
     check_expectation(header)?;
     ctx.target = target(header)?;
+    check_listener(client, ctx)?;
     ctx.user_agent = header.headers.get(header::USER_AGENT).cloned();
     strip_own_headers(client.head_mut());
     Ok(())
@@ -134,6 +136,16 @@ fn check_method(method: &Method) -> Result<(), Error> {
     // TRACE echoes credentials back, CONNECT opens tunnels: neither has a place in front of models.
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Error::MethodNotAllowed { allow: ALLOWED_METHODS });
+    }
+    Ok(())
+}
+
+/// A client may send requests for several hosts on one connection, if its certificate is for them all (RFC 9113, 9.1.1),
+/// but none past a listener whose own certificate it has not seen.
+fn check_listener(client: &Client, ctx: &RequestContext) -> Result<(), Error> {
+    let (Some(server_name), host) = (client.server_name(), &*ctx.target.host) else { return Ok(()) };
+    if ctx.runtime().snapshot().is_misdirected(ListenerIndex(ctx.listener), server_name, host) {
+        return Err(Error::Misdirected { server_name: server_name.into(), host: host.into() });
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! TLS on both sides, and what HTTP/2 clients are told at the start.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -104,6 +104,58 @@ async fn a_listener_speaks_tls_with_either_protocol() {
     let mut plain = gateway.client(Protocol::H1).await;
     assert!(plain.try_send(post_json("/v1/chat/completions", &chat(MODEL, false))).await.is_err());
     drop(plain);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_of_another_listeners_certificate_is_misdirected() {
+    let (pki, server) = (Pki::new(), sim(MODEL).await);
+    pki.issue("exact", "a.own.test");
+    pki.issue("wild", "*.own.test");
+    // Port 0 is another port for each listener, so one is taken and given back.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listener = |name: &str, hostname: &str| {
+        let certificate = json!({
+            "certificateFile": pki.path(&format!("{name}.crt")), "privateKeyFile": pki.path(&format!("{name}.key")),
+        });
+        json!({
+            "name": name, "hostname": hostname, "address": address, "protocol": "HTTPS",
+            "tls": {"certificates": [certificate]},
+        })
+    };
+    let gateway = Gateway::start(json!({
+        "listeners": [listener("exact", "a.own.test"), listener("wild", "*.own.test")],
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [{"pool": "p"}]}]}],
+        "pools": [pool("p", &[server.addr()])],
+    }))
+    .await;
+    let asking = |host: &str| {
+        let mut request = post_json("/v1/chat/completions", &chat(MODEL, false));
+        *request.uri_mut() = format!("http://{host}/v1/chat/completions").parse().unwrap();
+        request.headers_mut().insert("host", host.parse().unwrap());
+        request
+    };
+    for (name, protocol) in [("http/1.1", Protocol::H1), ("h2", Protocol::H2)] {
+        for (server_name, host, status) in [
+            ("a.own.test", "a.own.test", 200),
+            ("a.own.test", "A.OWN.TEST:443", 200),
+            ("a.own.test", "b.own.test", 421),
+            ("b.own.test", "a.own.test", 421),
+            ("b.own.test", "c.own.test", 200),
+            // Nobody's: another connection would not help.
+            ("a.own.test", "other.test", 404),
+        ] {
+            let mut client =
+                Client::on(pki.connect(address, server_name, name).await.unwrap(), protocol).await;
+            let reply = client.send(asking(host)).await;
+            assert_eq!(reply.status, status, "{name} {server_name} {host}: {}", reply.text());
+            if status == 421 {
+                assert_eq!(reply.code(), "misdirected_request");
+                // The connection is as good as before for what it was opened for.
+                assert_eq!(client.send(asking(server_name)).await.status, 200);
+            }
+        }
+    }
     gateway.stop().await;
 }
 
