@@ -15,8 +15,8 @@ mod reference;
 mod route;
 
 pub use aigateway::{
-    AiBackendRef, AiGatewayRoute, AiHeader, AiHeaderMatch, AiHeaderMutation, AiRule, AiRuleMatch,
-    AiServiceBackend, ApiKey, BackendSecurityPolicy, GatewayConfig, VersionedSchema,
+    AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, ApiKey,
+    BackendSecurityPolicy, GatewayConfig, VersionedSchema,
 };
 pub use core::{
     ConfigMap, ConfigMapVolume, Container, Deployment, EndpointSlice, KeyToPath, Namespace, Pod, PodTemplate,

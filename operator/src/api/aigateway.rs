@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpTimeouts, LocalRef, ObjectRef, ParentRef, SecretRef};
+use super::{HttpHeader, HttpTimeouts, HttpValueMatch, LocalRef, ObjectRef, ParentRef, SecretRef};
 use crate::world::Body;
 
 /// `AIGatewayRoute`: models and where they are served.
@@ -43,20 +43,7 @@ pub struct AiRule {
 #[serde(rename_all = "camelCase", default)]
 pub struct AiRuleMatch {
     /// On its headers; `x-ai-eg-model` is the model that its body names.
-    pub headers: Vec<AiHeaderMatch>,
-}
-
-/// A condition on a header.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AiHeaderMatch {
-    /// `Exact` if left out, or `RegularExpression`.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// The value or pattern.
-    pub value: String,
+    pub headers: Vec<HttpValueMatch>,
 }
 
 /// Where requests go.
@@ -86,19 +73,9 @@ pub struct AiBackendRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct AiHeaderMutation {
     /// Replaced.
-    pub set: Vec<AiHeader>,
+    pub set: Vec<HttpHeader>,
     /// Removed.
     pub remove: Vec<String>,
-}
-
-/// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AiHeader {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// `AIServiceBackend`: a provider of models.
