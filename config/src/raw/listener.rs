@@ -14,7 +14,8 @@ pub struct RawListener {
     pub name: String,
     /// The IP address and port to listen on. Port 0 lets the system choose one. Several listeners may share an address
     /// if they speak the same protocol and differ in their hostnames; a request belongs to the one whose hostname is the
-    /// most specific that matches.
+    /// most specific that matches. With TLS, one whose `Host` belongs to another of them than the name in its
+    /// connection's handshake is answered with 421.
     pub address: Address,
     /// Serve only requests for this host; `*.example.com` stands for every host below `example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

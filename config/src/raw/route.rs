@@ -120,7 +120,7 @@ pub struct RawTarget {
     pub url_rewrite: Option<RawUrlRewrite>,
 }
 
-/// Where copies of requests are sent: a pool or a backend.
+/// Where copies of requests are sent: a pool, whose `modelRewrites` hold for them, or a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawMirror {
