@@ -82,6 +82,16 @@ fn well(stream: TcpStream) -> BoxFuture<'static, ()> {
     Box::pin(answer(stream, page()))
 }
 
+/// Answers that the connection ends with this page, and waits for the client to end it.
+fn say_close(stream: TcpStream) -> BoxFuture<'static, ()> {
+    Box::pin(answer(stream, page().replace("OK\r\n", "OK\r\nconnection: close\r\n")))
+}
+
+/// Says the same by its version.
+fn old(stream: TcpStream) -> BoxFuture<'static, ()> {
+    Box::pin(answer(stream, page().replace("HTTP/1.1", "HTTP/1.0")))
+}
+
 /// Answers one request with two pages, of which the second lies.
 fn two_answers(stream: TcpStream) -> BoxFuture<'static, ()> {
     Box::pin(answer(stream, page() + &page().replace('3', "9")))
@@ -252,6 +262,17 @@ async fn a_connection_that_turns_out_dead_is_replaced_at_once() {
         assert_eq!(loaded(client.fetch().await), LOAD);
     }
     assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_said_to_end_is_not_waited_for() {
+    let server = Server::start(&[say_close, old]).await;
+    let mut client = server.client();
+    for _ in 0..3 {
+        let fetched = timeout(Duration::from_secs(30), client.fetch()).await.expect("a page");
+        assert_eq!(loaded(fetched), LOAD);
+    }
+    assert_eq!(server.accepted(), 3);
 }
 
 #[tokio::test]
