@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
 use crate::spec::{
     BackendSpec, Listener, ListenerIndex, Lookup, ModelEntry, PoolSpec, RouteRequest, Rule, SecretUse,
-    Secrets, without_port,
+    Secrets, bare_host,
 };
 use crate::table::Table;
 
@@ -80,18 +80,21 @@ impl Snapshot {
         }
     }
 
-    /// Whether a request for `host`, on a connection that was opened for `server_name` at the address of `at`, belongs to
-    /// another listener than the connection does. The client was shown that one's certificate then, and should connect
-    /// again (Gateway API: a listener's `hostname`; RFC 9110, 15.5.20).
+    /// Whether a request for `host` belongs to another listener at the address of `at` than `server_name`, the name in
+    /// the connection's TLS handshake, does. Not if one of them is nobody's: to connect again would not help then.
+    /// (Gateway API: a listener's `hostname`; RFC 9110, 15.5.20.)
     pub fn is_misdirected(&self, at: ListenerIndex, server_name: &str, host: &str) -> bool {
         let Some(own) = self.listeners.get(at.0).filter(|own| own.shares_address) else { return false };
+        if bare_host(host).eq_ignore_ascii_case(server_name) {
+            return false;
+        }
         let (shown, asked) = (self.owner_of(own, server_name), self.owner_of(own, host));
         shown.is_some() && asked.is_some() && shown != asked
     }
 
     /// The listener at the address of `own` whose hostname is the most specific that matches `host`.
     fn owner_of(&self, own: &Listener, host: &str) -> Option<ListenerIndex> {
-        let host = without_port(host).to_ascii_lowercase();
+        let host = bare_host(host).to_ascii_lowercase();
         let sharing = self.listeners.iter().enumerate().filter(|(_, other)| other.address == own.address);
         let matching = sharing.filter_map(|(index, other)| match &other.hostname {
             None => Some((0, index)),

@@ -11,7 +11,7 @@ mod upstream;
 pub use edit::HeaderEdits;
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
-pub(crate) use host::without_port;
+pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{

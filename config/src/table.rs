@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::spec::{HostPattern, Lookup, Matched, ModelEntry, RequestModel, RouteRequest, Rule, without_port};
+use crate::spec::{HostPattern, Lookup, Matched, ModelEntry, RequestModel, RouteRequest, Rule, bare_host};
 
 pub(crate) use condition::{Alternative, Conditions, Named, PathCondition, Pattern, ValueTest};
 
@@ -71,7 +71,7 @@ impl TableBuilder {
 impl Table {
     /// Where a request goes.
     pub(crate) fn route<'a>(&'a self, rules: &'a [Rule], request: &RouteRequest<'_>) -> Lookup<'a> {
-        let host = LowerHost::new(without_port(request.host));
+        let host = LowerHost::new(bare_host(request.host));
         if self.hostname.as_ref().is_some_and(|own| !own.matches(host.as_str())) {
             return Lookup::NoRoute;
         }
@@ -96,7 +96,7 @@ impl Table {
 
     /// The models that requests for a host can ask for.
     pub(crate) fn models<'a>(&self, models: &'a [ModelEntry], host: &str) -> Vec<&'a ModelEntry> {
-        let host = LowerHost::new(without_port(host));
+        let host = LowerHost::new(bare_host(host));
         if self.hostname.as_ref().is_some_and(|own| !own.matches(host.as_str())) {
             return Vec::new();
         }

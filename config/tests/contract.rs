@@ -276,12 +276,42 @@ fn listeners_on_one_address_are_told_apart_by_host() {
     for at in 0..4 {
         assert_eq!(chosen(at, "a.test"), "a");
         assert_eq!(chosen(at, "A.TEST:80"), "a");
+        assert_eq!(chosen(at, "a.test.:80"), "a");
         assert_eq!(chosen(at, "x.test"), "wild");
         assert_eq!(chosen(at, "x.b.test"), "deep");
         assert_eq!(chosen(at, "other.org"), "any");
         assert_eq!(chosen(at, ""), "any");
     }
     assert_eq!(chosen(4, "other.org"), "apart");
+}
+
+#[test]
+fn a_host_of_another_listener_than_the_connections_is_misdirected() {
+    // The listeners of Gateway API's own test of it.
+    let snapshot = sound(
+        "listeners:\n- {name: any, address: '127.0.0.1:1'}\n- {name: exact, address: '127.0.0.1:1', hostname: \
+         second.test}\n- {name: wild, address: '127.0.0.1:1', hostname: '*.wild.test'}\n- {name: within, address: \
+         '127.0.0.1:1', hostname: fourth.wild.test}\n- {name: apart, address: '127.0.0.1:2', hostname: a.test}\n\
+         - {name: c, address: '127.0.0.1:3', hostname: c.test}\n- {name: d, address: '127.0.0.1:3', hostname: d.test}\n",
+    );
+    let names = ["first.test", "second.test", "third.wild.test", "fourth.wild.test"];
+    for (shown, server_name) in names.iter().enumerate() {
+        for (asked, host) in names.iter().enumerate() {
+            for host in [host.to_string(), format!("{}:443", host.to_uppercase()), format!("{host}.")] {
+                for at in 0..4 {
+                    let is_misdirected = snapshot.is_misdirected(ListenerIndex(at), server_name, &host);
+                    assert_eq!(is_misdirected, shown != asked, "{server_name} {host}");
+                }
+            }
+        }
+    }
+    let is_misdirected =
+        |at, server_name, host| snapshot.is_misdirected(ListenerIndex(at), server_name, host);
+    assert!(!is_misdirected(0, "first.test", "other.test"), "both are the first one's");
+    assert!(!is_misdirected(0, "third.wild.test", "other.wild.test"));
+    assert!(!is_misdirected(4, "b.test", "a.test"), "an address of its own");
+    assert!(is_misdirected(5, "c.test", "d.test") && is_misdirected(6, "c.test.", "d.test"));
+    assert!(!is_misdirected(5, "c.test", "x.test") && !is_misdirected(5, "x.test", "c.test"), "nobody's");
 }
 
 #[test]

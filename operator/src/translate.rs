@@ -62,6 +62,7 @@ pub const FEATURES: &[&str] = &[
     "BackendTLSPolicy",
     "Gateway",
     "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "HTTPRoute",
     "HTTPRouteBackendProtocolH2C",

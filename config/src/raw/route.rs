@@ -120,7 +120,8 @@ pub struct RawTarget {
     pub url_rewrite: Option<RawUrlRewrite>,
 }
 
-/// Where copies of requests are sent: a pool, whose `modelRewrites` hold for them, or a backend.
+/// Where copies of requests are sent: a pool, whose `modelRewrites` hold for them, or a backend. A target's
+/// `modelOverride` does not hold for copies, and a compressed body that its pool renames a model in is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawMirror {

@@ -196,7 +196,7 @@ impl Redirect {
         let scheme = self.scheme.unwrap_or(asked);
         let well_known = if scheme == "https" { 443 } else { 80 };
         let port = self.port.unwrap_or(if self.scheme.is_some() { well_known } else { request.port });
-        let host = self.hostname.as_deref().unwrap_or_else(|| super::host::without_port(request.host));
+        let host = self.hostname.as_deref().unwrap_or_else(|| super::host::bare(request.host));
         let path = self.path.as_ref().map(|rewrite| rewrite.apply(request.path, matched_prefix));
         let path = path.as_deref().unwrap_or(request.path);
         let port = if port == well_known { String::new() } else { format!(":{port}") };

@@ -141,10 +141,12 @@ fn check_method(method: &Method) -> Result<(), Error> {
 }
 
 /// A client may send requests for several hosts on one connection, if its certificate is for them all (RFC 9113, 9.1.1),
-/// but none past a listener whose own certificate it has not seen.
+/// but they must be the same listener's. It is told so where both sides have a name, and can leave its own out: this
+/// leads requests to where they were meant to go, and keeps nobody away.
 fn check_listener(client: &Client, ctx: &RequestContext) -> Result<(), Error> {
     let (Some(server_name), host) = (client.server_name(), &*ctx.target.host) else { return Ok(()) };
-    if ctx.runtime().snapshot().is_misdirected(ListenerIndex(ctx.listener), server_name, host) {
+    let snapshot = ctx.runtime().snapshot();
+    if !host.is_empty() && snapshot.is_misdirected(ListenerIndex(ctx.listener), server_name, host) {
         return Err(Error::Misdirected { server_name: server_name.into(), host: host.into() });
     }
     Ok(())

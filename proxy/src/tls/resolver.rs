@@ -67,7 +67,8 @@ impl Names {
 
     fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let found = name.and_then(|name| {
-            // rustls has already put the name into lower case.
+            // rustls has already put the name into lower case, and left the dot that may end it.
+            let name = name.strip_suffix('.').unwrap_or(name);
             let wildcard = || self.wildcard.get(name.split_once('.')?.1);
             self.exact.get(name).or_else(wildcard)
         });
@@ -96,6 +97,7 @@ mod tests {
             (Some("first.test"), 0),
             (Some("x.a.test"), 2),
             (Some("y.a.test"), 1),
+            (Some("x.a.test."), 2),
             (Some("a.test"), 0),
             (Some("z.y.a.test"), 0),
             (Some("unknown.test"), 0),

@@ -112,8 +112,8 @@ async fn a_host_of_another_listeners_certificate_is_misdirected() {
     let (pki, server) = (Pki::new(), sim(MODEL).await);
     pki.issue("exact", "a.own.test");
     pki.issue("wild", "*.own.test");
-    // Port 0 is another port for each listener, so one is taken and given back.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Port 0 is another port for each listener, so one is taken and given back, where nobody else takes any.
+    let address = TcpListener::bind("127.0.0.21:0").unwrap().local_addr().unwrap();
     let listener = |name: &str, hostname: &str| {
         let certificate = json!({
             "certificateFile": pki.path(&format!("{name}.crt")), "privateKeyFile": pki.path(&format!("{name}.key")),
@@ -142,6 +142,7 @@ async fn a_host_of_another_listeners_certificate_is_misdirected() {
             ("a.own.test", "b.own.test", 421),
             ("b.own.test", "a.own.test", 421),
             ("b.own.test", "c.own.test", 200),
+            ("a.own.test", "a.own.test.", 200),
             // Nobody's: another connection would not help.
             ("a.own.test", "other.test", 404),
         ] {
