@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, fs, io, time::Duration};
 
-use nix::{time::ClockId, unistd::Pid};
+use nix::time::ClockId;
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
 
 /// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, which is 100 wherever Linux runs.
 const TICKS_PER_SECOND: u64 = 100;
@@ -101,11 +103,21 @@ struct Stat {
 }
 
 /// The CPU time of a process and its ended children. Its own is taken from its clock, since ticks of 10 ms are too long
-/// for who is idle most of the time.
+/// for who is idle most of the time; what a child had of a tick is lost when it ends.
 fn cpu(pid: u32, stat: &Stat) -> Duration {
-    let clock = i32::try_from(pid).ok().and_then(|pid| ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).ok());
-    let own = clock.and_then(|clock| clock.now().ok()).map_or(ticks(stat.ticks), Duration::from);
-    own + ticks(stat.children_ticks)
+    clock(pid).unwrap_or(ticks(stat.ticks)) + ticks(stat.children_ticks)
+}
+
+#[cfg(target_os = "linux")]
+fn clock(pid: u32) -> Option<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.try_into().ok()?)).ok()?;
+    clock.now().ok().map(Duration::from)
+}
+
+/// Elsewhere no process has a clock for others, nor is there a `/proc` to find it in.
+#[cfg(not(target_os = "linux"))]
+fn clock(_pid: u32) -> Option<Duration> {
+    None
 }
 
 fn all() -> BTreeMap<u32, Stat> {
@@ -158,7 +170,7 @@ fn cores(list: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{io::Read, process::Command};
 
     use super::*;
 
@@ -178,22 +190,27 @@ mod tests {
 
     #[test]
     fn less_than_a_tick_is_counted() {
-        let (before, own) = (usage(&[std::process::id()]).cpu, own_cpu());
-        let burnt: u64 =
-            std::hint::black_box(0..100_000_u64).fold(0, |sum, more| sum ^ std::hint::black_box(more));
-        assert!(usage(&[std::process::id()]).cpu > before && own_cpu() > own, "{burnt}");
+        let own = || clock(std::process::id()).unwrap();
+        let (before, before_own) = (own(), own_cpu());
+        std::hint::black_box((0..100_000_u64).fold(0, |sum, more| sum ^ std::hint::black_box(more)));
+        assert!(own() > before && own_cpu() > before_own);
     }
 
     #[test]
     fn what_a_child_burns_is_counted_while_it_runs_and_after() {
         let spin = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("sh -c '{spin}'; read line")]);
-        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        command.args(["-c", &format!("sh -c '{spin}'; echo; read line")]);
+        let mut child =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
         let pid = child.id();
         while usage(&[pid]).cpu < Duration::from_millis(20) {
             std::thread::yield_now();
         }
+        // A line once the inner one has ended.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let ended = usage(&[pid]);
+        assert!(ended.processes == 1 && ended.cpu >= Duration::from_millis(20), "{ended:?}");
         assert!(usage(&[pid]).rss_peak_bytes > 0);
         drop(child.stdin.take());
         child.wait().unwrap();
