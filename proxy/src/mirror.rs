@@ -110,7 +110,13 @@ fn prepare(mirror: &Mirror, rule: &Rule, plan: &Plan, client: &Client, ctx: &Req
         Upstream::Pool(index) => pick::model_in_pool(ctx, index, None),
         Upstream::Backend(_) => None,
     };
-    let chunks = forward::body_for(ctx, model.as_deref()).ok()?;
+    let chunks = match forward::body_for(ctx, model.as_deref()) {
+        Ok(chunks) => chunks,
+        Err(error) => {
+            tracing::debug!(%error, "a mirrored request was not sent");
+            return None;
+        }
+    };
     let length: usize = chunks.iter().map(Bytes::len).sum();
     let mut headers = client.head().headers.clone();
     hop::strip(&mut headers).ok()?;

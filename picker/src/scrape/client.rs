@@ -1,8 +1,8 @@
 //! Fetches one endpoint's metrics page, over and over, on one connection.
 //!
-//! The connection is driven by the task that scrapes, while a scrape runs and in the pauses between: a
-//! second task would double the wake-ups, and a connection that nobody looks at in a pause is found dead only
-//! by the next scrape. A pooling client was turned down because there is nothing to pool.
+//! The connection is driven by the task that scrapes, which watches it in the pauses between: a second task
+//! would double the wake-ups, and a connection that nobody looks at in a pause is found dead only by the next
+//! scrape. A pooling client was turned down because there is nothing to pool.
 //!
 //! In the pauses only the socket is kept: hyper has about 70 KB for each connection, whether anything is asked on
 //! it or not, which a thousand endpoints turn into most of a gateway's memory.
@@ -114,7 +114,7 @@ impl Client {
         let (bytes, is_ready) = exchanged?;
         if let Some(connection) = connection.filter(|_| is_ready) {
             let parts = connection.into_parts();
-            // What came behind the page is an answer to nothing.
+            // What came behind the page is an answer to nothing; hyper should have found it an error already.
             self.idle = parts.read_buf.is_empty().then(|| parts.io.into_inner());
         }
         let reading = self.scanner.finish();
