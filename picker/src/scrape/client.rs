@@ -4,7 +4,7 @@
 //! would double the wake-ups, and a connection that nobody looks at in a pause is found dead only by the next
 //! scrape. A pooling client was turned down because there is nothing to pool.
 //!
-//! In the pauses only the socket is kept: hyper has about 70 KB for each connection, whether anything is asked on
+//! In the pauses only the socket is kept: hyper has some 65 KB for each connection, whether anything is asked on
 //! it or not, which a thousand endpoints turn into most of a gateway's memory.
 
 use std::{net::SocketAddr, sync::Arc};

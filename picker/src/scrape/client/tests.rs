@@ -209,6 +209,17 @@ fn loaded(fetched: Result<Reading, ScrapeError>) -> (Option<u32>, Option<u32>) {
 
 const LOAD: (Option<u32>, Option<u32>) = (Some(3), Some(4));
 
+/// Fetches the page so often, and returns how many connections that took.
+async fn connections_for(fetches: usize, behaviours: &'static [Behaviour]) -> usize {
+    let server = Server::start(behaviours).await;
+    let mut client = server.client();
+    for _ in 0..fetches {
+        let fetched = timeout(Duration::from_secs(30), client.fetch()).await.expect("a page");
+        assert_eq!(loaded(fetched), LOAD);
+    }
+    server.accepted()
+}
+
 #[tokio::test]
 async fn one_connection_serves_all_scrapes() {
     let server = Server::start(&[well]).await;
@@ -246,43 +257,22 @@ async fn chunks_may_cut_lines() {
 
 #[tokio::test]
 async fn a_server_that_closes_its_connections_is_still_scraped() {
-    let server = Server::start(&[close_after_answer]).await;
-    let mut client = server.client();
-    for _ in 0..3 {
-        assert_eq!(loaded(client.fetch().await), LOAD);
-    }
-    assert_eq!(server.accepted(), 3);
+    assert_eq!(connections_for(3, &[close_after_answer]).await, 3);
 }
 
 #[tokio::test]
 async fn a_connection_that_turns_out_dead_is_replaced_at_once() {
-    let server = Server::start(&[close_on_second, well]).await;
-    let mut client = server.client();
-    for _ in 0..2 {
-        assert_eq!(loaded(client.fetch().await), LOAD);
-    }
-    assert_eq!(server.accepted(), 2);
+    assert_eq!(connections_for(2, &[close_on_second, well]).await, 2);
 }
 
 #[tokio::test]
 async fn a_connection_that_is_said_to_end_is_not_waited_for() {
-    let server = Server::start(&[say_close, old]).await;
-    let mut client = server.client();
-    for _ in 0..3 {
-        let fetched = timeout(Duration::from_secs(30), client.fetch()).await.expect("a page");
-        assert_eq!(loaded(fetched), LOAD);
-    }
-    assert_eq!(server.accepted(), 3);
+    assert_eq!(connections_for(3, &[say_close, old]).await, 3);
 }
 
 #[tokio::test]
 async fn what_comes_behind_a_page_is_no_answer_to_the_next_request() {
-    let server = Server::start(&[two_answers, well]).await;
-    let mut client = server.client();
-    for _ in 0..2 {
-        assert_eq!(loaded(client.fetch().await), LOAD);
-    }
-    assert_eq!(server.accepted(), 2);
+    assert_eq!(connections_for(2, &[two_answers, well]).await, 2);
 }
 
 #[tokio::test]
