@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::source::{ReloadStatus, StatusCell};
+use crate::upstreams::Chooser;
 
 mod explain;
 
@@ -174,8 +175,13 @@ impl Admin {
 
 fn pools(server: &Server) -> Value {
     let runtime = server.live().load();
-    let pools: Vec<_> = runtime.pools().iter().map(|pool| pool.report()).collect();
-    let backends: Vec<_> = runtime.balancers().iter().map(|backend| backend.report()).collect();
+    let (mut pools, mut backends) = (Vec::new(), Vec::new());
+    for upstream in runtime.upstreams() {
+        match &upstream.chooser {
+            Chooser::Pool { pool, .. } => pools.push(pool.report()),
+            Chooser::Balancer(balancer) => backends.push(balancer.report()),
+        }
+    }
     json!({ "pools": pools, "backends": backends })
 }
 

@@ -36,7 +36,7 @@ mod weight;
 
 pub use endpoint::BackendAddress;
 pub use penstock_picker::Outcome;
-pub use report::{BackendReport, EndpointReport};
+pub use report::BackendReport;
 
 use endpoint::{Admission, Endpoint};
 use health::Registry;
@@ -226,13 +226,7 @@ impl Balancer {
         };
         let chosen = shared.selection.select(&accept);
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
-            return Err(if members.is_empty() {
-                BalanceError::Unresolved
-            } else if members.keys().all(|address| exclude.contains(address)) {
-                BalanceError::AllExcluded
-            } else {
-                BalanceError::NoneAvailable
-            });
+            return Err(none_of(&members, exclude));
         };
         endpoint.in_flight.fetch_add(1, Relaxed);
         endpoint.requests.fetch_add(1, Relaxed);
@@ -242,6 +236,26 @@ impl Balancer {
             shared: shared.clone(),
             is_settled: false,
         })
+    }
+
+    /// Whether [`Self::pick`] would find an endpoint. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`BalanceError`].
+    pub(crate) fn would_pick(&self, exclude: &[SocketAddr]) -> Result<(), BalanceError> {
+        let running = self.running.load();
+        let members = running.shared.members.table();
+        let now = Instant::now();
+        let is_open = |address: &SocketAddr, is_healthy: bool| {
+            let is_out = |until: Instant| until > now;
+            is_healthy
+                && !exclude.contains(address)
+                && members.get(address).is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out))
+        };
+        if running.shared.selection.members().iter().any(|(address, _, healthy)| is_open(address, *healthy)) {
+            return Ok(());
+        }
+        Err(none_of(&members, exclude))
     }
 
     /// As [`Self::pick`], but waits up to `limit` for the first look-up of the backend's names.
@@ -303,6 +317,17 @@ impl Balancer {
     async fn looked_up(&self) {
         let mut looked_up = self.running.load().looked_up.clone();
         let _ = looked_up.wait_for(|&is| is).await;
+    }
+}
+
+/// Why none of these was chosen.
+fn none_of(members: &members::Table, exclude: &[SocketAddr]) -> BalanceError {
+    if members.is_empty() {
+        BalanceError::Unresolved
+    } else if members.keys().all(|address| exclude.contains(address)) {
+        BalanceError::AllExcluded
+    } else {
+        BalanceError::NoneAvailable
     }
 }
 

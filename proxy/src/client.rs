@@ -4,7 +4,7 @@
 //! What goes wrong here is the client's doing and is told in the gateway's own words. Writes need no deadline here: the
 //! connection has its own ([`ClientStream`]), and so has an HTTP/2 stream's window.
 
-mod rest;
+mod tail;
 
 use std::future::Future;
 use std::io;
@@ -15,10 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
-use pingora_core::apps::{HttpPersistentSettings, ReusedHttpStream};
-use pingora_core::protocols::Stream;
+use penstock_config::Limits;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -29,17 +27,22 @@ use crate::deadline::Timer;
 use crate::error::Error;
 use crate::listen::stream::ClientStream;
 use crate::tls;
-use rest::Rest;
+use tail::BodyTail;
 
 /// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
 const STRETCH_BYTES: usize = 1024;
 
 /// A client that has sent the head of a request.
-pub struct Client {
-    session: ServerSession,
+pub(crate) struct Client<'a> {
+    session: &'a mut ServerSession,
+    state: &'a mut ClientState,
+}
+
+/// What is kept of a client beside its session, from one phase of a request to the next.
+pub(crate) struct ClientState {
     pace: Pace,
     /// What the session has not read of the body and never will, once there is such a thing.
-    rest: Option<Rest>,
+    tail: Option<BodyTail>,
     /// Set when the gateway shuts down: an HTTP/1.1 connection then ends with its response.
     draining: Arc<AtomicBool>,
     /// Whether the body of the response is chunked.
@@ -48,9 +51,9 @@ pub struct Client {
 
 /// What follows the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Follows {
     /// Nothing: it is the whole response.
-    End,
+    Nothing,
     /// A piece of the body, at once.
     Body,
     /// A body that is not here yet.
@@ -69,99 +72,106 @@ struct Pace {
     bytes: usize,
 }
 
-impl Client {
-    /// The client behind `session`, whose request head has been read and whose body may take `body_timeout`.
-    pub fn new(session: ServerSession, draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
+impl ClientState {
+    /// Of a client whose request head was read just now, and whose body may take `body_timeout`.
+    pub(crate) fn new(draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
         let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0 };
-        Self { session, pace, rest: None, draining, is_chunked: false }
+        Self { pace, tail: None, draining, is_chunked: false }
+    }
+}
+
+impl<'a> Client<'a> {
+    /// The client behind `session`, whose request head has been read.
+    pub(crate) fn new(session: &'a mut ServerSession, state: &'a mut ClientState) -> Self {
+        Self { session, state }
     }
 
     /// The head of the request.
-    pub fn head(&self) -> &RequestHeader {
+    pub(crate) fn head(&self) -> &RequestHeader {
         self.session.req_header()
     }
 
     /// The head of the request, to be changed.
-    pub fn head_mut(&mut self) -> &mut RequestHeader {
+    pub(crate) fn head_mut(&mut self) -> &mut RequestHeader {
         self.session.req_header_mut()
     }
 
     /// The head as it came in HTTP/1.1.
-    pub fn raw_head(&self) -> Bytes {
+    pub(crate) fn raw_head(&self) -> Bytes {
         self.session.to_h1_raw()
     }
 
     /// Whether HTTP/2 is spoken.
-    pub fn is_http2(&self) -> bool {
+    pub(crate) fn is_http2(&self) -> bool {
         self.session.is_http2()
     }
 
     /// Where the client is.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.session.client_addr().and_then(PeerAddress::as_inet).copied()
     }
 
     /// The name that the client asked for in its TLS handshake.
-    pub fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         self.session.digest()?.ssl_digest.as_deref().and_then(tls::server_name)
     }
 
     /// Whether the request has no body at all.
-    pub fn is_body_empty(&mut self) -> bool {
+    pub(crate) fn is_body_empty(&mut self) -> bool {
         self.session.is_body_empty()
     }
 
     /// Whether the body has been read to its end.
-    pub fn is_body_done(&mut self) -> bool {
-        match &self.rest {
-            Some(rest) => rest.is_done(),
+    pub(crate) fn is_body_done(&mut self) -> bool {
+        match &self.state.tail {
+            Some(tail) => tail.is_done(),
             None => self.session.is_body_done(),
         }
     }
 
     /// Bytes of the body that were read.
-    pub fn body_bytes_read(&self) -> usize {
-        self.session.body_bytes_read() + self.rest.as_ref().map_or(0, Rest::bytes_read)
+    pub(crate) fn body_bytes_read(&self) -> usize {
+        self.session.body_bytes_read() + self.state.tail.as_ref().map_or(0, BodyTail::bytes_read)
     }
 
     /// The next piece of the body; `None` at its end. `limit` is what the next `STRETCH_BYTES` may take.
     ///
     /// # Errors
     /// The client left, is too slow, or broke the rules of its framing.
-    pub async fn read_body(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
-        let chunk = match (&mut self.rest, socket(&self.session)) {
-            (Some(rest), Some(socket)) => {
-                self.pace.within(limit, rest.read(socket)).await?.map_err(|_gone| Error::ClientGone)?
+    pub(crate) async fn read_body(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
+        let chunk = match (&mut self.state.tail, socket(self.session)) {
+            (Some(tail), Some(socket)) => {
+                self.state.pace.within(limit, tail.read(socket)).await?.map_err(|_gone| Error::ClientGone)?
             }
             _ => {
-                let read = self.pace.within(limit, self.session.read_request_body()).await?;
+                let read = self.state.pace.within(limit, self.session.read_request_body()).await?;
                 let chunk = read.map_err(failure)?;
-                self.rest = self.begin_rest();
+                self.state.tail = self.begin_tail();
                 chunk
             }
         };
         if let Some(chunk) = &chunk {
-            self.pace.advance(chunk.len());
+            self.state.pace.advance(chunk.len());
         }
         Ok(chunk)
     }
 
     /// What the session is not asked for any more, after it was once.
-    fn begin_rest(&mut self) -> Option<Rest> {
+    fn begin_tail(&mut self) -> Option<BodyTail> {
         if self.session.is_body_done() {
             return None;
         }
-        let length = length_on_plain_connection(&self.session)?;
-        length.checked_sub(self.session.body_bytes_read()).map(Rest::new)
+        let length = length_on_plain_connection(self.session)?;
+        length.checked_sub(self.session.body_bytes_read()).map(BodyTail::new)
     }
 
     /// Resolves when the client leaves. As long as its body is not read to the end, that does not show.
-    pub async fn gone(&mut self) -> Error {
+    pub(crate) async fn gone(&mut self) -> Error {
         if !self.is_body_done() {
             return std::future::pending().await;
         }
-        if let (Some(_), Some(socket)) = (&self.rest, socket(&self.session)) {
-            return rest::gone(socket).await;
+        if let (Some(_), Some(socket)) = (&self.state.tail, socket(self.session)) {
+            return tail::gone(socket).await;
         }
         loop {
             if let Err(error) = self.session.read_body_or_idle(true).await {
@@ -174,7 +184,7 @@ impl Client {
     ///
     /// # Errors
     /// The client left.
-    pub async fn write_continue(&mut self) -> Result<(), Error> {
+    pub(crate) async fn write_continue(&mut self) -> Result<(), Error> {
         self.set_body_may_follow(true);
         let written = self.session.write_continue_response().await;
         self.set_body_may_follow(false);
@@ -185,7 +195,7 @@ impl Client {
     ///
     /// # Errors
     /// The client left.
-    pub async fn write_informational(&mut self, header: Box<ResponseHeader>) -> Result<(), Error> {
+    pub(crate) async fn write_informational(&mut self, header: Box<ResponseHeader>) -> Result<(), Error> {
         let is_understood = self.head().version == Version::HTTP_11;
         if !is_understood || header.status == StatusCode::CONTINUE {
             return Ok(());
@@ -200,23 +210,33 @@ impl Client {
     ///
     /// # Errors
     /// The client left, or does not read.
-    pub async fn write_head(&mut self, header: Box<ResponseHeader>, then: Then) -> Result<(), Error> {
-        if self.draining.load(Ordering::Relaxed) {
+    pub(crate) async fn write_head(
+        &mut self,
+        header: Box<ResponseHeader>,
+        follows: Follows,
+    ) -> Result<(), Error> {
+        if self.state.draining.load(Ordering::Relaxed) {
             self.close_after();
         }
-        if self.rest.as_ref().is_some_and(Rest::is_done) {
+        if self.state.tail.as_ref().is_some_and(BodyTail::is_done) {
             // Nothing follows, but the session does not know that.
             self.set_body_may_follow(true);
         }
-        self.is_chunked = header.headers.contains_key(header::TRANSFER_ENCODING);
-        match &mut self.session {
-            ServerSession::H2(h2) => h2.write_response_header(header, then == Then::End).map_err(failure),
+        self.state.is_chunked = header.headers.contains_key(header::TRANSFER_ENCODING);
+        match &mut *self.session {
+            ServerSession::H2(h2) => {
+                h2.write_response_header(header, follows == Follows::Nothing).map_err(failure)
+            }
             session => {
-                cork(session, then == Then::Body);
+                cork(session, follows == Follows::Body);
                 let written = session.write_response_header(header).await;
                 cork(session, false);
                 written.map_err(failure)?;
-                if then == Then::End { session.finish_body().await.map_err(failure) } else { Ok(()) }
+                if follows == Follows::Nothing {
+                    session.finish_body().await.map_err(failure)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -225,14 +245,14 @@ impl Client {
     ///
     /// # Errors
     /// The client left, or does not read.
-    pub async fn write_body(&mut self, data: Bytes, is_end: bool) -> Result<(), Error> {
+    pub(crate) async fn write_body(&mut self, data: Bytes, is_end: bool) -> Result<(), Error> {
         // The end of a chunked body is a piece of its own, and goes out with the last chunk.
-        if !(is_end && self.is_chunked && !self.is_http2()) {
+        if !(is_end && self.state.is_chunked && !self.is_http2()) {
             return self.session.write_response_body(data, is_end).await.map_err(failure);
         }
-        cork(&self.session, true);
+        cork(self.session, true);
         let written = self.session.write_response_body(data, false).await;
-        cork(&self.session, false);
+        cork(self.session, false);
         written.map_err(failure)?;
         self.session.finish_body().await.map_err(failure)
     }
@@ -241,63 +261,87 @@ impl Client {
     ///
     /// # Errors
     /// The client left, or does not read.
-    pub async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
-        if let ServerSession::H2(h2) = &mut self.session {
+    pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
+        if let ServerSession::H2(h2) = &mut *self.session {
             return h2.write_trailers(trailers).map_err(failure);
         }
         self.write_body(Bytes::new(), true).await
     }
 
-    /// The timer that the connection's last request left.
-    pub fn take_timer(&self) -> Timer {
-        ClientStream::of(&self.session).map(ClientStream::take_timer).unwrap_or_default()
+    /// Tells the connection that the head is here: from now on the session reads and writes as it likes. Returns the
+    /// timer that its last request left.
+    pub(crate) fn begin(&mut self, limits: &Limits) -> Timer {
+        let Some(stream) = ClientStream::of(self.session) else {
+            // Of the stream's window; the connection's own deadline is beneath it.
+            self.session.set_write_timeout(Some(limits.write_timeout));
+            return Timer::default();
+        };
+        stream.set_write_timeout(limits.write_timeout);
+        stream.head_is_here()
     }
 
     /// Leaves a timer for the connection's next request.
-    pub fn leave_timer(&self, timer: Timer) {
-        if let Some(stream) = ClientStream::of(&self.session) {
+    pub(crate) fn leave_timer(&self, timer: Timer) {
+        if let Some(stream) = ClientStream::of(self.session) {
             stream.leave_timer(timer);
         }
     }
 
     /// Whether the head of a final response was written.
-    pub fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.session.response_written().is_some_and(|header| !header.status.is_informational())
     }
 
     /// Lets the connection survive a response that comes before the end of the request's body: what is left of it is
     /// read and dropped. Without, Pingora closes the connection.
-    pub fn set_body_may_follow(&mut self, may_follow: bool) {
+    pub(crate) fn set_body_may_follow(&mut self, may_follow: bool) {
         self.session.set_close_on_response_before_downstream_finish(!may_follow);
     }
 
     /// Ends an HTTP/1.1 connection with this request.
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         self.session.set_keepalive(None);
     }
 
     /// How long reading and dropping the rest of the body may take.
-    pub fn set_drain_timeout(&mut self, limit: Duration) {
+    pub(crate) fn set_drain_timeout(&mut self, limit: Duration) {
         self.session.set_total_drain_timeout(Some(limit));
     }
 
     /// Cuts the response off in a way that the client can tell from its end.
-    pub async fn abort(&mut self) {
+    pub(crate) async fn abort(&mut self) {
         self.session.shutdown().await;
     }
 
-    /// Ends a request that was answered, and returns the connection if another one may follow on it.
-    pub async fn finish(self) -> Option<ReusedHttpStream> {
-        let settings = HttpPersistentSettings::for_session(&self.session);
-        match (self.session, self.rest) {
-            (ServerSession::H1(session), Some(rest)) => {
-                let stream = Box::pin(finish_without_body(session, rest)).await?;
-                Some(ReusedHttpStream::new(stream, Some(settings)))
-            }
-            (session, _) => {
-                let stream = session.finish().await.ok()??;
-                Some(ReusedHttpStream::from_reusable_stream(stream, settings))
-            }
+    /// Ends an answered request of HTTP/1.1 whose body the session has not read to its end, and never will. The session
+    /// gives the connection up, and the next request gets it, once what is left of the body was read and dropped, within
+    /// `drain_limit`. Where the session has read the body, this is its own to do.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn pass_on(&mut self, drain_limit: Duration) -> Result<(), Error> {
+        let (Some(tail), ServerSession::H1(session)) = (&self.state.tail, &mut *self.session) else {
+            return Ok(());
+        };
+        if !session.will_keepalive() {
+            return Ok(());
+        }
+        session.finish_body().await.map_err(failure)?;
+        let unread = tail.bytes_left();
+        self.session.set_keepalive(None);
+        if let Some(stream) = ClientStream::of(self.session) {
+            stream.keep_for_next(unread, drain_limit);
+        }
+        Ok(())
+    }
+
+    /// Has the connection of a request that was answered before its body was read closed in steps: a client that still
+    /// sends could not read the answer if it were closed at once.
+    pub(crate) fn linger(&mut self) {
+        if !self.is_body_done()
+            && let Some(stream) = ClientStream::of(self.session)
+        {
+            stream.keep_to_linger();
         }
     }
 }
@@ -317,21 +361,6 @@ impl Pace {
             (self.due, self.bytes) = (None, 0);
         }
     }
-}
-
-/// Ends a request whose body the session has not read to its end, and never will: what Pingora would do, but for reading.
-async fn finish_without_body(mut session: HttpSession, mut rest: Rest) -> Option<Stream> {
-    session.finish_body().await.ok()?;
-    if !session.will_keepalive() {
-        session.shutdown().await;
-        return None;
-    }
-    let drained = rest.drain(ClientStream::under(session.stream())?.socket()?);
-    match session.get_total_drain_timeout() {
-        Some(limit) => pingora_timeout::timeout(limit, drained).await.ok()?.ok()?,
-        None => drained.await.ok()?,
-    }
-    Some(session.into_inner())
 }
 
 /// The length of the request's body, if that is what it is framed by (RFC 9112, section 6.3) and nothing lies between the

@@ -1,135 +1,194 @@
-//! What one request carries from phase to phase.
+//! What one request is known by, phase by phase: each phase adds a state of its own, and takes those that it needs.
+//!
+//! [`Arrived`] is there from the head on, [`Routed`] once a rule was found that forwards, [`Attempt`] while an endpoint is
+//! asked. Phases take these, never an `Option` of them, so that none can run before what it builds on. Only the gateway,
+//! which leads from one to the next, and `settle`, which has to account for requests that ended anywhere, see the whole
+//! [`RequestContext`].
 
+mod attempt;
+mod candidates;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
+use http::{Extensions, HeaderValue, Method};
 use penstock_peek::Peeked;
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::attempt::{Attempt, Plan};
+pub(crate) use self::attempt::Attempt;
+pub(crate) use self::candidates::{Candidates, Failed, TargetAt};
+
 use crate::body::Body;
-use crate::client::Client;
+use crate::client::{Client, ClientState};
 use crate::count::Admitted;
 use crate::deadline::Deadlines;
 use crate::error::Error;
 use crate::metrics::StreamClock;
+use crate::policy::Reply;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 use crate::usage::Tap;
 
-/// The state of one request. Each phase fills in its part; `settle` reads them all.
+/// One request, from its head to its settlement.
 pub struct RequestContext {
-    /// The snapshot that serves the request from its start to its end.
-    runtime: Arc<Runtime>,
-    /// The listener that accepted the connection, by its index in the snapshot.
-    pub listener: usize,
-    /// The body, as far as it was read.
-    pub body: Body,
-    /// When the request has to end, or its running attempt.
-    pub deadlines: Deadlines,
-    /// When the request header had been read.
-    pub started: Instant,
-    /// The same on the wall clock.
-    pub started_at: SystemTime,
-    /// Set by `listen`.
-    pub request_id: RequestId,
-    /// Set by `listen`: what was asked for, as access log and routes want it.
-    pub target: RequestTarget,
-    /// Set by `listen`, for the access log.
-    pub user_agent: Option<HeaderValue>,
-    /// Set by `listen`: counts the request among those in flight.
-    pub admitted: Option<Admitted>,
-    /// Set by `peek`.
-    pub peeked: Option<Peeked>,
-    /// Set by `route`.
-    pub plan: Option<Plan>,
-    /// Set by `pick`, for each attempt anew.
-    pub attempt: Option<Attempt>,
-    /// Attempts that have been started.
-    pub attempts: u32,
-    /// Kept-alive connections that turned out to be dead.
-    pub stale_connections: u32,
-    /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
-    pub last_failure: Option<Error>,
-    /// Set by `relay`.
-    pub relay: Relay,
+    /// What is kept of the client beside its session.
+    pub(crate) client: ClientState,
+    /// Counts the request among those in flight.
+    pub(crate) admitted: Option<Admitted>,
+    /// From the head on.
+    pub(crate) arrived: Arrived,
+    /// Once a rule was found that forwards it.
+    pub(crate) routed: Option<Routed>,
+    /// The last attempt, once there is one.
+    pub(crate) attempt: Option<Attempt>,
+    /// The response, as far as it went.
+    pub(crate) response: Response,
     /// The error that became the answer, if one did.
-    pub refusal: Option<Error>,
+    pub(crate) refusal: Option<Error>,
+    /// What a policy answers before there is a route.
+    pub(crate) reply: Option<Box<Reply>>,
+    /// What the end of a drain waits for.
+    _in_service: TaskTrackerToken,
 }
 
-/// What a request asked for.
+/// A request whose head is here.
+pub struct Arrived {
+    /// The snapshot that serves the request from its start to its end.
+    runtime: Arc<Runtime>,
+    /// The listener that the request is for, by its index in the snapshot.
+    pub(crate) listener: usize,
+    /// The other end of the connection.
+    pub(crate) peer: Option<SocketAddr>,
+    /// When the head had been read.
+    pub(crate) started: Instant,
+    /// The same on the wall clock.
+    pub(crate) started_at: SystemTime,
+    /// The id under which it is reported.
+    pub(crate) request_id: RequestId,
+    /// What is asked for, as routes and the access log want it.
+    pub(crate) target: RequestTarget,
+    /// For the access log.
+    pub(crate) user_agent: Option<HeaderValue>,
+    /// When the request has to end, or its running attempt.
+    pub(crate) deadlines: Deadlines,
+    /// The body, as far as it was read.
+    pub(crate) body: Body,
+    /// What was found in the body, if it was looked at.
+    pub(crate) peeked: Option<Peeked>,
+    /// What policies remember from one phase to the next.
+    pub extensions: Extensions,
+}
+
+/// What a request asks for.
 #[derive(Debug, Clone)]
-pub struct RequestTarget {
+pub(crate) struct RequestTarget {
     /// The method.
-    pub method: Method,
-    /// `Host` or `:authority`, as sent.
-    pub host: String,
+    pub(crate) method: Method,
+    /// `Host` or `:authority`, in lower case.
+    pub(crate) host: String,
     /// Path and query.
-    pub path_and_query: PathAndQuery,
+    pub(crate) path_and_query: PathAndQuery,
+}
+
+/// A request that a rule forwards.
+pub(crate) struct Routed {
+    /// The rule's position in the snapshot.
+    pub(crate) rule: usize,
+    /// Length of the path prefix that matched, for rewrites.
+    pub(crate) prefix_length: Option<usize>,
+    /// What is left of the rule's targets.
+    pub(crate) candidates: Candidates,
+    /// Attempts that have been started.
+    pub(crate) attempts: u32,
+    /// Kept-alive connections that turned out to be dead.
+    pub(crate) stale_connections: u32,
+    /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
+    pub(crate) last_failure: Option<Error>,
 }
 
 /// What is known about the response.
 #[derive(Default)]
-pub struct Relay {
+pub(crate) struct Response {
     /// The status that was sent on.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Whether the response is a stream of server-sent events.
-    pub is_event_stream: bool,
+    pub(crate) is_event_stream: bool,
     /// Reads usage from the bytes as they pass.
-    pub tap: Option<Tap>,
-    /// From the request header to the first byte of the response body.
-    pub first_byte: Option<Duration>,
-    /// When the response header came.
-    pub header_at: Option<Instant>,
-    /// When the last piece of the response body came.
-    pub last_chunk: Option<Instant>,
+    pub(crate) tap: Option<Tap>,
     /// The rhythm of a streamed response.
-    pub clock: Option<StreamClock>,
+    pub(crate) clock: Option<StreamClock>,
     /// Bytes of response body.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether the response came to its proper end.
-    pub is_complete: bool,
+    pub(crate) is_complete: bool,
 }
 
 impl RequestContext {
-    /// Starts the context of a request that arrived at `listener` and is served by `runtime`.
-    pub fn new(runtime: Arc<Runtime>, listener: usize, body: Body) -> Self {
+    /// Of a request whose head was read just now. `in_service` is held as long as it is served.
+    pub(crate) fn new(client: ClientState, arrived: Arrived, in_service: TaskTrackerToken) -> Self {
+        Self {
+            client,
+            admitted: None,
+            arrived,
+            routed: None,
+            attempt: None,
+            response: Response::default(),
+            refusal: None,
+            reply: None,
+            _in_service: in_service,
+        }
+    }
+}
+
+impl Arrived {
+    /// A request that `runtime` serves, of which nothing was looked at yet.
+    pub(crate) fn new(runtime: Arc<Runtime>, listener: usize, body: Body) -> Self {
         let started = Instant::now();
         Self {
             runtime,
             listener,
-            body,
-            deadlines: Deadlines::new(started),
+            peer: None,
             started,
             started_at: SystemTime::now(),
             request_id: RequestId::generate(),
             target: RequestTarget::unread(),
             user_agent: None,
-            admitted: None,
+            deadlines: Deadlines::new(started),
+            body,
             peeked: None,
-            plan: None,
-            attempt: None,
-            attempts: 0,
-            stale_connections: 0,
-            last_failure: None,
-            relay: Relay::default(),
-            refusal: None,
+            extensions: Extensions::new(),
         }
     }
 
     /// The snapshot that serves this request.
-    pub fn runtime(&self) -> &Arc<Runtime> {
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
         &self.runtime
+    }
+
+    /// The id under which the request is reported.
+    pub fn request_id(&self) -> &str {
+        self.request_id.as_str()
+    }
+
+    /// The model that the client asks for, if its body was read and names one.
+    pub fn model(&self) -> Option<&str> {
+        self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
+    }
+
+    /// The pieces of the body that were read: all of it in the admit phase of a rule that wants it.
+    pub fn body(&self) -> &[Bytes] {
+        self.body.chunks()
     }
 
     /// Reads the next piece of the body and keeps it for further attempts; `None` at the end.
     ///
     /// # Errors
     /// The client broke off, or the body exceeds a limit.
-    pub async fn read_body(&mut self, client: &mut Client) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn read_body(&mut self, client: &mut Client<'_>) -> Result<Option<Bytes>, Error> {
         let chunk = client.read_body(self.runtime.limits().body_idle_timeout).await?;
         match &chunk {
             Some(chunk) => self.hold(chunk.clone())?,
@@ -142,13 +201,8 @@ impl RequestContext {
     ///
     /// # Errors
     /// The body exceeds a limit.
-    pub fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
+    pub(crate) fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.body.hold(chunk, self.runtime.limits())
-    }
-
-    /// The model that the client asked for, if it named one.
-    pub fn model(&self) -> Option<&str> {
-        self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
     }
 }
 
@@ -158,12 +212,44 @@ impl RequestTarget {
     }
 
     /// The path without its query.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.path_and_query.path()
     }
 
     /// The query without its question mark.
-    pub fn query(&self) -> Option<&str> {
+    pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
+    }
+}
+
+impl Routed {
+    /// A request that the rule at `rule` forwards, with all its targets open.
+    pub(crate) fn new(rule: usize, prefix_length: Option<usize>) -> Self {
+        Self {
+            rule,
+            prefix_length,
+            candidates: Candidates::default(),
+            attempts: 0,
+            stale_connections: 0,
+            last_failure: None,
+        }
+    }
+}
+
+impl Response {
+    /// Reads a piece of the body, as the client gets it, in passing.
+    pub(crate) fn observe(&mut self, data: &[u8], now: Instant, started: Instant) {
+        self.bytes += data.len() as u64;
+        let Some(tap) = &mut self.tap else { return };
+        let seen = tap.feed(data);
+        if self.is_event_stream {
+            let clock = self.clock.get_or_insert_with(|| StreamClock::new(started));
+            clock.content(now, seen.content_events);
+        }
+    }
+
+    /// From the request's first byte to the first event with content, of a stream.
+    pub(crate) fn time_to_first_token(&self) -> Option<Duration> {
+        self.clock.as_ref()?.time_to_first_token()
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// When a request has to end, or its running attempt.
 #[derive(Debug)]
-pub struct Deadlines {
+pub(crate) struct Deadlines {
     request: Option<Instant>,
     attempt: Option<Instant>,
     stream_idle: Option<Duration>,
@@ -26,11 +26,24 @@ pub struct Deadlines {
 /// A timer that outlives its requests. It is registered once and moved only when it fires early, because activity pushes
 /// deadlines out all the time, and so does the next request on a connection.
 #[derive(Debug, Default)]
-pub struct Timer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Resolves when `at` has come, or before: who is woken has to look at the clock, and poll again.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        // A timer that is due earlier than needed is left alone: it fires, finds that there is time left, and is moved
+        // then. One that is due later has to be moved now.
+        if timer.deadline() > at || timer.is_elapsed() {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
 
 impl Deadlines {
     /// Of a request for which nothing has been decided.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             request: None,
             attempt: None,
@@ -43,27 +56,27 @@ impl Deadlines {
         }
     }
     /// Takes over the timer of the connection's last request.
-    pub fn set_timer(&mut self, timer: Timer) {
+    pub(crate) fn set_timer(&mut self, timer: Timer) {
         self.timer = timer;
     }
 
     /// Gives the timer back for the connection's next request.
-    pub fn take_timer(&mut self) -> Timer {
+    pub(crate) fn take_timer(&mut self) -> Timer {
         std::mem::take(&mut self.timer)
     }
 
     /// Sets when the request has to be over, whatever is tried for it.
-    pub fn limit_request(&mut self, at: Option<Instant>) {
+    pub(crate) fn limit_request(&mut self, at: Option<Instant>) {
         self.request = at;
     }
 
     /// Whether the request has to be over.
-    pub fn is_out_of_time(&self, now: Instant) -> bool {
+    pub(crate) fn is_out_of_time(&self, now: Instant) -> bool {
         self.request.is_some_and(|at| at <= now)
     }
 
     /// Resolves when the request has to be over.
-    pub fn out_of_time(&self) -> impl Future<Output = Error> + use<> {
+    pub(crate) fn out_of_time(&self) -> impl Future<Output = Error> + use<> {
         let at = self.request;
         async move {
             match at {
@@ -75,7 +88,7 @@ impl Deadlines {
     }
 
     /// Starts the clock of one attempt.
-    pub fn start_attempt(&mut self, timeouts: &Timeouts, connection: &ConnectionSpec) {
+    pub(crate) fn start_attempt(&mut self, timeouts: &Timeouts, connection: &ConnectionSpec) {
         let now = Instant::now();
         self.attempt = timeouts.per_try.map(|limit| now + limit);
         self.stream_idle = timeouts.stream_idle;
@@ -86,7 +99,7 @@ impl Deadlines {
     }
 
     /// Stops the clock of the attempt: what comes before the next one does not count against it.
-    pub fn end_attempt(&mut self) {
+    pub(crate) fn end_attempt(&mut self) {
         self.attempt = None;
         self.stream_idle = None;
         self.upstream_read = None;
@@ -94,18 +107,18 @@ impl Deadlines {
     }
 
     /// Notes that the final response has begun: from here on silence counts, and not the whole attempt.
-    pub fn answered(&mut self, now: Instant) {
+    pub(crate) fn answered(&mut self, now: Instant) {
         self.is_answered = true;
         self.last_activity = now;
     }
 
     /// Notes that something came from the upstream.
-    pub fn touch(&mut self, now: Instant) {
+    pub(crate) fn touch(&mut self, now: Instant) {
         self.last_activity = now;
     }
 
     /// The deadline that has passed, if one has. `stalled_since`: since when the upstream takes nothing.
-    pub fn passed(&self, now: Instant, stalled_since: Option<Instant>) -> Option<Error> {
+    pub(crate) fn passed(&self, now: Instant, stalled_since: Option<Instant>) -> Option<Error> {
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if is_over(self.request) {
             return Some(Error::RequestTimeout);
@@ -123,18 +136,10 @@ impl Deadlines {
     }
 
     /// Resolves with the next deadline that passes.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stalled_since: Option<Instant>) -> Poll<Error> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stalled_since: Option<Instant>) -> Poll<Error> {
         loop {
             let Some(at) = self.next(stalled_since) else { return Poll::Pending };
-            let timer = self.timer.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            // A timer that is due earlier than needed is left alone: it fires, finds that there is time left, and is
-            // moved then. One that is due later has to be moved now.
-            if timer.deadline() > at || timer.is_elapsed() {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+            std::task::ready!(self.timer.poll(cx, at));
             if let Some(error) = self.passed(Instant::now(), stalled_since) {
                 return Poll::Ready(error);
             }

@@ -12,15 +12,13 @@
 mod answer;
 mod limit;
 
-pub use self::{
-    answer::{Answer, Dialect},
-    limit::Limit,
-};
+pub use self::{answer::Dialect, limit::Limit};
 
 use std::time::Duration;
 
 use penstock_peek::PeekError;
 
+use crate::codec::CodecError;
 use crate::text::clip;
 
 /// What lies beneath an [`Error`]: logged, and never shown to a client, since it names addresses.
@@ -136,6 +134,9 @@ pub enum Error {
     /// A rule renames the model and the body's content encoding hides it.
     #[error("the model cannot be renamed in a body with a Content-Encoding; send the body as it is")]
     EncodedRename,
+    /// The upstream's API cannot express the request.
+    #[error("the request cannot be put in the words of the API that serves this model: {0}")]
+    Untranslatable(Box<str>),
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,
@@ -188,9 +189,12 @@ pub enum Error {
     /// The request as a whole took too long.
     #[error("the request took longer than its route allows (timeouts.request)")]
     RequestTimeout,
+    /// A policy of an embedder failed.
+    #[error("a policy of the gateway failed; the request id finds the cause in its log")]
+    Policy(#[source] Cause),
     /// Our own fault.
     #[error("the gateway failed; the request id finds the cause in its log")]
-    Internal(#[source] Option<Cause>),
+    Internal(#[source] Cause),
 
     /// Every endpoint of the pool is full.
     #[error("every endpoint of this model is busy; try again shortly")]
@@ -312,6 +316,28 @@ impl Error {
         Self::UnsupportedEncoding { encoding: quotable(encoding).into() }
     }
 
+    /// An [`Error::Internal`] with its cause.
+    pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// An [`Error::InvalidResponse`] whose parts come in an order that HTTP does not have.
+    pub(crate) fn unexpected_event() -> Self {
+        Self::InvalidResponse(Some("the parts of the response come in no order that HTTP has".into()))
+    }
+
+    /// Whether the endpoint gave no answer at all: then it is the endpoint that failed, and not what was asked of it.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamConnect(_)
+                | Self::UpstreamConnectTimeout
+                | Self::UpstreamTls(_)
+                | Self::UpstreamReset(_)
+                | Self::UpstreamTimeout
+        )
+    }
+
     /// This error's row of the table.
     #[rustfmt::skip]
     pub fn row(&self) -> Row {
@@ -339,6 +365,7 @@ impl Error {
             Self::InvalidModel(_) => Row::new(Client, 400, "invalid_model", "invalid_model"),
             Self::Body(error) => body_row(error),
             Self::EncodedRename => Row::new(Client, 415, "unsupported_encoding", "encoded_rename"),
+            Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -352,6 +379,7 @@ impl Error {
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
+            Self::Policy(_) => Row::new(Gateway, 500, "internal_error", "policy"),
             Self::Internal(_) => Row::new(Gateway, 500, "internal_error", "internal"),
 
             Self::Saturated { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "saturated"),
@@ -421,6 +449,15 @@ fn body_row(error: &PeekError) -> Row {
         _ => None,
     };
     Row { limit, ..Row::new(Origin::Client, error.status(), code, error.reason()) }
+}
+
+impl From<CodecError> for Error {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Request(what) => Self::Untranslatable(quotable(&what).into()),
+            CodecError::Upstream(cause) => Self::InvalidResponse(Some(cause)),
+        }
+    }
 }
 
 fn quotable(text: &str) -> &str {

@@ -1,106 +1,284 @@
-//! The path of one request: each phase in its turn, and what becomes of one that cannot be served.
+//! The gateway as Pingora's proxy runs it: each callback leads through some phases of a request.
+//!
+//! `early_request_filter` is head and identify, `request_filter` all that follows up to the end of the relay, and
+//! `logging` settles. The attempts are the gateway's own (see `docs/design/attempts.md`), so `request_filter` has answered
+//! every request when it returns, and none of Pingora's callbacks for upstreams is ever called.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 
-use pingora_core::apps::ReusedHttpStream;
-use tokio::time::Instant;
+use async_trait::async_trait;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error as PingoraError, ErrorType, Result as PingoraResult};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
-use crate::client::Client;
-use crate::context::RequestContext;
+use crate::body::{Body, BodyMemory};
+use crate::client::{Client, ClientState};
+use crate::context::{Arrived, RequestContext};
 use crate::count::Count;
-use crate::error::{Dialect, Error};
+use crate::decide::Action;
+use crate::error::Error;
 use crate::listen::head;
 use crate::mirror::Mirrors;
+use crate::pick::{self, Patience};
+use crate::policy::Verdict;
+use crate::runtime::Live;
 use crate::upstream::Connections;
-use crate::{forward, pick, respond, route, settle};
+use crate::{forward, models, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
-pub struct Gateway {
+pub(crate) struct Shared {
+    /// The configuration in force.
+    pub(crate) live: Arc<Live>,
     /// Counts the requests that are being served.
-    pub in_flight: Arc<Count>,
+    pub(crate) in_flight: Arc<Count>,
+    /// What the end of a drain waits for: one token a request.
+    pub(crate) requests: TaskTracker,
+    /// Memory held by bodies.
+    pub(crate) memory: Arc<BodyMemory>,
+    /// Set when the gateway shuts down.
+    pub(crate) draining: Arc<AtomicBool>,
     /// Where each request is reported.
-    pub access_log: AccessLog,
+    pub(crate) access_log: AccessLog,
     /// Connections to upstreams.
-    pub connections: Arc<Connections>,
+    pub(crate) connections: Arc<Connections>,
     /// Copies of requests that are on their way.
-    pub mirrors: Mirrors,
+    pub(crate) mirrors: Mirrors,
+}
+
+/// The gateway behind one listener.
+pub(crate) struct Gateway {
+    shared: Arc<Shared>,
+    /// The listener's name, by which each snapshot knows it.
+    listener: Arc<str>,
 }
 
 impl Gateway {
-    /// Serves one request, and returns the client's connection if another may follow on it.
-    pub async fn serve(&self, mut client: Client, mut ctx: RequestContext) -> Option<ReusedHttpStream> {
-        ctx.deadlines.set_timer(client.take_timer());
-        let may_reuse = match self.answer(&mut client, &mut ctx).await {
-            Ok(()) => true,
-            Err(error) => Box::pin(fail(&mut client, &mut ctx, error)).await,
-        };
-        settle::settle(&client, &mut ctx, &self.access_log);
-        client.leave_timer(ctx.deadlines.take_timer());
-        // What is still to come from the client takes its time, and needs nothing of this request.
-        drop(ctx);
-        if may_reuse { client.finish().await } else { None }
+    /// The gateway behind the listener of this name.
+    pub(crate) fn new(shared: Arc<Shared>, listener: Arc<str>) -> Self {
+        Self { shared, listener }
     }
 
-    async fn answer(&self, client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error> {
-        let head = head::check(client, ctx);
-        let limit = ctx.runtime().limits().concurrent_requests as usize;
-        ctx.admitted = self.in_flight.admit(limit);
+    /// Head and identify: what can be said before a byte of the body is read.
+    async fn begin(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> Result<(), Error> {
+        let RequestContext { client, arrived, admitted, reply, refusal, .. } = ctx;
+        let mut client = Client::new(session, client);
+        let timer = client.begin(arrived.runtime().limits());
+        arrived.deadlines.set_timer(timer);
+        arrived.peer = client.address();
+        if let Some(refusal) = refusal.take() {
+            return Err(refusal);
+        }
+        let head = head::check(&mut client, arrived);
+        let limit = arrived.runtime().limits().concurrent_requests as usize;
+        *admitted = self.shared.in_flight.admit(limit);
         head?;
-        if ctx.admitted.is_none() {
+        if admitted.is_none() {
             return Err(Error::TooManyConcurrentRequests { limit });
         }
-        if route::decide(client, ctx).await? {
-            return Ok(());
+        if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
+            let runtime = arrived.runtime().clone();
+            let chain = runtime.listener_chain(arrived.listener);
+            if let Verdict::Answer(answer) = Box::pin(chain.identify(client.head_mut(), arrived)).await {
+                *reply = Some(answer);
+            }
         }
-        if let Some(plan) = &ctx.plan {
-            let runtime = ctx.runtime();
-            runtime.retry_budget(plan.rule).deposit();
-            let timeout = runtime.snapshot().rules()[plan.rule].timeouts.request;
-            let started = ctx.started;
-            ctx.deadlines.limit_request(timeout.map(|timeout| started + timeout));
+        Ok(())
+    }
+
+    /// All phases from match to relay.
+    async fn answer(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> PingoraResult<bool> {
+        match self.act(session, ctx).await {
+            Ok(()) => Ok(true),
+            Err(error) => Err(refuse(ctx, error)),
         }
-        self.mirrors.send(&self.connections, client, ctx);
-        pick::choose(client, ctx, pick::Patience::Queue).await?;
-        forward::run(&self.connections, client, ctx).await
+    }
+
+    async fn act(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> Result<(), Error> {
+        let RequestContext { client, arrived, routed, attempt, response, reply, .. } = ctx;
+        let client = &mut Client::new(session, client);
+        if let Some(reply) = reply.take() {
+            return respond::reply(client, arrived, response, *reply).await;
+        }
+        match route::route(client, arrived).await? {
+            Action::Forward(decided) => {
+                let routed = routed.insert(decided);
+                let runtime = arrived.runtime().clone();
+                let (rule, compiled) = (&runtime.snapshot().rules()[routed.rule], runtime.rule(routed.rule));
+                compiled.retry_budget.deposit();
+                arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
+                if !compiled.chain.is_empty() {
+                    let admitted = Box::pin(compiled.chain.admit(client.head_mut(), arrived, rule)).await;
+                    if let Verdict::Answer(reply) = admitted {
+                        return respond::reply(client, arrived, response, *reply).await;
+                    }
+                }
+                if !rule.mirrors.is_empty() {
+                    self.shared.mirrors.send(&self.shared.connections, client, arrived, routed);
+                }
+                let chosen = pick::choose(client, arrived, routed, Patience::Queue).await?;
+                let attempt = attempt.insert(chosen);
+                forward::run(&self.shared.connections, client, arrived, routed, attempt, response).await?;
+            }
+            Action::Redirect { status, location } => {
+                respond::redirect(client, arrived, response, status, &location).await?;
+            }
+            Action::ListModels => models::list(client, arrived, response).await?,
+        }
+        client.pass_on(arrived.runtime().limits().drain_timeout).await
+    }
+
+    /// Answers a request with the error that ended it, or ends an answer that had begun. Returns whether the connection
+    /// may be kept.
+    async fn fail(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> FailToProxy {
+        let Some(error) = ctx.refusal.take() else {
+            // Pingora's own, and none that a request of this gateway can meet.
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        tell_cause(ctx, &error);
+        // A client that is slow to take its answer must not keep others' bodies out of memory meanwhile.
+        ctx.arrived.body.release();
+        let RequestContext { client, arrived, response, .. } = ctx;
+        let client = &mut Client::new(session, client);
+        let mut can_reuse_downstream = false;
+        if client.is_answered() {
+            respond::end_broken(client, arrived, response, &error).await;
+        } else if error.row().status != 499 {
+            let may_reuse = respond::refuse(client, arrived, response, &error).await;
+            let limit = arrived.runtime().limits().drain_timeout;
+            can_reuse_downstream = may_reuse && client.pass_on(limit).await.is_ok();
+            if !may_reuse {
+                client.linger();
+            }
+        }
+        let error_code = error.row().status;
+        ctx.refusal = Some(error);
+        FailToProxy { error_code, can_reuse_downstream }
     }
 }
 
-/// Answers a request with an error, or ends an answer that had begun. Returns whether the connection may be kept.
-async fn fail(client: &mut Client, ctx: &mut RequestContext, error: Error) -> bool {
-    if error.row().status >= 500 {
-        let cause = std::error::Error::source(&error);
-        tracing::debug!(request_id = ctx.request_id.as_str(), %error, cause, "request failed");
+/// What `async_trait` would write, where that is not what is wanted: `request_filter`'s future is made in its place, since
+/// copying it there takes a sixth of a small request's instructions, and `logging` has nothing to wait for.
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        let shared = &self.shared;
+        let runtime = shared.live.load_full();
+        let client = ClientState::new(shared.draining.clone(), runtime.limits().body_timeout);
+        let listener = runtime.listener_index(&self.listener);
+        let arrived = Arrived::new(runtime, listener.unwrap_or(0), Body::new(shared.memory.clone()));
+        let mut ctx = RequestContext::new(client, arrived, shared.requests.token());
+        // A reload may have taken the listener out of the snapshot; its open connections end then.
+        ctx.refusal = listener.is_none().then_some(Error::Draining);
+        ctx
     }
-    // A client that is slow to take its answer must not keep others' bodies out of memory meanwhile.
-    ctx.body.release();
-    let may_reuse = if client.is_answered() {
-        end_broken_response(client, ctx, &error).await;
-        false
-    } else if error.row().status == 499 {
-        false
-    } else {
-        respond::refuse(client, ctx, &error).await
-    };
+
+    /// None: what Pingora's modules do to responses is done elsewhere or not at all.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> PingoraResult<()> {
+        match self.begin(session.as_downstream_mut(), ctx).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(refuse(ctx, error)),
+        }
+    }
+
+    fn request_filter<'gateway, 'session, 'ctx, 'answered>(
+        &'gateway self,
+        session: &'session mut Session,
+        ctx: &'ctx mut RequestContext,
+    ) -> Pin<Box<dyn Future<Output = PingoraResult<bool>> + Send + 'answered>>
+    where
+        'gateway: 'answered,
+        'session: 'answered,
+        'ctx: 'answered,
+        Self: 'answered,
+        RequestContext: Send + Sync,
+    {
+        let answered = Box::write(Box::new_uninit(), self.answer(session.as_downstream_mut(), ctx));
+        Box::into_pin(answered)
+    }
+
+    /// Never called: `request_filter` has answered.
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        _ctx: &mut RequestContext,
+    ) -> PingoraResult<Box<HttpPeer>> {
+        Err(PingoraError::new(ErrorType::InternalError))
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        _error: &PingoraError,
+        ctx: &mut RequestContext,
+    ) -> FailToProxy {
+        self.fail(session.as_downstream_mut(), ctx).await
+    }
+
+    /// The gateway tells causes itself, once, and with the request's id.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &PingoraError) -> bool {
+        true
+    }
+
+    fn logging<'gateway, 'session, 'error, 'ctx, 'logged>(
+        &'gateway self,
+        session: &'session mut Session,
+        _error: Option<&'error PingoraError>,
+        ctx: &'ctx mut RequestContext,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'logged>>
+    where
+        'gateway: 'logged,
+        'session: 'logged,
+        'error: 'logged,
+        'ctx: 'logged,
+        Self: 'logged,
+        RequestContext: Send + Sync,
+    {
+        let client = Client::new(session.as_downstream_mut(), &mut ctx.client);
+        let request_bytes = client.body_bytes_read();
+        client.leave_timer(ctx.arrived.deadlines.take_timer());
+        settle::settle(ctx, request_bytes, &self.shared.access_log);
+        // What is still to come from the client takes its time, and needs nothing of this request.
+        ctx.arrived.body.release();
+        Box::pin(Settled)
+    }
+}
+
+/// A future that has nothing to do, and takes no memory.
+struct Settled;
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+/// Notes what ended the request, for `fail_to_proxy` to answer. Pingora has no place for the gateway's own error.
+fn refuse(ctx: &mut RequestContext, error: Error) -> Box<PingoraError> {
     ctx.refusal = Some(error);
-    may_reuse
+    PingoraError::new(ErrorType::Custom("the gateway refuses the request"))
 }
 
-/// A stream that broke after its first byte ends with an event that says so; anything else is cut off in a way
-/// that the client can tell from a complete answer.
-async fn end_broken_response(client: &mut Client, ctx: &mut RequestContext, error: &Error) {
-    client.close_after();
-    let position = match &ctx.relay.tap {
-        Some(tap) if tap.is_event_stream() && error.row().status != 499 => Some(tap.position()),
-        _ => None,
-    };
-    if let Some(position) = position {
-        let event = error.stream_event(Dialect::of_path(ctx.target.path()), position);
-        ctx.relay.bytes += event.len() as u64;
-        ctx.relay.last_chunk = Some(Instant::now());
-        if client.write_body(event, true).await.is_ok() {
-            return;
-        }
+fn tell_cause(ctx: &RequestContext, error: &Error) {
+    if error.row().status >= 500 {
+        let cause = std::error::Error::source(error);
+        tracing::debug!(request_id = ctx.arrived.request_id.as_str(), %error, cause, "request failed");
     }
-    client.abort().await;
 }

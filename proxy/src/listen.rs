@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use pingora_core::server::ShutdownWatch;
 
-pub mod accept;
-pub mod edge;
-pub mod head;
-pub mod protocol;
-pub mod stream;
+mod accept;
+mod awaiting;
+mod edge;
+pub(crate) mod head;
+mod linger;
+mod protocol;
+pub(crate) mod stream;
 
-pub use accept::Acceptor;
-pub use edge::Edge;
+pub(crate) use accept::{Acceptor, Listening};
 
 #[cfg(doc)]
 use pingora_core::apps::ServerApp;

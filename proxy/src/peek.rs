@@ -4,21 +4,21 @@ use http::{HeaderMap, Version, header};
 use penstock_peek::{Options, Peek, Peeked};
 
 use crate::client::Client;
-use crate::context::RequestContext;
+use crate::context::Arrived;
 use crate::error::Error;
 
 /// Reads the whole body; its chunks are kept for every attempt.
 ///
 /// # Errors
 /// The client broke off, exceeded a limit, or sent a body that must not be forwarded.
-pub async fn read(client: &mut Client, ctx: &mut RequestContext) -> Result<Peeked, Error> {
-    let mut peek = start(&client.head().headers, ctx.runtime().peek_options())?;
+pub(crate) async fn read(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<Peeked, Error> {
+    let mut peek = start(&client.head().headers, arrived.runtime().peek_options())?;
     let length = client.head().headers.get(header::CONTENT_LENGTH);
     if let Some(length) = length.and_then(|length| length.to_str().ok()?.parse().ok()) {
         peek.expect_bytes(length);
     }
     continue_if_expected(client).await?;
-    while let Some(chunk) = ctx.read_body(client).await? {
+    while let Some(chunk) = arrived.read_body(client).await? {
         peek.feed(&chunk)?;
     }
     Ok(peek.finish()?)
@@ -28,7 +28,7 @@ pub async fn read(client: &mut Client, ctx: &mut RequestContext) -> Result<Peeke
 ///
 /// # Errors
 /// The client is gone.
-pub async fn continue_if_expected(client: &mut Client) -> Result<(), Error> {
+pub(crate) async fn continue_if_expected(client: &mut Client<'_>) -> Result<(), Error> {
     let request = client.head();
     let expect = request.headers.get(header::EXPECT);
     if request.version >= Version::HTTP_11
@@ -39,7 +39,11 @@ pub async fn continue_if_expected(client: &mut Client) -> Result<(), Error> {
     Ok(())
 }
 
-fn start(headers: &HeaderMap, options: &Options) -> Result<Peek, Error> {
+/// A peek at a body with these headers.
+///
+/// # Errors
+/// They say nothing that could be looked through.
+pub(crate) fn start(headers: &HeaderMap, options: &Options) -> Result<Peek, Error> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let content_type = types.next().map(http::HeaderValue::as_bytes);
     if types.next().is_some() {

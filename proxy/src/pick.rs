@@ -1,223 +1,119 @@
-//! The pick phase: chooses the endpoint of the next attempt.
+//! The pick phase: chooses target and endpoint of the next attempt.
 
-use std::sync::Arc;
-
-use http::HeaderMap;
-use penstock_config::{Action, Destination, ModelRewrite, PoolIndex, Tier, Upstream};
-use penstock_picker::{PickError, PickRequest};
+use penstock_picker::PickRequest;
 use tokio::time::Instant;
 
-use crate::attempt::{Attempt, AttemptEndpoint, Plan};
-use crate::balance::BalanceError;
 use crate::client::Client;
-use crate::context::RequestContext;
+use crate::context::{Arrived, Attempt, Routed, TargetAt};
+use crate::decide::{self, Ask, Facts, NoTarget, Selected};
 use crate::error::Error;
 use crate::metrics::PickOutcome;
-use crate::random;
+use crate::runtime::Runtime;
+use crate::upstreams::{Chosen, Excluded, Unavailable, Upstream, Wait};
 
 /// Whether a request may wait for a place where every endpoint is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// In the pool's queue, if it has one.
     Queue,
     /// Not at all: there is something better to do.
     None,
 }
 
-/// Chooses target and endpoint of the next attempt, and leaves both in the context.
+/// Chooses target and endpoint of the next attempt.
 ///
 /// # Errors
 /// Nothing that the rule names can serve the request now, or the client is gone.
-pub async fn choose(client: &mut Client, ctx: &mut RequestContext, patience: Patience) -> Result<(), Error> {
-    let runtime = ctx.runtime().clone();
-    let Some(mut plan) = ctx.plan.take() else { return Err(Error::Internal(None)) };
-    let Action::Forward(tiers) = &runtime.snapshot().rules()[plan.rule].action else {
-        return Err(Error::Internal(None));
-    };
+pub(crate) async fn choose(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    routed: &mut Routed,
+    patience: Patience,
+) -> Result<Attempt, Error> {
+    let runtime = arrived.runtime();
     let mut last = None;
-    let chosen = loop {
-        let Some(at) = plan.next_target(tiers, random::next_u64()) else {
-            break Err(last.unwrap_or(Error::NoEndpoints));
+    loop {
+        let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &client.head().headers };
+        let (at, upstream, unavailable, wait) = match decide::target(runtime, facts, routed, &mut Book) {
+            Ok(selected) => return Ok(attempt(runtime, facts, selected)),
+            Err(NoTarget::Nothing(error)) => return Err(last.unwrap_or(error)),
+            Err(NoTarget::Wait(at, upstream, unavailable, wait)) => (at, upstream, unavailable, wait),
         };
-        let upstream = match tiers[at.0].targets[at.1].destination {
-            Destination::Upstream(upstream) => upstream,
-            // Its share is of requests, not of attempts: whatever failed before says more than it does.
-            Destination::Status(_) if last.is_some() || ctx.attempts > 0 => {
-                plan.exhaust(at);
-                continue;
-            }
-            Destination::Status(status) => break Err(Error::InvalidTarget { status: status.as_u16() }),
+        let waited = match (wait, patience) {
+            (Wait::Place, Patience::None) => Err(unavailable),
+            _ => wait_at(client, arrived, routed, (at, upstream), wait).await?,
         };
-        let metrics = runtime.upstream_metrics(upstream);
-        let may_wait = patience == Patience::Queue && !plan.has_other(tiers, at);
-        match try_target(client, ctx, tiers, &plan, (at, upstream), may_wait).await {
-            Ok(attempt) => {
-                metrics.picked(PickOutcome::Picked);
-                let blocks = ctx.peeked.as_ref().map_or(0, |peeked| peeked.blocks.len());
-                metrics.prefix(blocks, attempt.matched_blocks);
-                break Ok(attempt);
-            }
-            Err(Failure::Gone(error)) => break Err(error),
-            Err(Failure::Full(outcome, error)) => {
-                metrics.picked(outcome);
-                last = Some(worse(last, error));
-                plan.exhaust(at);
+        match waited {
+            Ok(attempt) => return Ok(attempt),
+            Err(unavailable) => {
+                runtime.upstream(upstream).metrics.picked(unavailable.outcome);
+                last = Some(decide::worse(last, unavailable.error));
+                routed.candidates.exhaust(at);
             }
         }
+    }
+}
+
+/// Asks for an endpoint that the request is booked at, and counts what picks come to.
+struct Book;
+
+impl Ask for Book {
+    type Endpoint = Chosen;
+
+    fn ask(
+        &mut self,
+        _target: TargetAt,
+        upstream: &Upstream,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> Result<Chosen, Unavailable> {
+        upstream.choose(request, excluded)
+    }
+
+    fn passed_over(&mut self, _target: TargetAt, upstream: &Upstream, why: &Unavailable) {
+        upstream.metrics.picked(why.outcome);
+    }
+}
+
+fn attempt(runtime: &Runtime, facts: Facts<'_>, selected: Selected<Chosen>) -> Attempt {
+    let Selected { target, upstream, model, endpoint } = selected;
+    let metrics = &runtime.upstream(upstream).metrics;
+    metrics.picked(PickOutcome::Picked);
+    let blocks = facts.peeked.map_or(0, |peeked| peeked.blocks.len());
+    metrics.prefix(blocks, endpoint.matched_blocks().unwrap_or(0));
+    Attempt::new(target, upstream, endpoint, model)
+}
+
+/// Waits for what is missing at a target, and asks it once more.
+///
+/// # Errors
+/// The client is gone, or the request's time is up. What the target says at last is the value.
+async fn wait_at(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    routed: &Routed,
+    (target, upstream): (TargetAt, penstock_config::Upstream),
+    wait: Wait,
+) -> Result<Result<Attempt, Unavailable>, Error> {
+    let runtime = arrived.runtime();
+    let rule = &runtime.snapshot().rules()[routed.rule];
+    let of = runtime.upstream(upstream);
+    // Waiting watches the client meanwhile, which takes the client, so its headers are taken along.
+    let headers = client.head().headers.clone();
+    let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &headers };
+    let by_target = rule.tiers()[target.0].targets[target.1].model_override.as_ref();
+    let model = decide::model_at(of, facts, by_target);
+    let excluded = routed.candidates.excluded(target, upstream);
+    let request = decide::pick_request(facts, model.as_deref(), &excluded);
+    let joined = Instant::now();
+    let chosen = tokio::select! {
+        chosen = of.choose_after(wait, &request, &excluded) => chosen,
+        gone = client.gone() => return Err(gone),
+        error = arrived.deadlines.out_of_time() => return Err(error),
     };
-    ctx.plan = Some(plan);
-    ctx.attempt = Some(chosen?);
-    Ok(())
-}
-
-/// Why a target gave no endpoint.
-enum Failure {
-    /// It has none to give now; another target may.
-    Full(PickOutcome, Error),
-    /// The client is gone, or the request's time is up.
-    Gone(Error),
-}
-
-async fn try_target(
-    client: &mut Client,
-    ctx: &RequestContext,
-    tiers: &[Tier],
-    plan: &Plan,
-    (at, upstream): ((usize, usize), Upstream),
-    may_wait: bool,
-) -> Result<Attempt, Failure> {
-    let target = &tiers[at.0].targets[at.1];
-    match upstream {
-        Upstream::Pool(index) => {
-            let model = model_in_pool(ctx, index, target.model_override.as_ref());
-            let picked = pick_from_pool(client, ctx, plan, index, model.as_deref(), may_wait).await;
-            picked.map(|(endpoint, matched)| Attempt::new(at, endpoint, matched).with_model(model))
-        }
-        Upstream::Backend(index) => {
-            let balancer = ctx.runtime().balancer(index);
-            let chosen = balancer
-                .pick_when_resolved(&plan.failed_addresses, balancer.spec().connection.connect_timeout)
-                .await
-                .map_err(|error| Failure::Full(balance_outcome(error), error.into()))?;
-            let endpoint = AttemptEndpoint::Backend {
-                address: chosen.address(),
-                name: chosen.name().clone(),
-                chosen: Some(chosen),
-            };
-            Ok(Attempt::new(at, endpoint, 0).with_model(target.model_override.clone()))
-        }
+    if wait == Wait::Place {
+        of.metrics.waited(joined.elapsed());
     }
-}
-
-/// What the model is called in a pool: the target renames it first, then the pool. `None` if neither does.
-pub(crate) fn model_in_pool(
-    ctx: &RequestContext,
-    index: PoolIndex,
-    by_target: Option<&Arc<str>>,
-) -> Option<Arc<str>> {
-    let asked = by_target.map(|name| &**name).or(ctx.model()).unwrap_or_default();
-    let rewrites = &ctx.runtime().snapshot().pools[index.0].model_rewrites;
-    let renamed = ModelRewrite::choose(rewrites, asked, random::next_u64());
-    renamed.or(by_target).cloned()
-}
-
-async fn pick_from_pool(
-    client: &mut Client,
-    ctx: &RequestContext,
-    plan: &Plan,
-    index: PoolIndex,
-    model: Option<&str>,
-    may_wait: bool,
-) -> Result<(AttemptEndpoint, usize), Failure> {
-    let pool = ctx.runtime().pool(index).clone();
-    let model = model.or(ctx.model()).unwrap_or_default();
-    let picked = match pool.pick(&request(ctx, &client.head().headers, plan, model)) {
-        Err(PickError::Saturated { .. }) if may_wait => {
-            // Waiting watches the client meanwhile, which takes the client, so its headers are taken along.
-            let headers = client.head().headers.clone();
-            let request = request(ctx, &headers, plan, model);
-            let joined = Instant::now();
-            let out_of_time = ctx.deadlines.out_of_time();
-            tokio::select! {
-                picked = pool.admit(&request) => {
-                    ctx.runtime().upstream_metrics(Upstream::Pool(index)).waited(joined.elapsed());
-                    picked
-                }
-                gone = client.gone() => return Err(Failure::Gone(gone)),
-                error = out_of_time => return Err(Failure::Gone(error)),
-            }
-        }
-        picked => picked,
-    };
-    let picked = picked.map_err(|error| Failure::Full(pick_outcome(error), error.into()))?;
-    let endpoint = AttemptEndpoint::Pool {
-        endpoint: picked.endpoint,
-        in_flight: Some(picked.in_flight),
-        session: picked.session,
-    };
-    Ok((endpoint, picked.matched_blocks))
-}
-
-/// What the picker has to know about the request.
-pub fn request<'a>(
-    ctx: &'a RequestContext,
-    headers: &'a HeaderMap,
-    plan: &'a Plan,
-    model: &'a str,
-) -> PickRequest<'a> {
-    let peeked = ctx.peeked.as_ref();
-    PickRequest {
-        model,
-        blocks: peeked.map_or(&[], |peeked| &peeked.blocks),
-        prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
-        max_tokens: peeked.and_then(|peeked| peeked.max_tokens),
-        priority: 0,
-        headers,
-        exclude: &plan.failed_endpoints,
-    }
-}
-
-/// Of two reasons why nothing could be picked, the one that tells the client more: that a pool is full says
-/// "try again", that one is empty does not.
-fn worse(last: Option<Error>, new: Error) -> Error {
-    match last {
-        Some(last) if last.retry_after().is_some() => last,
-        _ => new,
-    }
-}
-
-fn pick_outcome(error: PickError) -> PickOutcome {
-    match error {
-        PickError::NoEndpoints => PickOutcome::NoEndpoints,
-        PickError::AllExcluded => PickOutcome::AllExcluded,
-        PickError::Saturated { .. } => PickOutcome::Saturated,
-        PickError::Shed { .. } => PickOutcome::Shed,
-        PickError::QueueFull { .. } => PickOutcome::QueueFull,
-        PickError::QueueTimeout { .. } => PickOutcome::QueueTimeout,
-    }
-}
-
-fn balance_outcome(error: BalanceError) -> PickOutcome {
-    match error {
-        BalanceError::AllExcluded => PickOutcome::AllExcluded,
-        BalanceError::Unresolved | BalanceError::NoneAvailable => PickOutcome::NoEndpoints,
-    }
-}
-
-impl From<PickError> for Error {
-    fn from(error: PickError) -> Self {
-        match error {
-            PickError::NoEndpoints | PickError::AllExcluded => Self::NoEndpoints,
-            PickError::Saturated { retry_after } => Self::Saturated { retry_after },
-            PickError::Shed { retry_after, .. } => Self::Shed { retry_after },
-            PickError::QueueFull { retry_after } => Self::QueueFull { retry_after },
-            PickError::QueueTimeout { retry_after } => Self::QueueTimeout { retry_after },
-        }
-    }
-}
-
-impl From<BalanceError> for Error {
-    fn from(_: BalanceError) -> Self {
-        Self::NoEndpoints
-    }
+    let selected = |endpoint| Selected { target, upstream, model: model.clone(), endpoint };
+    Ok(chosen.map(|endpoint| attempt(runtime, facts, selected(endpoint))))
 }

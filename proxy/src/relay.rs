@@ -1,32 +1,41 @@
-//! The relay phase: response bytes go out as they come in; what they tell is read in passing.
+//! The exchange and relay phases: sends what the client sends, and passes the response on as it comes; what it tells is
+//! read in passing.
+//!
+//! Between the upstream's bytes and the client's stands the attempt's decoder, where it has one, and then the policies of
+//! the rule that want to see the response. Without either the bytes go through untouched. Status and headers are held
+//! back, where the rule or a decoder asks for it, until there is content: an upstream that fails right after its 200 has
+//! then not been heard by the client, and another attempt can follow.
+
+mod head;
+mod hold;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
-use penstock_config::HeaderEdits;
+use http::StatusCode;
 use penstock_picker::orca;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
-use crate::attempt::AttemptEndpoint;
-use crate::client::{Client, Then};
-use crate::context::RequestContext;
+use crate::client::{Client, Follows};
+use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
 use crate::forward::retry;
-use crate::metrics::StreamClock;
-use crate::request_id;
 use crate::upstream::{Connection, Event};
-use crate::usage::Tap;
 
 /// What an exchange that got a response came to.
 pub(crate) enum Exchanged {
     /// The response was passed on to its end.
     Relayed,
-    /// Its status is retried: another endpoint is chosen.
-    Dropped,
+    /// Its status is retried.
+    Dropped {
+        /// The attempt that takes its place.
+        next: Box<Attempt>,
+        /// Whether that one has to wait a little, since it goes to the same endpoint.
+        back_off: bool,
+    },
 }
 
 /// Sends what the client sends, and passes the response on as it comes.
@@ -35,43 +44,98 @@ pub(crate) enum Exchanged {
 /// The upstream failed, the client left, or a deadline passed.
 pub(crate) async fn exchange(
     connection: &mut Connection,
-    client: &mut Client,
-    ctx: &mut RequestContext,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    routed: &mut Routed,
+    attempt: &mut Attempt,
+    response: &mut Response,
 ) -> Result<Exchanged, Error> {
-    let (mut header, is_end) = response_head(connection, client, ctx).await?;
-    judge(ctx, &mut header);
-    if retry::replace_status(header.status, client, ctx).await? {
-        return Ok(Exchanged::Dropped);
+    let (mut header, mut is_end) = response_head(connection, client, arrived).await?;
+    if let Some(report) = header.remove_header(&orca::REPORT_HEADER) {
+        attempt.endpoint.observe_load_report(report.as_bytes());
     }
-    begin(client, ctx, &mut header, is_end)?;
-    ctx.relay.is_complete = is_end;
+    if let Some(dropped) = retry::replace_status(header.status, client, arrived, routed, attempt).await? {
+        return Ok(dropped);
+    }
+    let mut held = None;
+    if attempt.decoder.is_some() || holds(arrived, routed) {
+        let pieces =
+            Box::pin(hold::until_content(connection, client, arrived, attempt, &mut header, is_end)).await?;
+        (is_end, held) = (pieces.is_end && pieces.data.is_empty(), Some(pieces));
+    }
+    head::begin(client, arrived, routed, attempt, response, &mut header, is_end)?;
+    response.is_complete = is_end;
     // What is here of the body already goes out with the head.
-    let mut event = if is_end { None } else { here(connection).await? };
-    let then = match &event {
-        None if is_end => Then::End,
-        None | Some(Event::Sent) => Then::Later,
-        Some(_) => Then::Body,
+    let mut event = match held {
+        _ if is_end => None,
+        Some(pieces) if !pieces.data.is_empty() => Some(pieces.into_event()),
+        _ => here(connection).await?,
     };
-    client.write_head(header, then).await?;
-    while !ctx.relay.is_complete {
+    let follows = match &event {
+        None if is_end => Follows::Nothing,
+        None | Some(Event::Sent) => Follows::Later,
+        Some(_) => Follows::Body,
+    };
+    client.write_head(header, follows).await?;
+    let mut is_decoded = true;
+    while !response.is_complete {
         let next = match event.take() {
             Some(event) => event,
-            None => next(connection, client, ctx).await?,
+            None => {
+                is_decoded = false;
+                next(connection, client, arrived).await?
+            }
         };
         match next {
             Event::Body { data, is_end } => {
-                body(ctx, &data, is_end);
-                client.write_body(data, is_end).await?;
+                // What was held went through the decoder before.
+                let data = match &mut attempt.decoder {
+                    Some(decoder) if !is_decoded => decoder.body(data, is_end)?,
+                    _ => data,
+                };
+                body(client, arrived, routed, response, data, is_end).await?;
             }
             Event::Trailers(trailers) => {
-                ctx.relay.is_complete = true;
+                response.is_complete = true;
                 client.write_trailers(trailers).await?;
             }
             Event::Sent => {}
-            Event::Informational(_) | Event::Head { .. } => return Err(Error::InvalidResponse(None)),
+            Event::Informational(_) | Event::Head { .. } => return Err(Error::unexpected_event()),
         }
     }
     Ok(Exchanged::Relayed)
+}
+
+/// Whether the rule wants the response held back until it has content.
+fn holds(arrived: &Arrived, routed: &Routed) -> bool {
+    let policy = &arrived.runtime().snapshot().rules()[routed.rule].retry;
+    policy.until_content && routed.attempts < policy.attempts
+}
+
+/// Passes a piece of the response's body on.
+async fn body(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    routed: &Routed,
+    response: &mut Response,
+    data: Bytes,
+    is_end: bool,
+) -> Result<(), Error> {
+    let mut data = data;
+    let runtime = arrived.runtime();
+    if runtime.rule(routed.rule).wants.response_body {
+        let runtime = runtime.clone();
+        data = runtime.rule(routed.rule).chain.response_body(data, is_end, arrived)?;
+    }
+    response.is_complete |= is_end;
+    if !data.is_empty() {
+        let now = Instant::now();
+        arrived.deadlines.touch(now);
+        response.observe(&data, now, arrived.started);
+    } else if !is_end {
+        return Ok(());
+    }
+    client.write_body(data, is_end).await
 }
 
 /// What has happened at the upstream already.
@@ -86,25 +150,27 @@ async fn here(connection: &mut Connection) -> Result<Option<Event>, Error> {
 /// Waits for the head of the final response, and whether that is all of it.
 async fn response_head(
     connection: &mut Connection,
-    client: &mut Client,
-    ctx: &mut RequestContext,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
 ) -> Result<(Box<ResponseHeader>, bool), Error> {
     loop {
-        match next(connection, client, ctx).await? {
+        match next(connection, client, arrived).await? {
             Event::Head { header, is_end } => return Ok((header, is_end)),
             // No request asks for it: upgrades are not forwarded. What follows would reach the client as it is.
             Event::Informational(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Error::InvalidResponse(None));
+                return Err(Error::InvalidResponse(Some(
+                    "it switches protocols, which nobody asked for".into(),
+                )));
             }
             Event::Informational(header) => {
                 // An upstream that sends hints without a pause must not outlast its attempt.
-                if let Some(error) = ctx.deadlines.passed(Instant::now(), None) {
+                if let Some(error) = arrived.deadlines.passed(Instant::now(), None) {
                     return Err(error);
                 }
                 client.write_informational(header).await?;
             }
             Event::Sent => {}
-            Event::Body { .. } | Event::Trailers(_) => return Err(Error::InvalidResponse(None)),
+            Event::Body { .. } | Event::Trailers(_) => return Err(Error::unexpected_event()),
         }
     }
 }
@@ -113,14 +179,14 @@ async fn response_head(
 /// it, the client is watched, and so are the deadlines.
 async fn next(
     connection: &mut Connection,
-    client: &mut Client,
-    ctx: &mut RequestContext,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
 ) -> Result<Event, Error> {
     loop {
-        let reads_body = !ctx.body.is_complete() && connection.wants_body();
+        let reads_body = !arrived.body.is_complete() && connection.wants_body();
         let chunk = {
-            let limit = ctx.runtime().limits().body_idle_timeout;
-            let deadlines = &mut ctx.deadlines;
+            let limit = arrived.runtime().limits().body_idle_timeout;
+            let deadlines = &mut arrived.deadlines;
             let mut watch = pin!(async {
                 if reads_body { client.read_body(limit).await } else { Err(client.gone().await) }
             });
@@ -140,16 +206,16 @@ async fn next(
         };
         match chunk {
             Some(chunk) => {
-                ctx.hold(chunk.clone())?;
+                arrived.hold(chunk.clone())?;
                 connection.push(chunk);
                 // Told at once where it shows: a response that overtakes the end would cost the connection.
                 if client.is_body_done() {
-                    ctx.body.complete();
+                    arrived.body.complete();
                 }
             }
-            None => ctx.body.complete(),
+            None => arrived.body.complete(),
         }
-        if ctx.body.is_complete() {
+        if arrived.body.is_complete() {
             connection.finish();
         }
     }
@@ -159,111 +225,4 @@ enum Happened {
     Upstream(Event),
     /// A piece of the client's body, or its end.
     Client(Option<Bytes>),
-}
-
-/// Reads what the response's head tells the gateway alone.
-fn judge(ctx: &RequestContext, header: &mut ResponseHeader) {
-    if let Some(report) = header.remove_header(&orca::REPORT_HEADER)
-        && let Some(AttemptEndpoint::Pool { endpoint, .. }) =
-            ctx.attempt.as_ref().map(|attempt| &attempt.endpoint)
-    {
-        endpoint.observe_load_report(report.as_bytes());
-    }
-}
-
-/// Makes the response's head what the client is to see. From here on there is no other attempt.
-fn begin(
-    client: &mut Client,
-    ctx: &mut RequestContext,
-    header: &mut ResponseHeader,
-    is_end: bool,
-) -> Result<(), Error> {
-    ctx.relay.status = Some(header.status.as_u16());
-    if client.is_body_done() {
-        ctx.body.release();
-    }
-    let now = Instant::now();
-    ctx.deadlines.answered(now);
-    ctx.relay.header_at = Some(now);
-    if let Some(attempt) = &mut ctx.attempt {
-        attempt.first_byte();
-    }
-    let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let tap = Tap::new(content_type, encoding);
-    ctx.relay.is_event_stream = tap.is_event_stream();
-    ctx.relay.tap = Some(tap);
-    frame(client, header, is_end)?;
-    set(header, request_id::HEADER, ctx.request_id.header_value().clone())?;
-    if let Some(AttemptEndpoint::Pool { session: Some((name, value)), .. }) =
-        ctx.attempt.as_ref().map(|attempt| &attempt.endpoint)
-    {
-        set(header, name.clone(), value.clone())?;
-    }
-    if let Some(plan) = &ctx.plan {
-        let rule = &ctx.runtime().snapshot().rules()[plan.rule];
-        apply_edits(header, &rule.response_headers)?;
-        if let Some(target) = ctx.attempt.as_ref().and_then(|attempt| attempt.target_of(rule)) {
-            apply_edits(header, &target.response_headers)?;
-        }
-    }
-    Ok(())
-}
-
-/// Frames the body for the client: a length stays, everything else is chunked, and HTTP/1.0 knows neither that nor any
-/// other end than the connection's.
-fn frame(client: &Client, header: &mut ResponseHeader, is_end: bool) -> Result<(), Error> {
-    if header.status == StatusCode::NO_CONTENT {
-        // RFC 9110 §8.6 forbids a length here, and a client that goes by it waits for a body that cannot come.
-        header.remove_header(&header::CONTENT_LENGTH);
-    }
-    header.set_version(Version::HTTP_11);
-    let is_open = !is_end && !header.headers.contains_key(header::CONTENT_LENGTH);
-    if is_open && client.head().version == Version::HTTP_11 {
-        set(header, header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
-    }
-    Ok(())
-}
-
-fn set(header: &mut ResponseHeader, name: HeaderName, value: HeaderValue) -> Result<(), Error> {
-    header.insert_header(name, value).map_err(|error| Error::Internal(Some(error)))
-}
-
-/// Reads a piece of the response body in passing.
-fn body(ctx: &mut RequestContext, data: &Bytes, is_end: bool) {
-    let relay = &mut ctx.relay;
-    relay.is_complete |= is_end;
-    if data.is_empty() {
-        return;
-    }
-    let now = Instant::now();
-    ctx.deadlines.touch(now);
-    if relay.first_byte.is_none() {
-        relay.first_byte = Some(now - ctx.started);
-    }
-    relay.last_chunk = Some(now);
-    relay.bytes += data.len() as u64;
-    if let Some(tap) = &mut relay.tap {
-        let seen = tap.feed(data);
-        if relay.is_event_stream {
-            relay
-                .clock
-                .get_or_insert_with(|| StreamClock::new(ctx.started))
-                .content(now, seen.content_events);
-        }
-    }
-}
-
-fn apply_edits(header: &mut ResponseHeader, edits: &HeaderEdits) -> Result<(), Error> {
-    for name in &edits.remove {
-        header.remove_header(name);
-    }
-    for (name, value) in &edits.set {
-        set(header, name.clone(), value.clone())?;
-    }
-    for (name, value) in &edits.add {
-        let appended = header.append_header(name.clone(), value.clone());
-        appended.map_err(|error| Error::Internal(Some(error)))?;
-    }
-    Ok(())
 }

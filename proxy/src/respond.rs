@@ -1,94 +1,161 @@
 //! Answers that the gateway writes itself.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora_core::protocols::http::ServerSession;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora_http::ResponseHeader;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::client::{Client, Then};
-use crate::context::RequestContext;
-use crate::error::{Answer, Dialect, Error, Limit};
+use crate::client::{Client, Follows};
+use crate::context::{Arrived, Response};
+use crate::error::{Dialect, Error, Limit};
+use crate::policy::Reply;
 use crate::request_id::{self, RequestId};
 
-/// Answers a request whose header could not be read, and ends the connection.
-pub async fn refuse_unread(session: ServerSession, error: &Error) {
+/// Answers an HTTP/1.1 request whose head could not be read. The connection is to be closed behind it.
+pub(crate) async fn refuse_unread(stream: &mut (impl AsyncWrite + Unpin), error: &Error) {
     let answer = error.answer(Dialect::OpenAi, &RequestId::generate());
-    let mut client = Client::new(session, Arc::default(), Duration::ZERO);
-    client.close_after();
+    let mut wire = Vec::with_capacity(512);
+    // Writing to memory does not fail.
+    let _ = write!(wire, "HTTP/1.1 {}\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"connection: close\r\n\r\n");
+    wire.extend_from_slice(&answer.body);
     // Nobody may be left to read it; the connection is closed either way.
-    let _gone = write(&mut client, answer, false).await;
-    client.abort().await;
+    let _gone = stream.write_all(&wire).await;
 }
 
 /// Answers a request with an error. Returns whether the connection may be kept.
-pub async fn refuse(client: &mut Client, ctx: &mut RequestContext, error: &Error) -> bool {
-    let answer = error.answer(Dialect::of_path(ctx.target.path()), &ctx.request_id);
-    let may_reuse = !answer.closes_connection && let_rest_follow(client, ctx);
+pub(crate) async fn refuse(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    error: &Error,
+) -> bool {
+    let answer = error.answer(Dialect::of_path(arrived.target.path()), &arrived.request_id);
+    let may_reuse = !answer.closes_connection && let_rest_follow(client, arrived);
     if !may_reuse {
         client.close_after();
     }
-    ctx.relay.status = Some(answer.status.as_u16());
-    ctx.relay.bytes = answer.body.len() as u64;
-    let is_head = ctx.target.method == http::Method::HEAD;
-    write(client, answer, is_head).await.is_ok() && may_reuse
+    response.status = Some(answer.status.as_u16());
+    response.bytes = answer.body.len() as u64;
+    let is_head = arrived.target.method == Method::HEAD;
+    write(client, answer.status, answer.headers.into_iter().collect(), answer.body, is_head).await.is_ok()
+        && may_reuse
+}
+
+/// Ends an answer that broke off after its head. A stream ends with an event that says so; anything else is cut off in a
+/// way that the client can tell from a complete answer.
+pub(crate) async fn end_broken(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    error: &Error,
+) {
+    client.close_after();
+    let position = match &response.tap {
+        Some(tap) if tap.is_event_stream() && error.row().status != 499 => Some(tap.position()),
+        _ => None,
+    };
+    if let Some(position) = position {
+        let event = error.stream_event(Dialect::of_path(arrived.target.path()), position);
+        response.bytes += event.len() as u64;
+        if client.write_body(event, true).await.is_ok() {
+            return;
+        }
+    }
+    client.abort().await;
 }
 
 /// Answers with a redirect.
 ///
 /// # Errors
 /// The client is gone.
-pub async fn redirect(
-    client: &mut Client,
-    ctx: &mut RequestContext,
+pub(crate) async fn redirect(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
     status: StatusCode,
     location: &str,
 ) -> Result<(), Error> {
-    let location = HeaderValue::from_str(location).map_err(|error| Error::Internal(Some(error.into())))?;
-    answer(client, ctx, status, (header::LOCATION, location), Bytes::new()).await
+    let location = HeaderValue::from_str(location).map_err(Error::internal)?;
+    answer(client, arrived, response, status, (header::LOCATION, location), Bytes::new()).await
+}
+
+/// Answers with what a policy gives.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn reply(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    reply: Reply,
+) -> Result<(), Error> {
+    let Reply { status, headers, body } = reply;
+    finish(client, arrived, response, status, headers, body).await
 }
 
 /// Answers with `body` and a header that says something about it; length and request id are added.
 ///
 /// # Errors
 /// The client is gone.
-pub async fn answer(
-    client: &mut Client,
-    ctx: &mut RequestContext,
+pub(crate) async fn answer(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
     status: StatusCode,
     (name, value): (HeaderName, HeaderValue),
     body: Bytes,
 ) -> Result<(), Error> {
-    if !let_rest_follow(client, ctx) {
-        client.close_after();
-    }
-    let headers = vec![
-        (name, value),
-        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (request_id::HEADER, ctx.request_id.header_value().clone()),
-    ];
-    ctx.relay.status = Some(status.as_u16());
-    ctx.relay.bytes = body.len() as u64;
-    ctx.relay.is_complete = true;
-    let is_head = ctx.target.method == http::Method::HEAD;
-    write(client, Answer { status, body, headers, closes_connection: false }, is_head).await
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(name, value);
+    finish(client, arrived, response, status, headers, body).await
 }
 
-/// Has what is left of the body read and dropped after the answer, where that is little enough; else the connection
-/// has to be closed.
-fn let_rest_follow(client: &mut Client, ctx: &RequestContext) -> bool {
-    let can_be_drained = rest_can_be_drained(client, ctx);
+async fn finish(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), Error> {
+    let may_reuse = let_rest_follow(client, arrived);
+    if !may_reuse {
+        client.close_after();
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    response.status = Some(status.as_u16());
+    response.bytes = body.len() as u64;
+    response.is_complete = true;
+    write(client, status, headers, body, arrived.target.method == Method::HEAD).await?;
+    if !may_reuse {
+        client.linger();
+    }
+    Ok(())
+}
+
+/// Has what is left of the body read and dropped after the answer, where that is little enough; else the connection has
+/// to be closed.
+fn let_rest_follow(client: &mut Client<'_>, arrived: &Arrived) -> bool {
+    let can_be_drained = rest_can_be_drained(client, arrived);
     if can_be_drained {
-        client.set_drain_timeout(ctx.runtime().limits().drain_timeout);
+        client.set_drain_timeout(arrived.runtime().limits().drain_timeout);
         client.set_body_may_follow(true);
     }
     can_be_drained
 }
 
 /// Whether what the client still has to send is small enough to be read and thrown away.
-fn rest_can_be_drained(client: &mut Client, ctx: &RequestContext) -> bool {
+fn rest_can_be_drained(client: &mut Client<'_>, arrived: &Arrived) -> bool {
     if client.is_body_done() || client.is_http2() {
         return true;
     }
@@ -101,18 +168,24 @@ fn rest_can_be_drained(client: &mut Client, ctx: &RequestContext) -> bool {
     let declared = headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let Some(length) = declared else { return false };
-    let is_little = length.saturating_sub(read) <= ctx.runtime().limits().drain_bytes;
+    let is_little = length.saturating_sub(read) <= arrived.runtime().limits().drain_bytes;
     if !is_little {
-        ctx.runtime().metrics().gateway.limit_hit(Limit::DrainBytes);
+        arrived.runtime().metrics().gateway.limit_hit(Limit::DrainBytes);
     }
     is_little
 }
 
-async fn write(client: &mut Client, answer: Answer, is_head: bool) -> Result<(), Error> {
+async fn write(
+    client: &mut Client<'_>,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    is_head: bool,
+) -> Result<(), Error> {
     let mut parts = http::Response::new(()).into_parts().0;
-    parts.status = answer.status;
-    parts.headers.extend(answer.headers);
-    client.write_head(Box::new(ResponseHeader::from(parts)), Then::Body).await?;
+    parts.status = status;
+    parts.headers = headers;
+    client.write_head(Box::new(ResponseHeader::from(parts)), Follows::Body).await?;
     // The header of an answer to HEAD tells the length of a body that does not come.
-    client.write_body(if is_head { Bytes::new() } else { answer.body }, true).await
+    client.write_body(if is_head { Bytes::new() } else { body }, true).await
 }

@@ -231,7 +231,7 @@ impl Starter {
             vec![Fault::new("accessLog.path", message)]
         })?;
         let (metrics, lists) = (self.metrics.clone(), self.lists.clone());
-        let server = Server::start_with(snapshot, metrics, access_log.clone(), lists)?;
+        let server = Server::start_with(snapshot, metrics, access_log.clone(), lists, None)?;
         for (name, address) in server.addresses() {
             tracing::info!(listener = %name, %address, "listening");
         }

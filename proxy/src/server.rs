@@ -8,23 +8,29 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use penstock_config::{Fault, Snapshot};
+use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as UpstreamAt};
 use penstock_picker::Picker;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
 use rustc_hash::FxHashSet;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
-use crate::balance::Balancers;
+use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
-use crate::gateway::Gateway;
-use crate::listen::edge::EdgeShared;
+use crate::gateway::{Gateway, Shared};
+use crate::listen::Listening;
 use crate::lists::{self, Lists};
-use crate::metrics::{Configured, Metrics};
+use crate::metrics::{Configured, Metrics, UpstreamKind};
 use crate::mirror::Mirrors;
-use crate::runtime::{Live, Parts, Runtime};
+use crate::policy::Extension;
+use crate::runtime::{self, Live, Runtime};
 use crate::source::Applier;
 use crate::upstream::Connections;
+use crate::upstreams::{Chooser, Upstream};
 
 pub(crate) mod certificates;
 mod exported;
@@ -37,11 +43,17 @@ use listeners::{Bound, Listeners};
 /// How often idle connections to upstreams are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long connections that have nothing in flight may take to close, at the end of a drain: what was written is on its
+/// way, and their ends are told.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
 /// A gateway that serves.
 pub struct Server {
     live: Arc<Live>,
     core: Core,
-    gateway: Arc<Gateway>,
+    shared: Arc<Shared>,
+    /// Pingora's part of it, which has one knob that matters here: how it shards what wakes idle connections at the end.
+    proxy_conf: Arc<ServerConf>,
     listeners: Mutex<Listeners>,
     certificates: Mutex<Certificates>,
     tracker: TaskTracker,
@@ -58,8 +70,14 @@ struct Core {
     connections: Arc<Count>,
     memory: Arc<BodyMemory>,
     draining: Arc<AtomicBool>,
+    extension: Arc<dyn Extension>,
     hash_seed: u64,
 }
+
+/// Adds nothing.
+struct NoExtension;
+
+impl Extension for NoExtension {}
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +98,32 @@ impl Server {
         metrics: Arc<Metrics>,
         access_log: AccessLog,
     ) -> Result<Arc<Self>, Vec<Fault>> {
-        Self::start_with(snapshot, metrics, access_log, Arc::default())
+        Self::start_with(snapshot, metrics, access_log, Arc::default(), None)
+    }
+
+    /// As [`Self::start`], with what an embedder adds to each configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_extended(
+        snapshot: &Arc<Snapshot>,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+        extension: Arc<dyn Extension>,
+    ) -> Result<Arc<Self>, Vec<Fault>> {
+        Self::start_with(snapshot, metrics, access_log, Arc::default(), Some(extension))
     }
 
     /// As [`Self::start`], with lists of endpoints that are known already.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_with(
+    pub(crate) fn start_with(
         snapshot: &Arc<Snapshot>,
         metrics: Arc<Metrics>,
         access_log: AccessLog,
         lists: Arc<Mutex<Lists>>,
+        extension: Option<Arc<dyn Extension>>,
     ) -> Result<Arc<Self>, Vec<Fault>> {
         let core = Core {
             picker: Picker::new(),
@@ -101,14 +133,19 @@ impl Server {
             connections: Arc::default(),
             memory: Arc::default(),
             draining: Arc::default(),
+            extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
             hash_seed: crate::random::next_u64(),
         };
         let mut certificates = Certificates::default();
         let live =
             Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates, &mut lists.lock())?));
         let connections = Arc::new(Connections::new(snapshot.limits.idle_upstream_connections as usize));
-        let gateway = Arc::new(Gateway {
+        let shared = Arc::new(Shared {
+            live: live.clone(),
             in_flight: core.in_flight.clone(),
+            requests: TaskTracker::new(),
+            memory: core.memory.clone(),
+            draining: core.draining.clone(),
             access_log,
             connections: connections.clone(),
             mirrors: Mirrors::default(),
@@ -121,7 +158,8 @@ impl Server {
         let server = Self {
             live,
             core,
-            gateway,
+            shared,
+            proxy_conf: Arc::new(ServerConf { threads: proxy_threads(), ..ServerConf::default() }),
             listeners: Mutex::new(Listeners::new()),
             certificates: Mutex::new(certificates),
             tracker: TaskTracker::new(),
@@ -139,8 +177,13 @@ impl Server {
     }
 
     /// The configuration in force.
-    pub fn live(&self) -> &Arc<Live> {
+    pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// The document in force, compiled.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.load().snapshot().clone()
     }
 
     /// The pools, with the state of their endpoints.
@@ -187,15 +230,36 @@ impl Server {
         self.core.draining.load(Ordering::Relaxed)
     }
 
-    /// Stops accepting, lets what is in flight finish, and returns as soon as that is done or `deadline` has
-    /// passed. HTTP/1.1 answers say `connection: close` from now on, HTTP/2 connections get a GOAWAY.
+    /// Stops accepting, lets what is in flight finish, and returns as soon as that is done, whoever is connected, or
+    /// `deadline` has passed. HTTP/1.1 answers say `connection: close` from now on, HTTP/2 connections get a GOAWAY.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         self.core.draining.store(true, Ordering::Relaxed);
         self.listeners.lock().stop_all();
-        self.tracker.close();
-        match tokio::time::timeout(deadline, self.tracker.wait()).await {
+        let (connections, requests) = (&self.tracker, &self.shared.requests);
+        connections.close();
+        requests.close();
+        let all_closed = async {
+            connections.wait().await;
+            requests.wait().await;
+        };
+        let linger = self.live.load().snapshot().shutdown.linger;
+        let nothing_in_flight = async {
+            tokio::time::sleep(linger).await;
+            requests.wait().await;
+            let _open = tokio::time::timeout(CLOSING_TIME, connections.wait()).await;
+        };
+        let over = async {
+            tokio::select! {
+                () = all_closed => {}
+                () = nothing_in_flight => {}
+            }
+        };
+        match tokio::time::timeout(deadline, over).await {
             Ok(()) => Drained::Completely,
-            Err(_elapsed) => Drained::Cut(self.in_flight()),
+            Err(_elapsed) => match self.in_flight() {
+                0 => Drained::Completely,
+                requests => Drained::Cut(requests),
+            },
         }
     }
 
@@ -211,19 +275,28 @@ impl Server {
     }
 
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {
-        let shared = |listener: &Arc<str>| {
-            Arc::new(EdgeShared {
-                gateway: self.gateway.clone(),
-                live: self.live.clone(),
-                listener: listener.clone(),
-                connections: self.core.connections.clone(),
-                memory: self.core.memory.clone(),
-                draining: self.core.draining.clone(),
-                tracker: self.tracker.clone(),
-            })
+        let listening = |name: &Arc<str>| Listening {
+            name: name.clone(),
+            proxy: self.proxy(name),
+            live: self.live.clone(),
+            open: self.core.connections.clone(),
+            tls: None,
+            tracker: self.tracker.clone(),
+            shutdown: watch::channel(false).1,
         };
         let certificates = self.certificates.lock();
-        self.listeners.lock().switch_to(snapshot, bound, &certificates, shared, &self.tracker);
+        self.listeners.lock().switch_to(snapshot, bound, &certificates, listening);
+    }
+
+    /// Pingora's proxy around the gateway behind a listener.
+    fn proxy(&self, listener: &Arc<str>) -> Arc<HttpProxy<Gateway>> {
+        let gateway = Gateway::new(self.shared.clone(), listener.clone());
+        let mut proxy = pingora_proxy::http_proxy(&self.proxy_conf, gateway);
+        let mut options = HttpServerOptions::default();
+        // Tunnels are refused, but in the gateway's own words.
+        options.allow_connect_method_proxying = true;
+        proxy.server_options = Some(options);
+        Arc::new(proxy)
     }
 }
 
@@ -236,28 +309,59 @@ impl Core {
         lists: &mut Lists,
     ) -> Result<Runtime, Vec<Fault>> {
         let next = certificates.load(snapshot)?;
-        let pool_peers = next.pool_peers(snapshot);
-        let backend_peers = next.backend_peers(snapshot);
         let pools: Vec<_> = snapshot.pools.iter().map(|spec| lists.pool(spec, snapshot.replicas)).collect();
         self.picker.apply(&pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
         let backends: Vec<_> = snapshot.backends.iter().map(|spec| lists.backend(spec)).collect();
         let balancers = self.balancers.apply(&backends, |spec| next.backend(spec));
-        let pool_credentials = next.pool_credentials(snapshot);
-        let backend_credentials = next.backend_credentials(snapshot);
         *certificates = next;
-        let pools = snapshot.pools.iter().filter_map(|spec| self.picker.pool(&spec.name)).collect();
-        let parts = Parts {
-            pools,
-            balancers,
-            pool_peers,
-            backend_peers,
-            pool_credentials,
-            backend_credentials,
-            hash_seed: self.hash_seed,
-            metrics: self.metrics.clone(),
-        };
-        Ok(Runtime::new(snapshot.clone(), parts))
+        let upstreams = self.upstreams(snapshot, balancers, certificates);
+        Ok(Runtime::new(snapshot.clone(), upstreams, &*self.extension, self.hash_seed, &self.metrics))
     }
+
+    /// Pools, then backends, each in the snapshot's order.
+    fn upstreams(
+        &self,
+        snapshot: &Snapshot,
+        balancers: Vec<Arc<Balancer>>,
+        certificates: &Certificates,
+    ) -> Vec<Upstream> {
+        let models = runtime::models_by_upstream(snapshot);
+        let metrics = |kind, name: &str, index| {
+            let models = models.get(&index).into_iter().flatten().copied();
+            self.metrics.upstream(kind, name, models)
+        };
+        let pools = snapshot.pools.iter().enumerate().map(|(at, spec)| {
+            let (kind, index) = (UpstreamKind::Pool, UpstreamAt::Pool(PoolIndex(at)));
+            let pool = self.picker.pool(&spec.name).expect("the picker was given the snapshot's pools");
+            Upstream {
+                kind,
+                name: spec.name.clone(),
+                chooser: Chooser::Pool { pool, spec: spec.clone() },
+                peers: certificates.pool_peers(spec),
+                credential: certificates.pool_credential(&spec.name),
+                codec: self.extension.codec(kind, &spec.name),
+                metrics: metrics(kind, &spec.name, index),
+            }
+        });
+        let backends = snapshot.backends.iter().zip(balancers).enumerate().map(|(at, (spec, balancer))| {
+            let (kind, index) = (UpstreamKind::Backend, UpstreamAt::Backend(BackendIndex(at)));
+            Upstream {
+                kind,
+                name: spec.name.clone(),
+                chooser: Chooser::Balancer(balancer),
+                peers: certificates.backend_peers(spec),
+                credential: certificates.backend_credential(&spec.name),
+                codec: self.extension.codec(kind, &spec.name),
+                metrics: metrics(kind, &spec.name, index),
+            }
+        });
+        pools.chain(backends).collect()
+    }
+}
+
+/// How many threads serve requests, as far as Pingora has to know.
+fn proxy_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 impl Applier for Server {

@@ -178,7 +178,7 @@ impl Connections {
         match self.http2.new_http_session::<_, ()>(&*peer).await.map_err(no_connection)? {
             HttpSession::H2(session) => Ok((Protocol::Http2(Box::new(Http2::new(session)), peer), false)),
             HttpSession::H1(session) => Ok((http1(session.into_inner()), false)),
-            HttpSession::Custom(()) => Err(Error::Internal(None)),
+            HttpSession::Custom(()) => Err(Error::internal("a session of a kind that was not asked for")),
         }
     }
 }

@@ -26,7 +26,8 @@ knobs! {
     pub struct RetryPolicy, raw RawRetry {
         /// The most attempts, the first included; 1 turns retries off.
         attempts: u32 = 3, in 1..=10;
-        /// Statuses of a response that count as a failed attempt. 429 counts only while another endpoint is free.
+        /// Statuses of a response that count as a failed attempt. 429 counts only while another endpoint is free; after
+        /// the others an endpoint that is alone is asked again.
         statuses: Statuses = Statuses(vec![429, 503]);
         /// How many retries there may be for each hundred requests.
         budget_percent: u32 = 20, in 0..=100;
@@ -35,6 +36,9 @@ knobs! {
         /// The longest wait before the second attempt; each further attempt doubles it. A first attempt that could
         /// not connect is followed at once.
         backoff: Span = Span::ms(25), in "0s"..="1m";
+        /// Whether status and headers of a response are held back until its first content has come. An upstream that
+        /// fails right after its 200 then counts as a failed attempt. The client hears nothing before.
+        until_content: bool = false;
     }
 }
 

@@ -146,6 +146,16 @@ pub struct RedirectTarget<'a> {
     pub query: Option<&'a str>,
 }
 
+impl Rule {
+    /// The tiers that it forwards to, in order of priority; none if it does not forward.
+    pub fn tiers(&self) -> &[Tier] {
+        match &self.action {
+            Action::Forward(tiers) => tiers,
+            Action::Redirect(_) => &[],
+        }
+    }
+}
+
 impl Tier {
     /// The target that a uniformly random `r` falls on, by weight among those that are not `excluded`; `None` if all
     /// are.

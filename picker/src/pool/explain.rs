@@ -8,7 +8,7 @@ use super::Pool;
 use crate::{
     endpoint::Gate,
     profile::{Observer, Scratch},
-    request::PickRequest,
+    request::{PickError, PickRequest},
     scorer::Candidate,
 };
 
@@ -25,6 +25,9 @@ pub struct Explanation {
     pub picked: Option<SocketAddr>,
     /// Why none would be picked.
     pub error: Option<String>,
+    /// The same, for programs.
+    #[serde(skip)]
+    pub refusal: Option<PickError>,
     /// Mean utilization of the endpoints whose load is known; 1 is saturated.
     pub saturation: f64,
     /// The priority that the request has, by itself or by its objective.
@@ -90,8 +93,9 @@ impl Pool {
         });
         Explanation {
             pool: Arc::clone(&self.name),
-            picked: decided.ok().map(|candidate| state.endpoints[candidate.index].address()),
-            error: decided.err().map(|error| error.to_string()),
+            picked: decided.as_ref().ok().map(|candidate| state.endpoints[candidate.index].address()),
+            error: decided.as_ref().err().map(ToString::to_string),
+            refusal: decided.as_ref().err().copied(),
             saturation: self.gauge(&state, now_ns).saturation(),
             priority,
             endpoints,

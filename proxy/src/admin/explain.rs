@@ -1,18 +1,22 @@
-//! `POST /debug/pick`: where a request would go, and why. Takes the same steps as a request, and no others.
+//! `POST /debug/pick`: where a request would go, and why. The decision is made by the same code as for requests; only
+//! nobody is booked anywhere.
 
 use std::borrow::Cow;
 
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use penstock_config::{
-    Action, Destination, ListenerIndex, Lookup, RequestModel, RouteRequest, Rule, Target, Tier, Upstream,
-};
-use penstock_peek::{Peek, Peeked};
+use penstock_config::{Destination, ListenerIndex, Target, Tier};
+use penstock_peek::Peeked;
 use penstock_picker::PickRequest;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::listen::head::check_target;
+use crate::context::{Routed, TargetAt};
+use crate::decide::{self, Action, Ask, Decision, Facts, NoTarget, Question, Selected};
+use crate::error::Error;
+use crate::listen::head::{self, check_target};
+use crate::peek;
 use crate::runtime::Runtime;
+use crate::upstreams::{Excluded, Unavailable, Upstream};
 
 /// What `/debug/pick` explains when its query does not say otherwise.
 const DEFAULT_PATH: &str = "/v1/chat/completions";
@@ -25,29 +29,136 @@ const DEFAULT_PATH: &str = "/v1/chat/completions";
 /// the explanation.
 pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Value, String> {
     let asked = Asked::parse(runtime, head)?;
+    let mut headers = head.headers.clone();
+    head::strip_own(&mut headers);
     if let Err(error) = check_target(&asked.method, &asked.path, &asked.host) {
         return Ok(json!({ "refused": error.to_string(), "picked": null }));
     }
-    let listener = runtime.snapshot().listener_for(asked.listener, &asked.host);
-    let peeked = match peek(runtime, &head.headers, body) {
-        Ok(peeked) => peeked,
-        Err(error) => return Ok(json!({ "refused": error, "picked": null })),
+    let host = asked.host.to_ascii_lowercase();
+    let (path, query) = match asked.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (&*asked.path, None),
     };
-    let model = peeked.model.as_ref().map(|model| model.name.as_str());
-    let request = RouteRequest {
-        host: &asked.host,
-        path: &asked.path,
-        query: None,
+    let question = Question {
+        listener: runtime.snapshot().listener_for(asked.listener, &host).0,
+        host: &host,
+        path,
+        query,
         method: &asked.method,
-        headers: &head.headers,
-        model: model.map_or(RequestModel::Absent, RequestModel::Named),
+        headers: &headers,
     };
-    let refused = |why: &str| json!({ "model": model, "refused": why, "picked": null });
-    Ok(match runtime.snapshot().route(listener, &request) {
-        Lookup::Rule(matched) => forward(runtime, matched.rule, &peeked, &head.headers),
-        Lookup::NeedsModel => refused("the route needs a model and the body names none"),
-        Lookup::UnknownModel => refused("no route serves this model"),
-        Lookup::NoRoute => refused("no route matches this request"),
+    let mut peeked = None;
+    let decided = match decide::before_body(runtime, &question, !body.is_empty()) {
+        Decision::Made(action) => action,
+        Decision::ReadBody => match read(runtime, &headers, body) {
+            Ok(read) => {
+                let model = read.model.as_ref().map(|model| model.name.clone());
+                peeked = Some(read);
+                decide::after_body(runtime, &question, model.as_deref())
+            }
+            Err(error) => Err(error),
+        },
+    };
+    let facts = Facts { peeked: peeked.as_ref(), headers: &headers };
+    let model = peeked.as_ref().and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
+    Ok(match decided {
+        Err(error) => json!({ "model": model, "refused": error.to_string(), "picked": null }),
+        Ok(Action::ListModels) => json!({ "lists_models": true, "picked": null }),
+        Ok(Action::Redirect { status, location }) => {
+            json!({ "redirects": true, "status": status.as_u16(), "location": location, "picked": null })
+        }
+        Ok(Action::Forward(mut routed)) => forward(runtime, facts, &mut routed),
+    })
+}
+
+fn forward(runtime: &Runtime, facts: Facts<'_>, routed: &mut Routed) -> Value {
+    let rule = &runtime.snapshot().rules()[routed.rule];
+    let targets = rule.tiers().iter().flat_map(|tier| tier.targets.iter().map(move |of| (tier, of)));
+    let targets: Vec<Value> = targets.map(|(tier, target)| describe(runtime, tier, target)).collect();
+    let mut notes = Notes::default();
+    let outcome = decide::target(runtime, facts, routed, &mut notes);
+    let mut decision = Map::new();
+    let peeked = facts.peeked;
+    decision.insert("route".to_owned(), json!(&*rule.route));
+    decision.insert("rule".to_owned(), json!(&*rule.name));
+    let model = peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
+    decision.insert("model".to_owned(), json!(model));
+    decision.insert("prompt_bytes".to_owned(), json!(peeked.map_or(0, |peeked| peeked.prompt_bytes)));
+    decision.insert("prefix_blocks".to_owned(), json!(peeked.map_or(0, |peeked| peeked.blocks.len())));
+    decision.insert("targets".to_owned(), json!(targets));
+    decision.insert("passed_over".to_owned(), json!(notes.passed_over));
+    decision.insert("picked".to_owned(), Value::Null);
+    decision.extend(notes.last);
+    match outcome {
+        Ok(Selected { model, .. }) => {
+            decision.insert("model_there".to_owned(), json!(model.as_deref()));
+        }
+        Err(NoTarget::Nothing(Error::InvalidTarget { status })) => {
+            decision.insert("status".to_owned(), json!(status));
+        }
+        Err(NoTarget::Nothing(error)) => {
+            decision.insert("refused".to_owned(), json!(error.to_string()));
+        }
+        Err(NoTarget::Wait(_, _, why, wait)) => {
+            decision.insert("waits_for".to_owned(), json!(wait.name()));
+            decision.insert("refused".to_owned(), json!(why.error.to_string()));
+        }
+    }
+    Value::Object(decision)
+}
+
+/// Asks upstreams how they would choose, and books nothing.
+#[derive(Default)]
+struct Notes {
+    passed_over: Vec<Value>,
+    /// What the upstream that was asked last said.
+    last: Map<String, Value>,
+}
+
+impl Ask for Notes {
+    type Endpoint = ();
+
+    fn ask(
+        &mut self,
+        _target: TargetAt,
+        upstream: &Upstream,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> Result<(), Unavailable> {
+        let (report, outcome) = upstream.explain(request, excluded);
+        self.last = match report {
+            Value::Object(report) => report,
+            other => Map::from_iter([("report".to_owned(), other)]),
+        };
+        self.last.insert(upstream.kind.label().to_owned(), json!(&*upstream.name));
+        outcome
+    }
+
+    fn passed_over(&mut self, _target: TargetAt, upstream: &Upstream, why: &Unavailable) {
+        self.passed_over
+            .push(json!({ upstream.kind.label(): &*upstream.name, "why": why.error.to_string() }));
+    }
+}
+
+fn read(runtime: &Runtime, headers: &HeaderMap, body: &[u8]) -> Result<Peeked, Error> {
+    let mut peek = peek::start(headers, runtime.peek_options())?;
+    peek.feed(body)?;
+    Ok(peek.finish()?)
+}
+
+fn describe(runtime: &Runtime, tier: &Tier, target: &Target) -> Value {
+    let (kind, name) = match target.destination {
+        Destination::Upstream(index) => {
+            let upstream = runtime.upstream(index);
+            (upstream.kind.label(), json!(&*upstream.name))
+        }
+        Destination::Status(status) => ("status", json!(status.as_u16())),
+    };
+    json!({
+        kind: name,
+        "weight": target.weight,
+        "priority": tier.priority,
+        "model_override": target.model_override.as_deref(),
     })
 }
 
@@ -94,86 +205,4 @@ impl<'a> Asked<'a> {
 fn unknown_listener(runtime: &Runtime, name: &str) -> String {
     let known: Vec<&str> = runtime.snapshot().listeners.iter().map(|listener| &*listener.name).collect();
     format!("there is no listener {name}; there are: {}", known.join(", "))
-}
-
-fn peek(runtime: &Runtime, headers: &HeaderMap, body: &[u8]) -> Result<Peeked, String> {
-    let value = |name| headers.get(name).map(http::HeaderValue::as_bytes);
-    let peek = Peek::new(
-        value(http::header::CONTENT_TYPE),
-        value(http::header::CONTENT_ENCODING),
-        runtime.peek_options(),
-    );
-    let read = |mut peek: Peek| {
-        peek.feed(body)?;
-        peek.finish()
-    };
-    peek.and_then(read).map_err(|error| error.to_string())
-}
-
-fn forward(runtime: &Runtime, rule: &Rule, peeked: &Peeked, headers: &HeaderMap) -> Value {
-    let model = peeked.model.as_ref().map(|model| model.name.as_str());
-    let Action::Forward(tiers) = &rule.action else {
-        return json!({ "route": &*rule.route, "rule": &*rule.name, "model": model, "redirects": true, "picked": null });
-    };
-    let targets: Vec<Value> = tiers
-        .iter()
-        .flat_map(|tier| tier.targets.iter().map(move |target| describe(runtime, tier, target)))
-        .collect();
-    let mut decision = json!({
-        "route": &*rule.route,
-        "rule": &*rule.name,
-        "model": model,
-        "prompt_bytes": peeked.prompt_bytes,
-        "prefix_blocks": peeked.blocks.len(),
-        "targets": targets,
-    });
-    let chosen = tiers.iter().find_map(|tier| tier.choose(crate::random::next_u64(), |_| false));
-    let detail = match chosen {
-        None => json!({ "picked": null, "refused": "every target of the rule has weight 0" }),
-        Some(target) => match target.destination {
-            Destination::Status(status) => json!({ "picked": null, "status": status.as_u16() }),
-            Destination::Upstream(Upstream::Pool(index)) => {
-                let model = target.model_override.as_deref().or(model).unwrap_or_default();
-                let request = PickRequest {
-                    model,
-                    blocks: &peeked.blocks,
-                    prompt_bytes: peeked.prompt_bytes,
-                    max_tokens: peeked.max_tokens,
-                    priority: 0,
-                    headers,
-                    exclude: &[],
-                };
-                let mut detail = json!(runtime.pool(index).explain(&request));
-                detail["pool"] = json!(&*runtime.snapshot().pools[index.0].name);
-                detail
-            }
-            Destination::Upstream(Upstream::Backend(index)) => {
-                let mut detail = json!(runtime.balancer(index).report());
-                detail["backend"] = json!(&*runtime.snapshot().backends[index.0].name);
-                detail
-            }
-        },
-    };
-    if let (Value::Object(decision), Value::Object(detail)) = (&mut decision, detail) {
-        decision.extend(detail);
-    }
-    decision
-}
-
-fn describe(runtime: &Runtime, tier: &Tier, target: &Target) -> Value {
-    let (kind, name) = match target.destination {
-        Destination::Upstream(Upstream::Pool(index)) => {
-            ("pool", json!(&*runtime.snapshot().pools[index.0].name))
-        }
-        Destination::Upstream(Upstream::Backend(index)) => {
-            ("backend", json!(&*runtime.snapshot().backends[index.0].name))
-        }
-        Destination::Status(status) => ("status", json!(status.as_u16())),
-    };
-    json!({
-        kind: name,
-        "weight": target.weight,
-        "priority": tier.priority,
-        "model_override": target.model_override.as_deref(),
-    })
 }

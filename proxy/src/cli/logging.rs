@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-/// What is logged where neither the command line nor `RUST_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info,pingora_core=warn";
+/// What is logged where neither the command line nor `RUST_LOG` says otherwise. Each client that leaves amid a head is an
+/// error to Pingora's proxy, and the gateway tells what it has to tell by itself.
+const DEFAULT_FILTER: &str = "info,pingora_core=warn,pingora_proxy=off";
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]

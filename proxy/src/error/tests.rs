@@ -42,7 +42,7 @@ fn all() -> Vec<Error> {
         Error::TooManyConcurrentRequests { limit: 1 },
         Error::Draining,
         Error::RequestTimeout,
-        Error::Internal(None),
+        Error::internal("x"),
         Error::InvalidTarget { status: 500 },
         Error::Saturated { retry_after: SECOND },
         Error::Shed { retry_after: SECOND },

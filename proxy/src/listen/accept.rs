@@ -8,21 +8,25 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use futures::FutureExt as _;
 use penstock_config::Limits;
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest, Stream};
+use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::count::Count;
 use crate::error::Limit;
+use crate::gateway::Gateway;
 use crate::listen;
-use crate::listen::edge::{Edge, EdgeShared};
+use crate::listen::edge::Edge;
 use crate::listen::protocol::{self, Plain};
 use crate::listen::stream::ClientStream;
 use crate::metrics::ListenerMetrics;
+use crate::runtime::Live;
 use crate::tls::DownstreamTls;
 
 /// The pause after `accept` failed, so that running out of file descriptors does not spin a core.
@@ -41,50 +45,54 @@ const NO_NEW_HANDSHAKE: [SockFilter; 4] = [
 ];
 
 /// Accepts the connections of one listener and serves each in a task of its own.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     socket: Arc<TcpListener>,
     connections: Connections,
 }
 
+/// What a listener is, beside its socket.
+pub(crate) struct Listening {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Serves its connections.
+    pub(crate) proxy: Arc<HttpProxy<Gateway>>,
+    /// The configuration in force.
+    pub(crate) live: Arc<Live>,
+    /// Open connections of clients, over all listeners.
+    pub(crate) open: Arc<Count>,
+    /// The certificates, where it speaks TLS.
+    pub(crate) tls: Option<Arc<ArcSwapOption<DownstreamTls>>>,
+    /// Runs its connections.
+    pub(crate) tracker: TaskTracker,
+    /// Turns true when it is to accept no more.
+    pub(crate) shutdown: ShutdownWatch,
+}
+
 /// Where accepted connections go.
 struct Connections {
-    shared: Arc<EdgeShared>,
+    listening: Listening,
     connection: Arc<Connection>,
     metrics: ListenerMetrics,
-    tracker: TaskTracker,
-    shutdown: ShutdownWatch,
 }
 
 /// How a new connection is served.
 struct Connection {
-    http1_or_alpn: Arc<Edge>,
-    h2c: Arc<Edge>,
+    edge: Arc<Edge>,
     tls: Option<Arc<ArcSwapOption<DownstreamTls>>>,
 }
 
 impl Acceptor {
-    /// Serves `socket`; connections run in `tracker`, and no new one is taken once `shutdown` turns true.
-    pub fn new(
-        socket: Arc<TcpListener>,
-        shared: Arc<EdgeShared>,
-        tls: Option<Arc<ArcSwapOption<DownstreamTls>>>,
-        tracker: TaskTracker,
-        shutdown: ShutdownWatch,
-    ) -> Self {
-        let connection = Connection {
-            http1_or_alpn: Edge::http1_or_alpn(shared.clone()),
-            h2c: Edge::h2c(shared.clone()),
-            tls,
-        };
-        let metrics = shared.live.load().metrics().gateway.listener(&shared.listener);
-        let connections =
-            Connections { shared, connection: Arc::new(connection), metrics, tracker, shutdown };
-        Self { socket, connections }
+    /// Serves `socket` as `listening` says.
+    pub(crate) fn new(socket: Arc<TcpListener>, listening: Listening) -> Self {
+        let edge = Edge::new(listening.proxy.clone(), listening.live.clone());
+        let connection = Arc::new(Connection { edge, tls: listening.tls.clone() });
+        let metrics = listening.live.load().metrics().gateway.listener(&listening.name);
+        Self { socket, connections: Connections { listening, connection, metrics } }
     }
 
     /// Accepts until shutdown, then closes the listening socket unless another acceptor has taken it over.
-    pub async fn run(self) {
-        let mut stop = self.connections.shutdown.clone();
+    pub(crate) async fn run(self) {
+        let mut stop = self.connections.listening.shutdown.clone();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -94,7 +102,7 @@ impl Acceptor {
             match accepted {
                 Ok((stream, peer)) => self.connections.spawn(stream, peer),
                 Err(error) => {
-                    tracing::warn!(listener = %self.connections.shared.listener, %error, "accept failed");
+                    tracing::warn!(listener = %self.connections.listening.name, %error, "accept failed");
                     tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
                 }
             }
@@ -102,6 +110,13 @@ impl Acceptor {
         if let Some(socket) = Arc::into_inner(self.socket) {
             self.connections.take_the_last(socket).await;
         }
+        let Listening { proxy, live, .. } = self.connections.listening;
+        let linger = live.load().snapshot().shutdown.linger;
+        // Nobody waits for this: idle connections alone do not hold up the end.
+        tokio::spawn(async move {
+            tokio::time::sleep(linger).await;
+            proxy.http_cleanup().await;
+        });
     }
 }
 
@@ -112,7 +127,7 @@ impl Connections {
     /// connected is served.
     async fn take_the_last(&self, socket: TcpListener) {
         if let Err(error) = SockRef::from(&socket).attach_filter(&NO_NEW_HANDSHAKE) {
-            tracing::debug!(listener = %self.shared.listener, %error, "handshakes go on until the socket closes");
+            tracing::debug!(listener = %self.listening.name, %error, "handshakes go on until the socket closes");
         }
         tokio::time::sleep(HANDSHAKE_TIME).await;
         // Bounded, for where no filter can be set and clients come as fast as they are taken.
@@ -128,17 +143,17 @@ impl Connections {
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
         let (limits, linger) = {
-            let live = self.shared.live.load();
+            let live = self.listening.live.load();
             (live.limits().clone(), live.snapshot().shutdown.linger)
         };
-        let Some(admitted) = self.shared.connections.admit(limits.connections as usize) else {
-            self.shared.live.load().metrics().gateway.limit_hit(Limit::Connections);
+        let Some(admitted) = self.listening.open.admit(limits.connections as usize) else {
+            self.listening.live.load().metrics().gateway.limit_hit(Limit::Connections);
             return;
         };
         let connection = self.connection.clone();
-        let shutdown = self.shutdown.clone();
+        let shutdown = self.listening.shutdown.clone();
         let open = self.metrics.accepted();
-        self.tracker.spawn(async move {
+        self.listening.tracker.spawn(async move {
             let _open = (open, admitted);
             connection.serve(stream, peer, (&limits, linger), shutdown).await;
         });
@@ -158,32 +173,28 @@ impl Connection {
             opened = self.open(stream, peer, limits) => opened,
             () = listen::drained(&mut stop, linger) => None,
         };
-        if let Some((edge, stream)) = opened {
-            edge.process_new(stream, &shutdown).await;
+        if let Some((stream, is_h2c)) = opened {
+            self.edge.serve(stream, is_h2c, &shutdown).await;
         }
     }
 
-    /// Finds out what the client speaks. `None`: nothing, or nothing that is understood.
+    /// Finds out what the client speaks, and whether that is HTTP/2 without TLS. `None`: nothing, or nothing that is
+    /// understood.
     async fn open(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-    ) -> Option<(&Arc<Edge>, Stream)> {
+    ) -> Option<(ClientStream, bool)> {
         stream.set_nodelay(true).ok()?;
         let Some(tls) = &self.tls else {
-            let edge = match protocol::detect(&stream, Instant::now() + limits.header_timeout).await? {
-                Plain::Http1 => &self.http1_or_alpn,
-                Plain::Http2 => &self.h2c,
-            };
-            return Some((edge, Box::new(ClientStream::plain(stream, peer, limits.write_timeout))));
+            let plain = protocol::detect(&stream, Instant::now() + limits.header_timeout).await?;
+            return Some((ClientStream::plain(stream, peer, limits.write_timeout), plain == Plain::Http2));
         };
         let tls = tls.load_full()?;
         // In a place of its own, which is free again when the handshake is over.
         match Box::pin(tls.accept(transport(stream, peer), limits.header_timeout)).await {
-            Ok(stream) => {
-                Some((&self.http1_or_alpn, Box::new(ClientStream::tls(stream, limits.write_timeout))))
-            }
+            Ok(stream) => Some((ClientStream::tls(stream, limits.write_timeout), false)),
             Err(error) => {
                 tracing::debug!(%peer, %error, "no TLS connection");
                 None

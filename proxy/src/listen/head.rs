@@ -9,7 +9,7 @@ use penstock_config::ListenerIndex;
 use pingora_http::RequestHeader;
 
 use crate::client::Client;
-use crate::context::{RequestContext, RequestTarget};
+use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
 use crate::request_id::{self, RequestId};
 
@@ -30,12 +30,14 @@ const MAX_HOST_BYTES: usize = 261;
 ///
 /// # Errors
 /// The request must not be served.
-pub fn check(client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error> {
+pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Error> {
+    let own = ListenerIndex(arrived.listener);
+    arrived.listener = arrived.runtime().snapshot().listener_for(own, asked_host(client.head())).0;
     if let Some(id) = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept) {
-        ctx.request_id = id;
+        arrived.request_id = id;
     }
     let is_framed_twice = framing_is_declared_twice(client);
-    let limits = ctx.runtime().limits();
+    let limits = arrived.runtime().limits();
     let header = client.head();
     check_size(header, limits.header_bytes, limits.header_count as usize)?;
     if is_framed_twice {
@@ -45,9 +47,9 @@ pub fn check(client: &mut Client, ctx: &mut RequestContext) -> Result<(), Error>
     check_framing(header)?;
     check_declared_length(header, limits.body_bytes)?;
     check_expectation(header)?;
-    ctx.target = target(header)?;
-    check_listener(client, ctx)?;
-    ctx.user_agent = header.headers.get(header::USER_AGENT).cloned();
+    arrived.target = target(header)?;
+    check_listener(client, arrived)?;
+    arrived.user_agent = header.headers.get(header::USER_AGENT).cloned();
     strip_own_headers(client.head_mut());
     Ok(())
 }
@@ -83,7 +85,7 @@ fn check_size(header: &RequestHeader, limit_bytes: usize, limit_count: usize) ->
 
 /// Pingora drops `Content-Length` where both it and `Transfer-Encoding` are sent. Other servers do it the other
 /// way round, which is how requests are smuggled past one of them; RFC 9112 §6.1 allows to refuse.
-fn framing_is_declared_twice(client: &Client) -> bool {
+fn framing_is_declared_twice(client: &Client<'_>) -> bool {
     if client.is_http2() || !client.head().headers.contains_key(header::TRANSFER_ENCODING) {
         return false;
     }
@@ -143,10 +145,10 @@ fn check_method(method: &Method) -> Result<(), Error> {
 /// A client may send requests for several hosts on one connection, if its certificate is for them all (RFC 9113, 9.1.1),
 /// but they must be the same listener's. It is told so where both sides have a name, and can leave its own out: this
 /// leads requests to where they were meant to go, and keeps nobody away.
-fn check_listener(client: &Client, ctx: &RequestContext) -> Result<(), Error> {
-    let (Some(server_name), host) = (client.server_name(), &*ctx.target.host) else { return Ok(()) };
-    let snapshot = ctx.runtime().snapshot();
-    if !host.is_empty() && snapshot.is_misdirected(ListenerIndex(ctx.listener), server_name, host) {
+fn check_listener(client: &Client<'_>, arrived: &Arrived) -> Result<(), Error> {
+    let (Some(server_name), host) = (client.server_name(), &*arrived.target.host) else { return Ok(()) };
+    let snapshot = arrived.runtime().snapshot();
+    if !host.is_empty() && snapshot.is_misdirected(ListenerIndex(arrived.listener), server_name, host) {
         return Err(Error::Misdirected { server_name: server_name.into(), host: host.into() });
     }
     Ok(())
@@ -161,6 +163,13 @@ fn target(header: &RequestHeader) -> Result<RequestTarget, Error> {
         host,
         path_and_query: header.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
     })
+}
+
+/// The host that a request is for, as the client wrote it. What is no host finds no listener of its own, and is refused
+/// later.
+fn asked_host(header: &RequestHeader) -> &str {
+    let field = || header.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    header.uri.authority().map(http::uri::Authority::as_str).or_else(field).unwrap_or_default()
 }
 
 /// Pingora has already refused a `Host` that differs from the authority of an absolute-form target.
@@ -235,6 +244,14 @@ fn strip_own_headers(header: &mut RequestHeader) {
     let own: Vec<HeaderName> = header.headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
     for name in own {
         header.remove_header(&name);
+    }
+}
+
+/// The same, of a request that is only talked about.
+pub(crate) fn strip_own(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
+    for name in own {
+        headers.remove(name);
     }
 }
 

@@ -32,6 +32,7 @@ use tokio::time::Sleep;
 
 use crate::deadline::Timer;
 use crate::io::Io;
+use crate::listen::awaiting::{GivenBack, HeadWatch, Next, Phase};
 
 /// The most that a corked connection keeps, in bytes. Larger writes gain nothing from being joined.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
@@ -39,85 +40,117 @@ const MAX_KEPT_BYTES: usize = 16 * 1024;
 /// Pieces that one write hands to the system.
 const MAX_SLICES: usize = 8;
 
-/// A connection to a client.
-pub struct ClientStream {
-    io: Io,
+/// A connection to a client, as one request's session has it.
+pub(crate) struct ClientStream {
+    /// Until it is given back.
+    io: Option<Io>,
     socket: Option<Arc<SocketDigest>>,
     kept: BytesMut,
     is_corked: AtomicBool,
     write_timeout_ms: AtomicU64,
     /// Runs while the client takes nothing of what is written.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Of the deadlines of requests, between two of them.
+    /// Of the head's deadline, and between two requests of the deadlines of requests.
     timer: Mutex<Timer>,
+    phase: Mutex<Phase>,
+    given_back: Arc<GivenBack>,
 }
 
 impl ClientStream {
     /// A plain connection, accepted from `peer`, whose writes may take `write_timeout` to get on.
-    pub fn plain(stream: TcpStream, peer: SocketAddr, write_timeout: Duration) -> Self {
+    pub(crate) fn plain(stream: TcpStream, peer: SocketAddr, write_timeout: Duration) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Set once, right after creation: it saves a getpeername for each request.
         let _already_set = digest.peer_addr.set(Some(peer.into()));
-        Self::new(Io::Tcp(stream), Some(Arc::new(digest)), write_timeout)
+        Self::new(Io::Tcp(stream), Some(Arc::new(digest)), write_timeout, Arc::default())
     }
 
     /// A connection with TLS.
-    pub fn tls(stream: Stream, write_timeout: Duration) -> Self {
+    pub(crate) fn tls(stream: Stream, write_timeout: Duration) -> Self {
         let digest = stream.get_socket_digest();
-        Self::new(Io::Tls(stream), digest, write_timeout)
+        Self::new(Io::Tls(stream), digest, write_timeout, Arc::default())
     }
 
-    fn new(io: Io, socket: Option<Arc<SocketDigest>>, write_timeout: Duration) -> Self {
+    fn new(
+        io: Io,
+        socket: Option<Arc<SocketDigest>>,
+        write_timeout: Duration,
+        given_back: Arc<GivenBack>,
+    ) -> Self {
         let stream = Self {
-            io,
+            io: Some(io),
             socket,
             kept: BytesMut::new(),
             is_corked: AtomicBool::new(false),
             write_timeout_ms: AtomicU64::new(0),
             stalled: None,
             timer: Mutex::default(),
+            phase: Mutex::new(Phase::Open),
+            given_back,
         };
         stream.set_write_timeout(write_timeout);
         stream
     }
 
     /// The connection under an HTTP/1.1 session.
-    pub fn of(session: &ServerSession) -> Option<&Self> {
+    pub(crate) fn of(session: &ServerSession) -> Option<&Self> {
         Self::under(session.stream()?)
     }
 
     /// The connection that is `stream`.
-    pub fn under(stream: &Stream) -> Option<&Self> {
+    pub(crate) fn under(stream: &Stream) -> Option<&Self> {
         stream.as_ref().as_any().downcast_ref()
     }
 
+    /// Where it goes when its session has no more use for it and somebody else has.
+    pub(crate) fn given_back(&self) -> &Arc<GivenBack> {
+        &self.given_back
+    }
+
     /// The socket, where there is nothing else: with TLS what it carries is not what is read.
-    pub fn socket(&self) -> Option<&TcpStream> {
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match &self.io {
-            Io::Tcp(socket) => Some(socket),
-            Io::Tls(_) => None,
+            Some(Io::Tcp(socket)) => Some(socket),
+            Some(Io::Tls(_)) | None => None,
         }
     }
 
     /// How long a write may take to get on, from now on.
-    pub fn set_write_timeout(&self, limit: Duration) {
+    pub(crate) fn set_write_timeout(&self, limit: Duration) {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.write_timeout_ms.store(limit_ms, Ordering::Relaxed);
     }
 
     /// Whether what is written is kept for the next write.
-    pub fn cork(&self, is_corked: bool) {
+    pub(crate) fn cork(&self, is_corked: bool) {
         self.is_corked.store(is_corked, Ordering::Relaxed);
     }
 
-    /// The timer that the last request left for the next.
-    pub fn take_timer(&self) -> Timer {
+    /// From now on the head of a request is awaited.
+    pub(crate) fn await_head(&self, head: HeadWatch) {
+        *self.phase.lock() = Phase::Head(head);
+    }
+
+    /// The head is here: from now on the session reads and writes as it likes. Returns the timer of the last request.
+    pub(crate) fn head_is_here(&self) -> Timer {
+        *self.phase.lock() = Phase::Open;
         std::mem::take(&mut *self.timer.lock())
     }
 
     /// Leaves a timer for the next request.
-    pub fn leave_timer(&self, timer: Timer) {
+    pub(crate) fn leave_timer(&self, timer: Timer) {
         *self.timer.lock() = timer;
+    }
+
+    /// The session has no more use for the connection, and the next request has: what it ends and writes from now on is
+    /// ignored. Before that request `unread_bytes` of this one's body are dropped, which may take `limit`.
+    pub(crate) fn keep_for_next(&self, unread_bytes: usize, limit: Duration) {
+        *self.phase.lock() = Phase::Over(Next::Request { unread_bytes, limit });
+    }
+
+    /// The session has no more use for the connection, which is to be closed in steps.
+    pub(crate) fn keep_to_linger(&self) {
+        *self.phase.lock() = Phase::Over(Next::Linger);
     }
 
     fn keep(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
@@ -153,7 +186,8 @@ impl ClientStream {
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = if self.io.is_write_vectored() {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let written = if io.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             slices[0] = IoSlice::new(&self.kept);
             let count = bufs.len().min(MAX_SLICES - 1);
@@ -161,9 +195,9 @@ impl ClientStream {
                 *slice = IoSlice::new(buf);
             }
             let skipped = usize::from(self.kept.is_empty());
-            Pin::new(&mut self.io).poll_write_vectored(cx, &slices[skipped..=count])
+            Pin::new(io).poll_write_vectored(cx, &slices[skipped..=count])
         } else if self.kept.is_empty() && bufs.len() == 1 {
-            Pin::new(&mut self.io).poll_write(cx, &bufs[0])
+            Pin::new(io).poll_write(cx, &bufs[0])
         } else {
             // One TLS record in place of several.
             let mut joined = self.kept.to_vec();
@@ -171,9 +205,19 @@ impl ClientStream {
                 let room = (MAX_KEPT_BYTES + self.kept.len()).saturating_sub(joined.len());
                 joined.extend_from_slice(&buf[..buf.len().min(room)]);
             }
-            Pin::new(&mut self.io).poll_write(cx, &joined)
+            Pin::new(io).poll_write(cx, &joined)
         };
         self.guard(cx, written)
+    }
+
+    /// Whether what the session writes, or its end, is not to reach the client. As long as no head is here, all that a
+    /// session can write is Pingora's own answer to a head that it cannot parse.
+    fn is_mute(&mut self) -> bool {
+        match self.phase.get_mut() {
+            Phase::Open => false,
+            Phase::Head(head) => head.swallows_writes(),
+            Phase::Over(_) => true,
+        }
     }
 
     /// Gives up what is pending for too long.
@@ -194,7 +238,14 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buffer)
+        let Self { io, phase, timer, .. } = self.get_mut();
+        let Some(io) = io else { return Poll::Ready(Ok(())) };
+        match phase.get_mut() {
+            Phase::Open => Pin::new(io).poll_read(cx, buffer),
+            Phase::Head(head) => head.poll_read(io, timer.get_mut(), cx, buffer),
+            // To the session, this is the end.
+            Phase::Over(_) => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -209,6 +260,12 @@ impl AsyncWrite for ClientStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_mute() {
+            if let Phase::Head(head) = this.phase.get_mut() {
+                head.refuse_malformed();
+            }
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         match this.keep(bufs) {
             Some(kept) => Poll::Ready(Ok(kept)),
             None => this.poll_through(cx, bufs),
@@ -225,15 +282,37 @@ impl AsyncWrite for ClientStream {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_through(cx, &[]))?;
-        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        let flushed = this.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_flush(cx));
         this.guard(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_mute() {
+            return Poll::Ready(Ok(()));
+        }
         ready!(this.poll_through(cx, &[]))?;
-        let closed = Pin::new(&mut this.io).poll_shutdown(cx);
+        let closed = this.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_shutdown(cx));
         this.guard(cx, closed)
+    }
+}
+
+impl Drop for ClientStream {
+    /// Gives the connection back where its session is not the last to have it.
+    fn drop(&mut self) {
+        let next = match self.phase.get_mut() {
+            Phase::Open => return,
+            Phase::Head(head) => match head.refusal.take() {
+                Some(refusal) => Next::Refuse(refusal),
+                None => return,
+            },
+            Phase::Over(next) => std::mem::replace(next, Next::Linger),
+        };
+        let Some(io) = self.io.take() else { return };
+        let write_timeout = Duration::from_millis(*self.write_timeout_ms.get_mut());
+        let stream = Self::new(io, self.socket.take(), write_timeout, self.given_back.clone());
+        stream.leave_timer(std::mem::take(self.timer.get_mut()));
+        self.given_back.put(stream, next);
     }
 }
 
@@ -248,8 +327,9 @@ impl Shutdown for ClientStream {
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
         match &self.io {
-            Io::Tcp(stream) => stream.as_raw_fd(),
-            Io::Tls(stream) => stream.id(),
+            Some(Io::Tcp(stream)) => stream.as_raw_fd(),
+            Some(Io::Tls(stream)) => stream.id(),
+            None => -1,
         }
     }
 }
@@ -257,15 +337,15 @@ impl UniqueID for ClientStream {
 impl Ssl for ClientStream {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         match &self.io {
-            Io::Tcp(_) => None,
-            Io::Tls(stream) => stream.get_ssl_digest(),
+            Some(Io::Tls(stream)) => stream.get_ssl_digest(),
+            Some(Io::Tcp(_)) | None => None,
         }
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match &self.io {
-            Io::Tcp(_) => None,
-            Io::Tls(stream) => stream.selected_alpn_proto(),
+            Some(Io::Tls(stream)) => stream.selected_alpn_proto(),
+            Some(Io::Tcp(_)) | None => None,
         }
     }
 }

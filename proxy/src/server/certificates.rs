@@ -76,16 +76,6 @@ impl Certificates {
         if faults.is_empty() { Ok(next) } else { Err(faults) }
     }
 
-    /// What is shown to each pool's endpoints, in the snapshot's order.
-    pub(crate) fn pool_credentials(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Credential>>> {
-        snapshot.pools.iter().map(|pool| self.pool_credentials.get(&pool.name).cloned()).collect()
-    }
-
-    /// What is shown to each backend, in the snapshot's order.
-    pub(crate) fn backend_credentials(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Credential>>> {
-        snapshot.backends.iter().map(|of| self.backend_credentials.get(&of.name).cloned()).collect()
-    }
-
     /// The certificates of a listener.
     pub(crate) fn listener(&self, name: &str) -> Option<&Arc<DownstreamTls>> {
         self.listeners.get(name)
@@ -96,20 +86,24 @@ impl Certificates {
         self.backends.get(&spec.name).cloned()
     }
 
-    /// How the endpoints of each pool are connected to, in the snapshot's order.
-    pub(crate) fn pool_peers(&self, snapshot: &Snapshot) -> Vec<Peers> {
-        let peers = |pool: &Arc<PoolSpec>| {
-            Peers::new(pool.protocol, &pool.connection, self.pools.get(&pool.name).cloned())
-        };
-        snapshot.pools.iter().map(peers).collect()
+    /// How a pool's endpoints are connected to.
+    pub(crate) fn pool_peers(&self, spec: &PoolSpec) -> Peers {
+        Peers::new(spec.protocol, &spec.connection, self.pools.get(&spec.name).cloned())
     }
 
-    /// How the endpoints of each backend are connected to, in the snapshot's order.
-    pub(crate) fn backend_peers(&self, snapshot: &Snapshot) -> Vec<Peers> {
-        let peers = |backend: &Arc<BackendSpec>| {
-            Peers::new(backend.protocol, &backend.connection, self.backend(backend))
-        };
-        snapshot.backends.iter().map(peers).collect()
+    /// How a backend's endpoints are connected to.
+    pub(crate) fn backend_peers(&self, spec: &BackendSpec) -> Peers {
+        Peers::new(spec.protocol, &spec.connection, self.backend(spec))
+    }
+
+    /// What is shown to a pool's endpoints.
+    pub(crate) fn pool_credential(&self, name: &str) -> Option<Arc<Credential>> {
+        self.pool_credentials.get(name).cloned()
+    }
+
+    /// What is shown to a backend.
+    pub(crate) fn backend_credential(&self, name: &str) -> Option<Arc<Credential>> {
+        self.backend_credentials.get(name).cloned()
     }
 
     /// All files that this was built from.

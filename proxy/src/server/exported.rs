@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use penstock_config::{BackendIndex, PoolIndex, Upstream};
+use penstock_picker::Pool;
 
-use crate::metrics::ScrapeOutcome;
+use crate::metrics::{ScrapeOutcome, UpstreamMetrics};
 use crate::runtime::Runtime;
+use crate::upstreams::Chooser;
 
 /// What has been exported so far. Counters only take additions, so the difference is what they are given.
 #[derive(Debug, Default)]
@@ -26,27 +27,31 @@ impl Exported {
     /// Adds what has been counted since the last call. Pools and backends that are gone are forgotten.
     pub(crate) fn update(&mut self, runtime: &Runtime) {
         let before = std::mem::take(self);
-        for (index, pool) in runtime.pools().iter().enumerate() {
-            let metrics = runtime.upstream_metrics(Upstream::Pool(PoolIndex(index)));
-            let scrapes = pool.scrape_counters();
-            let now = PoolCounts {
-                read: scrapes.successes(),
-                failed: scrapes.errors().map(|(_, count)| count).sum(),
-                ejections: pool.ejections(),
-            };
-            let old = before.pools.get(pool.name()).copied().unwrap_or_default();
-            metrics.scraped(ScrapeOutcome::Read, increase(old.read, now.read));
-            metrics.scraped(ScrapeOutcome::Failed, increase(old.failed, now.failed));
-            metrics.ejections.add(increase(old.ejections, now.ejections));
-            self.pools.insert(pool.name().clone(), now);
+        for upstream in runtime.upstreams() {
+            match &upstream.chooser {
+                Chooser::Pool { pool, .. } => self.pool(&before, pool, &upstream.metrics),
+                Chooser::Balancer(balancer) => {
+                    let old = before.backends.get(&upstream.name).copied().unwrap_or_default();
+                    let now = balancer.ejections();
+                    upstream.metrics.ejections.add(increase(old, now));
+                    self.backends.insert(upstream.name.clone(), now);
+                }
+            }
         }
-        for (index, backend) in runtime.balancers().iter().enumerate() {
-            let metrics = runtime.upstream_metrics(Upstream::Backend(BackendIndex(index)));
-            let name = &backend.spec().name.clone();
-            let now = backend.ejections();
-            metrics.ejections.add(increase(before.backends.get(name).copied().unwrap_or_default(), now));
-            self.backends.insert(name.clone(), now);
-        }
+    }
+
+    fn pool(&mut self, before: &Self, pool: &Pool, metrics: &UpstreamMetrics) {
+        let scrapes = pool.scrape_counters();
+        let now = PoolCounts {
+            read: scrapes.successes(),
+            failed: scrapes.errors().map(|(_, count)| count).sum(),
+            ejections: pool.ejections(),
+        };
+        let old = before.pools.get(pool.name()).copied().unwrap_or_default();
+        metrics.scraped(ScrapeOutcome::Read, increase(old.read, now.read));
+        metrics.scraped(ScrapeOutcome::Failed, increase(old.failed, now.failed));
+        metrics.ejections.add(increase(old.ejections, now.ejections));
+        self.pools.insert(pool.name().clone(), now);
     }
 }
 

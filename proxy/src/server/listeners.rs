@@ -7,10 +7,8 @@ use arc_swap::ArcSwapOption;
 use penstock_config::{Fault, Listener, ListenerIndex, Snapshot};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
-use crate::listen::Acceptor;
-use crate::listen::edge::EdgeShared;
+use crate::listen::{Acceptor, Listening};
 use crate::server::certificates::Certificates;
 use crate::tls::DownstreamTls;
 
@@ -79,8 +77,7 @@ impl Listeners {
         snapshot: &Snapshot,
         bound: Bound,
         certificates: &Certificates,
-        shared: impl Fn(&Arc<str>) -> Arc<EdgeShared>,
-        tracker: &TaskTracker,
+        listening: impl Fn(&Arc<str>) -> Listening,
     ) {
         let mut bound = bound.0;
         let mut next = Vec::with_capacity(snapshot.listeners.len());
@@ -97,7 +94,7 @@ impl Listeners {
             }
             let fresh = bound.iter().position(|(of, _)| *of == index).map(|at| bound.swap_remove(at).1);
             let Some(socket) = fresh.or_else(|| self.socket_of(listener).cloned()) else { continue };
-            next.push(start(listener, names, socket, tls, shared(&listener.name), tracker));
+            next.push(start(listener, names, socket, tls, listening(&listener.name)));
         }
         for gone in std::mem::replace(&mut self.running, next) {
             gone.stop();
@@ -139,14 +136,13 @@ fn start(
     names: Vec<Arc<str>>,
     socket: Arc<TcpListener>,
     tls: Option<Arc<DownstreamTls>>,
-    shared: Arc<EdgeShared>,
-    tracker: &TaskTracker,
+    listening: Listening,
 ) -> Running {
     let (stop, stopped) = watch::channel(false);
     let is_tls = listener.is_tls();
     let tls = Arc::new(ArcSwapOption::new(tls));
-    let acceptor =
-        Acceptor::new(socket.clone(), shared, is_tls.then(|| tls.clone()), tracker.clone(), stopped);
-    tracker.spawn(acceptor.run());
+    let tracker = listening.tracker.clone();
+    let listening = Listening { tls: is_tls.then(|| tls.clone()), shutdown: stopped, ..listening };
+    tracker.spawn(Acceptor::new(socket.clone(), listening).run());
     Running { name: listener.name.clone(), names, address: listener.address, is_tls, socket, tls, stop }
 }

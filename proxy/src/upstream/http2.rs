@@ -205,7 +205,7 @@ impl Http2 {
             return Poll::Ready(Err(Error::UpstreamReset(Some(error.into()))));
         }
         let Some(header) = self.session.response_header().cloned() else {
-            return Poll::Ready(Err(Error::Internal(None)));
+            return Poll::Ready(Err(Error::internal("a response before its request")));
         };
         let is_end = self.session.check_response_end_or_error();
         let is_end = is_end.map_err(|error| Error::InvalidResponse(Some(error)))?;
@@ -260,7 +260,7 @@ fn header_of(mut outgoing: Outgoing, is_tls: bool) -> Result<RequestHeader, Erro
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(outgoing.target).build();
     let mut parts = Request::new(()).into_parts().0;
     parts.method = outgoing.method;
-    parts.uri = uri.map_err(|error| Error::Internal(Some(error.into())))?;
+    parts.uri = uri.map_err(Error::internal)?;
     parts.version = http::Version::HTTP_2;
     outgoing.headers.remove(header::TRANSFER_ENCODING);
     parts.headers = outgoing.headers;

@@ -1,4 +1,4 @@
-//! The rest of a request's body, read from the socket into the buffer it stays in.
+//! The tail of a request's body, read from the socket into the buffer it stays in.
 //!
 //! Pingora reads a body into a buffer of 64 KiB, which it allocates for each request, and copies each piece out of it: with
 //! large prompts a tenth of what a request costs. What `Content-Length` frames needs no parser, and the length is what
@@ -24,7 +24,7 @@ const LEAST_ROOM_BYTES: usize = 8 * 1024;
 
 /// What Pingora has not read of a body.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct BodyTail {
     left: usize,
     read: usize,
     block: BytesMut,
@@ -32,7 +32,7 @@ pub(super) struct Rest {
     block_bytes: usize,
 }
 
-impl Rest {
+impl BodyTail {
     /// The last `left` bytes of a body.
     pub(super) fn new(left: usize) -> Self {
         Self { left, read: 0, block: BytesMut::new(), block_bytes: BLOCK_BYTES }
@@ -46,6 +46,11 @@ impl Rest {
     /// Bytes of it that were read.
     pub(super) fn bytes_read(&self) -> usize {
         self.read
+    }
+
+    /// Bytes of it that were not.
+    pub(super) fn bytes_left(&self) -> usize {
+        self.left
     }
 
     /// The next piece; `None` at the end. May be cancelled and called again.
@@ -90,15 +95,6 @@ impl Rest {
             }
         }
     }
-
-    /// Reads what is left, and drops it.
-    ///
-    /// # Errors
-    /// The client left before the end of its body.
-    pub(super) async fn drain(&mut self, socket: &TcpStream) -> io::Result<()> {
-        while self.read(socket).await?.is_some() {}
-        Ok(())
-    }
 }
 
 /// Resolves when the client leaves. Its next request, sent ahead, stays in the socket and hides that.
@@ -137,27 +133,27 @@ mod tests {
                 client.write_all(&sent).await.unwrap();
                 client
             });
-            let mut rest = Rest::new(length);
+            let mut tail = BodyTail::new(length);
             let mut read = Vec::new();
-            while let Some(piece) = rest.read(&socket).await.unwrap() {
+            while let Some(piece) = tail.read(&socket).await.unwrap() {
                 read.extend_from_slice(&piece);
-                assert_eq!(rest.bytes_read(), read.len());
+                assert_eq!(tail.bytes_read(), read.len());
             }
-            assert!(read == body && rest.is_done(), "{length}");
-            assert!(rest.read(&socket).await.unwrap().is_none());
+            assert!(read == body && tail.is_done(), "{length}");
+            assert!(tail.read(&socket).await.unwrap().is_none());
             client = writing.await.unwrap();
-            Rest::new(4).drain(&socket).await.unwrap();
+            BodyTail::new(4).read(&socket).await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn small_pieces_share_a_block() {
         let (socket, mut client) = pair().await;
-        let mut rest = Rest::new(1 << 20);
+        let mut tail = BodyTail::new(1 << 20);
         let mut pieces = Vec::new();
         for _ in 0..100 {
             client.write_all(&[7; 100]).await.unwrap();
-            pieces.push(rest.read(&socket).await.unwrap().unwrap());
+            pieces.push(tail.read(&socket).await.unwrap().unwrap());
         }
         let (first, last) = (pieces[0].as_ptr().addr(), pieces[99].as_ptr().addr());
         assert!((first..first + BLOCK_BYTES).contains(&last));
@@ -166,17 +162,17 @@ mod tests {
     #[tokio::test]
     async fn blocks_grow_for_who_fills_one_at_once_and_for_nobody_else() {
         let (socket, mut client) = pair().await;
-        let mut rest = Rest::new(1 << 24);
+        let mut tail = BodyTail::new(1 << 24);
         for _ in 0..2 {
             client.write_all(&[7; BLOCK_BYTES / 2]).await.unwrap();
-            rest.read(&socket).await.unwrap();
+            tail.read(&socket).await.unwrap();
         }
-        assert_eq!(rest.block_bytes, BLOCK_BYTES);
+        assert_eq!(tail.block_bytes, BLOCK_BYTES);
         let sending = tokio::spawn(async move { client.write_all(&vec![7; 1 << 23]).await.map(|()| client) });
         // Held, as a request's are: a block that nobody else holds is grown in place.
         let mut pieces = Vec::new();
-        while rest.bytes_read() < BLOCK_BYTES + (1 << 23) {
-            pieces.push(rest.read(&socket).await.unwrap().unwrap());
+        while tail.bytes_read() < BLOCK_BYTES + (1 << 23) {
+            pieces.push(tail.read(&socket).await.unwrap().unwrap());
         }
         let longest = pieces.iter().map(Bytes::len).max().unwrap();
         assert!(longest > BLOCK_BYTES && longest <= LARGE_BLOCK_BYTES, "{longest}");
@@ -186,27 +182,27 @@ mod tests {
     #[tokio::test]
     async fn who_waits_holds_no_memory() {
         let (socket, _client) = pair().await;
-        let mut rest = Rest::new(1 << 20);
-        let read = tokio::time::timeout(std::time::Duration::from_millis(20), rest.read(&socket)).await;
+        let mut tail = BodyTail::new(1 << 20);
+        let read = tokio::time::timeout(std::time::Duration::from_millis(20), tail.read(&socket)).await;
         assert!(read.is_err());
-        assert_eq!(rest.block.capacity(), 0);
+        assert_eq!(tail.block.capacity(), 0);
     }
 
     #[tokio::test]
     async fn no_block_is_kept_that_nothing_has_come_into_or_that_nothing_will() {
         let (socket, mut client) = pair().await;
-        let mut rest = Rest::new(BLOCK_BYTES + 1000);
+        let mut tail = BodyTail::new(BLOCK_BYTES + 1000);
         client.write_all(&[7; BLOCK_BYTES]).await.unwrap();
-        while rest.bytes_read() < BLOCK_BYTES {
-            rest.read(&socket).await.unwrap();
+        while tail.bytes_read() < BLOCK_BYTES {
+            tail.read(&socket).await.unwrap();
         }
         // The socket still counts as readable, until it was tried.
-        let read = tokio::time::timeout(std::time::Duration::from_millis(20), rest.read(&socket)).await;
+        let read = tokio::time::timeout(std::time::Duration::from_millis(20), tail.read(&socket)).await;
         assert!(read.is_err());
-        assert_eq!(rest.block.capacity(), 0);
+        assert_eq!(tail.block.capacity(), 0);
         client.write_all(&[7; 1000]).await.unwrap();
-        rest.drain(&socket).await.unwrap();
-        assert_eq!(rest.block.capacity(), 0);
+        while tail.read(&socket).await.unwrap().is_some() {}
+        assert_eq!(tail.block.capacity(), 0);
     }
 
     #[tokio::test]
@@ -214,9 +210,9 @@ mod tests {
         let (socket, mut client) = pair().await;
         client.write_all(b"half").await.unwrap();
         drop(client);
-        let mut rest = Rest::new(8);
-        assert_eq!(rest.read(&socket).await.unwrap().unwrap(), "half");
-        assert_eq!(rest.read(&socket).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut tail = BodyTail::new(8);
+        assert_eq!(tail.read(&socket).await.unwrap().unwrap(), "half");
+        assert_eq!(tail.read(&socket).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(matches!(gone(&socket).await, Error::ClientGone));
     }
 
@@ -226,7 +222,7 @@ mod tests {
         client.write_all(b"next").await.unwrap();
         let watched = tokio::time::timeout(std::time::Duration::from_millis(20), gone(&socket)).await;
         assert!(watched.is_err());
-        let mut rest = Rest::new(4);
-        assert_eq!(rest.read(&socket).await.unwrap().unwrap(), "next");
+        let mut tail = BodyTail::new(4);
+        assert_eq!(tail.read(&socket).await.unwrap().unwrap(), "next");
     }
 }

@@ -1,0 +1,62 @@
+//! Dialects: how an upstream is spoken to where it does not speak the client's API.
+//!
+//! An upstream without a [`Codec`] gets the client's bytes and the client gets the upstream's, both untouched. With one,
+//! the prepare phase encodes the request once an attempt, since the next attempt may have another upstream, and the relay
+//! phase passes the response through the attempt's [`Decoder`].
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, uri::PathAndQuery};
+use pingora_http::ResponseHeader;
+
+/// Why a request or a response could not be translated.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The upstream's dialect has no words for the request. The text is shown to the client.
+    #[error("the request cannot be translated: {0}")]
+    Request(String),
+    /// The upstream failed, or what it sent cannot be read.
+    #[error("the response cannot be translated")]
+    Upstream(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A request on its way to an upstream, before it is framed and gets its credential.
+#[derive(Debug)]
+pub struct Draft {
+    /// The method.
+    pub method: Method,
+    /// Path and query, rewritten as the rule says.
+    pub target: PathAndQuery,
+    /// End-to-end headers, edited as rule and target say.
+    pub headers: HeaderMap,
+    /// The body, with the model named as the upstream names it.
+    pub body: Vec<Bytes>,
+}
+
+/// Translates between the clients' dialect and an upstream's.
+pub trait Codec: Send + Sync {
+    /// Makes a request one in the upstream's dialect, and returns what decodes the response to it; `None` passes the
+    /// response on as it is.
+    ///
+    /// # Errors
+    /// The request cannot be expressed in that dialect; the client gets this error.
+    fn encode(&self, draft: &mut Draft) -> Result<Option<Box<dyn Decoder>>, CodecError>;
+}
+
+/// Translates one response.
+pub trait Decoder: Send + Sync {
+    /// Makes the response's head one in the client's dialect. Framing is the relay's: a length is dropped before.
+    ///
+    /// # Errors
+    /// The response means a failure of the upstream, after which another attempt may follow.
+    fn head(&mut self, head: &mut ResponseHeader) -> Result<(), CodecError>;
+
+    /// Translates a piece of the body; what comes out may be empty, and is the last if `is_end`.
+    ///
+    /// # Errors
+    /// The upstream failed, or what it sent cannot be read. Before the first content another attempt may follow.
+    fn body(&mut self, data: Bytes, is_end: bool) -> Result<Bytes, CodecError>;
+
+    /// Whether any content has come out: from here on a failure is the client's to see. As long as there is none, status
+    /// and headers are held back.
+    fn has_content(&self) -> bool;
+}

@@ -1,0 +1,292 @@
+//! What becomes of a request: which action its route means, and which target and endpoint serve it.
+//!
+//! The one place that decides. Requests and `/debug/pick` take these steps, mirrors the part of them that is theirs; they
+//! differ in who is asked for an endpoint ([`Ask`]): a pool that books the request, or one that only says how it would
+//! choose. Turned down: an explanation that follows the rules a second time, which was wrong as soon as one of them
+//! changed.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+use penstock_config::{
+    Action as RuleAction, Destination, ListenerIndex, Lookup, Matched, RedirectTarget, RequestModel,
+    RouteRequest, Upstream as UpstreamAt,
+};
+use penstock_peek::Peeked;
+use penstock_picker::PickRequest;
+
+use crate::context::{Routed, TargetAt};
+use crate::error::Error;
+use crate::random;
+use crate::runtime::Runtime;
+use crate::upstreams::{Excluded, Unavailable, Upstream, Wait};
+
+/// Where the models that a listener serves are listed.
+pub(crate) const MODELS_PATH: &str = "/v1/models";
+
+/// What is asked for, as far as it decides where the request goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// The listener's index in the snapshot.
+    pub(crate) listener: usize,
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// What is done with a request.
+pub(crate) enum Action {
+    /// One of a rule's targets serves it.
+    Forward(Routed),
+    /// It is sent elsewhere.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+        /// Where it is sent.
+        location: String,
+    },
+    /// It is told the models that it could ask for.
+    ListModels,
+}
+
+/// What is known of a request before its body is read.
+pub(crate) enum Decision {
+    /// What is done with it, or why it is refused, whatever the body says.
+    Made(Result<Action, Error>),
+    /// The body has to be read first: to learn the model, or because rule or policies look into it.
+    ReadBody,
+}
+
+/// What a pick goes by, beside the route.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    /// What was found in the body, if it was looked at.
+    pub(crate) peeked: Option<&'a Peeked>,
+    /// The request's headers.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// Asks an upstream for an endpoint.
+pub(crate) trait Ask {
+    /// What it gives for one.
+    type Endpoint;
+
+    /// Asks `upstream` for an endpoint for a request that is for `target`.
+    ///
+    /// # Errors
+    /// It has none now.
+    fn ask(
+        &mut self,
+        target: TargetAt,
+        upstream: &Upstream,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> Result<Self::Endpoint, Unavailable>;
+
+    /// Hears that the decision goes on to other targets, since this one has none.
+    fn passed_over(&mut self, target: TargetAt, upstream: &Upstream, why: &Unavailable);
+}
+
+/// A target whose upstream gave an endpoint.
+pub(crate) struct Selected<E> {
+    pub(crate) target: TargetAt,
+    pub(crate) upstream: UpstreamAt,
+    /// What the model is called there, where it differs from what the client asked for.
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) endpoint: E,
+}
+
+/// Why no target gave an endpoint.
+pub(crate) enum NoTarget {
+    /// Nothing is left to try; what the client is told.
+    Nothing(Error),
+    /// This target would be the one, if the request waits.
+    Wait(TargetAt, UpstreamAt, Unavailable, Wait),
+}
+
+/// Decides by the head alone.
+pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: bool) -> Decision {
+    let model = if has_body { RequestModel::Unread } else { RequestModel::Absent };
+    let lookup = look_up(runtime, question, model);
+    let reads = has_body
+        && match &lookup {
+            Lookup::NeedsModel => true,
+            Lookup::Rule(matched) => {
+                matches!(matched.rule.action, RuleAction::Forward(_))
+                    && runtime.rule(matched.rule.index).wants.body()
+            }
+            Lookup::UnknownModel | Lookup::NoRoute => false,
+        };
+    if reads { Decision::ReadBody } else { Decision::Made(action(runtime, question, &lookup, model)) }
+}
+
+/// Decides by head and body. `model` is the one that the body names.
+///
+/// # Errors
+/// Nothing serves the request.
+pub(crate) fn after_body(
+    runtime: &Runtime,
+    question: &Question<'_>,
+    model: Option<&str>,
+) -> Result<Action, Error> {
+    let model = model.map_or(RequestModel::Absent, RequestModel::Named);
+    action(runtime, question, &look_up(runtime, question, model), model)
+}
+
+/// Goes through what is left of a rule's targets until one gives an endpoint. Targets that cannot are given up, but for
+/// one that has something to wait for: the names of a backend, or a place where no other target is left.
+///
+/// # Errors
+/// None gave one without waiting.
+pub(crate) fn target<A: Ask>(
+    runtime: &Runtime,
+    facts: Facts<'_>,
+    routed: &mut Routed,
+    ask: &mut A,
+) -> Result<Selected<A::Endpoint>, NoTarget> {
+    let rule = &runtime.snapshot().rules()[routed.rule];
+    let mut last = None;
+    loop {
+        let Some(at) = routed.candidates.next(rule, random::next_u64()) else {
+            return Err(NoTarget::Nothing(last.unwrap_or(Error::NoEndpoints)));
+        };
+        let target = &rule.tiers()[at.0].targets[at.1];
+        let at_upstream = match target.destination {
+            Destination::Upstream(upstream) => upstream,
+            // Its share is of requests, not of attempts: whatever failed before says more than it does.
+            Destination::Status(_) if last.is_some() || routed.attempts > 0 => {
+                routed.candidates.exhaust(at);
+                continue;
+            }
+            Destination::Status(status) => {
+                return Err(NoTarget::Nothing(Error::InvalidTarget { status: status.as_u16() }));
+            }
+        };
+        let upstream = runtime.upstream(at_upstream);
+        let model = model_at(upstream, facts, target.model_override.as_ref());
+        let excluded = routed.candidates.excluded(at, at_upstream);
+        let request = pick_request(facts, model.as_deref(), &excluded);
+        match ask.ask(at, upstream, &request, &excluded) {
+            Ok(endpoint) => return Ok(Selected { target: at, upstream: at_upstream, model, endpoint }),
+            Err(unavailable) => {
+                let has_other = routed.candidates.has_other(rule, at);
+                match unavailable.wait {
+                    Some(wait) if wait == Wait::Names || !has_other => {
+                        return Err(NoTarget::Wait(at, at_upstream, unavailable, wait));
+                    }
+                    _ => ask.passed_over(at, upstream, &unavailable),
+                }
+                last = Some(worse(last, unavailable.error));
+                routed.candidates.exhaust(at);
+            }
+        }
+    }
+}
+
+/// What the model is called at an upstream: the target renames it first, then the pool. `None` if neither does.
+pub(crate) fn model_at(
+    upstream: &Upstream,
+    facts: Facts<'_>,
+    by_target: Option<&Arc<str>>,
+) -> Option<Arc<str>> {
+    let named = facts.peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
+    let asked = by_target.map(|name| &**name).or(named).unwrap_or_default();
+    upstream.renamed(asked).or_else(|| by_target.cloned())
+}
+
+/// What the picker has to know of a request.
+pub(crate) fn pick_request<'a>(
+    facts: Facts<'a>,
+    model: Option<&'a str>,
+    excluded: &'a Excluded,
+) -> PickRequest<'a> {
+    let peeked = facts.peeked;
+    let named = peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
+    PickRequest {
+        model: model.or(named).unwrap_or_default(),
+        blocks: peeked.map_or(&[], |peeked| &peeked.blocks),
+        prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
+        max_tokens: peeked.and_then(|peeked| peeked.max_tokens),
+        priority: 0,
+        headers: facts.headers,
+        exclude: &excluded.endpoints,
+    }
+}
+
+/// Of two reasons why nothing could be picked, the one that tells the client more: that a pool is full says "try again",
+/// that one is empty does not.
+pub(crate) fn worse(last: Option<Error>, new: Error) -> Error {
+    match last {
+        Some(last) if last.retry_after().is_some() => last,
+        _ => new,
+    }
+}
+
+fn look_up<'a>(runtime: &'a Runtime, question: &Question<'_>, model: RequestModel<'_>) -> Lookup<'a> {
+    let Question { listener, host, path, query, method, headers } = *question;
+    let request = RouteRequest { host, path, query, method, headers, model };
+    runtime.snapshot().route(ListenerIndex(listener), &request)
+}
+
+fn action(
+    runtime: &Runtime,
+    question: &Question<'_>,
+    lookup: &Lookup<'_>,
+    model: RequestModel<'_>,
+) -> Result<Action, Error> {
+    if lists_models(runtime, question, lookup) {
+        return Ok(Action::ListModels);
+    }
+    match lookup {
+        Lookup::Rule(matched) => Ok(action_of(runtime, question, matched)),
+        Lookup::NeedsModel => Err(Error::MissingModel),
+        Lookup::UnknownModel => match model {
+            RequestModel::Named(name) => {
+                let known = runtime.models(question.listener, question.host);
+                Err(Error::unknown_model(name, known.iter().map(|model| &*model.id)))
+            }
+            RequestModel::Absent | RequestModel::Unread => Err(Error::MissingModel),
+        },
+        Lookup::NoRoute => Err(Error::no_route(question.method.as_str(), question.path)),
+    }
+}
+
+fn action_of(runtime: &Runtime, question: &Question<'_>, matched: &Matched<'_>) -> Action {
+    match &matched.rule.action {
+        RuleAction::Forward(_) => {
+            Action::Forward(Routed::new(matched.rule.index, matched.prefix.map(str::len)))
+        }
+        RuleAction::Redirect(redirect) => {
+            let listener = &runtime.snapshot().listeners[question.listener];
+            let target = RedirectTarget {
+                is_tls: listener.is_tls(),
+                host: question.host,
+                port: listener.address.port(),
+                path: question.path,
+                query: question.query,
+            };
+            let location = redirect.location(&target, matched.prefix.unwrap_or(question.path));
+            Action::Redirect { status: redirect.status, location }
+        }
+    }
+}
+
+/// Whether the request asks for the list of models and no rule claims it.
+fn lists_models(runtime: &Runtime, question: &Question<'_>, lookup: &Lookup<'_>) -> bool {
+    let ends_segment = |after: &str| after.is_empty() || after.starts_with('/');
+    let is_asked =
+        *question.method == Method::GET && question.path.strip_prefix(MODELS_PATH).is_some_and(ends_segment);
+    // Looking for models takes time with each of them, so only the requests that ask pay for it.
+    is_asked
+        && match lookup {
+            // A rule for everything below `/` or `/v1` serves models, not the list of them.
+            Lookup::Rule(matched) => {
+                matches!(matched.rule.action, RuleAction::Forward(_))
+                    && matched.prefix.is_some_and(|prefix| prefix.len() < MODELS_PATH.len())
+                    && !runtime.models(question.listener, question.host).is_empty()
+            }
+            Lookup::NeedsModel | Lookup::UnknownModel | Lookup::NoRoute => true,
+        }
+}

@@ -1,0 +1,198 @@
+//! What a connection waits for, and who has it next.
+//!
+//! Pingora's proxy reads the head of a request by itself, without a deadline for the whole of it, and answers one that it
+//! cannot parse in its own words. Both are put right beneath it: while a head is awaited, a connection keeps the deadline
+//! and the limit, ends for the session when one is exceeded, and swallows what the session writes. It goes back to the
+//! loop that serves the connection then, which answers in the gateway's words. The same way goes a connection whose last
+//! request left a part of its body unread, and one that is to be closed in steps.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+
+use crate::deadline::Timer;
+use crate::error::Error;
+use crate::io::Io;
+use crate::listen::stream::ClientStream;
+
+/// Headers that Pingora's HTTP/1.1 parser has room for.
+const PARSED_HEADERS: usize = 256;
+
+/// The connection preface of HTTP/2, in bytes (RFC 9113 §3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// Bytes of an unread body that are read, and dropped, at a time.
+const DROPPED_BYTES: usize = 8 * 1024;
+
+/// Who has the connection.
+pub(crate) enum Phase {
+    /// A session: to read and write as it likes.
+    Open,
+    /// A session that waits for a head.
+    Head(HeadWatch),
+    /// The session, which has no more use for it.
+    Over(Next),
+}
+
+/// What becomes of a connection that came back.
+pub(crate) enum Next {
+    /// It is ready for the next request, once what is left of the last one's body was read and dropped.
+    Request {
+        /// Bytes of the body that nobody has read.
+        unread_bytes: usize,
+        /// How long that may take.
+        limit: Duration,
+    },
+    /// The request that came is answered with this error, and then it is closed.
+    Refuse(Error),
+    /// It is closed in steps.
+    Linger,
+}
+
+/// Where a connection goes that came back.
+#[derive(Default)]
+pub(crate) struct GivenBack(Mutex<Option<(Box<ClientStream>, Next)>>);
+
+/// Guards a connection whose next head is awaited.
+pub(crate) struct HeadWatch {
+    /// What the session speaks.
+    protocol: Protocol,
+    /// When the head has to be here.
+    due: Instant,
+    /// Whether a client that is late is told so. One that is idle between two requests is not.
+    tells_late: bool,
+    /// The longest head, in bytes, and the most headers.
+    limit_bytes: usize,
+    limit_headers: usize,
+    /// Bytes and lines that came.
+    received: usize,
+    lines: usize,
+    /// Bytes of the last request's body that are still to be dropped, and when that has to be done.
+    unread_bytes: usize,
+    drained_by: Instant,
+    /// Why the head is refused.
+    pub(super) refusal: Option<Error>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    /// Of which only the preface is awaited: what follows has deadlines of its own.
+    Http2,
+}
+
+impl GivenBack {
+    pub(super) fn put(&self, stream: ClientStream, next: Next) {
+        *self.0.lock() = Some((Box::new(stream), next));
+    }
+
+    /// Takes what came back.
+    pub(crate) fn take(&self) -> Option<(Box<ClientStream>, Next)> {
+        self.0.lock().take()
+    }
+}
+
+impl HeadWatch {
+    /// For the head of an HTTP/1.1 request, due at `due`, of at most `limit_bytes` with at most `limit_headers`.
+    pub(crate) fn http1(due: Instant, limit_bytes: usize, limit_headers: usize) -> Self {
+        Self {
+            protocol: Protocol::Http1,
+            due,
+            tells_late: false,
+            limit_bytes,
+            limit_headers,
+            received: 0,
+            lines: 0,
+            unread_bytes: 0,
+            drained_by: due,
+            refusal: None,
+        }
+    }
+
+    /// For the preface of HTTP/2, due at `due`.
+    pub(crate) fn http2(due: Instant) -> Self {
+        Self { protocol: Protocol::Http2, ..Self::http1(due, PREFACE_BYTES, 0) }
+    }
+
+    /// The same, and a client that is late is told so.
+    pub(crate) fn telling(self) -> Self {
+        Self { tells_late: true, ..self }
+    }
+
+    /// The same, after `unread_bytes` of the last request's body, which may take up to `limit`.
+    pub(crate) fn after_body(self, unread_bytes: usize, limit: Duration) -> Self {
+        Self { unread_bytes, drained_by: Instant::now() + limit, ..self }
+    }
+
+    /// Reads more of the head. Its end, to the session, is that of the connection.
+    pub(super) fn poll_read(
+        &mut self,
+        io: &mut Io,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.unread_bytes > 0 {
+            let mut dropped = [0; DROPPED_BYTES];
+            let mut dropped = ReadBuf::new(&mut dropped[..self.unread_bytes.min(DROPPED_BYTES)]);
+            match Pin::new(&mut *io).poll_read(cx, &mut dropped) {
+                Poll::Ready(Ok(())) if dropped.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => self.unread_bytes -= dropped.filled().len(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return poll_until(timer, cx, self.drained_by).map(Ok),
+            }
+        }
+        if self.protocol == Protocol::Http2 && self.received >= PREFACE_BYTES {
+            return Pin::new(io).poll_read(cx, buffer);
+        }
+        if self.protocol == Protocol::Http1 && self.received > self.limit_bytes {
+            self.refusal = Some(Error::HeadersTooLarge { limit_bytes: self.limit_bytes });
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(io).poll_read(cx, buffer) {
+            Poll::Ready(read) => {
+                let new = &buffer.filled()[before..];
+                self.received += new.len();
+                self.lines += memchr::memchr_iter(b'\n', new).count();
+                Poll::Ready(read)
+            }
+            Poll::Pending => poll_until(timer, cx, self.due).map(|()| {
+                if self.tells_late {
+                    self.refusal = Some(Error::HeaderTimeout);
+                }
+                Ok(())
+            }),
+        }
+    }
+
+    /// The session cannot parse what came. Its parser has no room for more than so many headers, which alone tells such a
+    /// head from a malformed one.
+    pub(super) fn refuse_malformed(&mut self) {
+        let refusal = || match self.lines > PARSED_HEADERS {
+            true => Error::TooManyHeaders { limit: self.limit_headers.min(PARSED_HEADERS) },
+            false => Error::BadHeader("the request line or a header is malformed"),
+        };
+        if self.refusal.is_none() {
+            self.refusal = Some(refusal());
+        }
+    }
+
+    /// Whether what is written meanwhile is the session's own answer to what it cannot parse.
+    pub(super) fn swallows_writes(&self) -> bool {
+        self.protocol == Protocol::Http1
+    }
+}
+
+/// Resolves when `at` has come.
+fn poll_until(timer: &mut Timer, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+    while Instant::now() < at {
+        std::task::ready!(timer.poll(cx, at));
+    }
+    Poll::Ready(())
+}

@@ -1,0 +1,45 @@
+//! `GET /v1/models` and `GET /v1/models/{id}` in OpenAI's shape: what a listener serves.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use penstock_config::ModelEntry;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::context::{Arrived, Response};
+use crate::decide::MODELS_PATH;
+use crate::error::Error;
+use crate::respond;
+
+/// Answers with the models that the request's host can ask for, or with the one that its path names.
+///
+/// # Errors
+/// The path names a model that does not exist, or the client is gone.
+pub(crate) async fn list(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let models = arrived.runtime().models(arrived.listener, &arrived.target.host);
+    let path = arrived.target.path().trim_end_matches('/');
+    let asked = path.strip_prefix(MODELS_PATH).and_then(|below| below.strip_prefix('/'));
+    let body = match asked {
+        None => {
+            json!({ "object": "list", "data": models.iter().map(|model| entry(model)).collect::<Vec<_>>() })
+        }
+        Some(asked) => {
+            let asked = percent_encoding::percent_decode_str(asked).decode_utf8_lossy();
+            let Some(model) = models.iter().find(|model| *model.id == *asked) else {
+                return Err(Error::unknown_model(&asked, models.iter().map(|model| &*model.id)));
+            };
+            entry(model)
+        }
+    };
+    let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = Bytes::from(body.to_string());
+    respond::answer(client, arrived, response, StatusCode::OK, content_type, body).await
+}
+
+fn entry(model: &ModelEntry) -> Value {
+    json!({ "id": &*model.id, "object": "model", "created": model.created, "owned_by": &*model.owned_by })
+}

@@ -1,0 +1,253 @@
+//! Policies: what listeners and rules ask of a request beyond where it goes.
+//!
+//! A snapshot is compiled with a [`Chain`] for each listener and each rule. A listener's chain is asked in the identify
+//! phase, before a byte of the body is read; a rule's in the admit phase, when route and model are known, and again for
+//! the response. A policy that stands in the gateway itself is a variant of [`Policy`], which costs a jump; one that an
+//! embedder brings is a [`Hook`] behind a pointer. What a chain needs to see of a request is the union of what its
+//! members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece of a response, that no policy
+//! asks for. An empty chain costs one branch.
+
+use std::ops::BitOr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use penstock_config::{Listener, Rule};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use crate::codec::Codec;
+use crate::error::{Cause, Error};
+
+pub use crate::context::Arrived;
+pub use crate::metrics::UpstreamKind;
+
+/// What has to be seen of a request and its response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// What a peek finds in the body: model, token limit, blocks of the prompt.
+    pub peek: bool,
+    /// The whole body, before the request goes on.
+    pub whole_body: bool,
+    /// The head of the response, before the client gets it.
+    pub response_head: bool,
+    /// Each piece of the response's body, before the client gets it.
+    pub response_body: bool,
+}
+
+impl Wants {
+    /// Whether the body is read before the request goes on.
+    pub fn body(self) -> bool {
+        self.peek || self.whole_body
+    }
+}
+
+impl BitOr for Wants {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            peek: self.peek || other.peek,
+            whole_body: self.whole_body || other.whole_body,
+            response_head: self.response_head || other.response_head,
+            response_body: self.response_body || other.response_body,
+        }
+    }
+}
+
+/// What a policy decided.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The request goes on.
+    Continue,
+    /// The request is answered with this, and goes no further.
+    Answer(Box<Reply>),
+}
+
+/// An answer that a policy gives in an upstream's place. Length and request id are added.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status of a final response.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Why an embedder's policy failed: logged, and not shown to clients.
+pub type HookError = Cause;
+
+/// A policy that an embedder of the gateway brings. Each method is called only in its phase; what a hook has to
+/// remember of a request from one to the next goes into [`Arrived::extensions`].
+#[async_trait]
+pub trait Hook: Send + Sync {
+    /// What it has to see.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// Finds out who is asking. Of a listener's chain; called before the body is read. Changes to `head` reach routes and
+    /// upstreams.
+    async fn identify(&self, _head: &mut RequestHeader, _arrived: &mut Arrived) -> Verdict {
+        Verdict::Continue
+    }
+
+    /// Decides whether the request may be served. Of a rule's chain; route and model are known. Changes to `head` reach
+    /// upstreams.
+    async fn admit(&self, _head: &mut RequestHeader, _arrived: &mut Arrived, _rule: &Rule) -> Verdict {
+        Verdict::Continue
+    }
+
+    /// The head of the response, if [`Wants::response_head`] asks for it. Framing is not to be touched.
+    ///
+    /// # Errors
+    /// The policy failed; the response is given up, and the client told so.
+    fn response_head(&self, _head: &mut ResponseHeader, _arrived: &mut Arrived) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    /// A piece of the response's body, if [`Wants::response_body`] asks for it; `None` in its place keeps it back. A
+    /// response whose length was announced has to keep it.
+    ///
+    /// # Errors
+    /// The policy failed; the response breaks off.
+    fn response_body(
+        &self,
+        data: Bytes,
+        _is_end: bool,
+        _arrived: &mut Arrived,
+    ) -> Result<Option<Bytes>, HookError> {
+        Ok(Some(data))
+    }
+}
+
+/// What an embedder adds to each configuration as it is put in force.
+pub trait Extension: Send + Sync {
+    /// Policies of a listener, asked in this order behind the gateway's own.
+    fn listener_policies(&self, _listener: &Listener) -> Vec<Arc<dyn Hook>> {
+        Vec::new()
+    }
+
+    /// Policies of a rule, asked in this order behind the gateway's own.
+    fn rule_policies(&self, _rule: &Rule) -> Vec<Arc<dyn Hook>> {
+        Vec::new()
+    }
+
+    /// The dialect of a pool or backend, where it is not the clients'.
+    fn codec(&self, _kind: UpstreamKind, _name: &str) -> Option<Arc<dyn Codec>> {
+        None
+    }
+}
+
+/// One policy of a chain.
+enum Policy {
+    /// An embedder's.
+    Hook(Arc<dyn Hook>),
+}
+
+/// Policies in the order in which they are asked.
+#[derive(Default)]
+pub struct Chain {
+    policies: Box<[Policy]>,
+    wants: Wants,
+}
+
+impl Chain {
+    /// The chain of these policies.
+    pub(crate) fn new(hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let policies: Box<[Policy]> = hooks.into_iter().map(Policy::Hook).collect();
+        let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
+        Self { policies, wants }
+    }
+
+    /// What its members have to see.
+    pub(crate) fn wants(&self) -> Wants {
+        self.wants
+    }
+
+    /// Whether there is nobody to ask.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Asks who sends the request. The first policy that does not let it go on decides.
+    pub(crate) async fn identify(&self, head: &mut RequestHeader, arrived: &mut Arrived) -> Verdict {
+        for policy in &self.policies {
+            let verdict = match policy {
+                Policy::Hook(hook) => hook.identify(head, arrived).await,
+            };
+            if matches!(verdict, Verdict::Answer(_)) {
+                return verdict;
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Asks whether the request may be served. The first policy that does not let it go on decides.
+    pub(crate) async fn admit(
+        &self,
+        head: &mut RequestHeader,
+        arrived: &mut Arrived,
+        rule: &Rule,
+    ) -> Verdict {
+        for policy in &self.policies {
+            let verdict = match policy {
+                Policy::Hook(hook) => hook.admit(head, arrived, rule).await,
+            };
+            if matches!(verdict, Verdict::Answer(_)) {
+                return verdict;
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Shows the response's head to the policies that want it, the last of the chain first: who changed the request last
+    /// sees its response first.
+    ///
+    /// # Errors
+    /// A policy gives the response up.
+    pub(crate) fn response_head(
+        &self,
+        head: &mut ResponseHeader,
+        arrived: &mut Arrived,
+    ) -> Result<(), Error> {
+        for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_head) {
+            match policy {
+                Policy::Hook(hook) => hook.response_head(head, arrived).map_err(Error::Policy)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a piece of the response's body to the policies that want it, the last of the chain first.
+    ///
+    /// # Errors
+    /// A policy breaks the response off.
+    pub(crate) fn response_body(
+        &self,
+        data: Bytes,
+        is_end: bool,
+        arrived: &mut Arrived,
+    ) -> Result<Bytes, Error> {
+        let mut data = data;
+        for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_body) {
+            match policy {
+                Policy::Hook(hook) => {
+                    let shown = hook.response_body(data, is_end, arrived).map_err(Error::Policy)?;
+                    data = shown.unwrap_or_default();
+                }
+            }
+        }
+        Ok(data)
+    }
+}
+
+impl Policy {
+    fn wants(&self) -> Wants {
+        match self {
+            Self::Hook(hook) => hook.wants(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The prepare phase: makes what an upstream is sent. The only place that does, for attempts and for mirrors, and once an
+//! attempt: each may have another upstream, with another path, dialect and credential.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use penstock_config::{HeaderEdits, Rewrite, Rule, Target};
+use penstock_picker::orca;
+
+use crate::client::Client;
+use crate::codec::{Decoder, Draft};
+use crate::context::Arrived;
+use crate::error::Error;
+use crate::request_id;
+use crate::upstream::{BodyFraming, Outgoing};
+use crate::upstreams::{Chosen, Upstream};
+
+mod hop;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Who is sent the request, and by what part of the configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipient<'a> {
+    /// The rule that matched.
+    pub(crate) rule: &'a Rule,
+    /// Length of the path prefix that matched.
+    pub(crate) prefix_length: Option<usize>,
+    /// The rule's target; a mirror has none.
+    pub(crate) target: Option<&'a Target>,
+    /// The pool or backend.
+    pub(crate) upstream: &'a Upstream,
+    /// The endpoint.
+    pub(crate) endpoint: &'a Chosen,
+    /// What the model is called there, where it differs from what the client asked for.
+    pub(crate) model: Option<&'a str>,
+}
+
+/// What is sent.
+pub(crate) struct Prepared {
+    /// The head.
+    pub(crate) outgoing: Outgoing,
+    /// What is here of the body.
+    pub(crate) body: Vec<Bytes>,
+    /// Translates the response, where the upstream speaks another dialect.
+    pub(crate) decoder: Option<Box<dyn Decoder>>,
+}
+
+/// Makes the request that `to` is sent.
+///
+/// # Errors
+/// The request cannot be put as the configuration wants it: a `Connection` header that would take away what must arrive,
+/// a model that cannot be renamed, a body that the upstream's dialect has no words for.
+pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>) -> Result<Prepared, Error> {
+    let body = body_for(arrived, to.model)?;
+    let mut headers = client.head().headers.clone();
+    hop::strip(&mut headers)?;
+    headers.remove(header::EXPECT);
+    set_host(&mut headers, arrived, to)?;
+    set_own_headers(&mut headers, arrived, to);
+    for edits in edits(to) {
+        edits.apply(&mut headers);
+    }
+    let mut draft =
+        Draft { method: arrived.target.method.clone(), target: rewritten_path(arrived, to)?, headers, body };
+    let decoder = match &to.upstream.codec {
+        None => None,
+        Some(codec) => codec.encode(&mut draft)?,
+    };
+    let Draft { method, target, mut headers, body } = draft;
+    let framing = set_framing(&mut headers, arrived.body.is_complete(), &body);
+    if let Some(credential) = &to.upstream.credential {
+        headers.insert(credential.spec().header.clone(), credential.value());
+    }
+    Ok(Prepared { outgoing: Outgoing { method, target, headers, framing }, body, decoder })
+}
+
+/// The body for an upstream that knows the model by the name `model`; as it came where that is none, or its own name. One
+/// that names no model passes as it is: there is nothing to replace, and what its absence means is the model server's to
+/// say.
+fn body_for(arrived: &Arrived, model: Option<&str>) -> Result<Vec<Bytes>, Error> {
+    let chunks = arrived.body.chunks();
+    let named = arrived.peeked.as_ref().and_then(|peeked| peeked.model.as_ref());
+    let (named, name) = match (named, model) {
+        (Some(named), Some(name)) if named.name != name => (named, name),
+        _ => return Ok(chunks.to_vec()),
+    };
+    let Some(range) = named.range.clone() else { return Err(Error::EncodedRename) };
+    let replaced = penstock_peek::replacement(name, named.notation)
+        .and_then(|with| penstock_peek::splice(chunks, range, with));
+    replaced.map(|spliced| spliced.chunks).map_err(Error::internal)
+}
+
+/// Changes to headers; what the target asks for comes after what the rule does.
+fn edits(to: Recipient<'_>) -> impl Iterator<Item = &HeaderEdits> {
+    std::iter::once(&to.rule.request_headers).chain(to.target.map(|target| &target.request_headers))
+}
+
+/// Changes to host and path; what the target sets takes the place of what the rule sets.
+fn rewrites(to: Recipient<'_>) -> impl Iterator<Item = &Rewrite> {
+    to.target.and_then(|target| target.rewrite.as_ref()).into_iter().chain(&to.rule.rewrite)
+}
+
+/// The path that an upstream is to see. An upstream is no proxy: whatever form the client used, it gets the origin form.
+fn rewritten_path(arrived: &Arrived, to: Recipient<'_>) -> Result<PathAndQuery, Error> {
+    let Some(rewrite) = rewrites(to).find_map(|rewrite| rewrite.path.as_ref()) else {
+        return Ok(arrived.target.path_and_query.clone());
+    };
+    let path = arrived.target.path();
+    let path = rewrite.apply(path, path.get(..to.prefix_length.unwrap_or(0)).unwrap_or_default());
+    let target = match arrived.target.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    target.map_err(Error::internal)
+}
+
+fn set_host(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>) -> Result<(), Error> {
+    if let Some(host) = rewrites(to).find_map(|rewrite| rewrite.hostname.as_ref()) {
+        headers.insert(header::HOST, host.clone());
+        return Ok(());
+    }
+    let named = match to.endpoint.authority() {
+        Some(authority) => Some(authority),
+        None if headers.contains_key(header::HOST) || arrived.target.host.is_empty() => None,
+        None => Some(arrived.target.host.as_str()),
+    };
+    if let Some(host) = named {
+        headers.insert(header::HOST, HeaderValue::from_str(host).map_err(Error::internal)?);
+    }
+    Ok(())
+}
+
+/// A body that is all here is sent with its length, however it came: some model servers read no chunked bodies, and none
+/// reads them faster.
+fn set_framing(headers: &mut HeaderMap, is_complete: bool, body: &[Bytes]) -> BodyFraming {
+    if is_complete {
+        let length: usize = body.iter().map(Bytes::len).sum();
+        if length > 0 || headers.contains_key(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        return BodyFraming::Whole;
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return BodyFraming::Length;
+    }
+    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    BodyFraming::Chunked
+}
+
+fn set_own_headers(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>) {
+    headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    if to.endpoint.reports_load() {
+        let (name, format) = orca::FORMAT_HEADER;
+        headers.insert(name, format);
+    }
+    if let Some(address) = arrived.peer {
+        let mut chain = Vec::with_capacity(40);
+        // Several lines are one list (RFC 9110 §5.3).
+        for before in headers.get_all(&X_FORWARDED_FOR) {
+            chain.extend_from_slice(before.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        // Writing to memory does not fail.
+        let _ = write!(chain, "{}", address.ip());
+        match HeaderValue::from_maybe_shared(Bytes::from(chain)) {
+            Ok(chain) => headers.insert(X_FORWARDED_FOR, chain),
+            Err(_) => headers.remove(X_FORWARDED_FOR),
+        };
+    }
+    let is_tls = arrived.runtime().snapshot().listeners[arrived.listener].is_tls();
+    let protocol = if is_tls { "https" } else { "http" };
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol));
+}

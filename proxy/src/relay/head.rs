@@ -1,0 +1,83 @@
+//! The head of a response, made what the client is to see.
+
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use penstock_config::HeaderEdits;
+use pingora_http::ResponseHeader;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::context::{Arrived, Attempt, Response, Routed};
+use crate::error::Error;
+use crate::request_id;
+use crate::usage::Tap;
+
+/// Makes the response's head what the client is to see. From here on there is no other attempt.
+///
+/// # Errors
+/// A header cannot be set, or a policy gives the response up.
+pub(super) fn begin(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    routed: &Routed,
+    attempt: &mut Attempt,
+    response: &mut Response,
+    header: &mut ResponseHeader,
+    is_end: bool,
+) -> Result<(), Error> {
+    response.status = Some(header.status.as_u16());
+    if client.is_body_done() {
+        arrived.body.release();
+    }
+    arrived.deadlines.answered(Instant::now());
+    attempt.endpoint.first_byte();
+    let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    let tap = Tap::new(content_type, encoding);
+    response.is_event_stream = tap.is_event_stream();
+    response.tap = Some(tap);
+    set(header, request_id::HEADER, arrived.request_id.header_value().clone())?;
+    if let Some((name, value)) = attempt.endpoint.session() {
+        set(header, name.clone(), value.clone())?;
+    }
+    let runtime = arrived.runtime().clone();
+    let rule = &runtime.snapshot().rules()[routed.rule];
+    apply_edits(header, &rule.response_headers)?;
+    apply_edits(header, &rule.tiers()[attempt.target.0].targets[attempt.target.1].response_headers)?;
+    let compiled = runtime.rule(routed.rule);
+    if compiled.wants.response_head {
+        compiled.chain.response_head(header, arrived)?;
+    }
+    frame(client, header, is_end)
+}
+
+/// Frames the body for the client: a length stays, everything else is chunked, and HTTP/1.0 knows neither that nor any
+/// other end than the connection's.
+fn frame(client: &Client<'_>, header: &mut ResponseHeader, is_end: bool) -> Result<(), Error> {
+    if header.status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6 forbids a length here, and a client that goes by it waits for a body that cannot come.
+        header.remove_header(&header::CONTENT_LENGTH);
+    }
+    header.set_version(Version::HTTP_11);
+    let is_open = !is_end && !header.headers.contains_key(header::CONTENT_LENGTH);
+    if is_open && client.head().version == Version::HTTP_11 {
+        set(header, header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+    }
+    Ok(())
+}
+
+fn set(header: &mut ResponseHeader, name: HeaderName, value: HeaderValue) -> Result<(), Error> {
+    header.insert_header(name, value).map_err(Error::internal)
+}
+
+fn apply_edits(header: &mut ResponseHeader, edits: &HeaderEdits) -> Result<(), Error> {
+    for name in &edits.remove {
+        header.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        set(header, name.clone(), value.clone())?;
+    }
+    for (name, value) in &edits.add {
+        header.append_header(name.clone(), value.clone()).map_err(Error::internal)?;
+    }
+    Ok(())
+}

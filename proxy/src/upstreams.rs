@@ -1,0 +1,217 @@
+//! Pools and backends as the request path sees them: one kind of thing, an [`Upstream`].
+//!
+//! What differs between the two is how an endpoint is chosen, and stays behind [`Chooser`] and [`Chosen`]: a pool's
+//! picker scores its endpoints, a backend's balancer takes them in turn. Everything after that is the same for both.
+
+mod chosen;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_config::{ModelRewrite, PoolSpec};
+use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
+use serde_json::{Value, json};
+
+pub(crate) use self::chosen::{Chosen, EndpointKey};
+pub use crate::metrics::UpstreamKind;
+
+use crate::balance::{BalanceError, Balancer};
+use crate::codec::Codec;
+use crate::credential::Credential;
+use crate::error::Error;
+use crate::metrics::{PickOutcome, UpstreamMetrics};
+use crate::peers::Peers;
+use crate::random;
+
+/// What requests are forwarded to, with everything that takes.
+pub(crate) struct Upstream {
+    /// Pool or backend.
+    pub(crate) kind: UpstreamKind,
+    /// Its name, unique among those of its kind.
+    pub(crate) name: Arc<str>,
+    /// Chooses the endpoint of an attempt.
+    pub(crate) chooser: Chooser,
+    /// How its endpoints are connected to.
+    pub(crate) peers: Peers,
+    /// What is shown to them to be let in.
+    pub(crate) credential: Option<Arc<Credential>>,
+    /// How it is spoken to, where that is not as the client speaks.
+    pub(crate) codec: Option<Arc<dyn Codec>>,
+    /// What is counted of it.
+    pub(crate) metrics: UpstreamMetrics,
+}
+
+/// Chooses the endpoint of an attempt.
+pub(crate) enum Chooser {
+    /// By load and prompt.
+    Pool {
+        /// The pool.
+        pool: Arc<Pool>,
+        /// What it was built from, for the names of models in it.
+        spec: Arc<PoolSpec>,
+    },
+    /// By weight, in turn or at random.
+    Balancer(Arc<Balancer>),
+}
+
+/// Endpoints that a request is not to be sent to any more. Both lists are of one upstream, and one of them is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Excluded {
+    /// Of a pool.
+    pub(crate) endpoints: Vec<EndpointId>,
+    /// Of a backend.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// Why an upstream gave no endpoint.
+#[derive(Debug)]
+pub(crate) struct Unavailable {
+    /// How the metrics call it.
+    pub(crate) outcome: PickOutcome,
+    /// What the client is told if there is nothing else.
+    pub(crate) error: Error,
+    /// What waiting could be for.
+    pub(crate) wait: Option<Wait>,
+}
+
+/// What a request can wait for at an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A place at an endpoint, in the pool's queue.
+    Place,
+    /// The first look-up of the backend's names.
+    Names,
+}
+
+impl Upstream {
+    /// What `model` is called here; `None` if it keeps its name.
+    pub(crate) fn renamed(&self, model: &str) -> Option<Arc<str>> {
+        match &self.chooser {
+            Chooser::Pool { spec, .. } => {
+                ModelRewrite::choose(&spec.model_rewrites, model, random::next_u64()).cloned()
+            }
+            Chooser::Balancer(_) => None,
+        }
+    }
+
+    /// Chooses an endpoint without waiting, and books the request there.
+    ///
+    /// # Errors
+    /// There is none now.
+    pub(crate) fn choose(
+        &self,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> Result<Chosen, Unavailable> {
+        match &self.chooser {
+            Chooser::Pool { pool, .. } => pool.pick(request).map(Chosen::from).map_err(Unavailable::from),
+            Chooser::Balancer(balancer) => {
+                balancer.pick(&excluded.addresses).map(Chosen::from).map_err(Unavailable::from)
+            }
+        }
+    }
+
+    /// Chooses an endpoint as [`Self::choose`] does, after waiting for what was missing.
+    ///
+    /// # Errors
+    /// There is still none.
+    pub(crate) async fn choose_after(
+        &self,
+        wait: Wait,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> Result<Chosen, Unavailable> {
+        match (&self.chooser, wait) {
+            (Chooser::Pool { pool, .. }, Wait::Place) => {
+                pool.admit(request).await.map(Chosen::from).map_err(Unavailable::from)
+            }
+            (Chooser::Balancer(balancer), Wait::Names) => {
+                let limit: Duration = self.peers.connection().connect_timeout;
+                let picked = balancer.pick_when_resolved(&excluded.addresses, limit).await;
+                picked.map(Chosen::from).map_err(|error| Unavailable { wait: None, ..error.into() })
+            }
+            _ => self.choose(request, excluded),
+        }
+    }
+
+    /// Says how [`Self::choose`] would choose, for people, and whether it would give an endpoint. Books nothing.
+    pub(crate) fn explain(
+        &self,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> (Value, Result<(), Unavailable>) {
+        match &self.chooser {
+            Chooser::Pool { pool, .. } => {
+                let explanation = pool.explain(request);
+                let outcome = explanation.refusal.map_or(Ok(()), |error| Err(error.into()));
+                (json!(explanation), outcome)
+            }
+            Chooser::Balancer(balancer) => {
+                let outcome = balancer.would_pick(&excluded.addresses).map_err(Unavailable::from);
+                (json!(balancer.report()), outcome)
+            }
+        }
+    }
+
+    /// Whether an endpoint is left that is not `excluded`. Those that were are not just counted: one may have left since.
+    pub(crate) fn has_other(&self, excluded: &Excluded) -> bool {
+        match &self.chooser {
+            Chooser::Pool { pool, .. } => pool.has_other(|id| excluded.endpoints.contains(&id)),
+            Chooser::Balancer(balancer) => {
+                balancer.has_other(|address| excluded.addresses.contains(&address))
+            }
+        }
+    }
+}
+
+impl Wait {
+    /// What it is called in explanations.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Place => "a place at an endpoint",
+            Self::Names => "the backend's names to be resolved",
+        }
+    }
+}
+
+impl Excluded {
+    pub(crate) fn add(&mut self, endpoint: EndpointKey) {
+        match endpoint {
+            EndpointKey::Pool(id) => self.endpoints.push(id),
+            EndpointKey::Backend(address) => self.addresses.push(address),
+        }
+    }
+}
+
+impl From<PickError> for Unavailable {
+    fn from(error: PickError) -> Self {
+        let (outcome, wait) = match error {
+            PickError::NoEndpoints => (PickOutcome::NoEndpoints, None),
+            PickError::AllExcluded => (PickOutcome::AllExcluded, None),
+            PickError::Saturated { .. } => (PickOutcome::Saturated, Some(Wait::Place)),
+            PickError::Shed { .. } => (PickOutcome::Shed, None),
+            PickError::QueueFull { .. } => (PickOutcome::QueueFull, None),
+            PickError::QueueTimeout { .. } => (PickOutcome::QueueTimeout, None),
+        };
+        let error = match error {
+            PickError::NoEndpoints | PickError::AllExcluded => Error::NoEndpoints,
+            PickError::Saturated { retry_after } => Error::Saturated { retry_after },
+            PickError::Shed { retry_after, .. } => Error::Shed { retry_after },
+            PickError::QueueFull { retry_after } => Error::QueueFull { retry_after },
+            PickError::QueueTimeout { retry_after } => Error::QueueTimeout { retry_after },
+        };
+        Self { outcome, error, wait }
+    }
+}
+
+impl From<BalanceError> for Unavailable {
+    fn from(error: BalanceError) -> Self {
+        let (outcome, wait) = match error {
+            BalanceError::AllExcluded => (PickOutcome::AllExcluded, None),
+            BalanceError::Unresolved => (PickOutcome::NoEndpoints, Some(Wait::Names)),
+            BalanceError::NoneAvailable => (PickOutcome::NoEndpoints, None),
+        };
+        Self { outcome, error: Error::NoEndpoints, wait }
+    }
+}
