@@ -35,6 +35,7 @@ lint: ## Clippy, warnings are errors; no cycles between modules, no dependency t
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	scripts/cycles.py --self-test
 	scripts/cycles.py
+	scripts/unused.sh
 
 unit: ## Unit, property and integration tests; benches run once each
 	$(CARGO) test --workspace --all-targets --locked
