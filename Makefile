@@ -31,8 +31,11 @@ test: setup ## Everything that must hold: format, lints, tests, docs, examples, 
 fmt: ## Check the format
 	$(CARGO) fmt --all --check
 
-lint: ## Clippy, warnings are errors
+lint: ## Clippy, warnings are errors; no cycles between modules, no dependency that nothing uses
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/cycles.py --self-test
+	scripts/cycles.py
+	scripts/unused.sh
 
 unit: ## Unit, property and integration tests; benches run once each
 	$(CARGO) test --workspace --all-targets --locked

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets: `fuzz.sh smoke` some thousand inputs each, `fuzz.sh SECONDS [TARGET]` for longer.
+# Runs the fuzz targets: `fuzz.sh smoke` some thousand inputs each, for half a minute at most; `fuzz.sh SECONDS [TARGET]`
+# for longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nightly=${PENSTOCK_NIGHTLY:-nightly} # sanitizers need one; any will do
@@ -11,8 +12,8 @@ fi
 cargo_fuzz=$(scripts/tool.sh cargo-fuzz 0.13.2 "builds and runs the fuzz targets")
 
 case ${1:-smoke} in
-  smoke) limit=-runs=20000 ;;
-  *) limit=-max_total_time=$1 ;;
+  smoke) limits=(-runs=20000 -max_total_time=30) ;;
+  *) limits=(-max_total_time="$1") ;;
 esac
 # The first `name` is the package's.
 targets=${2:-$(sed -n 's/^name = "\(.*\)"/\1/p' fuzz/Cargo.toml | tail -n +2)}
@@ -24,6 +25,6 @@ for target in $targets; do
     [ ! -d "$seeds" ] || inputs+=("$seeds")
   done
   # cargo-fuzz runs `cargo`, which is the toolchain's own under `rustup run`.
-  rustup run "$nightly" "$cargo_fuzz" run --fuzz-dir fuzz "$target" "${inputs[@]}" -- "$limit" -max_len=16384 -timeout=10 \
+  rustup run "$nightly" "$cargo_fuzz" run --fuzz-dir fuzz "$target" "${inputs[@]}" -- "${limits[@]}" -max_len=16384 -timeout=10 \
     -print_final_stats=1 2> >(grep -vE '^#[0-9]' >&2)
 done

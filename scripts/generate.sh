@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes what is generated: files that the binary prints, and the README's map. With --check, fails when something is not
+# Writes what is generated: files that the programs print, and the map of the code. With --check, fails when something is not
 # up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,18 +21,17 @@ mkdir -p "$generated/completions"
 "$penstock" completions zsh >"$generated/completions/_penstock"
 mkdir -p "$fresh/helm/penstock/files/crds"
 "$operator" crds --directory "$fresh/helm/penstock/files/crds"
-cp README.md "$fresh/README.md"
-python3 scripts/map.py "$fresh/README.md"
+python3 scripts/map.py "$fresh/docs/map.md"
 
 if [ "${1:-}" = --check ]; then
   stale=0
-  for what in docs/generated docs/configuration.md helm/penstock/files/crds README.md; do
+  for what in docs/generated docs/configuration.md docs/map.md helm/penstock/files/crds; do
     diff -ru "$what" "$fresh/$what" >&2 || stale=1
   done
   [ "$stale" -eq 0 ] || { echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
 else
   rm -rf docs/generated helm/penstock/files/crds
   mkdir -p helm/penstock/files
-  cp -r "$fresh/docs" "$fresh/README.md" .
+  cp -r "$fresh/docs" .
   cp -r "$fresh/helm/penstock/files/crds" helm/penstock/files/
 fi
