@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{body::SimBody, faults::Fault, metrics::FakeMetrics, server::Server};
+use super::{body::SimBody, faults::Fault, metrics::FakeMetrics, state::ServerState};
 
 /// A path of the simulator's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Page {
 }
 
 /// Answers a request to one of the simulator's own pages.
-pub(crate) fn answer(server: &Server, page: Page, method: &Method, body: &[u8]) -> Response<SimBody> {
+pub(crate) fn answer(server: &ServerState, page: Page, method: &Method, body: &[u8]) -> Response<SimBody> {
     let result = match page {
         Page::Faults => change(method, body, |faults: Option<Vec<Fault>>| {
             server.faults.set(faults.unwrap_or_default());

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{faults::Action, record::InFlight, server::Control};
+use super::{connection::Connection, faults::Action, record::InFlight};
 
 /// A body that ends before it is complete.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ impl SimBody {
 
     /// Applies a fault that concerns the body.
     #[must_use]
-    pub(crate) fn spoiled(mut self, action: &Action, control: &Arc<Control>) -> Self {
+    pub(crate) fn spoiled(mut self, action: &Action, connection: &Arc<Connection>) -> Self {
         let (left, ending) = match *action {
             Action::ResetAfter { chunks } => (chunks, Ending::Reset),
             Action::CloseAfter { chunks } => (chunks, Ending::Close),
@@ -80,7 +80,7 @@ impl SimBody {
             let rest = bytes.clone();
             self.content = Content::Chunks(Box::pin(futures::stream::iter([half, rest])));
         }
-        self.spoiled = Some(Spoiled { left, ending, control: control.clone(), is_flushed: false });
+        self.spoiled = Some(Spoiled { left, ending, connection: connection.clone(), is_flushed: false });
         self
     }
 
@@ -146,7 +146,7 @@ enum Ending {
 struct Spoiled {
     left: u64,
     ending: Ending,
-    control: Arc<Control>,
+    connection: Arc<Connection>,
     is_flushed: bool,
 }
 
@@ -162,7 +162,7 @@ impl Spoiled {
             Ending::Hang => Poll::Pending,
             Ending::Close => Poll::Ready(Some(Err(Cut))),
             Ending::Reset => {
-                self.control.reset();
+                self.connection.reset();
                 Poll::Pending
             }
         }

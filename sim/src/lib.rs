@@ -8,6 +8,7 @@
 mod admin;
 mod api;
 mod body;
+mod connection;
 mod engine;
 pub mod faults;
 pub mod flags;
@@ -18,6 +19,7 @@ mod receive;
 pub mod record;
 mod router;
 mod server;
+mod state;
 mod testupstream;
 mod text;
 mod tokens;

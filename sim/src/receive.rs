@@ -10,8 +10,8 @@ use xxhash_rust::xxh64::Xxh64;
 
 use super::{
     body::Cut,
+    connection::Connection,
     record::{Framing, Seen, hash_text, header_list},
-    server::Control,
 };
 
 /// A request body, read to its end.
@@ -27,9 +27,9 @@ pub(crate) struct Received {
 
 impl Received {
     /// The request as it is remembered.
-    pub(crate) fn seen(&self, parts: &Parts, control: &Control) -> Seen {
+    pub(crate) fn seen(&self, parts: &Parts, connection: &Connection) -> Seen {
         Seen {
-            connection: control.number,
+            connection: connection.number,
             method: parts.method.to_string(),
             path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             version: format!("{:?}", parts.version),

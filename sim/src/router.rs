@@ -1,6 +1,6 @@
 //! From a request's head to its answer: faults, body, the endpoint that the path names, the headers of a pod.
 
-use std::{io::Write, sync::Arc};
+use std::{convert::Infallible, future, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use futures::stream;
@@ -13,11 +13,12 @@ use super::{
     admin::{self, Page},
     api::{Endpoint, error::ApiError},
     body::{Cut, SimBody},
+    connection::Connection,
     faults::{Action, Verdict},
     options::{FailureType, Personality},
     receive::{Received, receive},
     record::{InFlight, Seen},
-    server::{Control, Server, forever},
+    state::ServerState,
     testupstream,
     text::draw,
 };
@@ -33,8 +34,8 @@ const PIECE_BYTES: u64 = 64 << 10;
 
 /// Answers one request.
 pub(crate) async fn serve(
-    server: Arc<Server>,
-    control: Arc<Control>,
+    server: Arc<ServerState>,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<SimBody>, Cut> {
     let (parts, body) = request.into_parts();
@@ -48,7 +49,7 @@ pub(crate) async fn serve(
         server.record.faulted();
     }
     if let Some(action) = &verdict.action
-        && let Some(response) = before_body(action, &control).await
+        && let Some(response) = before_body(action, &connection).await
     {
         return Ok(track(response, in_flight));
     }
@@ -59,7 +60,7 @@ pub(crate) async fn serve(
     };
     let hashes = route == Route::Sink || (route.is_counted() && server.record.is_on());
     let received = receive(&parts, body, keep, hashes).await?;
-    let seen = hashes.then(|| received.seen(&parts, &control));
+    let seen = hashes.then(|| received.seen(&parts, &connection));
     if server.record.is_on()
         && let Some(seen) = &seen
     {
@@ -70,14 +71,14 @@ pub(crate) async fn serve(
     }
     let made_up = match &verdict.action {
         None => None,
-        Some(action) => instead(action, &server, &control).await,
+        Some(action) => instead(action, &server, &connection).await,
     };
     let mut response = match made_up {
         Some(response) => response,
         None => answer(&server, route, &parts, received, seen.as_ref()).await,
     };
     if let Some(action) = &verdict.action {
-        response = response.map(|body| body.spoiled(action, &control));
+        response = response.map(|body| body.spoiled(action, &connection));
     }
     if let Some(seen) = &seen {
         report(response.headers_mut(), seen);
@@ -126,20 +127,24 @@ impl Route {
 }
 
 /// Faults that strike as soon as the head arrived.
-async fn before_body(action: &Action, control: &Control) -> Option<Response<SimBody>> {
+async fn before_body(action: &Action, connection: &Connection) -> Option<Response<SimBody>> {
     match action {
         Action::EarlyStatus { code } => Some(status(*code)),
-        Action::HangBeforeBody => match forever().await {},
+        Action::HangBeforeBody => match future::pending::<Infallible>().await {},
         Action::ResetBeforeBody => {
-            control.reset();
-            match forever().await {}
+            connection.reset();
+            match future::pending::<Infallible>().await {}
         }
         _ => None,
     }
 }
 
 /// Faults that take the place of the answer.
-async fn instead(action: &Action, server: &Server, control: &Control) -> Option<Response<SimBody>> {
+async fn instead(
+    action: &Action,
+    server: &ServerState,
+    connection: &Connection,
+) -> Option<Response<SimBody>> {
     match *action {
         Action::Status { code, retry_after_s } => {
             let mut response = status(code);
@@ -154,21 +159,21 @@ async fn instead(action: &Action, server: &Server, control: &Control) -> Option<
         }
         Action::Garbage { bytes } => Some(made_up(bytes, garbage)),
         Action::Flood { bytes } => Some(made_up(bytes, flood)),
-        Action::Hang => match forever().await {},
+        Action::Hang => match future::pending::<Infallible>().await {},
         Action::Reset => {
-            control.reset();
-            match forever().await {}
+            connection.reset();
+            match future::pending::<Infallible>().await {}
         }
         Action::Close => {
-            control.close();
-            match forever().await {}
+            connection.close();
+            match future::pending::<Infallible>().await {}
         }
         _ => None,
     }
 }
 
 async fn answer(
-    server: &Server,
+    server: &ServerState,
     route: Route,
     parts: &Parts,
     received: Received,
@@ -196,7 +201,7 @@ async fn answer(
     }
 }
 
-fn metrics(server: &Server) -> Response<SimBody> {
+fn metrics(server: &ServerState) -> Response<SimBody> {
     let mut response = Response::new(SimBody::whole(server.api.metrics()));
     let kind = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -204,7 +209,7 @@ fn metrics(server: &Server) -> Response<SimBody> {
 }
 
 /// Names the pod that answered, where it has a name.
-fn identify(server: &Server, headers: &mut HeaderMap) {
+fn identify(server: &ServerState, headers: &mut HeaderMap) {
     let options = &server.options;
     let Some(pod) = options.pod_name.as_deref().and_then(|pod| HeaderValue::from_str(pod).ok()) else {
         return;
@@ -223,7 +228,7 @@ fn report(headers: &mut HeaderMap, seen: &Seen) {
     headers.insert(BODY_BYTES, HeaderValue::from(seen.body_bytes));
 }
 
-fn draw_failure(server: &Server) -> FailureType {
+fn draw_failure(server: &ServerState) -> FailureType {
     let types = &server.options.failure_types;
     let kinds: &[FailureType] = if types.is_empty() { &FailureType::ALL } else { types };
     kinds[server.faults.draw() as usize % kinds.len()]

@@ -2,17 +2,7 @@
 
 mod io;
 
-use std::{
-    convert::Infallible,
-    io::ErrorKind,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io::ErrorKind, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -21,19 +11,20 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 
 use self::io::Socket;
 use super::{
-    api::Api,
-    faults::{Action, Fault, Faults},
+    connection::Connection,
+    faults::Faults,
     metrics::FakeMetrics,
     options::Options,
-    record::{Record, Seen, Stats},
+    record::{Seen, Stats},
     router,
+    state::ServerState,
 };
 
 /// Wait after an `accept` that failed for want of descriptors or memory.
@@ -54,7 +45,7 @@ impl Sim {
         let listener =
             TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })?;
         let addr = listener.local_addr().map_err(|source| StartError::Bind { address, source })?;
-        let server = Arc::new(Server::new(options, addr));
+        let server = Arc::new(ServerState::new(options, addr));
         let (phase, phases) = watch::channel(Phase::Running);
         let task = tokio::spawn(accept(listener, tls, server.clone(), phases));
         Ok(Handle { addr, server, phase, task })
@@ -65,7 +56,7 @@ impl Sim {
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
-    server: Arc<Server>,
+    server: Arc<ServerState>,
     phase: watch::Sender<Phase>,
     task: JoinHandle<()>,
 }
@@ -172,60 +163,6 @@ pub enum StartError {
     ClientAuthorities(#[source] rustls::server::VerifierBuilderError),
 }
 
-/// What all connections of a server share.
-#[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) options: Arc<Options>,
-    pub(crate) addr: SocketAddr,
-    pub(crate) api: Api,
-    pub(crate) faults: Faults,
-    pub(crate) record: Arc<Record>,
-}
-
-impl Server {
-    fn new(options: Options, addr: SocketAddr) -> Self {
-        let faults = Faults::new(options.seed);
-        if options.failure_rate_percent > 0 {
-            let rate = f64::from(options.failure_rate_percent) / 100.0;
-            faults.push(Fault::new(Action::Failure { kind: None }).rate(rate));
-        }
-        let options = Arc::new(options);
-        Self {
-            addr,
-            api: Api::new(options.clone()),
-            faults,
-            record: Arc::new(Record::new(options.record_requests)),
-            options,
-        }
-    }
-}
-
-/// A connection, as the requests on it see it.
-#[derive(Debug)]
-pub(crate) struct Control {
-    /// Its number, from 1.
-    pub(crate) number: u64,
-    resets: AtomicBool,
-    cut: Notify,
-}
-
-impl Control {
-    /// Resets the connection (RST).
-    pub(crate) fn reset(&self) {
-        self.resets.store(true, Ordering::Release);
-        self.cut.notify_one();
-    }
-
-    /// Closes the connection in order (FIN).
-    pub(crate) fn close(&self) {
-        self.cut.notify_one();
-    }
-
-    fn resets(&self) -> bool {
-        self.resets.load(Ordering::Acquire)
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -242,7 +179,7 @@ async fn reached(phases: &mut watch::Receiver<Phase>, condition: impl Fn(Phase) 
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    server: Arc<Server>,
+    server: Arc<ServerState>,
     mut phases: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
@@ -251,7 +188,7 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, tls.clone(), server.clone(), watched.clone()));
+                    connections.spawn(run_connection(stream, tls.clone(), server.clone(), watched.clone()));
                 }
                 // What the peer already gave up is none of ours; anything else is a shortage that passes.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -275,18 +212,18 @@ fn hand_on_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn connection(
+async fn run_connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    server: Arc<Server>,
+    server: Arc<ServerState>,
     mut phases: watch::Receiver<Phase>,
 ) {
     let number = server.record.connection_opened();
-    let control = Arc::new(Control { number, resets: AtomicBool::new(false), cut: Notify::new() });
+    let connection = Arc::new(Connection::new(number));
     tokio::select! {
-        () = serve(stream, tls, &server, &control, phases.clone()) => {}
-        () = control.cut.notified() => {}
-        () = reached(&mut phases, |phase| phase == Phase::Killed) => control.reset(),
+        () = serve(stream, tls, &server, &connection, phases.clone()) => {}
+        () = connection.ended() => {}
+        () = reached(&mut phases, |phase| phase == Phase::Killed) => connection.reset(),
     }
     server.record.connection_closed();
 }
@@ -295,13 +232,13 @@ async fn connection(
 async fn serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    server: &Arc<Server>,
-    control: &Arc<Control>,
+    server: &Arc<ServerState>,
+    connection: &Arc<Connection>,
     mut phases: watch::Receiver<Phase>,
 ) {
-    let Ok(socket) = Socket::open(stream, tls, control.clone()).await else { return };
+    let Ok(socket) = Socket::open(stream, tls, connection.clone()).await else { return };
     let service =
-        service_fn(|request: Request<Incoming>| router::serve(server.clone(), control.clone(), request));
+        service_fn(|request: Request<Incoming>| router::serve(server.clone(), connection.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1024);
@@ -312,9 +249,4 @@ async fn serve(
         () = reached(&mut phases, |phase| phase == Phase::Draining) => serving.as_mut().graceful_shutdown(),
     }
     let _ = serving.await;
-}
-
-/// Never returns; for exchanges that end by being cut.
-pub(crate) async fn forever() -> Infallible {
-    std::future::pending().await
 }

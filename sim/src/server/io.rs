@@ -15,13 +15,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Control, StartError};
-use crate::options::TlsOptions;
+use super::StartError;
+use crate::{connection::Connection, options::TlsOptions};
 
 /// An accepted socket, ready for HTTP.
 pub(super) struct Socket {
     transport: Transport,
-    control: Arc<Control>,
+    connection: Arc<Connection>,
 }
 
 enum Transport {
@@ -34,20 +34,20 @@ impl Socket {
     pub(super) async fn open(
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-        control: Arc<Control>,
+        connection: Arc<Connection>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let transport = match tls {
             None => Transport::Plain(stream),
             Some(acceptor) => Transport::Tls(Box::new(acceptor.accept(stream).await?)),
         };
-        Ok(Self { transport, control })
+        Ok(Self { transport, connection })
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.control.resets() {
+        if self.connection.is_reset() {
             let stream = match &self.transport {
                 Transport::Plain(stream) => stream,
                 Transport::Tls(stream) => stream.get_ref().0,
