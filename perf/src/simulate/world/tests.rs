@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use super::{Outcome, Scene, run};
+use super::{Scene, run};
 use crate::simulate::{
-    measure::{Figures, Slo},
+    measure::{Figures, Outcome, Slo},
     model::ModelSpec,
     policy,
     workload::{Size, Workload},
