@@ -38,7 +38,9 @@ build() {
   local profile=${PROFILE:-dev} folder
   case $profile in dev) folder=debug ;; *) folder=$profile ;; esac
   headline "Building penstock and penstock-sim (profile $profile; the first build takes some minutes)"
-  cargo build --locked --profile "$profile" -p penstock-proxy -p penstock-perf --bins
+  # The third package is not built. With it, dependencies have the features that they have in the whole workspace, and
+  # are not compiled a second time for the tests.
+  cargo build --locked --profile "$profile" -p penstock-proxy -p penstock-sim -p penstock-perf --bin penstock --bin penstock-sim
   bin=${CARGO_TARGET_DIR:-target}/$folder
 }
 

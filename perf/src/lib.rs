@@ -1,9 +1,8 @@
-//! What measures and exercises a gateway: the model-server simulator, the load generator, comparisons, simulation.
+//! What measures a gateway: the load generator, comparisons, simulation.
 
 pub mod compare;
 pub mod load;
 mod process;
 pub mod report;
-pub mod sim;
 pub mod simulate;
 pub mod upstream;

@@ -39,7 +39,7 @@ pub use self::{
 };
 use self::{
     measure::{Figures, Slo, hit_bound},
-    show::{PhaseFigures, Report, Run, WorkloadReport},
+    show::{PhaseFigures, Report, Run, Skipped, WorkloadReport},
     workload::Workload,
     world::Scene,
 };
@@ -77,7 +77,16 @@ pub fn run(flags: &Flags) -> Result<(), SimulateError> {
     let slo = flags.slo();
     let mut report = Report::new(&model, &slo, flags);
     for name in flags.workloads() {
-        let workload = Workload::named(name, &flags.size())?;
+        let workload = match Workload::named(name, &flags.size()) {
+            // What was asked for by name is not skipped: that would be a success with nothing done.
+            Err(missing @ WorkloadError::NoTrace { .. }) if !flags.names_workloads() => {
+                let skipped = Skipped { name: name.to_owned(), reason: missing.to_string() };
+                println!("\n{skipped}");
+                report.skipped.push(skipped);
+                continue;
+            }
+            workload => workload?,
+        };
         let scene = Scene {
             model: model.clone(),
             gateways: flags.gateways.unwrap_or(workload.gateways),
@@ -87,7 +96,6 @@ pub fn run(flags: &Flags) -> Result<(), SimulateError> {
         let runs = run_policies(&scene, &workload, &slo, flags)?;
         let one = WorkloadReport {
             name: workload.name.clone(),
-            note: workload.note.clone(),
             servers: workload.members().len(),
             gateways: scene.gateways,
             hit_bound: hit_bound(workload.requests()),

@@ -13,9 +13,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::Method;
-use penstock_perf::sim::Handle;
-use penstock_perf::sim::faults::{Action, Fault};
-use penstock_perf::sim::record::{Framing, Seen, body_hash};
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
+use penstock_sim::record::{Framing, Seen, body_hash};
 use serde_json::{Value, json};
 
 use harness::{

@@ -48,12 +48,12 @@ pub struct Flags {
     /// Mean time of each further token that counts as good, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100.0)]
     slo_tpot: f64,
-    /// Mooncake's conversation trace
-    #[arg(long, value_name = "FILE", default_value = "../shared/traces/mooncake_conversation_trace.jsonl")]
-    mooncake: PathBuf,
-    /// Azure's code trace
-    #[arg(long, value_name = "FILE", default_value = "../shared/traces/AzureLLMInferenceTrace_code.csv")]
-    azure: PathBuf,
+    /// Mooncake's conversation trace, for the workload `mooncake`, which is skipped without
+    #[arg(long, value_name = "FILE")]
+    mooncake: Option<PathBuf>,
+    /// Azure's code trace, for the workload `azure-code`, which is skipped without
+    #[arg(long, value_name = "FILE")]
+    azure: Option<PathBuf>,
     /// The same seed gives the same result
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
@@ -125,6 +125,11 @@ impl Flags {
             azure: self.azure.clone(),
             seed: self.seed,
         }
+    }
+
+    /// Whether workloads were asked for by name, each of which is to be run then.
+    pub(super) fn names_workloads(&self) -> bool {
+        !self.workloads.is_empty()
     }
 
     pub(super) fn workloads(&self) -> Vec<&str> {

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 use serde::Serialize;
 
-use super::{request::Request, world::Outcome};
+use super::request::{BLOCK_TOKENS, Request};
 
 /// Percentiles that are plotted.
 const PLOTTED: [f64; 14] = [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9];
@@ -23,6 +23,20 @@ pub(crate) struct Record {
     /// The server; `u32::MAX` for none.
     pub(crate) server: u32,
     pub(crate) phase: u32,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// One for each request that was served, in order of arrival.
+    pub(crate) records: Vec<Record>,
+    /// Requests that no gateway let through.
+    pub(crate) refused: u64,
+    /// Time that each server spent in steps.
+    pub(crate) busy_ns: Vec<u64>,
+    pub(crate) preemptions: u64,
+    /// Metrics pages that were read.
+    pub(crate) scrapes: u64,
 }
 
 /// Latencies that are promised.
@@ -169,10 +183,10 @@ pub(crate) fn hit_bound(requests: impl Iterator<Item = Request>) -> f64 {
     let (mut cached, mut prompt) = (0_u64, 0_u64);
     for request in requests {
         request.hashes(&mut hashes);
-        let usable = (request.prompt_tokens.saturating_sub(1) / super::request::BLOCK_TOKENS) as usize;
+        let usable = (request.prompt_tokens.saturating_sub(1) / BLOCK_TOKENS) as usize;
         let held = hashes.iter().take_while(|hash| seen.contains(*hash)).count().min(usable);
         seen.extend(hashes.iter().copied());
-        cached += held as u64 * u64::from(super::request::BLOCK_TOKENS);
+        cached += held as u64 * u64::from(BLOCK_TOKENS);
         prompt += u64::from(request.prompt_tokens);
     }
     cached as f64 / (prompt as f64).max(1.0)

@@ -12,11 +12,12 @@ mod schedule;
 
 use std::collections::VecDeque;
 
+use penstock_sim::kv::KvCache;
+
 use super::{
     model::{ModelSpec, Step},
     request::BLOCK_TOKENS,
 };
-use crate::sim::engine::kv::KvCache;
 
 /// A request at a server.
 #[derive(Debug, Default)]

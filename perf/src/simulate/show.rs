@@ -2,7 +2,11 @@
 
 mod html;
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -27,6 +31,16 @@ pub(super) struct Report {
     pub(super) slo: Slo,
     model: ModelSpec,
     pub(super) workloads: Vec<WorkloadReport>,
+    /// Workloads that were to be run and could not be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// A workload that was not run.
+#[derive(Debug, Serialize)]
+pub(super) struct Skipped {
+    pub(super) name: String,
+    pub(super) reason: String,
 }
 
 /// One workload.
@@ -34,8 +48,6 @@ pub(super) struct Report {
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkloadReport {
     pub(super) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) note: Option<String>,
     pub(super) servers: usize,
     pub(super) gateways: u32,
     /// Hit rate that no policy can exceed, 0 to 1.
@@ -76,6 +88,7 @@ impl Report {
             slo: *slo,
             model: model.clone(),
             workloads: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 
@@ -103,9 +116,6 @@ pub(super) fn table(report: &WorkloadReport) -> String {
         if report.gateways == 1 { "1 gateway".to_owned() } else { format!("{} gateways", report.gateways) },
         report.hit_bound * 100.0,
     );
-    if let Some(note) = &report.note {
-        let _ = writeln!(text, "  ({note})");
-    }
     let width = report.runs.iter().map(|run| run.policy.len()).max().unwrap_or(0).max(6);
     let _ = writeln!(
         text,
@@ -144,6 +154,12 @@ pub(super) fn table(report: &WorkloadReport) -> String {
         );
     }
     text
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: skipped: {}", self.name, self.reason)
+    }
 }
 
 /// Mean time to the first token of each policy on each workload, as a multiple of the best one's: what the default

@@ -44,8 +44,6 @@ pub(super) const NAMES: [&str; 9] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) name: String,
-    /// What was used instead of a trace that is not there.
-    pub(crate) note: Option<String>,
     base: Vec<Request>,
     /// Copies that run at the same time.
     copies: usize,
@@ -77,8 +75,10 @@ pub(crate) struct Size {
     pub(crate) speed: f64,
     /// Requests; none is as many as it has.
     pub(crate) requests: Option<usize>,
-    pub(crate) mooncake: PathBuf,
-    pub(crate) azure: PathBuf,
+    /// Mooncake's trace, where there is one.
+    pub(crate) mooncake: Option<PathBuf>,
+    /// Azure's trace, where there is one.
+    pub(crate) azure: Option<PathBuf>,
     pub(crate) seed: u64,
 }
 
@@ -88,6 +88,14 @@ pub enum WorkloadError {
     /// There is none of that name.
     #[error("no workload is called {0}; there are {known}", known = NAMES.join(", "))]
     Unknown(String),
+    /// Its trace was not named. A made-up one in its place was turned down: its figures would pass for the trace's.
+    #[error("it replays a trace: --{flag} FILE names it; the public file is {public}")]
+    NoTrace {
+        /// The flag that names the file.
+        flag: &'static str,
+        /// Where the file is published.
+        public: &'static str,
+    },
     /// Its trace cannot be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -96,15 +104,10 @@ pub enum WorkloadError {
 impl Workload {
     /// The workload of that name.
     pub(crate) fn named(name: &str, size: &Size) -> Result<Self, WorkloadError> {
-        let mut note = None;
         let mut phases = Vec::new();
         let base = match name {
-            "mooncake" => or_stand_in(&size.mooncake, trace::mooncake, trace::MOONCAKE, &mut note, || {
-                made::long_chat(size.seed)
-            })?,
-            "azure-code" => {
-                or_stand_in(&size.azure, trace::azure, trace::AZURE, &mut note, || made::code(size.seed))?
-            }
+            "mooncake" => trace::mooncake(named(size.mooncake.as_deref(), "mooncake", trace::MOONCAKE)?)?,
+            "azure-code" => trace::azure(named(size.azure.as_deref(), "azure", trace::AZURE)?)?,
             "shared-prefix" => {
                 phases = made::STAGES.map(|rate| format!("{rate}/s")).to_vec();
                 made::shared_prefix(size.seed)
@@ -117,7 +120,6 @@ impl Workload {
         let speed = size.speed * size.servers as f64 / (copies * SERVERS) as f64;
         let mut workload = Self {
             name: name.to_owned(),
-            note,
             requests: size.requests.unwrap_or(base.len() * copies),
             base,
             copies,
@@ -188,20 +190,16 @@ impl Request {
     }
 }
 
-/// The trace in `path`; where there is no such file, something like it, with a note.
-fn or_stand_in(
-    path: &Path,
-    read: impl Fn(&Path) -> Result<Vec<Request>, TraceError>,
-    public: &str,
-    note: &mut Option<String>,
-    make: impl Fn() -> Vec<Request>,
-) -> Result<Vec<Request>, TraceError> {
-    if path.exists() {
-        return read(path);
-    }
-    *note = Some(format!("a made-up stand-in: there is no {}; the public file is {public}", path.display()));
-    Ok(make())
+/// The file of a trace, if the command line named it.
+fn named<'a>(
+    path: Option<&'a Path>,
+    flag: &'static str,
+    public: &'static str,
+) -> Result<&'a Path, WorkloadError> {
+    path.ok_or(WorkloadError::NoTrace { flag, public })
 }
 
+#[cfg(test)]
+pub(crate) mod stand_in;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,10 @@ use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 use penstock_picker::simulation::{Budget, Found, ManualClock, Pace, Pause, jittered, seed_thread};
 
 use super::{
-    measure::Record,
+    measure::{Outcome, Record},
     model::ModelSpec,
     policy::{self, Ask, Policy, Scraping, Setting, UnknownPolicy},
-    request::{Dice, Request},
+    request::{BLOCK_TOKENS, Dice, Request},
     server::{Gauges, Progress, Sequence, Server},
     workload::{Change, Workload},
 };
@@ -26,20 +26,6 @@ pub(crate) struct Scene {
     pub(crate) gateways: u32,
     pub(crate) slo_ttft_ns: f64,
     pub(crate) seed: u64,
-}
-
-/// What came of a run.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// One for each request that was served, in order of arrival.
-    pub(crate) records: Vec<Record>,
-    /// Requests that no gateway let through.
-    pub(crate) refused: u64,
-    /// Time that each server spent in steps.
-    pub(crate) busy_ns: Vec<u64>,
-    pub(crate) preemptions: u64,
-    /// Metrics pages that were read.
-    pub(crate) scrapes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +85,7 @@ pub(crate) fn run(scene: &Scene, policy: &str, workload: &Workload) -> Result<Ou
         let setting = Setting {
             clock: clock.clone(),
             seed: scene.seed.wrapping_mul(31).wrapping_add(u64::from(number)),
-            blocks: (scene.model.kv_tokens / super::request::BLOCK_TOKENS) as usize,
+            blocks: (scene.model.kv_tokens / BLOCK_TOKENS) as usize,
             token_ns: scene.model.token_ns,
             slo_ttft_ns: scene.slo_ttft_ns,
             replicas: scene.gateways,

@@ -3,9 +3,9 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use bytes::Bytes;
+use penstock_sim::metrics::idle_page;
 
 use super::request::{Asked, Page};
-use crate::sim::metrics::{Ledger, Page as MetricsPage, render};
 
 /// All answers of one server.
 pub(super) struct Answers {
@@ -35,7 +35,7 @@ impl Answers {
                 .into(),
             token: chunk(&event("{\"content\":\"the \"}")).into(),
             models: respond("application/json", &models),
-            metrics: respond("text/plain; version=0.0.4; charset=utf-8", &metrics(model)),
+            metrics: respond("text/plain; version=0.0.4; charset=utf-8", &idle_page(model)),
             info: respond("application/json", &info),
             whole: RefCell::default(),
         }
@@ -77,21 +77,6 @@ impl Answers {
         );
         format!("{}0\r\n\r\n", chunk(&events)).into_bytes()
     }
-}
-
-/// vLLM's metrics page at rest: what a gateway that scrapes has to read, some 60 KB.
-fn metrics(model: &str) -> String {
-    let page = MetricsPage {
-        model,
-        load: crate::sim::idle_load(),
-        fakes: None,
-        max_loras: 1,
-        lora_names: &|_| String::new(),
-        block_tokens: 16,
-        blocks: 1024,
-        reuses_prefixes: true,
-    };
-    render(&Ledger::default(), &page)
 }
 
 fn event(delta: &str) -> String {

@@ -8,11 +8,11 @@ use clap::Parser;
 use penstock_perf::{
     load::{self, Flags},
     report::{self, schema::Report},
-    sim::{
-        Handle, Sim,
-        faults::{Action, Fault},
-        options::{KvOptions, Options, TlsOptions},
-    },
+};
+use penstock_sim::{
+    Handle, Sim,
+    faults::{Action, Fault},
+    options::{KvOptions, Options, TlsOptions},
 };
 
 #[derive(Parser)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use penstock_perf::sim::Handle;
-use penstock_perf::sim::faults::{Action, Fault};
 use penstock_proxy::server::Drained;
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
 use serde_json::json;
 use tokio::net::TcpStream;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use penstock_perf::sim::Handle;
-use penstock_perf::sim::faults::{Action, Fault};
-use penstock_perf::sim::metrics::FakeMetrics;
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
+use penstock_sim::metrics::FakeMetrics;
 use serde_json::{Value, json};
 
 use crate::harness::{

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_perf::sim::Handle;
-use penstock_perf::sim::faults::{Action, Fault};
 use penstock_picker::EpcCheck;
 use penstock_proxy::source::{Applier, FileSource};
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use penstock_perf::sim::faults::{Action, Fault};
+use penstock_sim::faults::{Action, Fault};
 use serde_json::{Value, json};
 
 use crate::harness::{

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::Method;
-use penstock_perf::sim::record::{Seen, body_hash};
+use penstock_sim::record::{Seen, body_hash};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 /// A gateway with two models behind two pools.
-async fn two_models(llama: &penstock_perf::sim::Handle, mistral: &penstock_perf::sim::Handle) -> Gateway {
+async fn two_models(llama: &penstock_sim::Handle, mistral: &penstock_sim::Handle) -> Gateway {
     Gateway::start(json!({
         "routes": [{"name": "r", "modelsOwnedBy": "us", "rules": [
             {"models": [MODEL], "targets": [{"pool": "llama"}]},
@@ -25,7 +25,7 @@ async fn two_models(llama: &penstock_perf::sim::Handle, mistral: &penstock_perf:
 }
 
 /// A gateway with one rule, and backends `a`, `b`, … of these servers.
-async fn with_rule(rule: Value, servers: &[&penstock_perf::sim::Handle]) -> Gateway {
+async fn with_rule(rule: Value, servers: &[&penstock_sim::Handle]) -> Gateway {
     let backends: Vec<Value> =
         servers.iter().zip(["a", "b", "c"]).map(|(server, name)| backend(name, &[server.addr()])).collect();
     Gateway::start(json!({"routes": [{"name": "r", "rules": [rule]}], "backends": backends})).await

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use penstock_perf::sim::Handle;
-use penstock_perf::sim::faults::{Action, Fault};
-use penstock_perf::sim::options::{Latency, Options};
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
+use penstock_sim::options::{Latency, Options};
 use serde_json::{Value, json};
 
 use crate::harness::{

@@ -1,6 +1,6 @@
 //! Model servers come and go under a closed loop of clients.
 
-use penstock_perf::sim::options::Options;
+use penstock_sim::options::Options;
 use serde_json::json;
 
 use crate::harness::{Gateway, Load, MODEL, chat, pool, post_json, sim_with, sims, until};

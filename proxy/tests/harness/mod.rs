@@ -1,6 +1,6 @@
 //! The integration harness: the real gateway in this process, clients that speak HTTP/1.1 and h2c, and upstreams.
 //!
-//! Model servers are `penstock_perf::sim`; [`RawServer`] does byte for byte what the simulator cannot be told to do.
+//! Model servers are `penstock_sim`; [`RawServer`] does byte for byte what the simulator cannot be told to do.
 //! Everything listens on port 0. Nothing sleeps: a test waits for what it wants to see, for [`PATIENCE`] at most, so
 //! that what never comes is a failure with a name and not a run that hangs. Panics do not get lost: those of tasks come
 //! out of `join`, those of the gateway out of [`Gateway::stop`].
@@ -25,7 +25,7 @@ pub(crate) use tasks::{Task, eventually, spawn, within};
 
 use std::time::Duration;
 
-use penstock_perf::sim::{Handle, Sim, options::Options, record::Stats};
+use penstock_sim::{Handle, Sim, options::Options, record::Stats};
 use serde_json::{Value, json};
 
 /// How long a test waits for something before it gives up. Only a failing test ever waits as long.

@@ -64,7 +64,7 @@ async fn what_the_gateway_does_not_understand_reaches_the_upstream_unchanged() {
         let answer = answer_to(&gate, "content-type: application/json\r\n", &body).await;
         match sim.requests().pop() {
             Some(seen) => {
-                assert_eq!(seen.body_xxh64, penstock_perf::sim::record::body_hash(&body), "{case}");
+                assert_eq!(seen.body_xxh64, penstock_sim::record::body_hash(&body), "{case}");
             }
             None => {
                 assert_eq!(answer.status, 400, "{case}");
@@ -99,7 +99,7 @@ async fn a_rename_changes_the_model_and_nothing_else() {
     gate.ask(post("/v1/chat/completions", body)).await;
     let renamed = body.replace(r#""\u0061lias""#, r#""a \"quoted\\name\"""#);
     let seen = sim.requests().pop().unwrap();
-    assert_eq!(seen.body_xxh64, penstock_perf::sim::record::body_hash(renamed.as_bytes()));
+    assert_eq!(seen.body_xxh64, penstock_sim::record::body_hash(renamed.as_bytes()));
     assert_eq!(seen.header("content-length"), Some(&*renamed.len().to_string()));
     gate.close().await;
 }
@@ -130,7 +130,7 @@ async fn encodings_that_hide_the_body_are_decoded_within_bounds_or_refused() {
         match sim.requests().pop() {
             Some(seen) => {
                 assert_eq!(status, 0, "{case} went through");
-                assert_eq!(seen.body_xxh64, penstock_perf::sim::record::body_hash(body), "{case}");
+                assert_eq!(seen.body_xxh64, penstock_sim::record::body_hash(body), "{case}");
             }
             None => {
                 assert!(status == 0 && answer.status >= 400 || answer.status == status, "{case}: {answer:?}");

@@ -267,7 +267,7 @@ async fn requests_behind_long_bodies_stay_whole() {
     let seen: Vec<_> = sim.requests().iter().map(|seen| seen.body_xxh64.clone()).collect();
     let expected = sizes.map(|bytes| {
         let request = padded(MODEL, bytes);
-        penstock_perf::sim::record::body_hash(request.split_once("\r\n\r\n").unwrap().1.as_bytes())
+        penstock_sim::record::body_hash(request.split_once("\r\n\r\n").unwrap().1.as_bytes())
     });
     assert_eq!(seen, [expected.clone(), expected.clone(), expected].concat());
     gate.close().await;
@@ -303,7 +303,9 @@ async fn a_client_that_leaves_in_the_middle_of_a_long_body_reaches_nobody() {
     }
     // The gateway is as it was.
     assert_eq!(gate.ask(chat(MODEL)).await.status, 200);
-    assert!(sim.requests().iter().all(|seen| seen.body_xxh64
-        == penstock_perf::sim::record::body_hash(crate::gate::chat_body(MODEL).as_bytes())));
+    assert!(
+        sim.requests().iter().all(|seen| seen.body_xxh64
+            == penstock_sim::record::body_hash(crate::gate::chat_body(MODEL).as_bytes()))
+    );
     gate.close().await;
 }

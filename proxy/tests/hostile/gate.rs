@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use penstock_perf::sim::{Handle, Sim, options::Options};
 use penstock_proxy::admin::{self, Admin};
+use penstock_sim::{Handle, Sim, options::Options};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

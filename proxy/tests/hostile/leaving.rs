@@ -1,7 +1,7 @@
 //! Clients that leave at each phase of a request, and what must not stay behind.
 
-use penstock_perf::sim::faults::{Action, Fault};
-use penstock_perf::sim::metrics::FakeMetrics;
+use penstock_sim::faults::{Action, Fault};
+use penstock_sim::metrics::FakeMetrics;
 use serde_json::json;
 
 use crate::gate::{Gate, chat, chat_body, post, sim};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use penstock_perf::sim::faults::{Action, Fault};
+use penstock_sim::faults::{Action, Fault};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -319,7 +319,7 @@ async fn a_body_in_tiny_chunks_arrives_whole() {
         sim.forget_requests();
         gate.ask(request).await;
         let seen = sim.requests().pop().unwrap();
-        assert_eq!(seen.body_xxh64, penstock_perf::sim::record::body_hash(body.as_bytes()), "{path}");
+        assert_eq!(seen.body_xxh64, penstock_sim::record::body_hash(body.as_bytes()), "{path}");
     }
     gate.close().await;
 }

@@ -1,6 +1,6 @@
 //! Who is asked for what: request targets, hosts, methods, and headers that are not the client's to set.
 
-use penstock_perf::sim::record::Framing;
+use penstock_sim::record::Framing;
 
 use crate::gate::{Gate, chat, chat_body, post, sim};
 use crate::harness::MODEL;

@@ -18,6 +18,9 @@ pub(super) fn html(report: &Report) -> String {
         report.slo.tpot_ms
     );
     let _ = write!(body, "<pre>{}</pre>", escape(&summary(report)));
+    for skipped in &report.skipped {
+        let _ = write!(body, "<p class=\"warning\">{}</p>", escape(&skipped.to_string()));
+    }
     for workload in &report.workloads {
         let _ = write!(
             body,

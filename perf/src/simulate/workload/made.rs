@@ -77,40 +77,6 @@ pub(super) fn chat(seed: u64) -> Vec<Request> {
     talk.requests(seed)
 }
 
-/// Something like Mooncake's trace: long prompts, a good third of them seen before.
-pub(super) fn long_chat(seed: u64) -> Vec<Request> {
-    let talk = Talk {
-        rate: 2.2,
-        seconds: 1800.0,
-        systems: 1,
-        system_tokens: 512,
-        opening: 11_000.0,
-        question: 700.0,
-        answer: 343.0,
-        goes_on: 0.38,
-        think_seconds: 60.0,
-    };
-    talk.requests(seed)
-}
-
-/// Something like Azure's code trace: no prompt shares anything with another, answers are short.
-pub(super) fn code(seed: u64) -> Vec<Request> {
-    let mut dice = Dice::new(seed);
-    let mut at = 0.0;
-    let request = |number: u64| {
-        at += dice.pause_ns(2.57);
-        let prompt_tokens = dice.length(2048.0);
-        Request {
-            at_ns: at as u64,
-            prompt: vec![Segment { seed: mix(number), blocks: prompt_tokens / BLOCK_TOKENS }],
-            prompt_tokens,
-            output_tokens: dice.length(28.0),
-            phase: 0,
-        }
-    };
-    (0..8819).map(request).collect()
-}
-
 /// Silence, then two hundred requests within a tenth of a second, ten times over.
 pub(super) fn bursts(seed: u64) -> Vec<Request> {
     let mut dice = Dice::new(seed);

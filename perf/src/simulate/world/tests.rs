@@ -1,11 +1,9 @@
-use std::path::PathBuf;
-
-use super::{Outcome, Scene, run};
+use super::{Scene, run};
 use crate::simulate::{
-    measure::{Figures, Slo},
+    measure::{Figures, Outcome, Slo},
     model::ModelSpec,
     policy,
-    workload::{Size, Workload},
+    workload::{Size, Workload, stand_in::Traces},
 };
 
 fn scene(gateways: u32) -> Scene {
@@ -13,15 +11,8 @@ fn scene(gateways: u32) -> Scene {
 }
 
 fn workload(name: &str, requests: usize) -> Workload {
-    let size = Size {
-        servers: 4,
-        speed: 1.0,
-        requests: Some(requests),
-        mooncake: PathBuf::from("/nowhere"),
-        azure: PathBuf::from("/nowhere"),
-        seed: 5,
-    };
-    Workload::named(name, &size).unwrap()
+    let traces = Traces::new();
+    Workload::named(name, &Size { requests: Some(requests), ..traces.size(4, 5) }).unwrap()
 }
 
 fn figures(outcome: &Outcome) -> Figures {

@@ -1,0 +1,146 @@
+//! From an [`Ask`] to an [`Answer`]: limits, the engine, the way out.
+
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{Answer, Api, Ask, Dialect, error::ApiError, json_bytes, stream::Streaming};
+use crate::{
+    body::SimBody,
+    engine::{Job, Sequence},
+    metrics,
+    options::Mode,
+    text::{Bounds, Script, draw},
+    tokens::PrefixHasher,
+};
+
+/// What one request asks the engine for, ready to run.
+struct Prepared {
+    job: Job,
+    hasher: PrefixHasher,
+    answer: Answer,
+}
+
+impl Api {
+    /// Answers a request to generate, whole or as a stream.
+    pub(super) async fn generate(
+        &self,
+        headers: &HeaderMap,
+        ask: &Ask<'_>,
+        dialect: &'static dyn Dialect,
+    ) -> Result<Response<SimBody>, ApiError> {
+        let streams = ask.streams;
+        let Prepared { job, mut hasher, mut answer } = self.prepare(headers, ask)?;
+        let admission = self.engine.admit(job).map_err(|_| ApiError::queue_full())?;
+        if streams {
+            let streaming = Streaming::new(admission, hasher, answer, dialect);
+            let mut response = Response::new(SimBody::stream(streaming.into_stream()));
+            let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, events);
+            return Ok(response);
+        }
+        let mut sequence = admission.wait().await.ok_or_else(ApiError::queue_full)?;
+        answer.cached_tokens = sequence.cached_tokens();
+        self.produce(&mut sequence, answer.script.tokens()).await;
+        answer.script.pieces(|piece| hasher.push(piece.as_bytes()));
+        sequence.finish(answer.script.finish_reason(), hasher.blocks());
+        Ok(json_bytes(StatusCode::OK, dialect.whole(&answer)))
+    }
+
+    /// Generates block by block, so that gauges move while nobody reads.
+    async fn produce(&self, sequence: &mut Sequence, tokens: usize) {
+        if sequence.is_instant() {
+            sequence.produce(tokens).await;
+            return;
+        }
+        let mut left = tokens;
+        while left > 0 {
+            let stride = left.min(self.options.kv.block_tokens.max(1));
+            sequence.produce(stride).await;
+            left -= stride;
+        }
+    }
+
+    fn prepare(&self, headers: &HeaderMap, ask: &Ask<'_>) -> Result<Prepared, ApiError> {
+        let (model, lora) = self.resolve(ask.model.as_deref())?;
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut hasher = self.hasher(lora);
+        ask.pieces.iter().for_each(|piece| hasher.push(piece));
+        let prompt_tokens = hasher.tokens();
+        let bounds = self.bounds(ask, prompt_tokens)?;
+        let script = match self.options.mode {
+            Mode::Echo => Script::echo(&ask.echo(), bounds),
+            Mode::Random => {
+                let last = hasher.digest();
+                Script::from_bank(draw(self.options.seed ^ ask.seed.unwrap_or(0), last), bounds)
+            }
+        };
+        let id = match headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
+            Some(id) => id.to_owned(),
+            None => self.unique(number),
+        };
+        let job = Job {
+            blocks: hasher.blocks().to_vec(),
+            prompt_tokens,
+            // Even an answer of nothing takes a step.
+            output_tokens: script.tokens().max(1),
+            max_tokens: ask.max_tokens.and_then(|max| usize::try_from(max).ok()),
+            lora,
+        };
+        let answer = Answer {
+            id,
+            model,
+            created: metrics::now() as u64,
+            script,
+            prompt_tokens,
+            cached_tokens: 0,
+            includes_usage: ask.includes_usage,
+        };
+        Ok(Prepared { job, hasher, answer })
+    }
+
+    /// Runs a prompt that only has to be read: embeddings, scores, audio.
+    pub(super) async fn read(&self, lora: Option<usize>, pieces: &[&[u8]]) -> Result<usize, ApiError> {
+        let mut hasher = self.hasher(lora);
+        pieces.iter().for_each(|piece| hasher.push(piece));
+        let prompt_tokens = hasher.tokens();
+        if prompt_tokens > self.context() {
+            return Err(ApiError::prompt_too_long(self.context(), prompt_tokens));
+        }
+        let blocks = hasher.blocks().to_vec();
+        let job = Job { blocks, prompt_tokens, output_tokens: 1, max_tokens: None, lora };
+        let admission = self.engine.admit(job).map_err(|_| ApiError::queue_full())?;
+        let mut sequence = admission.wait().await.ok_or_else(ApiError::queue_full)?;
+        sequence.produce(1).await;
+        sequence.finish("stop", hasher.blocks());
+        Ok(prompt_tokens)
+    }
+
+    fn hasher(&self, lora: Option<usize>) -> PrefixHasher {
+        PrefixHasher::new(self.options.kv.block_tokens.max(1), lora.map_or(0, |lora| lora as u64 + 1))
+    }
+
+    fn context(&self) -> usize {
+        self.options.max_model_len.min(self.engine.longest_context())
+    }
+
+    fn bounds(&self, ask: &Ask<'_>, prompt_tokens: usize) -> Result<Bounds, ApiError> {
+        let context = self.context();
+        let room = context.saturating_sub(prompt_tokens);
+        if room == 0 {
+            return Err(ApiError::prompt_too_long(context, prompt_tokens));
+        }
+        let max = match ask.max_tokens {
+            None => room,
+            Some(max) if max < 1 => return Err(ApiError::max_tokens_too_small(max)),
+            Some(max) => {
+                let max = usize::try_from(max).unwrap_or(usize::MAX);
+                if max > room {
+                    return Err(ApiError::too_long(context, prompt_tokens, max));
+                }
+                max
+            }
+        };
+        Ok(Bounds { max, min: ask.min_tokens.min(max), ignores_end: ask.ignores_end })
+    }
+}

@@ -1,0 +1,279 @@
+//! From a request's head to its answer: faults, body, the endpoint that the path names, the headers of a pod.
+
+use std::{convert::Infallible, future, io::Write, sync::Arc};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+};
+use hyper::body::Incoming;
+
+use super::{
+    admin::{self, Page},
+    api::{Endpoint, error::ApiError},
+    body::{Cut, SimBody},
+    connection::Connection,
+    faults::{Action, Verdict},
+    options::{FailureType, Personality},
+    receive::{Received, receive},
+    record::{InFlight, Seen},
+    state::ServerState,
+    testupstream,
+    text::draw,
+};
+
+/// Header with the hash of the request's body, see [`super::record::body_hash`].
+const BODY_HASH: HeaderName = HeaderName::from_static("x-sim-body-xxh64");
+/// Header with the length of the request's body.
+const BODY_BYTES: HeaderName = HeaderName::from_static("x-sim-body-bytes");
+/// Most bytes of a body sent to the simulator's own pages.
+const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Piece in which made-up bodies are sent.
+const PIECE_BYTES: u64 = 64 << 10;
+
+/// Answers one request.
+pub(crate) async fn serve(
+    server: Arc<ServerState>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<SimBody>, Cut> {
+    let (parts, body) = request.into_parts();
+    let route = Route::of(parts.uri.path(), &server.options.personality);
+    let in_flight = route.is_counted().then(|| server.record.begin());
+    if route == Route::Metrics {
+        server.record.scraped();
+    }
+    let verdict = server.faults.verdict(parts.uri.path(), route.is_counted());
+    if verdict != Verdict::default() {
+        server.record.faulted();
+    }
+    if let Some(action) = &verdict.action
+        && let Some(response) = before_body(action, &connection).await
+    {
+        return Ok(track(response, in_flight));
+    }
+    let keep = match route {
+        Route::Sink => 0,
+        Route::Own(_) => ADMIN_BODY_BYTES,
+        _ => server.options.max_body_bytes,
+    };
+    let hashes = route == Route::Sink || (route.is_counted() && server.record.is_on());
+    let received = receive(&parts, body, keep, hashes).await?;
+    let seen = hashes.then(|| received.seen(&parts, &connection));
+    if server.record.is_on()
+        && let Some(seen) = &seen
+    {
+        server.record.push(seen.clone());
+    }
+    if !verdict.delay.is_zero() {
+        tokio::time::sleep(verdict.delay).await;
+    }
+    let made_up = match &verdict.action {
+        None => None,
+        Some(action) => instead(action, &server, &connection).await,
+    };
+    let mut response = match made_up {
+        Some(response) => response,
+        None => answer(&server, route, &parts, received, seen.as_ref()).await,
+    };
+    if let Some(action) = &verdict.action {
+        response = response.map(|body| body.spoiled(action, &connection));
+    }
+    if let Some(seen) = &seen {
+        report(response.headers_mut(), seen);
+    }
+    Ok(track(response, in_flight))
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Inference(&'static str, Endpoint),
+    Health,
+    Metrics,
+    /// `/sim/sink` and below: takes any method, framing and body, and tells what arrived.
+    Sink,
+    Own(Page),
+    TestUpstream,
+    Unknown,
+}
+
+impl Route {
+    fn of(path: &str, personality: &Personality) -> Self {
+        if path.starts_with("/sim/sink") {
+            return Self::Sink;
+        }
+        if let Some(page) = Page::of(path) {
+            return Self::Own(page);
+        }
+        if matches!(personality, Personality::TestUpstream { .. }) {
+            return if path == "/health" { Self::Health } else { Self::TestUpstream };
+        }
+        if let Some((path, endpoint)) = Endpoint::of(path) {
+            return Self::Inference(path, endpoint);
+        }
+        match path {
+            "/health" | "/health/ready" | "/ping" => Self::Health,
+            "/metrics" => Self::Metrics,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether a request is counted, remembered, and subject to faults without a path.
+    fn is_counted(self) -> bool {
+        matches!(self, Self::Inference(..) | Self::Sink | Self::TestUpstream | Self::Unknown)
+    }
+}
+
+/// Faults that strike as soon as the head arrived.
+async fn before_body(action: &Action, connection: &Connection) -> Option<Response<SimBody>> {
+    match action {
+        Action::EarlyStatus { code } => Some(status(*code)),
+        Action::HangBeforeBody => match future::pending::<Infallible>().await {},
+        Action::ResetBeforeBody => {
+            connection.reset();
+            match future::pending::<Infallible>().await {}
+        }
+        _ => None,
+    }
+}
+
+/// Faults that take the place of the answer.
+async fn instead(
+    action: &Action,
+    server: &ServerState,
+    connection: &Connection,
+) -> Option<Response<SimBody>> {
+    match *action {
+        Action::Status { code, retry_after_s } => {
+            let mut response = status(code);
+            if let Some(seconds) = retry_after_s {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Some(response)
+        }
+        Action::Failure { kind } => {
+            let kind = kind.unwrap_or_else(|| draw_failure(server));
+            Some(ApiError::injected(kind, &server.options.model).response())
+        }
+        Action::Garbage { bytes } => Some(made_up(bytes, garbage)),
+        Action::Flood { bytes } => Some(made_up(bytes, flood)),
+        Action::Hang => match future::pending::<Infallible>().await {},
+        Action::Reset => {
+            connection.reset();
+            match future::pending::<Infallible>().await {}
+        }
+        Action::Close => {
+            connection.close();
+            match future::pending::<Infallible>().await {}
+        }
+        _ => None,
+    }
+}
+
+async fn answer(
+    server: &ServerState,
+    route: Route,
+    parts: &Parts,
+    received: Received,
+    seen: Option<&Seen>,
+) -> Response<SimBody> {
+    match (route, seen) {
+        (Route::Sink, Some(seen)) => admin::json(StatusCode::OK, seen),
+        _ if received.is_too_long => ApiError::body_too_large(server.options.max_body_bytes).response(),
+        (Route::Inference(path, endpoint), _) => {
+            let mut response = server.api.answer(path, endpoint, parts, received.body).await;
+            identify(server, response.headers_mut());
+            response
+        }
+        (Route::Health, _) => Response::new(SimBody::empty()),
+        (Route::Metrics, _) if parts.method == Method::GET => metrics(server),
+        (Route::Metrics, _) => ApiError::method_not_allowed(&Method::GET).response(),
+        (Route::Own(page), _) => admin::answer(server, page, &parts.method, &received.body),
+        (Route::TestUpstream, _) => {
+            let Personality::TestUpstream { id } = &server.options.personality else {
+                return ApiError::unknown_path().response();
+            };
+            testupstream::answer(id, parts, &received.body)
+        }
+        (Route::Unknown | Route::Sink, _) => ApiError::unknown_path().response(),
+    }
+}
+
+fn metrics(server: &ServerState) -> Response<SimBody> {
+    let mut response = Response::new(SimBody::whole(server.api.metrics()));
+    let kind = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Names the pod that answered, where it has a name.
+fn identify(server: &ServerState, headers: &mut HeaderMap) {
+    let options = &server.options;
+    let Some(pod) = options.pod_name.as_deref().and_then(|pod| HeaderValue::from_str(pod).ok()) else {
+        return;
+    };
+    headers.insert("x-inference-pod", pod);
+    headers.insert("x-inference-port", HeaderValue::from(server.addr.port()));
+    if let Some(name) = options.pod_namespace.as_deref().and_then(|name| HeaderValue::from_str(name).ok()) {
+        headers.insert("x-inference-namespace", name);
+    }
+}
+
+fn report(headers: &mut HeaderMap, seen: &Seen) {
+    if let Ok(hash) = HeaderValue::from_str(&seen.body_xxh64) {
+        headers.insert(BODY_HASH, hash);
+    }
+    headers.insert(BODY_BYTES, HeaderValue::from(seen.body_bytes));
+}
+
+fn draw_failure(server: &ServerState) -> FailureType {
+    let types = &server.options.failure_types;
+    let kinds: &[FailureType] = if types.is_empty() { &FailureType::ALL } else { types };
+    kinds[server.faults.draw() as usize % kinds.len()]
+}
+
+fn status(code: u16) -> Response<SimBody> {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::json!({"error": {
+        "message": "The simulator was told to answer so.",
+        "type": status.canonical_reason().unwrap_or("Unknown"),
+        "param": null,
+        "code": status.as_u16(),
+    }});
+    admin::json(status, &body)
+}
+
+/// A body of `bytes`, made piece by piece as it is sent: it may be larger than memory.
+fn made_up(bytes: u64, piece: fn(u64) -> Bytes) -> Response<SimBody> {
+    let pieces = (0..bytes.div_ceil(PIECE_BYTES)).map(move |number| {
+        let left = bytes - number * PIECE_BYTES;
+        let mut piece = piece(number);
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        piece
+    });
+    Response::new(SimBody::stream(stream::iter(pieces)))
+}
+
+fn garbage(number: u64) -> Bytes {
+    (0..PIECE_BYTES / 8).flat_map(|index| draw(number, index).to_le_bytes()).collect()
+}
+
+/// Lines of 64 bytes, so that no piece ends within one.
+fn flood(number: u64) -> Bytes {
+    let lines = PIECE_BYTES / 64;
+    let mut piece = Vec::with_capacity(PIECE_BYTES as usize);
+    for series in number * lines..(number + 1) * lines {
+        // Writing to a vector cannot fail.
+        let _ = writeln!(piece, "sim:flood_total{{series=\"{series:033}\"}} 1.0");
+    }
+    piece.into()
+}
+
+fn track(response: Response<SimBody>, in_flight: Option<InFlight>) -> Response<SimBody> {
+    match in_flight {
+        Some(in_flight) => response.map(|body| body.tracked(in_flight)),
+        None => response,
+    }
+}
