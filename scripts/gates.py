@@ -20,7 +20,8 @@ BASELINES = os.path.join(ROOT, "perf", "baselines.json")
 ALLOWED = 1.03
 # How often each part is run: enough that the difference of two runs is not that of two starts.
 COUNTS = {"peek": (20, 120), "pick": (200, 2200), "metrics": (20, 120), "route": (1000, 11000), "tap": (1000, 11000)}
-REQUESTS = (300, 1300)
+# Sizes of prompts in bytes, and how often each is sent: agents' and documents' as well as a chat's.
+REQUESTS = {"request": (1200, (300, 1300)), "request-32k": (32_000, (200, 800)), "request-220k": (220_000, (100, 400))}
 ROUTES = 200
 
 DOCUMENT = """
@@ -93,13 +94,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def request(directory):
-    """Instructions of one proxied request of 1.2 KB with an answer of 1 KB, with so many routes that work for each shows."""
+def request(directory, size, counts):
+    """Instructions of one proxied request of `size` bytes with an answer of 1 KB, with so many routes that work for each
+    shows."""
     rules = [f"{{models: [model-{number}], targets: [{{pool: servers}}]}}" for number in range(1, ROUTES + 1)]
     release = os.path.join(ROOT, "target", "release")
     perf = os.path.join(release, "penstock-perf")
     totals = []
-    for count in REQUESTS:
+    for count in counts:
         upstream = subprocess.Popen([perf, "upstream"], stdout=subprocess.PIPE, text=True)
         gateway = None
         try:
@@ -113,7 +115,7 @@ def request(directory):
             command += callgrind(out, [os.path.join(release, "penstock"), "serve", "--config", document])
             gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait(port, gateway)
-            load = [perf, "load", f"http://127.0.0.1:{port}", "--model", "model-1", "--input-bytes", "1200",
+            load = [perf, "load", f"http://127.0.0.1:{port}", "--model", "model-1", "--input-bytes", str(size),
                     "--concurrency", "1", "--threads", "1", "--warmup", "0s", "--requests", str(count), "--quiet"]
             subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
             gateway.terminate()
@@ -124,7 +126,7 @@ def request(directory):
                 if process and process.poll() is None:
                     process.kill()
                     process.wait()
-    return (totals[1] - totals[0]) / (REQUESTS[1] - REQUESTS[0])
+    return (totals[1] - totals[0]) / (counts[1] - counts[0])
 
 
 def wait(port, gateway):
@@ -150,8 +152,9 @@ def main():
         for name in COUNTS:
             counts[name] = round(part(program, name, directory))
             say(f"{name}: {counts[name]:,} instructions")
-        counts["request"] = round(request(directory))
-        say(f"request: {counts['request']:,} instructions")
+        for name, (size, how_often) in REQUESTS.items():
+            counts[name] = round(request(directory, size, how_often))
+            say(f"{name}: {counts[name]:,} instructions")
     version = subprocess.run(["rustc", "--version"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     if accepts:
         with open(BASELINES, "w") as file:

@@ -6,21 +6,21 @@
 //! early exit behind the first `model` because a second one further on would be a way round access rules.
 //!
 //! What is ambiguous about `model` is refused. What is merely wrong JSON is noted and passes: see
-//! [`wary`] for how a break is kept from hiding a second `model`.
+//! [`after_break`] for how a break is kept from hiding a second `model`.
 
+mod after_break;
 mod member;
 mod nest;
 mod prelude;
 mod text;
 mod value;
-mod wary;
 
 use self::{
+    after_break::Wary,
     member::{Found, Member},
     nest::Nest,
     prelude::{Opening, Prelude},
     text::{Text, TextEnd},
-    wary::Wary,
 };
 use crate::{Break, MAX_KEY_BYTES, Malformed, Options, PeekError, Peeked, Shape, blocks::Blocks};
 
