@@ -7,7 +7,10 @@ mod harness;
 
 mod attempts;
 mod contract;
+mod dialects;
 mod drain;
+mod explain;
+mod policies;
 mod pools;
 mod reload;
 mod retry;

@@ -400,3 +400,88 @@ fn is_out(gateway: &Gateway, address: SocketAddr) -> bool {
         }
     }
 }
+
+/// Answers 503 to what asks for `busy`, and 200 to everything else.
+async fn busy_with(busy: &'static str) -> RawServer {
+    RawServer::start(move |mut connection| async move {
+        while let Some((_, body)) = connection.request().await {
+            let is_busy = String::from_utf8_lossy(&body).contains(busy);
+            connection.respond(if is_busy { 503 } else { 200 }, "", "{}").await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_model_at_the_same_provider_is_a_fallback() {
+    let provider = busy_with("large-model").await;
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [
+            {"backend": "provider", "modelOverride": "large-model", "priority": 0},
+            {"backend": "provider", "modelOverride": "small-model", "priority": 1},
+        ]}]}],
+        "backends": [backend("provider", &[provider.addr()])],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(ask(&mut client).await.status, 200);
+    let line = gateway.log(1).await.pop().unwrap();
+    assert_eq!((&line["attempts"], &line["target_model"]), (&json!(2), &json!("small-model")), "{line}");
+    drop(client);
+    gateway.stop().await;
+    provider.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_backend_at_the_same_address_is_a_fallback() {
+    let host = busy_with("large-model").await;
+    let rename = |to: &str| json!({"set": [{"name": "x-tenant", "value": to}]});
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [
+            {"backend": "one", "modelOverride": "large-model", "priority": 0, "requestHeaders": rename("one")},
+            {"backend": "two", "priority": 1, "requestHeaders": rename("two")},
+        ]}]}],
+        "backends": [backend("one", &[host.addr()]), backend("two", &[host.addr()])],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(ask(&mut client).await.status, 200);
+    assert_eq!(gateway.log(1).await[0]["backend"], "two");
+    drop(client);
+    gateway.stop().await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_gave_no_answer_is_not_asked_for_another_model() {
+    let refused = RefusedPort::take();
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [
+            {"backend": "provider", "modelOverride": "large-model", "priority": 0},
+            {"backend": "provider", "modelOverride": "small-model", "priority": 1},
+        ]}]}],
+        "backends": [with(backend("provider", &[refused.addr()]), json!({"ejection": {"consecutiveFailures": 0}}))],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(ask(&mut client).await.status, 503);
+    assert_eq!(gateway.log(1).await[0]["attempts"], 1);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_alone_is_asked_again_after_a_status_that_is_retried() {
+    let alone = sim(MODEL).await;
+    let gateway = one_pool(&[alone.addr()], json!({"retry": {"attempts": 3}})).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for (faults, status, asked) in [(1, 200, 2), (2, 200, 3), (3, 503, 3)] {
+        let before = alone.stats().requests;
+        alone.faults().set(vec![Fault::status(503).times(faults)]);
+        assert_eq!(ask(&mut client).await.status, status, "{faults}");
+        assert_eq!(alone.stats().requests - before, asked, "{faults}");
+    }
+    assert_eq!(gateway.metric("penstock_retries_total", &["reason=\"status_5xx\""]), 5.0);
+    drop(client);
+    gateway.stop().await;
+}

@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -246,4 +247,45 @@ async fn an_http2_client_is_told_how_many_streams_it_may_open() {
     eventually("the gateway's settings", || (sender.current_max_send_streams() == 7).then_some(())).await;
     drop((sender, connection));
     gateway.stop().await;
+}
+
+/// A handshake, and then nothing: not even the preface that HTTP/2 begins with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_says_nothing_behind_its_handshake_is_closed() {
+    let pki = Pki::new();
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({
+        "listeners": pki.listeners(),
+        "limits": {"headerTimeout": "300ms", "keepAliveTimeout": "1h"},
+        "shutdown": {"linger": "50ms"},
+    }))
+    .await;
+    for protocol in ["h2", "http/1.1"] {
+        let mut silent = pki.connect(gateway.addr(), "gateway.test", protocol).await.unwrap();
+        let mut said = Vec::new();
+        let ended = within("the gateway to close the connection", silent.read_to_end(&mut said)).await;
+        let is_told = String::from_utf8_lossy(&said).contains("408");
+        assert_eq!(is_told, protocol == "http/1.1", "{protocol}: {ended:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_say_nothing_do_not_hold_up_the_end() {
+    let pki = Pki::new();
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({
+        "listeners": pki.listeners(),
+        "limits": {"headerTimeout": "5m"},
+        "shutdown": {"linger": "50ms"},
+    }))
+    .await;
+    let mut silent = Vec::new();
+    for protocol in ["h2", "http/1.1", "h2"] {
+        silent.push(pki.connect(gateway.addr(), "gateway.test", protocol).await.unwrap());
+    }
+    let ended = within("the drain", gateway.drain(std::time::Duration::from_secs(3600))).await;
+    assert_eq!(ended, penstock_proxy::server::Drained::Completely);
+    gateway.stop().await;
+    drop(silent);
 }

@@ -11,6 +11,7 @@ use penstock_config::{Fault, Snapshot};
 use penstock_picker::EpcCheck;
 use penstock_proxy::access_log::{AccessLog, Sink, Writer};
 use penstock_proxy::metrics::Metrics;
+use penstock_proxy::policy::Extension;
 use penstock_proxy::server::{Drained, Server};
 use penstock_proxy::source::Applier;
 use serde_json::{Value, json};
@@ -27,17 +28,27 @@ pub(crate) struct Gateway {
     writer: Option<Writer>,
 }
 
+/// Adds nothing.
+struct Bare;
+
+impl Extension for Bare {}
+
 impl Gateway {
     /// Serves a routing document, of which only what matters has to be given: without listeners it has one, called
     /// `http`, on a port of the system's choice.
     pub(crate) async fn start(document: Value) -> Self {
+        Self::extended(document, Arc::new(Bare)).await
+    }
+
+    /// The same, with what a test adds to the configuration.
+    pub(crate) async fn extended(document: Value, extension: Arc<dyn Extension>) -> Self {
         count_lost_panics();
         let metrics = Arc::new(Metrics::default());
         let directory = tempfile::tempdir().unwrap();
         let sink = Sink::File(directory.path().join("access.log"));
         let (access_log, writer) =
             AccessLog::start(&sink, 1 << 16, metrics.gateway.access_log.clone()).unwrap();
-        let server = Server::start(&compile(document), metrics, access_log).unwrap();
+        let server = Server::start_extended(&compile(document), metrics, access_log, extension).unwrap();
         Self { server, directory, writer: Some(writer) }
     }
 

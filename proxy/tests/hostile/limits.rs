@@ -323,3 +323,29 @@ async fn a_body_in_tiny_chunks_arrives_whole() {
     }
     gate.close().await;
 }
+
+/// Closed at once, the connection would be reset by what the client still sends, and the answer lost with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_still_sends_can_read_why_it_is_refused() {
+    let sim = sim().await;
+    let limits = json!({"bodyBytes": "1KiB", "drainBytes": "64KiB", "drainTimeout": "10s"});
+    let gate = Gate::limited(sim.addr(), limits).await;
+    for path in ["/v1/chat/completions", "/raw"] {
+        for framing in ["content-length: 600000", "transfer-encoding: chunked"] {
+            let mut wire = gate.wire().await;
+            wire.send(format!("POST {path} HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n")).await;
+            if framing.ends_with("chunked") {
+                wire.send("7fffffff\r\n").await;
+            }
+            // More than lies in the buffers between the two, and less than is read and dropped.
+            for _ in 0..6 {
+                wire.send_all_it_takes("x".repeat(10_000)).await;
+            }
+            let answer = wire.answer().await;
+            assert_eq!(answer.status, 413, "{path} {framing}: {answer:?}");
+            assert_eq!(answer.header("connection"), Some("close"), "{path} {framing}");
+            wire.ends().await;
+        }
+    }
+    gate.close().await;
+}
