@@ -12,8 +12,8 @@ use penstock_proxy::{
     error::{Dialect, Error},
     metrics::{AccessLogMetrics, Metrics, Settlement, StreamClock, UpstreamKind},
     request_id::RequestId,
-    usage::Usage,
 };
+use penstock_tap::Usage;
 use tokio::time::Instant;
 
 const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";

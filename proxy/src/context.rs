@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use penstock_peek::Peeked;
+use penstock_tap::Tap;
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Plan};
@@ -18,7 +19,6 @@ use crate::error::Error;
 use crate::metrics::StreamClock;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
-use crate::usage::Tap;
 
 /// The state of one request. Each phase fills in its part; `settle` reads them all.
 pub struct RequestContext {

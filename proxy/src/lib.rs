@@ -42,4 +42,3 @@ mod text;
 pub mod tls;
 pub mod up;
 pub mod upstream;
-pub mod usage;

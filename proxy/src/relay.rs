@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use penstock_config::HeaderEdits;
 use penstock_picker::orca;
+use penstock_tap::Tap;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
@@ -19,7 +20,6 @@ use crate::forward::retry;
 use crate::metrics::StreamClock;
 use crate::request_id;
 use crate::upstream::{Connection, Event};
-use crate::usage::Tap;
 
 /// What an exchange that got a response came to.
 pub(crate) enum Exchanged {

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use penstock_config::Upstream;
 use penstock_picker::Outcome;
+use penstock_tap::Report;
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog, Entry};
@@ -13,7 +14,6 @@ use crate::error::{Error, Origin};
 use crate::forward::retry;
 use crate::metrics::{ModelMetrics, Settlement, UpstreamKind};
 use crate::runtime::Runtime;
-use crate::usage::Report;
 
 /// The status that is logged where the client left before it got one (nginx's).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
