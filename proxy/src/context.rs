@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
 use penstock_peek::Peeked;
+use penstock_tap::Tap;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -31,7 +32,6 @@ use crate::metrics::StreamClock;
 use crate::policy::Reply;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
-use crate::usage::Tap;
 
 /// One request, from its head to its settlement.
 pub struct RequestContext {

@@ -47,4 +47,3 @@ pub mod tls;
 pub mod up;
 mod upstream;
 mod upstreams;
-pub mod usage;

@@ -16,6 +16,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::StatusCode;
 use penstock_picker::orca;
+use penstock_tap::Tap;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use penstock_picker::Outcome;
+use penstock_tap::Report;
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog, Entry};
@@ -9,7 +10,6 @@ use crate::context::RequestContext;
 use crate::error::{Error, Origin};
 use crate::forward::retry;
 use crate::metrics::Settlement;
-use crate::usage::Report;
 
 /// The status that is logged where the client left before it got one (nginx's).
 const CLIENT_CLOSED_REQUEST: u16 = 499;

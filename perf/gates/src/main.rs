@@ -15,7 +15,7 @@ use penstock_peek::{Options, Peek};
 use penstock_picker::{
     LoadSample, Outcome, PickRequest, Picker, Pool, engine::EngineSeries, scrape::page::PageScanner,
 };
-use penstock_proxy::usage::Tap;
+use penstock_tap::Tap;
 
 use vllm_page::VllmPage;
 

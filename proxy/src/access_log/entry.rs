@@ -7,8 +7,9 @@ use std::{
 };
 
 use http::{HeaderValue, Method, uri::PathAndQuery};
+use penstock_tap::Usage;
 
-use crate::{metrics::UpstreamKind, request_id::RequestId, usage::Usage};
+use crate::{metrics::UpstreamKind, request_id::RequestId};
 
 /// The longest method that is logged, in bytes.
 pub(super) const MAX_METHOD_BYTES: usize = 32;

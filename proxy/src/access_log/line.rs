@@ -7,10 +7,11 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use penstock_tap::Usage;
+
 use crate::access_log::Entry;
 use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
 use crate::text::clip;
-use crate::usage::Usage;
 
 /// Writes lines, and remembers the second that the last one was about.
 #[derive(Debug, Default)]

@@ -4,10 +4,11 @@ use std::{
 };
 
 use http::{HeaderValue, Method};
+use penstock_tap::Usage;
 use serde_json::{Value, json};
 
 use super::{entry::MAX_MODEL_BYTES, *};
-use crate::{metrics::UpstreamKind, request_id::RequestId, usage::Usage};
+use crate::{metrics::UpstreamKind, request_id::RequestId};
 
 fn entry() -> Entry {
     Entry {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use penstock_tap::StreamPosition;
 use serde::Serialize;
 
 use super::{Error, Row};
-use crate::{request_id::RequestId, usage::StreamPosition};
+use crate::request_id::RequestId;
 
 /// The API whose error shape a client expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use http::header;
+use penstock_tap::StreamPosition;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{request_id::RequestId, usage::StreamPosition};
+use crate::request_id::RequestId;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BOUNDARY: StreamPosition = StreamPosition { events: 3, is_between_events: true };

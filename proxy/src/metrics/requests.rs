@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use penstock_tap::Usage;
 use prometheus::Registry;
 use tokio::time::Instant;
 
@@ -11,10 +12,7 @@ use super::{
     upstreams::{INTER_TOKEN_BOUNDS, ModelMetrics},
     value::Counter,
 };
-use crate::{
-    error::{Error, Row},
-    usage::Usage,
-};
+use crate::error::{Error, Row};
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for a request's duration, with 5 ms and 5
 /// minutes at the ends, in microseconds.

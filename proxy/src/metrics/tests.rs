@@ -1,14 +1,11 @@
 use std::time::Duration;
 
+use penstock_tap::Usage;
+use rustc_hash::FxHashSet;
 use tokio::time::Instant;
 
-use rustc_hash::FxHashSet;
-
 use super::*;
-use crate::{
-    error::{Error, Limit},
-    usage::Usage,
-};
+use crate::error::{Error, Limit};
 
 fn line<'a>(page: &'a str, series: &str) -> Option<&'a str> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))

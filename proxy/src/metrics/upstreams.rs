@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use penstock_tap::Usage;
 use prometheus::Registry;
 use rustc_hash::FxHashMap;
 
@@ -12,7 +13,6 @@ use super::{
     requests::StreamClock,
     value::{Counter, Gauge},
 };
-use crate::usage::Usage;
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for the time to the first token, and 30 and 60
 /// seconds, in microseconds.

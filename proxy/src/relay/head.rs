@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
 use crate::request_id;
-use crate::usage::Tap;
+use penstock_tap::Tap;
 
 /// Makes the response's head what the client is to see. From here on there is no other attempt.
 ///

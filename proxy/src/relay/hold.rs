@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt};
 use crate::error::Error;
 use crate::upstream::{Connection, Event};
-use crate::usage::Tap;
+use penstock_tap::Tap;
 
 /// The most that is held back, in bytes: heartbeats and roles have some hundred.
 const MAX_HELD_BYTES: usize = 64 * 1024;

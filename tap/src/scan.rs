@@ -7,9 +7,10 @@
 
 use std::sync::LazyLock;
 
-use memchr::{memchr2, memchr3, memmem::Finder};
+use memchr::memmem::Finder;
+use memchr::{memchr2, memchr3};
 
-use super::counts::Counts;
+use crate::counts::Counts;
 
 /// The largest `usage` object that is read, in bytes. Real ones take a few hundred.
 const MAX_USAGE_BYTES: usize = 4096;
@@ -19,7 +20,7 @@ const MAX_NAME_BYTES: usize = "response".len();
 
 /// Scans one JSON document.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     state: State,
     /// Whether the current members are those of `response` or `message`.
     is_nested: bool,
@@ -75,24 +76,24 @@ struct Name {
 
 impl Scanner {
     /// Starts over with another document.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.state = State::Start;
         self.is_nested = false;
         self.has_empty_choices = false;
     }
 
     /// Whether the document has come to its closing brace.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
     /// Whether the document's `choices` is an empty array, as in the event that only brings the usage.
-    pub(super) fn has_empty_choices(&self) -> bool {
+    pub(crate) fn has_empty_choices(&self) -> bool {
         self.has_empty_choices
     }
 
     /// Scans the next bytes and adds what `usage` says to `counts`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], counts: &mut Counts) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], counts: &mut Counts) {
         while !bytes.is_empty() {
             let used = match self.state {
                 State::Start => self.start(bytes),
@@ -285,7 +286,7 @@ impl Name {
 
 /// Whether a whole document may hold anything that [`Scanner`] looks for: a `usage` that is not null, or `choices` that
 /// are empty. `false` is certain; `true` has to be scanned.
-pub(super) fn is_worth_scanning(document: &[u8]) -> bool {
+pub(crate) fn is_worth_scanning(document: &[u8]) -> bool {
     // Without their opening quotes: two hits must not share one.
     static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"usage\""));
     static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"choices\""));

@@ -12,28 +12,20 @@ mod sort;
 
 use memchr::memchr2;
 
-use self::sort::{Class, classify};
-use super::{
-    Report, StreamPosition,
-    counts::Counts,
-    scan::{Scanner, is_worth_scanning},
-};
-
-/// How much of an event's data is kept to sort it by: the longest `{"type":"…"` of the Responses API, and room.
-const HEAD_BYTES: usize = 96;
-
-/// How much of an event's name is kept: the longest of the Responses API has 41 bytes.
-const NAME_BYTES: usize = 64;
+use crate::counts::Counts;
+use crate::events::sort::{Class, HEAD_BYTES, NAME_BYTES, classify};
+use crate::report::{Report, StreamPosition};
+use crate::scan::{Scanner, is_worth_scanning};
 
 /// Reads one event stream.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     line: Line,
     is_past_first_line: bool,
     /// The last chunk ended with CR, and a LF that follows belongs to it.
     is_after_cr: bool,
     /// The event that a chunk boundary cut.
-    open: Open,
+    open: PartialEvent,
     scanner: Scanner,
     counts: Counts,
     events: u64,
@@ -65,7 +57,7 @@ const FIELD_BYTES: usize = 3 + "event".len();
 
 /// What is known of an event that is not complete.
 #[derive(Debug, Default)]
-struct Open {
+struct PartialEvent {
     name: Prefix<NAME_BYTES>,
     head: Prefix<HEAD_BYTES>,
     data_lines: u32,
@@ -79,14 +71,14 @@ struct Prefix<const N: usize> {
 }
 
 /// An event that lies within one chunk.
-struct Whole<'a> {
+struct WholeEvent<'a> {
     name: &'a [u8],
     data: Option<&'a [u8]>,
 }
 
 impl Events {
     /// Looks at the next chunk and returns how many events with content it completed.
-    pub(super) fn feed(&mut self, chunk: &[u8]) -> u32 {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) -> u32 {
         let before = self.content_events;
         let mut rest = chunk;
         while let Some(byte) = rest.first() {
@@ -108,11 +100,11 @@ impl Events {
         u32::try_from(self.content_events - before).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn position(&self) -> StreamPosition {
+    pub(crate) fn position(&self) -> StreamPosition {
         StreamPosition { events: self.events, is_between_events: self.is_between_events() }
     }
 
-    pub(super) fn finish(&mut self) -> Report {
+    pub(crate) fn finish(&mut self) -> Report {
         if self.open.data_lines > 0 {
             match self.open.class() {
                 Class::End => self.is_ended = true,
@@ -132,7 +124,7 @@ impl Events {
         matches!(self.line, Line::Start) && self.open.data_lines == 0 && self.open.name.len == 0
     }
 
-    fn whole(&mut self, event: &Whole<'_>) {
+    fn whole(&mut self, event: &WholeEvent<'_>) {
         let Some(data) = event.data else { return };
         let mut has_empty_choices = false;
         if is_worth_scanning(data) {
@@ -239,7 +231,7 @@ impl Events {
     }
 }
 
-impl Open {
+impl PartialEvent {
     fn class(&self) -> Class {
         // A longer value is told by its length: the bytes beyond the prefix are never compared.
         classify(self.name.bytes(), self.head.bytes())
@@ -280,8 +272,8 @@ impl<const N: usize> Default for Prefix<N> {
 
 /// The event at the start of `bytes`, and its length with its blank line. `None` where the bytes end before it does, or
 /// its data is spread over several lines.
-fn whole_event(bytes: &[u8], mut is_first_line: bool) -> Option<(Whole<'_>, usize)> {
-    let mut event = Whole { name: b"", data: None };
+fn whole_event(bytes: &[u8], mut is_first_line: bool) -> Option<(WholeEvent<'_>, usize)> {
+    let mut event = WholeEvent { name: b"", data: None };
     let mut at = 0;
     loop {
         let (line, next) = line(&bytes[at..])?;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use penstock_proxy::usage::Tap;
+use penstock_tap::Tap;
 
 fn stream() -> Tap {
     Tap::new(Some(b"text/event-stream; charset=utf-8"), None)

@@ -6,16 +6,14 @@
 
 use std::fmt;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::Usage;
+use crate::report::Usage;
 
 /// The counts seen so far, under the names that the APIs give them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// `prompt_tokens` or `input_tokens`.
     input: Option<u64>,
     /// `completion_tokens` or `output_tokens`.
@@ -32,7 +30,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Takes over the counts of one `usage` object. Text that is no JSON object changes nothing.
-    pub(super) fn merge(&mut self, json: &[u8]) {
+    pub(crate) fn merge(&mut self, json: &[u8]) {
         let mut merged = *self;
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         if Members(&mut merged).deserialize(&mut deserializer).is_ok() {
@@ -41,7 +39,7 @@ impl Counts {
     }
 
     /// The counts in one vocabulary.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let beside = self.extra_cached.unwrap_or(0).saturating_add(self.cache_creation.unwrap_or(0));
         let input = self.input.map(|input| input.saturating_add(beside));
         let sum = || Some(input?.saturating_add(self.output?));

@@ -1,6 +1,10 @@
 //! What an event means, told by its name and the first bytes of its data.
 
-use super::{HEAD_BYTES, NAME_BYTES};
+/// How much of an event's data is kept to sort it by: the longest `{"type":"…"` of the Responses API, and room.
+pub(super) const HEAD_BYTES: usize = 96;
+
+/// How much of an event's name is kept: the longest of the Responses API has 41 bytes.
+pub(super) const NAME_BYTES: usize = 64;
 
 /// The kinds of events that make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::report::Usage;
 
 fn tap(kind: &str) -> Tap {
     Tap::new(Some(kind.as_bytes()), None)
