@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 # The crates in the order in which a request meets them, and where their top-level modules are.
-CRATES = {"proxy": ["src"], "peek": ["src"], "config": ["src"], "picker": ["src"], "apiserver": ["src"], "operator": ["src"], "perf": ["src", "src/sim"], "perf/gates": ["src"]}
+CRATES = {"proxy": ["src"], "sources": ["src"], "peek": ["src"], "config": ["src"], "picker": ["src"], "apiserver": ["src"], "operator": ["src"], "perf": ["src", "src/sim"], "perf/gates": ["src"]}
 BEGIN = "<!-- The map: `make generate` writes it from the modules' headers. -->"
 END = "<!-- End of the map. -->"
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
 use penstock_picker::Picker;
+use penstock_sources::Applier;
 use rustc_hash::FxHashSet;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,6 @@ use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
 use crate::mirror::Mirrors;
 use crate::runtime::{Live, Parts, Runtime};
-use crate::source::Applier;
 use crate::upstream::Connections;
 
 pub(crate) mod certificates;

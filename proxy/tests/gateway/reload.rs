@@ -6,7 +6,7 @@ use std::time::Duration;
 use penstock_perf::sim::Handle;
 use penstock_perf::sim::faults::{Action, Fault};
 use penstock_picker::EpcCheck;
-use penstock_proxy::source::{Applier, FileSource};
+use penstock_sources::{Applier, file::FileSource};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use penstock_perf::sim::options::{Options, TlsOptions};
-use penstock_proxy::source::Applier;
+use penstock_sources::Applier;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
