@@ -118,6 +118,12 @@ impl Snapshot {
         self.pools.iter().find(|pool| &*pool.name == name)
     }
 
+    /// The lists of endpoints that pools and backends name, each as often as it is named.
+    pub fn endpoint_lists(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        let pools = self.pools.iter().flat_map(|pool| &pool.endpoints_from);
+        pools.chain(self.backends.iter().flat_map(|backend| &backend.endpoints_from)).cloned()
+    }
+
     /// The document with its defaults filled in, for people to read. It holds no secrets: paths of key files stay,
     /// values of headers and parameters that carry credentials do not.
     pub fn redacted(&self) -> &serde_json::Value {

@@ -13,13 +13,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use penstock_sources::{ReloadStatus, StatusCell};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::server::Server;
-use crate::source::{ReloadStatus, StatusCell};
 use crate::upstreams::Chooser;
 
 mod explain;

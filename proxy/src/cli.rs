@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fmt::Display,
     io::{self, Write as _},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -16,19 +17,17 @@ use std::{
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use penstock_config::Snapshot;
 use penstock_picker::EpcCheck;
-
-use crate::{
-    source::{FileSource, StatusCell},
-    up::{self, UpOptions},
-};
+use penstock_sources::{StatusCell, cluster, file::FileSource};
 
 mod generate;
 mod help;
 pub mod logging;
+mod up;
 mod validate;
 
 use generate::{CompletionOptions, ManOptions, SchemaOptions};
 use logging::LogOptions;
+use up::UpOptions;
 use validate::ValidateOptions;
 
 /// Exit code for a faulty configuration or command line (`EX_USAGE` of sysexits.h).
@@ -82,20 +81,20 @@ struct ServeOptions {
 }
 
 /// Options of `serve` that read the document from a Kubernetes cluster.
-#[derive(Debug, Clone, Args)]
-pub struct ClusterOptions {
+#[derive(Debug, Args)]
+struct ClusterOptions {
     /// Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster
     #[arg(long, value_name = "BASE", conflicts_with = "config")]
-    pub kubernetes: Option<String>,
+    kubernetes: Option<String>,
     /// The namespace of the objects [default: the pod's own]
     #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
-    pub namespace: Option<String>,
+    namespace: Option<String>,
     /// Keep the last good state here, and start from it when the API server cannot be reached
     #[arg(long, value_name = "DIRECTORY", requires = "kubernetes")]
-    pub cache_dir: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
     /// The address of the admin listener, which answers before there is a document
     #[arg(long, value_name = "ADDRESS", requires = "kubernetes", default_value = "0.0.0.0:9901")]
-    pub admin: std::net::SocketAddr,
+    admin: SocketAddr,
 }
 
 /// What is left to do once the command line was dealt with.
@@ -123,8 +122,13 @@ pub enum Source {
     Fixed(Arc<Snapshot>),
     /// A file, and what it says now.
     File(FileSource, Arc<Snapshot>),
-    /// The objects of a Kubernetes cluster whose names start with this.
-    Cluster(String, ClusterOptions),
+    /// The objects of a Kubernetes cluster.
+    Cluster {
+        /// Which objects.
+        options: cluster::ClusterOptions,
+        /// The admin listener's address, which cannot come from a document that is not there yet.
+        admin: SocketAddr,
+    },
 }
 
 /// Does what `arguments` ask for, the program's name first, as far as that can be done without serving.
@@ -134,8 +138,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
         Err(error) => return Next::Exit(refuse(&error)),
     };
     let done = match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
-        Ok(Command::Serve(options)) => return serve(&options),
-        Ok(Command::Up(options)) => return serve_urls(&options),
+        Ok(Command::Serve(options)) => return serve(options),
+        Ok(Command::Up(options)) => return up::run(options),
         Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
         Ok(Command::Schema(options)) => generate::schema(&options),
         Ok(Command::Completions(options)) => generate::completions(&options, &mut command()),
@@ -154,14 +158,15 @@ fn command() -> clap::Command {
     Cli::command().version(help::version())
 }
 
-fn serve(options: &ServeOptions) -> Next {
+fn serve(options: ServeOptions) -> Next {
     logging::start(&options.log);
-    if let Some(base) = &options.cluster.kubernetes {
-        let source = Source::Cluster(base.clone(), options.cluster.clone());
-        return Next::Serve(Launch { source, status: Arc::default() });
+    let ClusterOptions { kubernetes, namespace, cache_dir, admin } = options.cluster;
+    if let Some(base) = kubernetes {
+        let options = cluster::ClusterOptions { base, namespace, cache_dir };
+        return Next::Serve(Launch { source: Source::Cluster { options, admin }, status: Arc::default() });
     }
     // The command line has one of the two.
-    let config = options.config.clone().unwrap_or_default();
+    let config = options.config.unwrap_or_default();
     let source = FileSource::new(&config, Arc::new(EpcCheck));
     match source.start() {
         Ok(snapshot) => {
@@ -174,29 +179,6 @@ fn serve(options: &ServeOptions) -> Next {
             let lines: Vec<String> = faults.iter().map(|fault| format!("{file}: {fault}")).collect();
             Next::Exit(fail(EXIT_USAGE, &lines.join("\n")))
         }
-    }
-}
-
-fn serve_urls(options: &UpOptions) -> Next {
-    logging::start(&options.log);
-    let found = match up::discover(options) {
-        Ok(found) => found,
-        Err(error) => return Next::Exit(fail(error.exit_code(), &error)),
-    };
-    for warning in &found.warnings {
-        let _ = writeln!(io::stderr(), "penstock: {warning}");
-    }
-    if options.print {
-        let _ = write!(io::stdout(), "{}", found.document);
-        return Next::Exit(ExitCode::SUCCESS);
-    }
-    match Snapshot::compile(&found.document, &EpcCheck) {
-        Ok(snapshot) => {
-            let (snapshot, status) = (Arc::new(snapshot), Arc::new(StatusCell::default()));
-            status.succeeded(&snapshot);
-            Next::Serve(Launch { source: Source::Fixed(snapshot), status })
-        }
-        Err(faults) => Next::Exit(fail(EXIT_USAGE, &faults)),
     }
 }
 

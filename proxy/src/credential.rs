@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use penstock_sources::files::{self, ReadError};
 use thiserror::Error;
-
-use crate::files::{self, ReadError};
 
 /// The largest file that is read as a secret, in bytes. Tokens have some hundred, signed ones a few thousand.
 const LIMIT_BYTES: u64 = 64 << 10;

@@ -46,7 +46,7 @@ impl Lists {
 
     /// Forgets lists that `snapshot` does not name.
     pub fn retain(&mut self, snapshot: &Snapshot) {
-        let named: FxHashSet<Arc<str>> = references(snapshot).collect();
+        let named: FxHashSet<Arc<str>> = snapshot.endpoint_lists().collect();
         self.texts.retain(|reference, _| named.contains(reference));
         self.pools.retain(|(reference, _), _| named.contains(reference));
         self.backends.retain(|reference, _| named.contains(reference));
@@ -101,12 +101,6 @@ impl Lists {
         all.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
         Value::Array(all)
     }
-}
-
-/// The lists that a document names, each as often as it is named.
-pub fn references(snapshot: &Snapshot) -> impl Iterator<Item = Arc<str>> + '_ {
-    let pools = snapshot.pools.iter().flat_map(|pool| &pool.endpoints_from);
-    pools.chain(snapshot.backends.iter().flat_map(|backend| &backend.endpoints_from)).cloned()
 }
 
 /// Whether `reference` is among `names`.

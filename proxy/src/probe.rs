@@ -4,9 +4,14 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use penstock_config::UpstreamTls;
+use penstock_sources::up;
 use pingora_core::{connectors::http::Connector, upstreams::peer::HttpPeer};
 use pingora_http::RequestHeader;
 use thiserror::Error;
+
+use crate::tls::UpstreamContext;
 
 /// Why a probe got no answer.
 #[derive(Debug, Error)]
@@ -50,6 +55,37 @@ pub struct Answer {
     pub status: http::StatusCode,
     /// The whole body.
     pub body: Bytes,
+}
+
+/// Asks model servers for `penstock up`.
+pub struct ServerProbe(Connector);
+
+impl Default for ServerProbe {
+    fn default() -> Self {
+        Self(Connector::new(None))
+    }
+}
+
+impl up::Probe for ServerProbe {
+    fn get<'a>(
+        &'a self,
+        request: up::ProbeRequest<'a>,
+    ) -> BoxFuture<'a, Result<up::ProbeAnswer, up::ProbeError>> {
+        Box::pin(async move {
+            let up::ProbeRequest { url, address, path, limit_bytes, timeout } = request;
+            let mut peer = HttpPeer::new(address, false, String::new());
+            if url.is_tls {
+                let spec = UpstreamTls { sni: None, ca: None, client_certificate: None, is_verified: true };
+                // Names no file, so nothing can fail.
+                if let Ok(context) = UpstreamContext::load(spec) {
+                    context.configure(&mut peer, &url.host);
+                }
+            }
+            let answer = get(&self.0, &peer, &url.authority(), path, limit_bytes, timeout).await;
+            let answer = answer.map_err(|error| up::ProbeError(error.to_string()))?;
+            Ok(up::ProbeAnswer { status: answer.status, body: answer.body.into() })
+        })
+    }
 }
 
 /// Asks `peer` for `path`. `authority` is what its `Host` is to be. The connection is new, because an

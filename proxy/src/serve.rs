@@ -7,6 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
+use penstock_picker::EpcCheck;
+use penstock_sources::cluster::{self, ClusterOptions};
+use penstock_sources::{Applier, StatusCell};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,12 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Sink, Writer};
 use crate::admin::{self, Admin};
-use crate::cli::{ClusterOptions, EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
-use crate::cluster;
+use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::server::{Drained, Server};
-use crate::source::{Applier, StatusCell};
 
 /// Serves until SIGTERM or SIGINT, drains, and says how it ended.
 pub fn run(launch: Launch) -> ExitCode {
@@ -91,10 +92,10 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
                 }
             });
         }
-        Source::Cluster(base, options) => {
-            let socket = bind_admin(options.admin).await.map_err(|why| fail(EXIT_FAILURE, &why))?;
+        Source::Cluster { options, admin } => {
+            let socket = bind_admin(admin).await.map_err(|why| fail(EXIT_FAILURE, &why))?;
             serve_admin(socket, &starter, launch.status.clone(), stop);
-            follow_cluster(&starter, base, options, launch.status, stop).await?;
+            follow_cluster(&starter, options, launch.status, stop).await?;
         }
     }
     Ok(starter)
@@ -104,7 +105,6 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
 /// document that is compiled keep requests waiting.
 async fn follow_cluster(
     starter: &Arc<Starter>,
-    base: String,
     options: ClusterOptions,
     status: Arc<StatusCell>,
     stop: &CancellationToken,
@@ -114,11 +114,11 @@ async fn follow_cluster(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| broken(&error))?;
     let applier = Arc::new(Within { runtime: Handle::current(), applier: starter.clone() });
-    let (metrics, stop) = (starter.metrics.clone(), stop.clone());
+    let (metrics, stop) = (Arc::new(starter.metrics.gateway.cluster.clone()), stop.clone());
     let (connected, is_connected) = tokio::sync::oneshot::channel();
     let follow = move || {
         runtime.block_on(async {
-            match cluster::connect(base, &options, status, &metrics).await {
+            match cluster::connect(options, Arc::new(EpcCheck), status, metrics).await {
                 Ok(follower) => {
                     let _ = connected.send(Ok(()));
                     follower.follow(applier, stop).await;

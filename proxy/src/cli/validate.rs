@@ -8,13 +8,11 @@ use std::{
 
 use clap::Args;
 use penstock_config::{Fault, ProfileCheck, Snapshot, Surroundings};
+use penstock_sources::file::LoadError;
+use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES};
 
 use super::EXIT_USAGE;
-use crate::{
-    files,
-    server::certificates::Certificates,
-    source::{DOCUMENT_LIMIT_BYTES, LoadError},
-};
+use crate::server::certificates::Certificates;
 
 /// Options of `validate`.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use penstock_sources::cluster::WatchMetrics;
 use prometheus::Registry;
 
 use super::{
@@ -91,6 +92,17 @@ impl ClusterMetrics {
             errors: Family::register(registry, errors, "Watches that failed.", &[], Counter::default)
                 .get(&[]),
         }
+    }
+}
+
+impl WatchMetrics for ClusterMetrics {
+    fn set_watched(&self, objects: usize, failing: usize) {
+        self.watches.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        self.failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
+    }
+
+    fn add_error(&self) {
+        self.errors.increment();
     }
 }
 

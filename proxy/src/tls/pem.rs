@@ -5,13 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use penstock_sources::files::{self, ReadError};
 use rustls::{crypto::CryptoProvider, pki_types::pem::PemObject, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use xxhash_rust::xxh3::Xxh3;
-
-use crate::files::{self, ReadError};
 
 /// The largest PEM file that is read, in bytes. A chain is a few kilobytes and a whole operating
 /// system's bundle of authorities a few hundred.

@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use penstock_proxy::source::Applier as _;
+use penstock_sources::Applier as _;
 use serde_json::{Value, json};
 
 use crate::harness::{

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_picker::EpcCheck;
-use penstock_proxy::source::{Applier, FileSource};
 use penstock_sim::Handle;
 use penstock_sim::faults::{Action, Fault};
+use penstock_sources::{Applier, file::FileSource};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;

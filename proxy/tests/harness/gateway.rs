@@ -13,7 +13,7 @@ use penstock_proxy::access_log::{AccessLog, Sink, Writer};
 use penstock_proxy::metrics::Metrics;
 use penstock_proxy::policy::Extension;
 use penstock_proxy::server::{Drained, Server};
-use penstock_proxy::source::Applier;
+use penstock_sources::Applier;
 use serde_json::{Value, json};
 
 use super::{Client, PATIENCE, Protocol, eventually, with};

@@ -1,19 +1,19 @@
-//! The routing document that serves what was found.
+//! The routing document that serves what the model servers list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-use super::ServerUrl;
-use super::ask::Answered;
+use super::ask::ModelServer;
+use super::url::ServerUrl;
 
 /// The longest name that is made for a pool. Numbers for uniqueness come on top.
 const NAME_LENGTH: usize = 200;
 
 /// Writes a document, in YAML: one pool for each model, with the servers that have it.
 pub(super) fn write(
-    servers: &[Answered],
+    servers: &[ModelServer],
     listen: SocketAddr,
     admin: SocketAddr,
 ) -> Result<String, serde_saphyr::ser_error::Error> {
@@ -23,10 +23,10 @@ pub(super) fn write(
     for group in groups(servers) {
         let name = unique_name(group.models[0], &mut names);
         let mut targets = Vec::new();
-        for (index, (speech, servers)) in by_speech(&group.servers).into_iter().enumerate() {
+        for (index, (transport, servers)) in by_transport(&group.servers).into_iter().enumerate() {
             let pool = if index == 0 { name.clone() } else { unique_name(group.models[0], &mut names) };
             targets.push(json!({ "pool": pool, "weight": servers.len() }));
-            pools.push(pool_of(&pool, speech, &servers));
+            pools.push(pool_of(&pool, transport, &servers));
         }
         routes.push(json!({ "name": name, "rules": [{ "models": group.models, "targets": targets }] }));
     }
@@ -45,13 +45,13 @@ pub(super) fn write(
 struct Group<'a> {
     /// The base model, then its adapters.
     models: Vec<&'a str>,
-    servers: Vec<&'a Answered>,
+    servers: Vec<&'a ModelServer>,
 }
 
 /// Each model with its servers. An adapter is in its base model's group if the same servers have it, so
 /// that they are one pool, with one account of what they are doing.
-fn groups(servers: &[Answered]) -> Vec<Group<'_>> {
-    let mut by_model: BTreeMap<&str, (Option<&str>, Vec<&Answered>)> = BTreeMap::new();
+fn groups(servers: &[ModelServer]) -> Vec<Group<'_>> {
+    let mut by_model: BTreeMap<&str, (Option<&str>, Vec<&ModelServer>)> = BTreeMap::new();
     for server in servers {
         for model in &server.models {
             let (parent, known) = by_model.entry(&model.id).or_default();
@@ -62,7 +62,7 @@ fn groups(servers: &[Answered]) -> Vec<Group<'_>> {
         }
     }
     let addresses =
-        |servers: &[&Answered]| servers.iter().map(|server| server.address).collect::<BTreeSet<_>>();
+        |servers: &[&ModelServer]| servers.iter().map(|server| server.address).collect::<BTreeSet<_>>();
     let joins = |model: &str| {
         let (parent, servers) = &by_model[model];
         let parent = parent.filter(|&parent| parent != model)?;
@@ -77,10 +77,10 @@ fn groups(servers: &[Answered]) -> Vec<Group<'_>> {
     groups.collect()
 }
 
-/// How a server is spoken to. A pool has one way for all its endpoints, so servers with names of their
+/// How a server is connected to. A pool has one way for all its endpoints, so servers with names of their
 /// own in their certificates are pools of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Speech<'a> {
+enum Transport<'a> {
     Plain,
     /// The certificate names the address.
     Tls,
@@ -88,7 +88,7 @@ enum Speech<'a> {
     TlsTo(&'a str),
 }
 
-impl<'a> Speech<'a> {
+impl<'a> Transport<'a> {
     fn with(url: &'a ServerUrl) -> Self {
         match url.is_tls {
             false => Self::Plain,
@@ -98,15 +98,15 @@ impl<'a> Speech<'a> {
     }
 }
 
-fn by_speech<'a>(servers: &[&'a Answered]) -> BTreeMap<Speech<'a>, Vec<&'a Answered>> {
+fn by_transport<'a>(servers: &[&'a ModelServer]) -> BTreeMap<Transport<'a>, Vec<&'a ModelServer>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for &server in servers {
-        groups.entry(Speech::with(&server.url)).or_default().push(server);
+        groups.entry(Transport::with(&server.url)).or_default().push(server);
     }
     groups
 }
 
-fn pool_of(name: &str, speech: Speech<'_>, servers: &[&Answered]) -> Value {
+fn pool_of(name: &str, transport: Transport<'_>, servers: &[&ModelServer]) -> Value {
     let engine = servers[0].engine;
     let endpoints: Vec<Value> = servers
         .iter()
@@ -119,10 +119,10 @@ fn pool_of(name: &str, speech: Speech<'_>, servers: &[&Answered]) -> Value {
         })
         .collect();
     let mut pool = json!({ "name": name, "engine": engine, "endpoints": endpoints });
-    match speech {
-        Speech::Plain => {}
-        Speech::Tls => pool["tls"] = json!({}),
-        Speech::TlsTo(name) => pool["tls"] = json!({ "sni": name }),
+    match transport {
+        Transport::Plain => {}
+        Transport::Tls => pool["tls"] = json!({}),
+        Transport::TlsTo(name) => pool["tls"] = json!({ "sni": name }),
     }
     pool
 }

@@ -1,11 +1,12 @@
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use parking_lot::Mutex;
-use penstock_config::NoProfileCheck;
+use penstock_config::{Fault, NoProfileCheck};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
+use crate::ReloadFailure;
 
 /// Notes what is applied. Refuses documents called `refused`.
 struct Recorder {

@@ -11,8 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::files;
-use crate::source::DOCUMENT_LIMIT_BYTES;
+use crate::files::{self, DOCUMENT_LIMIT_BYTES};
 
 /// The routing document.
 const ROUTING: &str = "routing.yaml";

@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -16,13 +19,15 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use parking_lot::Mutex;
 use penstock_apiserver::Limits;
-use penstock_config::NoProfileCheck;
+use penstock_config::{Fault, NoProfileCheck, Snapshot};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::applier::Applier;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -240,17 +245,33 @@ impl Applier for Recorder {
     }
 }
 
+#[derive(Default)]
+struct Counts {
+    failing: AtomicUsize,
+    errors: AtomicU64,
+}
+
+impl WatchMetrics for Counts {
+    fn set_watched(&self, _objects: usize, failing: usize) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    fn add_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A gateway that follows.
 struct Following {
     recorder: Arc<Recorder>,
     status: Arc<StatusCell>,
-    metrics: ClusterMetrics,
+    metrics: Arc<Counts>,
     _stop: tokio_util::sync::DropGuard,
 }
 
 fn follow(client: kube::Client, cache: Option<&Path>) -> Following {
     let (recorder, status, metrics) =
-        (Arc::new(Recorder::default()), Arc::new(StatusCell::default()), ClusterMetrics::default());
+        (Arc::new(Recorder::default()), Arc::new(StatusCell::default()), Arc::new(Counts::default()));
     let source = ClusterSource { base: "gw".to_owned(), namespace: "ns".to_owned() };
     let follower =
         Follower::new(source, client, Arc::new(NoProfileCheck), cache, status.clone(), metrics.clone())
@@ -357,12 +378,13 @@ async fn an_api_server_that_goes_away_changes_nothing_and_is_found_again() {
     api.set_broken(Some(StatusCode::INTERNAL_SERVER_ERROR));
     api.break_watches("");
     tokio::time::timeout(DEADLINE, async {
-        while following.metrics.failing.get() == 0 {
+        while following.metrics.failing.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
     })
     .await
     .expect("the failure is counted");
+    assert!(following.metrics.errors.load(Ordering::Relaxed) > 0);
     api.put_map("gw-routing", "routing.yaml", &document(2, ""));
     api.set_broken(None);
     let done = following.recorder.generation(2).await;

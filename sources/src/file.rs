@@ -1,7 +1,7 @@
-//! Where the routing document comes from, and what happens when it changes.
+//! A routing document in a file, and what happens when it changes: `penstock serve FILE`.
 //!
 //! A document goes the same way at start and at every reload: read, compile, apply. What fails on the
-//! way changes nothing: the snapshot in force stays, and [`ReloadStatus`] says what is wrong. Files
+//! way changes nothing: the snapshot in force stays, and [`ReloadStatus`](crate::ReloadStatus) says what is wrong. Files
 //! that the document names (certificates, keys) are watched along with it.
 //!
 //! SIGHUP forces all of this even if no file seems to have changed.
@@ -19,18 +19,10 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::files::{
-    self, ReadError,
-    watcher::{FileWatcher, Timing},
-};
-use crate::lists::references;
-
-mod status;
-
-pub use status::{ReloadFailure, ReloadStatus, StatusCell};
-
-/// The largest file that is read as a routing document, in bytes.
-pub const DOCUMENT_LIMIT_BYTES: u64 = penstock_config::MAX_DOCUMENT_BYTES as u64;
+use crate::applier::Applier;
+use crate::files::{self, DOCUMENT_LIMIT_BYTES, ReadError};
+use crate::status::StatusCell;
+use crate::watcher::{FileWatcher, Timing};
 
 /// Why a document was not put in force.
 #[derive(Debug, Error)]
@@ -56,27 +48,6 @@ impl LoadError {
             Self::Refused(faults) => faults.clone(),
         }
     }
-}
-
-/// Puts snapshots in force: the running gateway, seen from its configuration.
-pub trait Applier: Send + Sync {
-    /// Puts a snapshot in force at once, or refuses it and changes nothing.
-    ///
-    /// # Errors
-    /// What only shows when files are opened and addresses bound, with paths in the document.
-    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>>;
-
-    /// Takes over what a list of endpoints says now; `None` if it is not there. A faulty one changes nothing.
-    fn set_list(&self, reference: &str, text: Option<&str>);
-
-    /// A document was refused, by [`Self::apply`] or before it got there.
-    fn refused(&self) {}
-
-    /// Files besides the document that what is in force was built from.
-    fn files(&self) -> Vec<PathBuf>;
-
-    /// Some of [`Self::files`] have changed, or may have: load them again.
-    fn reload_files(&self);
 }
 
 /// A routing document in a file.
@@ -130,7 +101,7 @@ impl FileSource {
     pub fn start(&self) -> Result<Arc<Snapshot>, LoadError> {
         let snapshot = self.load()?;
         self.status.succeeded(&snapshot);
-        *self.lists.lock() = references(&snapshot).collect();
+        *self.lists.lock() = snapshot.endpoint_lists().collect();
         Ok(snapshot)
     }
 
@@ -225,7 +196,7 @@ impl FileSource {
     /// Reads, compiles and applies the document once, and notes how it went.
     pub fn reload(&self, applier: &dyn Applier) {
         let outcome = self.load().and_then(|snapshot| {
-            for reference in references(&snapshot) {
+            for reference in snapshot.endpoint_lists() {
                 self.read_list(&reference, |reference, text| applier.set_list(reference, text));
             }
             applier.apply(&snapshot).map_err(LoadError::Refused)?;
@@ -234,7 +205,7 @@ impl FileSource {
         let path = self.path.display();
         match outcome {
             Ok(snapshot) => {
-                *self.lists.lock() = references(&snapshot).collect();
+                *self.lists.lock() = snapshot.endpoint_lists().collect();
                 let generation = self.status.succeeded(&snapshot);
                 tracing::info!(%path, generation, "routing document reloaded");
             }

@@ -1,4 +1,4 @@
-//! Files that configure the gateway: read within a bound, and watched for changes.
+//! Files that configure the gateway, read within a bound.
 //!
 //! Everything that comes from a file goes through here, so that a path that names a device, a pipe or a
 //! huge file is an error message and not a gateway that hangs or runs out of memory.
@@ -11,7 +11,8 @@ use std::{
 
 use thiserror::Error;
 
-pub mod watcher;
+/// The largest file that is read as a routing document or as a list of endpoints, in bytes.
+pub const DOCUMENT_LIMIT_BYTES: u64 = penstock_config::MAX_DOCUMENT_BYTES as u64;
 
 /// Why a configuration file could not be read. The path is left out: whoever asked puts it in front.
 #[derive(Debug, Error)]

@@ -31,9 +31,6 @@ pub enum UrlError {
         "only a host and a port: a path (other than /v1), a query or a user name need a configuration file"
     )]
     Surplus,
-    /// Not `NAME=URL`.
-    #[error("write NAME=URL, such as llama=http://10.0.0.1:8000")]
-    NoModel,
 }
 
 impl ServerUrl {

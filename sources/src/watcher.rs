@@ -22,7 +22,7 @@ use notify::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{ReadError, read};
+use crate::files::{self, ReadError};
 
 /// How patient a [`FileWatcher`] is.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +181,7 @@ enum Content {
 
 impl Content {
     fn of(path: &Path, limit_bytes: u64) -> Self {
-        match read(path, limit_bytes) {
+        match files::read(path, limit_bytes) {
             Ok(content) => Self::Bytes(content.len(), xxhash_rust::xxh3::xxh3_64(&content)),
             Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
             Err(error) => Self::Unreadable(error.to_string()),

@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use penstock_config::{Engine, UpstreamTls};
-use pingora_core::connectors::http::Connector;
-use pingora_core::upstreams::peer::HttpPeer;
+use http::StatusCode;
+use penstock_config::Engine;
 use serde::Deserialize;
 
-use super::ServerUrl;
-use crate::probe;
-use crate::tls::UpstreamContext;
+use super::probe::{Probe, ProbeRequest};
+use super::url::ServerUrl;
+
+/// Where OpenAI's API lists models.
+const MODELS_PATH: &str = "/v1/models";
 
 /// The most bytes of an answer that are read: some ten thousand adapters.
 const ANSWER_LIMIT_BYTES: usize = 4 << 20;
@@ -19,21 +20,21 @@ const ANSWER_LIMIT_BYTES: usize = 4 << 20;
 const ADDRESSES_PER_NAME: usize = 256;
 
 /// What servers are asked with.
-pub(super) struct Question {
-    pub(super) connector: Connector,
+pub(super) struct Prober<'a> {
+    pub(super) probe: &'a dyn Probe,
     pub(super) timeout: Duration,
 }
 
-/// A server and the models that it serves.
+/// One address of a model server, and the models that are served there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct ModelServer {
     pub(super) url: ServerUrl,
     pub(super) address: SocketAddr,
     pub(super) engine: Engine,
     pub(super) models: Vec<Model>,
 }
 
-/// A model that a server says it has.
+/// A model that a server lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Model {
     pub(super) id: String,
@@ -41,49 +42,47 @@ pub(super) struct Model {
     pub(super) parent: Option<String>,
 }
 
-/// What asking one URL came to.
+/// What asking all addresses of one URL came to.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
-    pub(super) servers: Vec<Answered>,
+pub(super) struct Answers {
+    pub(super) servers: Vec<ModelServer>,
     /// One line for each address that cannot be used.
     pub(super) failures: Vec<String>,
 }
 
-impl Question {
+impl Prober<'_> {
     /// Asks every address of `url`.
-    pub(super) async fn ask(&self, url: &ServerUrl) -> Asked {
+    pub(super) async fn ask(&self, url: &ServerUrl) -> Answers {
         let addresses = match self.resolve(url).await {
             Ok(addresses) => addresses,
-            Err(failure) => return Asked { failures: vec![failure], ..Asked::default() },
+            Err(failure) => return Answers { failures: vec![failure], ..Answers::default() },
         };
         let several = addresses.len() > 1;
-        let asked = addresses.into_iter().map(|address| async move {
+        let answers = addresses.into_iter().map(|address| async move {
             self.ask_address(url, address).await.map_err(|reason| match several {
                 true => format!("{url} ({address}): {reason}"),
                 false => format!("{url}: {reason}"),
             })
         });
-        let mut result = Asked::default();
-        for asked in futures::future::join_all(asked).await {
-            match asked {
-                Ok(server) => result.servers.push(server),
-                Err(failure) => result.failures.push(failure),
+        let mut all = Answers::default();
+        for answer in futures::future::join_all(answers).await {
+            match answer {
+                Ok(server) => all.servers.push(server),
+                Err(failure) => all.failures.push(failure),
             }
         }
-        result
+        all
     }
 
-    /// Believes that `model` is served at `url`.
-    pub(super) async fn take_as_told(&self, model: &str, url: &ServerUrl) -> Result<Vec<Answered>, String> {
-        let models = || vec![Model { id: model.to_owned(), parent: None }];
-        let addresses = self.resolve(url).await?.into_iter();
-        let told = addresses.map(|address| Answered {
+    /// Takes it for granted that `model` is served at `url`.
+    pub(super) async fn assume(&self, model: &str, url: &ServerUrl) -> Result<Vec<ModelServer>, String> {
+        let server = |address| ModelServer {
             url: url.clone(),
             address,
             engine: Engine::default(),
-            models: models(),
-        });
-        Ok(told.collect())
+            models: vec![Model { id: model.to_owned(), parent: None }],
+        };
+        Ok(self.resolve(url).await?.into_iter().map(server).collect())
     }
 
     async fn resolve(&self, url: &ServerUrl) -> Result<Vec<SocketAddr>, String> {
@@ -103,21 +102,18 @@ impl Question {
         Ok(addresses)
     }
 
-    async fn ask_address(&self, url: &ServerUrl, address: SocketAddr) -> Result<Answered, String> {
-        let mut peer = HttpPeer::new(address, false, String::new());
-        if url.is_tls {
-            let spec = UpstreamTls { sni: None, ca: None, client_certificate: None, is_verified: true };
-            // Names no file, so nothing can fail.
-            if let Ok(context) = UpstreamContext::load(spec) {
-                context.configure(&mut peer, &url.host);
-            }
-        }
-        let (authority, timeout) = (url.authority(), self.timeout);
-        let asked = probe::get(&self.connector, &peer, &authority, "/v1/models", ANSWER_LIMIT_BYTES, timeout);
-        let answer = asked.await.map_err(|error| error.to_string())?;
+    async fn ask_address(&self, url: &ServerUrl, address: SocketAddr) -> Result<ModelServer, String> {
+        let request = ProbeRequest {
+            url,
+            address,
+            path: MODELS_PATH,
+            limit_bytes: ANSWER_LIMIT_BYTES,
+            timeout: self.timeout,
+        };
+        let answer = self.probe.get(request).await.map_err(|error| error.to_string())?;
         match answer.status {
-            http::StatusCode::OK => {}
-            status @ (http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN) => {
+            StatusCode::OK => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 return Err(format!(
                     "/v1/models answered {status}: it wants credentials, which takes a configuration file with \
                      requestHeaders"
@@ -133,7 +129,7 @@ impl Question {
         if models.is_empty() {
             return Err("/v1/models lists no model".to_owned());
         }
-        Ok(Answered { url: url.clone(), address, engine, models })
+        Ok(ModelServer { url: url.clone(), address, engine, models })
     }
 }
 

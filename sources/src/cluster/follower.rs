@@ -1,15 +1,4 @@
-//! A routing document that lies in ConfigMaps of a Kubernetes cluster, with the Secret and the lists of endpoints that it
-//! names: `penstock serve --kubernetes BASE`.
-//!
-//! Each object is watched by its name, so that the gateway may be allowed to read just these. What is broken or missing
-//! changes nothing: the snapshot in force stays. A gateway that starts while the API server cannot be reached serves the
-//! last good state of its cache directory, if it has one.
-
-mod routing;
-mod state;
-#[cfg(test)]
-mod tests;
-mod watches;
+//! What is in force, what comes next, and what it still waits for.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,19 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_apiserver::Limits;
 use penstock_config::{Fault, ProfileCheck, Snapshot, Surroundings};
-use penstock_picker::EpcCheck;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::ClusterOptions;
-use crate::lists::references;
-use crate::metrics::{ClusterMetrics, Metrics};
-use crate::source::{Applier, StatusCell};
-use routing::{Assembly, Parts};
-use state::State;
-use watches::{Object, Seen, Watches};
+use super::routing::{self, Assembly, Parts};
+use super::state::State;
+use super::watches::{Object, WatchEvent, Watches};
+use crate::applier::Applier;
+use crate::status::StatusCell;
 
 /// Where a list of endpoints stands in its ConfigMap.
 const LIST_KEY: &str = "endpoints.yaml";
@@ -41,37 +26,13 @@ const COMPLETION: Duration = Duration::from_secs(5);
 /// How long the API server may take before the state in the cache directory is used.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a cluster cannot be followed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// There is neither a service account nor a kubeconfig.
-    #[error("no way to the Kubernetes API is configured: {0}")]
-    Config(#[source] kube::config::InferConfigError),
-    /// The client cannot be built.
-    #[error("the Kubernetes API's client cannot be built: {0}")]
-    Client(#[source] Box<kube::Error>),
-    /// The directory for state cannot be made.
-    #[error("--cache-dir: {0}")]
-    State(#[source] io::Error),
-}
+/// Counts how following a cluster goes.
+pub trait WatchMetrics: Send + Sync {
+    /// How many objects are watched now, and of how many the watch does not work.
+    fn set_watched(&self, objects: usize, failing: usize);
 
-/// Prepares to follow the objects whose names start with `base`, as the pod's service account or the kubeconfig's user.
-///
-/// # Errors
-/// See [`ConnectError`]. An API server that does not answer is no error.
-pub async fn connect(
-    base: String,
-    options: &ClusterOptions,
-    status: Arc<StatusCell>,
-    metrics: &Metrics,
-) -> Result<Follower, ConnectError> {
-    let config = kube::Config::infer().await.map_err(ConnectError::Config)?;
-    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Limits::default().client(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
-    tracing::info!(base, namespace, "following the cluster");
-    let source = ClusterSource { base, namespace };
-    let (cache, metrics) = (options.cache_dir.as_deref(), metrics.gateway.cluster.clone());
-    Follower::new(source, client, Arc::new(EpcCheck), cache, status, metrics).map_err(ConnectError::State)
+    /// A watch failed.
+    fn add_error(&self);
 }
 
 /// Where the objects are.
@@ -88,7 +49,7 @@ pub struct Follower {
     source: ClusterSource,
     profiles: Arc<dyn ProfileCheck + Send + Sync>,
     status: Arc<StatusCell>,
-    metrics: ClusterMetrics,
+    metrics: Arc<dyn WatchMetrics>,
     state: State,
     watches: Watches,
     parts: Parts,
@@ -127,7 +88,7 @@ impl Follower {
         profiles: Arc<dyn ProfileCheck + Send + Sync>,
         cache: Option<&Path>,
         status: Arc<StatusCell>,
-        metrics: ClusterMetrics,
+        metrics: Arc<dyn WatchMetrics>,
     ) -> io::Result<Self> {
         let watches = Watches::new(client, source.namespace.clone());
         Ok(Self {
@@ -166,23 +127,22 @@ impl Follower {
     async fn step(&mut self, applier: &dyn Applier) {
         let wake = self.wake_at();
         tokio::select! {
-            (object, seen) = self.watches.next() => self.saw(object, seen, applier),
+            (object, event) = self.watches.next() => self.on_event(object, event, applier),
             () = tokio::time::sleep_until(wake), if self.waits_for_time() => {}
         }
         if self.current.is_none() && self.next.is_none() && self.is_out_of_patience() {
             self.start_from_cache(applier);
         }
         self.apply_next(applier);
-        self.metrics.watches.set(i64::try_from(self.watches.count()).unwrap_or(i64::MAX));
-        self.metrics.failing.set(i64::try_from(self.failing.len()).unwrap_or(i64::MAX));
+        self.metrics.set_watched(self.watches.count(), self.failing.len());
     }
 
-    fn saw(&mut self, object: Object, seen: Seen, applier: &dyn Applier) {
+    fn on_event(&mut self, object: Object, event: WatchEvent, applier: &dyn Applier) {
         if !self.watches.has(&object) {
             return;
         }
-        if let Seen::Failing(error) = &seen {
-            self.metrics.errors.increment();
+        if let WatchEvent::Failing(error) = &event {
+            self.metrics.add_error();
             tracing::warn!(?object, %error, "watch failed; it is tried again");
             if self.current.is_none() {
                 self.status.waits(format!("{object:?} cannot be read: {error}"));
@@ -191,8 +151,8 @@ impl Follower {
             return;
         }
         self.failing.remove(&object);
-        match (&object, seen) {
-            (Object::ConfigMap(name), Seen::ConfigMap(map)) => {
+        match (&object, event) {
+            (Object::ConfigMap(name), WatchEvent::ConfigMap(map)) => {
                 let part = (0..self.parts.count())
                     .find(|index| **name == *routing::name_of(&self.source.base, *index));
                 match part {
@@ -202,11 +162,11 @@ impl Follower {
                     }
                     None => {
                         let text = map.and_then(|map| map.data).and_then(|mut data| data.remove(LIST_KEY));
-                        self.saw_list(name.clone(), text, applier);
+                        self.on_list(name.clone(), text, applier);
                     }
                 }
             }
-            (Object::Secret(name), Seen::Secret(keys)) => {
+            (Object::Secret(name), WatchEvent::Secret(keys)) => {
                 let is_there = keys.is_some();
                 if let Err(error) = self.state.put_secret(name, &keys.unwrap_or_default()) {
                     tracing::error!(secret = %name, %error, "the Secret's keys cannot be written");
@@ -224,7 +184,7 @@ impl Follower {
         }
     }
 
-    fn saw_list(&mut self, name: Arc<str>, text: Option<String>, applier: &dyn Applier) {
+    fn on_list(&mut self, name: Arc<str>, text: Option<String>, applier: &dyn Applier) {
         applier.set_list(&name, text.as_deref());
         if let Err(error) = self.state.keep_list(&name, text.as_deref()) {
             tracing::warn!(list = %name, %error, "the list cannot be kept for the next start");
@@ -310,7 +270,8 @@ impl Follower {
     fn missing(&self, snapshot: &Snapshot) -> Option<Object> {
         let secret = snapshot.secrets.as_ref().map(|secrets| secrets.name.clone());
         let secret = secret.filter(|name| !self.secrets.contains(name)).map(Object::Secret);
-        let list = || references(snapshot).find(|name| !self.lists.contains_key(name)).map(Object::ConfigMap);
+        let list =
+            || snapshot.endpoint_lists().find(|name| !self.lists.contains_key(name)).map(Object::ConfigMap);
         secret.or_else(list)
     }
 
@@ -321,7 +282,7 @@ impl Follower {
         let mut wanted: HashSet<Object> = parts.collect();
         let snapshots = self.current.iter().chain(self.next.iter().map(|next| &next.snapshot));
         for snapshot in snapshots {
-            wanted.extend(references(snapshot).map(Object::ConfigMap));
+            wanted.extend(snapshot.endpoint_lists().map(Object::ConfigMap));
             wanted.extend(snapshot.secrets.iter().map(|secrets| Object::Secret(secrets.name.clone())));
         }
         self.failing.retain(|object| wanted.contains(object));
@@ -351,7 +312,7 @@ impl Follower {
         self.is_cache_tried = true;
         let Some(text) = self.state.routing() else { return };
         let applied = self.snapshot(&text).and_then(|snapshot| {
-            for name in references(&snapshot) {
+            for name in snapshot.endpoint_lists() {
                 applier.set_list(&name, self.state.list(&name).as_deref());
             }
             applier.apply(&snapshot).map(|()| snapshot)

@@ -21,9 +21,9 @@ pub(super) enum Object {
     Secret(Arc<str>),
 }
 
-/// What a watch saw.
+/// What a watch reports.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(super) enum WatchEvent {
     /// The ConfigMap as it is now; `None` if there is none.
     ConfigMap(Option<Box<ConfigMap>>),
     /// The keys of the Secret as they are now; `None` if there is none.
@@ -37,8 +37,8 @@ pub(super) struct Watches {
     client: Client,
     namespace: String,
     running: HashMap<Object, AbortOnDropHandle<()>>,
-    sender: mpsc::Sender<(Object, Seen)>,
-    events: mpsc::Receiver<(Object, Seen)>,
+    sender: mpsc::Sender<(Object, WatchEvent)>,
+    events: mpsc::Receiver<(Object, WatchEvent)>,
 }
 
 impl Watches {
@@ -68,8 +68,8 @@ impl Watches {
         self.running.len()
     }
 
-    /// What is seen next. What was seen of an object that is not watched any more may still come.
-    pub(super) async fn next(&mut self) -> (Object, Seen) {
+    /// The next event. Those of an object that is not watched any more may still come.
+    pub(super) async fn next(&mut self) -> (Object, WatchEvent) {
         match self.events.recv().await {
             Some(event) => event,
             // Cannot come about: `self` holds a sender.
@@ -83,8 +83,8 @@ impl Watches {
             match &object {
                 Object::ConfigMap(name) => {
                     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
-                    let seen = |map: Option<ConfigMap>| Seen::ConfigMap(map.map(Box::new));
-                    follow(api, name, &object, seen, &sender).await;
+                    let event = |map: Option<ConfigMap>| WatchEvent::ConfigMap(map.map(Box::new));
+                    follow(api, name, &object, event, &sender).await;
                 }
                 Object::Secret(name) => {
                     let api: Api<Secret> = Api::namespaced(client, &namespace);
@@ -92,7 +92,8 @@ impl Watches {
                         let data = secret.data.unwrap_or_default();
                         data.into_iter().map(|(key, value)| (key, value.0)).collect()
                     };
-                    follow(api, name, &object, |secret| Seen::Secret(secret.map(keys)), &sender).await;
+                    let event = |secret: Option<Secret>| WatchEvent::Secret(secret.map(keys));
+                    follow(api, name, &object, event, &sender).await;
                 }
             }
         }
@@ -103,18 +104,18 @@ async fn follow<K>(
     api: Api<K>,
     name: &str,
     object: &Object,
-    seen: impl Fn(Option<K>) -> Seen,
-    sender: &mpsc::Sender<(Object, Seen)>,
+    event: impl Fn(Option<K>) -> WatchEvent,
+    sender: &mpsc::Sender<(Object, WatchEvent)>,
 ) where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let mut states = watcher::watch_object(api, name).backoff(patience()).boxed();
     while let Some(state) = states.next().await {
-        let seen = match state {
-            Ok(state) => seen(state),
-            Err(error) => Seen::Failing(chain(&error)),
+        let event = match state {
+            Ok(state) => event(state),
+            Err(error) => WatchEvent::Failing(chain(&error)),
         };
-        if sender.send((object.clone(), seen)).await.is_err() {
+        if sender.send((object.clone(), event)).await.is_err() {
             return;
         }
     }
