@@ -3,16 +3,15 @@
 
 mod breaker;
 mod in_flight;
-mod load;
+mod scrape_counters;
+mod shared;
+mod wake;
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -22,39 +21,21 @@ use penstock_config::Engine;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use self::in_flight::{InFlight, Outcome};
-#[cfg(test)]
-pub(crate) use self::load::Said;
 pub(crate) use self::{
-    breaker::{Breaker, EjectionPolicy, Gate, Quota},
+    breaker::{Breaker, EjectionPolicy, Gate},
     in_flight::{BYTES_PER_TOKEN, Totals, estimate_tokens},
-    load::{Load, LoadState},
+    shared::Shared,
+    wake::Wake,
+};
+pub use self::{
+    in_flight::{InFlight, Outcome},
+    scrape_counters::{ErrorKind, ScrapeCounters},
 };
 use crate::{
-    orca,
-    pool::Shared,
-    scrape::{Budget, ScrapeCounters, Wake},
-    session,
+    endpoint_id::EndpointId,
+    load::{LoadSample, LoadState, LoraState},
+    orca, session,
 };
-
-/// Source of [`EndpointId`]s.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
-/// Identifies an endpoint for the life of the process; never used again, even for the same address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(u64);
-
-impl EndpointId {
-    #[cfg(test)]
-    pub(crate) fn for_tests(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number behind it, for instance to keep connections of different endpoints apart.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
 
 /// One endpoint of one pool. All of its state is safe to read and write from any thread.
 #[derive(Debug)]
@@ -67,7 +48,7 @@ pub struct Endpoint {
     session_token: HeaderValue,
     /// Of its address: what all gateways tell it by.
     home_hash: u64,
-    traits: ArcSwap<Traits>,
+    attributes: ArcSwap<Attributes>,
     shared: Arc<Shared>,
     pub(crate) load: LoadState,
     pub(crate) breaker: Breaker,
@@ -82,38 +63,10 @@ pub struct Endpoint {
 
 /// What of an endpoint may change while it stays the same endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Traits {
+pub(crate) struct Attributes {
     pub(crate) metrics_address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) labels: BTreeMap<Arc<str>, Arc<str>>,
-}
-
-/// The load of a model server as it reports it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LoadSample {
-    /// Requests that wait for a place in the batch.
-    pub waiting: u32,
-    /// Requests in the batch.
-    pub running: u32,
-    /// Share of the KV cache in use, 0 to 1. Values out of range are clamped, NaN counts as 0.
-    pub kv_usage: f64,
-    /// LoRA adapters, where the server says.
-    pub lora: Option<LoraState>,
-    /// Tokens in a block of the KV cache.
-    pub block_size: Option<u32>,
-    /// Blocks of the KV cache.
-    pub num_gpu_blocks: Option<u64>,
-}
-
-/// The LoRA adapters of a model server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoraState {
-    /// Adapters of running requests.
-    pub active: Vec<Box<str>>,
-    /// Adapters of waiting requests.
-    pub waiting: Vec<Box<str>>,
-    /// Most adapters that can be active at once; 0 where the server does not say.
-    pub max_lora: u32,
 }
 
 /// What this gateway had at an endpoint when a sample of its load was asked for.
@@ -141,18 +94,18 @@ impl Endpoint {
     pub(crate) fn new(
         address: SocketAddr,
         name: Arc<str>,
-        traits: Traits,
+        attributes: Attributes,
         slot: u16,
         shared: Arc<Shared>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: EndpointId(NEXT_ID.fetch_add(1, Relaxed)),
+            id: EndpointId::unused(),
             address,
             session_token: session::token(&name),
             home_hash: xxh3_64(address.to_string().as_bytes()),
             name,
             slot,
-            traits: ArcSwap::from_pointee(traits),
+            attributes: ArcSwap::from_pointee(attributes),
             shared,
             load: LoadState::default(),
             breaker: Breaker::default(),
@@ -177,7 +130,7 @@ impl Endpoint {
 
     /// Address of the metrics page.
     pub fn metrics_address(&self) -> SocketAddr {
-        self.traits.load().metrics_address
+        self.attributes.load().metrics_address
     }
 
     /// Name to show, such as `namespace/pod`.
@@ -187,12 +140,12 @@ impl Endpoint {
 
     /// The endpoint's labels.
     pub fn labels(&self) -> BTreeMap<Arc<str>, Arc<str>> {
-        self.traits.load().labels.clone()
+        self.attributes.load().labels.clone()
     }
 
     /// The model server's kind.
     pub fn engine(&self) -> Engine {
-        self.traits.load().engine
+        self.attributes.load().engine
     }
 
     /// Requests of this gateway that are at the endpoint now. Scraping follows it: busy endpoints more often.
@@ -239,14 +192,9 @@ impl Endpoint {
         }
     }
 
-    /// Whom to tell when a request was counted in: an idle endpoint is then scraped at once.
+    /// Ends the pause between two scrapes of an idle endpoint when a request is counted in.
     pub(crate) fn wake(&self) -> &Wake {
         &self.wake
-    }
-
-    /// What the endpoints of all pools may be asked for together.
-    pub(crate) fn scrape_budget(&self) -> &Arc<Budget> {
-        &self.shared.scrape_budget
     }
 
     /// Where scrapes and load reports are counted.
@@ -274,12 +222,13 @@ impl Endpoint {
         InFlight::start(Arc::clone(self), tokens, prefill, is_probe)
     }
 
-    /// Takes changed traits over; `true` if what a scrape depends on changed.
-    pub(crate) fn update(&self, traits: Traits) -> bool {
-        let old = self.traits.load();
-        let is_scrape_affected = old.metrics_address != traits.metrics_address || old.engine != traits.engine;
-        if **old != traits {
-            self.traits.store(Arc::new(traits));
+    /// Takes changed attributes over; `true` if what a scrape depends on changed.
+    pub(crate) fn update(&self, attributes: Attributes) -> bool {
+        let old = self.attributes.load();
+        let is_scrape_affected =
+            old.metrics_address != attributes.metrics_address || old.engine != attributes.engine;
+        if **old != attributes {
+            self.attributes.store(Arc::new(attributes));
         }
         is_scrape_affected
     }

@@ -9,14 +9,17 @@
 //! | step | module |
 //! |---|---|
 //! | what is asked, and how it can fail | `request` |
-//! | may this request be served now, or must it wait | `pool`, `saturation` |
-//! | what is known about each endpoint | `endpoint` |
+//! | may this request be served now, or must it wait | `pool`, `saturation`, `queue` |
+//! | what is known about each endpoint | `endpoint`, `load` |
 //! | which prompt blocks are where | `prefix` |
 //! | filters, scorers and the final choice | `profile`, `scorer` |
 //! | what was sent and how it ended | `endpoint` |
 //!
 //! Scraping (`scrape`), reading a metrics page of each engine (`engine`) and load reports in responses (`orca`)
 //! feed the endpoints from the side.
+//!
+//! No module refers to one that refers back to it: `picker` → `pool` → `profile` → `scorer` → `endpoint` → `load`,
+//! with `scrape` between `pool` and `endpoint`.
 
 pub mod engine;
 pub mod orca;
@@ -25,9 +28,12 @@ pub mod scrape;
 
 mod clock;
 mod endpoint;
+mod endpoint_id;
+mod load;
 mod picker;
 mod pool;
 mod profile;
+mod queue;
 mod random;
 mod request;
 mod saturation;
@@ -39,11 +45,13 @@ pub mod simulation {
     pub use crate::{
         clock::ManualClock,
         random::seed_thread,
-        scrape::pace::{Budget, Found, Pace, Pause, jittered},
+        scrape::pace::{Budget, Pace, Pause, ScrapeOutcome, jittered},
     };
 }
 
-pub use crate::endpoint::{Endpoint, EndpointId, InFlight, LoadSample, LoraState, Mark, Outcome};
+pub use crate::endpoint::{Endpoint, ErrorKind, InFlight, Mark, Outcome, ScrapeCounters};
+pub use crate::endpoint_id::EndpointId;
+pub use crate::load::{LoadSample, LoraState};
 pub use crate::picker::{Applied, ApplyError, Picker};
 pub use crate::pool::{
     EffectiveLoad, EjectionState, EndpointReport, ExplainedEndpoint, Explanation, Picked, Pool, PoolReport,

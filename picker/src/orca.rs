@@ -24,7 +24,7 @@ use base64::{Engine as _, engine::DecodePaddingMode, engine::general_purpose};
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::endpoint::LoadSample;
+use crate::load::LoadSample;
 
 mod protobuf;
 

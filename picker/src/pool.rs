@@ -3,7 +3,6 @@
 mod explain;
 mod gather;
 mod members;
-mod queue;
 mod report;
 
 use std::{
@@ -22,22 +21,20 @@ use parking_lot::Mutex;
 use penstock_config::{SaturationAction, SaturationSpec};
 use tokio::time::{Instant, timeout_at};
 
+use self::members::Members;
 pub use self::{
     explain::{ExplainedEndpoint, Explanation},
     report::{EffectiveLoad, EjectionState, EndpointReport, PoolReport, ScrapedReport},
 };
-use self::{members::Members, queue::WaitQueue};
 use crate::{
-    clock::Clock,
-    endpoint::{
-        BYTES_PER_TOKEN, EjectionPolicy, Endpoint, EndpointId, Gate, InFlight, Quota, estimate_tokens,
-    },
+    endpoint::{BYTES_PER_TOKEN, Endpoint, Gate, InFlight, ScrapeCounters, Shared, estimate_tokens},
+    endpoint_id::EndpointId,
     prefix::{Chain, MAX_BLOCKS, PrefixIndex},
     profile::{NoObserver, Profile, Scratch},
     request::{PickError, PickRequest},
     saturation::Gauge,
     scorer::{Candidate, Context},
-    scrape::{Budget, ScrapeCounters},
+    scrape::Budget,
     session::{ID_TTL_NS, SessionIds},
 };
 
@@ -51,9 +48,9 @@ const PROBE_RACES: usize = 3;
 /// About so many of the last requests make up what is typical.
 const TYPICAL_OF: u64 = 64;
 
-/// A waiting request sees to it that the first in line looks again this often: numbers that grow old and ejections
-/// that end make room without a word.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A waiting request sees to it that the first in line tries again this often: samples that grow old and ejections
+/// that end make room without waking anyone.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -69,7 +66,10 @@ pub struct Pool {
     members: Mutex<Members>,
     /// Picks for prompts that no endpoint held.
     cold_picks: AtomicU64,
+    /// Moving average of the prompt tokens to be computed for a request, times its weight.
+    typical_prefill: AtomicU64,
     sessions: SessionIds,
+    scrape_budget: Arc<Budget>,
 }
 
 /// The outcome of a pick.
@@ -83,21 +83,6 @@ pub struct Picked {
     pub matched_blocks: usize,
     /// Header to set on the response where the pool's profile keeps sessions together.
     pub session: Option<(HeaderName, HeaderValue)>,
-}
-
-/// What a pool's endpoints share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    clock: Clock,
-    pub(crate) quota: Quota,
-    pub(crate) ejection: ArcSwap<EjectionPolicy>,
-    pub(crate) queue: WaitQueue,
-    /// Age at which a sample says nothing any more, in nanoseconds.
-    expiry_ns: AtomicU64,
-    pub(crate) scrapes: ScrapeCounters,
-    pub(crate) scrape_budget: Arc<Budget>,
-    /// Moving average of the prompt tokens to be computed for a request, times its weight.
-    typical_prefill: AtomicU64,
 }
 
 /// What a pick reads; replaced as a whole when the configuration changes.
@@ -177,7 +162,7 @@ impl Pool {
         // What made room between the pick above and joining has woken nobody.
         self.shared.queue.wake_first();
         loop {
-            let until = deadline.min(Instant::now() + LOOK_AGAIN);
+            let until = deadline.min(Instant::now() + RECHECK_INTERVAL);
             if timeout_at(until, ticket.turn()).await.is_err() {
                 if Instant::now() >= deadline {
                     return Err(PickError::QueueTimeout { retry_after });
@@ -243,7 +228,7 @@ impl Pool {
         }
         let tokens = estimate_tokens(request.prompt_bytes, request.max_tokens);
         let prefill = state.context(request).prefill(&chosen);
-        self.shared.note_prefill(prefill);
+        self.note_prefill(prefill);
         if let Some(id) = state.session_id(request) {
             self.sessions.note(id, endpoint.id(), self.shared.now_ns(), ID_TTL_NS);
         }
@@ -261,7 +246,7 @@ impl Pool {
     /// What scorers know about the request and the pool.
     fn context<'a>(&self, state: &'a State, request: &PickRequest<'a>, now_ns: u64) -> Context<'a> {
         let session = state.session_id(request).and_then(|id| self.sessions.find(id, now_ns, ID_TTL_NS));
-        Context { typical_prefill: self.shared.typical_prefill(), session, ..state.context(request) }
+        Context { typical_prefill: self.typical_prefill(), session, ..state.context(request) }
     }
 
     /// The prompt as the index sees it; `None` if the profile does not ask or the prompt has no block.
@@ -271,29 +256,8 @@ impl Pool {
         (!chain.is_empty()).then_some(chain)
     }
 
-    fn gauge(&self, state: &State, now_ns: u64) -> Gauge {
-        let mut gauge = Gauge::default();
-        for endpoint in state.endpoints.iter().filter(|one| one.breaker.gate(now_ns) != Gate::Ejected) {
-            let load = endpoint.load.corrected(now_ns, self.shared.expiry_ns());
-            gauge.add(state.profile.detector(), &load, state.saturation.action);
-        }
-        gauge
-    }
-}
-
-impl Shared {
-    /// Now, on the pool's clock, in nanoseconds.
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.clock.now_ns()
-    }
-
-    /// Age at which a sample says nothing any more, in nanoseconds.
-    pub(crate) fn expiry_ns(&self) -> u64 {
-        self.expiry_ns.load(Relaxed)
-    }
-
     /// Prompt tokens that requests of late had to have computed, on average.
-    pub(crate) fn typical_prefill(&self) -> u64 {
+    fn typical_prefill(&self) -> u64 {
         self.typical_prefill.load(Relaxed) / TYPICAL_OF
     }
 
@@ -303,8 +267,13 @@ impl Shared {
         self.typical_prefill.store(old - old / TYPICAL_OF + tokens.min(1 << 32), Relaxed);
     }
 
-    fn set_expiry(&self, expiry: Duration) {
-        self.expiry_ns.store(u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    fn gauge(&self, state: &State, now_ns: u64) -> Gauge {
+        let mut gauge = Gauge::default();
+        for endpoint in state.endpoints.iter().filter(|one| one.breaker.gate(now_ns) != Gate::Ejected) {
+            let load = endpoint.load.corrected(now_ns, self.shared.expiry_ns());
+            gauge.add(state.profile.detector(), &load, state.saturation.action);
+        }
+        gauge
     }
 }
 

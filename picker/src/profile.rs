@@ -30,7 +30,7 @@ pub struct EpcCheck;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
     filters: Vec<(Arc<str>, Detector)>,
-    scorers: Vec<Weighted>,
+    scorers: Vec<WeightedScorer>,
     /// [`Chooser::MaxScore`] unless the document says.
     chooser: Option<Chooser>,
     detector: Detector,
@@ -39,7 +39,7 @@ pub(crate) struct Profile {
 
 /// A scorer in a profile.
 #[derive(Debug, Clone, PartialEq)]
-struct Weighted {
+struct WeightedScorer {
     name: Arc<str>,
     scorer: Scorer,
     weight: f64,
@@ -114,7 +114,7 @@ impl Default for Profile {
     /// reference endpoint picker's own default is queue 2, KV cache 2, prefix 3, which a document can ask for.
     fn default() -> Self {
         let mut profile = Self::empty();
-        profile.scorers = vec![Weighted {
+        profile.scorers = vec![WeightedScorer {
             name: "expected-ttft-scorer".into(),
             scorer: Scorer::ExpectedTtft(ExpectedTtft::default()),
             weight: 1.0,
@@ -151,7 +151,7 @@ impl Profile {
 
     /// For how many times its cache it is remembered what an endpoint was sent.
     pub(crate) fn cache_memory(&self) -> f64 {
-        let memory = |weighted: &Weighted| match &weighted.scorer {
+        let memory = |weighted: &WeightedScorer| match &weighted.scorer {
             Scorer::ExpectedTtft(parameters) => Some(parameters.cache_memory),
             _ => None,
         };
@@ -163,7 +163,7 @@ impl Profile {
     pub(crate) fn sampled(&self) -> Option<&ExpectedTtft> {
         let is_best_taken = matches!(self.chooser, None | Some(Chooser::MaxScore));
         match &*self.scorers {
-            [Weighted { scorer: Scorer::ExpectedTtft(scorer), .. }]
+            [WeightedScorer { scorer: Scorer::ExpectedTtft(scorer), .. }]
                 if is_best_taken && self.filters.is_empty() =>
             {
                 Some(scorer)
@@ -218,7 +218,7 @@ impl Profile {
         scores.resize(candidates.len(), 0.0);
         totals.clear();
         totals.resize(candidates.len(), 0.0);
-        for Weighted { name, scorer, weight } in &self.scorers {
+        for WeightedScorer { name, scorer, weight } in &self.scorers {
             scorer.score(context, candidates, scores, order);
             for (total, score) in totals.iter_mut().zip(scores.iter_mut()) {
                 *score = clamp(*score);

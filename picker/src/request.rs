@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::endpoint::EndpointId;
+use crate::endpoint_id::EndpointId;
 
 /// One request for an endpoint.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@
 
 use penstock_config::SaturationAction;
 
-use crate::endpoint::Load;
+use crate::load::Load;
 
 /// Multiple of the queue threshold at which an endpoint is full whatever its KV cache says: 1,000 requests by
 /// default, as many as fit the queue of a server that bounds it.
@@ -66,7 +66,7 @@ impl Detector {
             }
             SaturationAction::Reject => {
                 self.is_hopeless(load.waiting, kv_usage)
-                    && self.is_hopeless(load.said.waiting, load.said.kv_usage)
+                    && self.is_hopeless(load.reported.waiting, load.reported.kv_usage)
             }
         }
     }
@@ -110,11 +110,11 @@ mod tests {
     use penstock_config::SaturationAction::{Queue, Reject};
 
     use super::{Detector, Gauge};
-    use crate::endpoint::{Load, Said};
+    use crate::load::{Load, ReportedLoad};
 
     /// As the server said it itself.
     fn load(waiting: u32, kv_usage: f64) -> Load {
-        Load { said: Said { waiting, kv_usage }, ..estimate(waiting, kv_usage) }
+        Load { reported: ReportedLoad { waiting, kv_usage }, ..estimate(waiting, kv_usage) }
     }
 
     /// By what was sent to a server that was at rest.
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_held_back_earlier_than_a_request_is_refused() {
-        let relieved = Load { said: Said { waiting: 9, kv_usage: 0.9 }, ..estimate(4, 0.9) };
+        let relieved = Load { reported: ReportedLoad { waiting: 9, kv_usage: 0.9 }, ..estimate(4, 0.9) };
         for (load, waits, is_refused) in [
             (load(4, 0.79), false, false),
             (load(5, 0.1), true, false),

@@ -11,10 +11,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use http::{HeaderMap, HeaderName};
 
 pub(crate) use self::expected_ttft::ExpectedTtft;
-use crate::{
-    endpoint::{Endpoint, EndpointId, Load},
-    prefix, session,
-};
+use crate::{endpoint::Endpoint, endpoint_id::EndpointId, load::Load, prefix, session};
 
 /// Share of the score that an idle endpoint gets from the load-aware scorer, and the most that a busy one gets.
 const LOAD_AWARE_TOP: f64 = 0.5;

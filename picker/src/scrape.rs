@@ -10,8 +10,9 @@
 //! | when to scrape next | `pace` |
 //! | fetching a page | `client`, `tls` |
 //! | reading it | [`page`] |
-//! | ending a pause when there is traffic | `wake` |
-//! | counting | `counters`, `error` |
+//! | why a scrape failed | `error` |
+//!
+//! The endpoint has the other half of it: its load, the counters, and what ends a pause when there is traffic.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,27 +23,24 @@ use tokio::{
 };
 
 mod client;
-mod counters;
 mod error;
 pub(crate) mod pace;
 pub mod page;
 mod tls;
-mod wake;
 
-pub use counters::ScrapeCounters;
-pub use error::{ErrorKind, ScrapeError};
+pub use error::ScrapeError;
 pub(crate) use pace::Budget;
 pub use tls::TlsError;
-pub(crate) use wake::Wake;
 
 use client::{Client, PageAddress};
-use pace::{Found, Pace, Pause, jittered};
+use pace::{Pace, Pause, ScrapeOutcome, jittered};
 use page::Reading;
 use tls::TlsClient;
 
 use crate::{
-    endpoint::{Endpoint, LoadSample, LoraState},
+    endpoint::Endpoint,
     engine::EngineSeries,
+    load::{LoadSample, LoraState},
     random,
 };
 
@@ -88,25 +86,25 @@ impl ScrapeSpec {
 }
 
 /// Scrapes `endpoint` until the returned handle is aborted. Must be called within a tokio runtime.
-pub(crate) fn spawn(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) -> AbortHandle {
-    tokio::spawn(scrape_forever(endpoint, spec)).abort_handle()
+pub(crate) fn spawn(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>, budget: Arc<Budget>) -> AbortHandle {
+    tokio::spawn(scrape_forever(endpoint, spec, budget)).abort_handle()
 }
 
-async fn scrape_forever(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>) {
+async fn scrape_forever(endpoint: Arc<Endpoint>, spec: Arc<ScrapeSpec>, budget: Arc<Budget>) {
     let series = EngineSeries::of(endpoint.engine());
     let mut client = Client::new(spec.page(&endpoint), series, spec.max_bytes);
-    let mut pace = Pace::new(spec.min_interval, spec.max_interval, Arc::clone(endpoint.scrape_budget()));
+    let mut pace = Pace::new(spec.min_interval, spec.max_interval, budget);
     let mut was_woken = false;
     sleep(spec.min_interval.mul_f64(random::unit())).await;
     loop {
-        let found = scrape(&endpoint, &spec, &mut client).await;
-        let pause = pace.next(found, was_woken || endpoint.in_flight() > 0);
-        was_woken = client.rest(rest(&endpoint, pause)).await;
+        let outcome = scrape(&endpoint, &spec, &mut client).await;
+        let pause = pace.next(outcome, was_woken || endpoint.in_flight() > 0);
+        was_woken = client.idle_during(sit_out(&endpoint, pause)).await;
     }
 }
 
 /// One scrape, with all that comes of it.
-async fn scrape(endpoint: &Endpoint, spec: &ScrapeSpec, client: &mut Client) -> Found {
+async fn scrape(endpoint: &Endpoint, spec: &ScrapeSpec, client: &mut Client) -> ScrapeOutcome {
     let mark = endpoint.mark();
     let started = Instant::now();
     let fetched = timeout(spec.timeout, client.fetch()).await;
@@ -120,19 +118,19 @@ async fn scrape(endpoint: &Endpoint, spec: &ScrapeSpec, client: &mut Client) -> 
             let sample = sample(reading);
             let is_occupied = sample.waiting > 0 || sample.running > 0;
             endpoint.store_sample(sample, mark);
-            Found::Load { took, is_occupied }
+            ScrapeOutcome::Load { took, is_occupied }
         }
         Err(error) => {
-            counters.count_error(&error);
+            counters.count_error(error.kind());
             endpoint
                 .record_scrape_error(&error.to_string().chars().take(MAX_ERROR_CHARS).collect::<String>());
-            error.found()
+            error.outcome()
         }
     }
 }
 
 /// Sits a pause out, or as much of it as there is no traffic. Returns whether traffic ended it.
-async fn rest(endpoint: &Endpoint, pause: Pause) -> bool {
+async fn sit_out(endpoint: &Endpoint, pause: Pause) -> bool {
     let length = jittered(pause.length, random::unit());
     let Some(floor) = pause.wakes_after else {
         sleep(length).await;

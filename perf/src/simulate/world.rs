@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
-use penstock_picker::simulation::{Budget, Found, ManualClock, Pace, Pause, jittered, seed_thread};
+use penstock_picker::simulation::{Budget, ManualClock, Pace, Pause, ScrapeOutcome, jittered, seed_thread};
 
 use super::{
     measure::{Outcome, Record},
@@ -260,7 +260,7 @@ impl World {
             Scraping::Adaptive(..) => {
                 let Some(pace) = &mut scrape.pace else { return };
                 let is_occupied = scrape.page.waiting > 0 || scrape.page.running > 0;
-                let pause = pace.next(Found::Load { took: SCRAPE, is_occupied }, scrape.was_busy);
+                let pause = pace.next(ScrapeOutcome::Load { took: SCRAPE, is_occupied }, scrape.was_busy);
                 Pause { length: jittered(pause.length, unit), ..pause }
             }
         };

@@ -15,6 +15,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use penstock_config::EjectionSpec;
 
 use crate::random;
 
@@ -71,6 +72,18 @@ struct History {
     closed_at_ns: u64,
     /// The endpoint is no longer in the pool, so what still fails there must not use up the pool's quota.
     has_left: bool,
+}
+
+impl EjectionPolicy {
+    /// The policy of a pool's document.
+    pub(crate) fn of(spec: &EjectionSpec) -> Self {
+        Self {
+            consecutive_failures: spec.consecutive_failures,
+            base_time: spec.base_time,
+            max_time: spec.max_time,
+            max_ejected_percent: spec.max_ejected_percent,
+        }
+    }
 }
 
 impl Quota {

@@ -1,6 +1,8 @@
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 
-use super::*;
+use super::{LoadReport, parse};
+use crate::load::LoadSample;
 
 fn report(waiting: Option<u32>, kv_usage: Option<f64>) -> LoadReport {
     LoadReport { waiting, running: None, kv_usage }
@@ -92,7 +94,7 @@ fn binary() -> Vec<u8> {
 
 #[test]
 fn reads_the_binary_format() {
-    let padded = general_purpose::STANDARD.encode(binary());
+    let padded = BASE64_STANDARD.encode(binary());
     let expected = report(Some(5), Some(0.2));
     assert_reads(&format!("BIN {padded}"), expected);
     assert_reads(&format!("bin {}", padded.trim_end_matches('=')), expected);
@@ -125,7 +127,7 @@ proptest! {
     fn never_panics(value in proptest::collection::vec(any::<u8>(), 0..300), format in 0..4usize) {
         let prefix = [&b"TEXT "[..], b"JSON ", b"BIN ", b""][format];
         let _ = parse(&[prefix, &value].concat());
-        let encoded = general_purpose::STANDARD.encode(&value);
+        let encoded = BASE64_STANDARD.encode(&value);
         let _ = parse(format!("BIN {encoded}").as_bytes());
     }
 
@@ -133,7 +135,7 @@ proptest! {
     fn a_cut_binary_report_is_an_error_or_its_beginning(cut in 0..80usize) {
         let message = binary();
         let cut = cut.min(message.len());
-        let encoded = general_purpose::STANDARD.encode(&message[..cut]);
+        let encoded = BASE64_STANDARD.encode(&message[..cut]);
         if let Ok(cut_report) = parse(format!("BIN {encoded}").as_bytes()) {
             let whole = report(Some(5), Some(0.2));
             prop_assert!(cut_report.waiting.is_none() || cut_report.waiting == whole.waiting);

@@ -52,7 +52,7 @@ pub struct ExplainedEndpoint {
 }
 
 /// Writes down what happens to each endpoint.
-struct Notes<'a>(&'a mut [ExplainedEndpoint]);
+struct Recorder<'a>(&'a mut [ExplainedEndpoint]);
 
 impl Pool {
     /// Says how a pick would come out, and why. Changes nothing.
@@ -89,7 +89,10 @@ impl Pool {
 
         let context = self.context(&state, request, now_ns);
         let decided = outcome.and_then(|()| {
-            state.profile.decide(&context, &mut scratch, &mut Notes(&mut endpoints)).ok_or(state.saturated())
+            state
+                .profile
+                .decide(&context, &mut scratch, &mut Recorder(&mut endpoints))
+                .ok_or(state.saturated())
         });
         Explanation {
             pool: Arc::clone(&self.name),
@@ -103,7 +106,7 @@ impl Pool {
     }
 }
 
-impl Observer for Notes<'_> {
+impl Observer for Recorder<'_> {
     fn dropped(&mut self, filter: &Arc<str>, candidate: &Candidate) {
         self.0[candidate.index].filtered_by = Some(Arc::clone(filter));
     }

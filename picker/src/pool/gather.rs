@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// Endpoints up to which a pick looks at all.
-const FEW: usize = 48;
+const FULL_SCAN_MAX: usize = 48;
 /// Endpoints that a pick looks at in a larger pool, whatever they hold.
 const WINDOW: usize = 32;
 /// Endpoints that a pick looks at there for what they hold.
-const HOLDERS: usize = 16;
+const MAX_HOLDERS: usize = 16;
 
 /// A pick's view of the pool.
 struct View<'a> {
@@ -44,7 +44,8 @@ impl Pool {
         now_ns: u64,
     ) -> Result<(), PickError> {
         // Who is shed depends on all.
-        let sampled = state.profile.sampled().filter(|_| state.endpoints.len() > FEW && priority >= 0);
+        let sampled =
+            state.profile.sampled().filter(|_| state.endpoints.len() > FULL_SCAN_MAX && priority >= 0);
         self.match_prompt(state, request, scratch);
         let view = View { pool: self, state, request, now_ns };
         if sampled.is_some_and(|scorer| view.sample(scorer, context, scratch)) {
@@ -149,9 +150,9 @@ impl View<'_> {
             let is_of_use = self.request.exclude.is_empty() || self.may_be_picked(index as usize);
             is_of_use.then_some((*matched, index))
         }));
-        if holders.len() > HOLDERS {
-            holders.select_nth_unstable_by_key(HOLDERS, |(matched, _)| Reverse(*matched));
-            holders.truncate(HOLDERS);
+        if holders.len() > MAX_HOLDERS {
+            holders.select_nth_unstable_by_key(MAX_HOLDERS, |(matched, _)| Reverse(*matched));
+            holders.truncate(MAX_HOLDERS);
         }
     }
 

@@ -11,16 +11,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use penstock_config::{EjectionSpec, EndpointSpec, PoolSpec};
+use penstock_config::{EndpointSpec, PoolSpec};
 use tokio::task::AbortHandle;
 
-use super::{Pool, Shared, State, WaitQueue};
+use super::{Pool, State};
 use crate::{
     clock::Clock,
-    endpoint::{EjectionPolicy, Endpoint, Quota, Traits},
+    endpoint::{Attributes, EjectionPolicy, Endpoint, Shared},
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
-    scrape::{self, Budget, ScrapeCounters, ScrapeSpec},
+    scrape::{self, Budget, ScrapeSpec},
     session::SessionIds,
 };
 
@@ -47,37 +47,22 @@ struct Member {
 impl Pool {
     /// A pool of that name with nothing in it, which goes by `clock` and shares a budget for scraping.
     pub(crate) fn new(name: Arc<str>, clock: Clock, scrape_budget: Arc<Budget>) -> Self {
-        let shared = Shared {
-            clock,
-            quota: Quota::default(),
-            ejection: ArcSwap::from_pointee(ejection_policy(&EjectionSpec::default())),
-            queue: WaitQueue::default(),
-            expiry_ns: AtomicU64::new(0),
-            scrapes: ScrapeCounters::default(),
-            scrape_budget,
-            typical_prefill: AtomicU64::new(0),
-        };
-        let state = State::default();
         Self {
             name,
-            shared: Arc::new(shared),
-            state: ArcSwap::from_pointee(state),
+            shared: Arc::new(Shared::new(clock)),
+            state: ArcSwap::from_pointee(State::default()),
             index: PrefixIndex::new(),
             members: Mutex::default(),
             cold_picks: AtomicU64::new(0),
+            typical_prefill: AtomicU64::new(0),
             sessions: SessionIds::default(),
+            scrape_budget,
         }
-    }
-
-    /// What its endpoints share, to make endpoints of no pool in tests.
-    #[cfg(test)]
-    pub(crate) fn shared_for_tests(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
     }
 
     /// Takes the specification over, with the profile built from its document. Returns the endpoints that left.
     pub(crate) fn update(&self, spec: &PoolSpec, profile: Profile) -> Vec<Arc<Endpoint>> {
-        self.shared.ejection.store(Arc::new(ejection_policy(&spec.ejection)));
+        self.shared.ejection.store(Arc::new(EjectionPolicy::of(&spec.ejection)));
         self.shared.set_expiry(spec.metrics.max_interval * EXPIRY_INTERVALS + spec.metrics.timeout);
 
         let mut members = self.members.lock();
@@ -164,25 +149,25 @@ impl Pool {
         spec: &EndpointSpec,
         is_scrape_changed: bool,
     ) -> Arc<Endpoint> {
-        let traits = Traits {
+        let attributes = Attributes {
             metrics_address: spec.metrics_address,
             engine: spec.engine,
             labels: spec.labels.clone(),
         };
         let scrape = members.scrape.clone();
         if let Some(member) = members.by_address.get_mut(&spec.address) {
-            if member.endpoint.update(traits) || is_scrape_changed {
+            if member.endpoint.update(attributes) || is_scrape_changed {
                 member.stop_scraping();
-                member.start_scraping(scrape);
+                member.start_scraping(scrape, &self.scrape_budget);
             }
             return Arc::clone(&member.endpoint);
         }
 
         let slot = members.take_slot();
         let endpoint =
-            Endpoint::new(spec.address, Arc::clone(&spec.name), traits, slot, Arc::clone(&self.shared));
+            Endpoint::new(spec.address, Arc::clone(&spec.name), attributes, slot, Arc::clone(&self.shared));
         let mut member = Member { endpoint: Arc::clone(&endpoint), scraping: None };
-        member.start_scraping(scrape);
+        member.start_scraping(scrape, &self.scrape_budget);
         members.by_address.insert(spec.address, member);
         endpoint
     }
@@ -200,8 +185,8 @@ impl Members {
 }
 
 impl Member {
-    fn start_scraping(&mut self, spec: Option<Arc<ScrapeSpec>>) {
-        self.scraping = spec.map(|spec| scrape::spawn(Arc::clone(&self.endpoint), spec));
+    fn start_scraping(&mut self, spec: Option<Arc<ScrapeSpec>>, budget: &Arc<Budget>) {
+        self.scraping = spec.map(|spec| scrape::spawn(Arc::clone(&self.endpoint), spec, Arc::clone(budget)));
     }
 
     fn stop_scraping(&mut self) {
@@ -214,14 +199,5 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop_scraping();
-    }
-}
-
-fn ejection_policy(spec: &EjectionSpec) -> EjectionPolicy {
-    EjectionPolicy {
-        consecutive_failures: spec.consecutive_failures,
-        base_time: spec.base_time,
-        max_time: spec.max_time,
-        max_ejected_percent: spec.max_ejected_percent,
     }
 }

@@ -29,12 +29,12 @@ const CHUNK: usize = 256;
 /// The clocks of all endpoints of a pool, by slot. Grows without moving what is there.
 #[derive(Debug)]
 pub(super) struct Slots {
-    chunks: Box<[OnceLock<Box<[Clock]>>]>,
+    chunks: Box<[OnceLock<Box<[GenerationClock]>>]>,
 }
 
 /// The clock of one endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct GenerationClock {
     /// [`Ages`], packed.
     ages: AtomicU32,
     /// Blocks touched last in each of the live generations, by generation modulo their number.
@@ -65,22 +65,23 @@ impl Default for Slots {
 
 impl Slots {
     /// The clock of `slot`; `None` for [`NO_SLOT`].
-    pub(super) fn clock(&self, slot: u16) -> Option<&Clock> {
+    pub(super) fn clock(&self, slot: u16) -> Option<&GenerationClock> {
         if slot == NO_SLOT {
             return None;
         }
         let (chunk, place) = (usize::from(slot) / CHUNK, usize::from(slot) % CHUNK);
-        let chunk = self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| Clock::default()).collect());
+        let chunk =
+            self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| GenerationClock::default()).collect());
         Some(&chunk[place])
     }
 
     /// The live generations of `slot`.
     pub(super) fn ages(&self, slot: u16) -> Option<Ages> {
-        self.clock(slot).map(Clock::ages)
+        self.clock(slot).map(GenerationClock::ages)
     }
 }
 
-impl Clock {
+impl GenerationClock {
     /// The live generations.
     pub(super) fn ages(&self) -> Ages {
         Ages::unpack(self.ages.load(Acquire))

@@ -4,7 +4,7 @@ use penstock_config::Fault;
 use serde_json::Value;
 
 use super::{
-    Profile, Weighted,
+    Profile, WeightedScorer,
     catalog::{BUILT, INHERENT, NOT_BUILT},
     decode::{Faults, Object, nearest},
     plugin::{self, Plugin},
@@ -23,7 +23,7 @@ const DEFAULT_WEIGHT: f64 = 1.0;
 const MAX_WEIGHT: f64 = 1e9;
 
 /// A plugin of the document, by the name that profiles refer to.
-struct Named {
+struct NamedPlugin {
     name: String,
     /// `None` if it could not be built; what is wrong was noted then.
     plugin: Option<Plugin>,
@@ -88,8 +88,8 @@ fn check_gates(root: &Object<'_>) {
     }
 }
 
-fn plugins(root: &Object<'_>, faults: &Faults) -> Vec<Named> {
-    let mut plugins: Vec<Named> = Vec::new();
+fn plugins(root: &Object<'_>, faults: &Faults) -> Vec<NamedPlugin> {
+    let mut plugins: Vec<NamedPlugin> = Vec::new();
     for (path, value) in root.list("plugins") {
         let entry = Object::open(Some(value), path, faults);
         let kind = entry.text("type");
@@ -114,7 +114,7 @@ fn plugins(root: &Object<'_>, faults: &Faults) -> Vec<Named> {
         if !name.is_empty() && plugins.iter().any(|other| other.name == name) {
             entry.fault("name", format_args!("a plugin named {name} exists already"));
         }
-        plugins.push(Named { name, plugin });
+        plugins.push(NamedPlugin { name, plugin });
         entry.close();
     }
     plugins
@@ -135,7 +135,7 @@ fn unavailable(kind: &str) -> String {
     }
 }
 
-fn scheduling(root: &Object<'_>, plugins: &[Named], faults: &Faults) -> Profile {
+fn scheduling(root: &Object<'_>, plugins: &[NamedPlugin], faults: &Faults) -> Profile {
     let mut profiles = root.list("schedulingProfiles").map(|(path, value)| {
         let entry = Object::open(Some(value), path, faults);
         if entry.text("name").is_none_or(str::is_empty) {
@@ -160,7 +160,7 @@ fn scheduling(root: &Object<'_>, plugins: &[Named], faults: &Faults) -> Profile 
     // Without a profile, every plugin that can be in one is.
     let mut profile = first.unwrap_or_else(|| {
         let mut profile = Profile::empty();
-        for Named { name, plugin } in plugins {
+        for NamedPlugin { name, plugin } in plugins {
             if let Some(plugin) = plugin {
                 profile.add(name, plugin, DEFAULT_WEIGHT);
             }
@@ -182,7 +182,7 @@ fn scheduling(root: &Object<'_>, plugins: &[Named], faults: &Faults) -> Profile 
     profile
 }
 
-fn add_reference(profile: &mut Profile, reference: &Object<'_>, plugins: &[Named]) {
+fn add_reference(profile: &mut Profile, reference: &Object<'_>, plugins: &[NamedPlugin]) {
     let weight = reference.number("weight", 0.0..=MAX_WEIGHT).unwrap_or(DEFAULT_WEIGHT);
     let Some(name) = reference.text("pluginRef").filter(|name| !name.is_empty()) else {
         reference.fault("pluginRef", "missing: the name of a plugin");
@@ -202,7 +202,7 @@ fn add_reference(profile: &mut Profile, reference: &Object<'_>, plugins: &[Named
 }
 
 /// The plugin of that name; notes a fault at `pluginRef` if there is none.
-fn find<'p>(plugins: &'p [Named], reference: &Object<'_>, name: &str) -> Option<&'p Named> {
+fn find<'p>(plugins: &'p [NamedPlugin], reference: &Object<'_>, name: &str) -> Option<&'p NamedPlugin> {
     let found = plugins.iter().find(|named| named.name == name);
     if found.is_none() {
         match nearest(name, plugins.iter().map(|named| named.name.as_str())) {
@@ -215,7 +215,7 @@ fn find<'p>(plugins: &'p [Named], reference: &Object<'_>, name: &str) -> Option<
     found
 }
 
-fn saturation_detector(root: &Object<'_>, plugins: &[Named], faults: &Faults) -> Option<Detector> {
+fn saturation_detector(root: &Object<'_>, plugins: &[NamedPlugin], faults: &Faults) -> Option<Detector> {
     let flow_control = Object::open(root.value("flowControl"), "flowControl", faults);
     let current = flow_control.value("saturationDetector");
     let deprecated = root.value("saturationDetector");
@@ -231,8 +231,8 @@ fn saturation_detector(root: &Object<'_>, plugins: &[Named], faults: &Faults) ->
     section.close();
 
     match named {
-        Some((_, Named { plugin: Some(Plugin::Detector(detector)), .. })) => Some(*detector),
-        Some((name, Named { plugin: Some(_), .. })) => {
+        Some((_, NamedPlugin { plugin: Some(Plugin::Detector(detector)), .. })) => Some(*detector),
+        Some((name, NamedPlugin { plugin: Some(_), .. })) => {
             faults.add(format!("{path}.pluginRef"), format_args!("{name} is no saturation detector"));
             None
         }
@@ -265,7 +265,7 @@ fn check_flow_control(root: &Object<'_>, faults: &Faults) {
     section.close();
 }
 
-fn check_data_layer(root: &Object<'_>, plugins: &[Named], faults: &Faults) {
+fn check_data_layer(root: &Object<'_>, plugins: &[NamedPlugin], faults: &Faults) {
     let section = Object::open(root.value("dataLayer"), "dataLayer", faults);
     let _ = section.boolean("injectDefaults");
     for (path, value) in section.list("sources") {
@@ -286,7 +286,7 @@ fn check_data_layer(root: &Object<'_>, plugins: &[Named], faults: &Faults) {
     section.close();
 }
 
-fn check_parsers(root: &Object<'_>, plugins: &[Named], faults: &Faults) {
+fn check_parsers(root: &Object<'_>, plugins: &[NamedPlugin], faults: &Faults) {
     let parser = Object::open(root.value("parser"), "parser", faults);
     if root.value("parser").is_some() {
         check_inherent(&parser, plugins);
@@ -302,7 +302,7 @@ fn check_parsers(root: &Object<'_>, plugins: &[Named], faults: &Faults) {
 }
 
 /// Checks a reference to something that the gateway does anyway; it may be left undefined then.
-fn check_inherent(reference: &Object<'_>, plugins: &[Named]) {
+fn check_inherent(reference: &Object<'_>, plugins: &[NamedPlugin]) {
     match reference.text("pluginRef") {
         None => reference.fault("pluginRef", "missing: the name of a plugin"),
         Some(name) if INHERENT.contains(&name) => {}
@@ -320,7 +320,7 @@ impl Profile {
     fn add(&mut self, name: &str, plugin: &Plugin, weight: f64) {
         match plugin {
             Plugin::Scorer(scorer, _) => {
-                self.scorers.push(Weighted { name: name.into(), scorer: scorer.clone(), weight });
+                self.scorers.push(WeightedScorer { name: name.into(), scorer: scorer.clone(), weight });
             }
             Plugin::Chooser(chooser) => self.chooser = self.chooser.or(Some(*chooser)),
             Plugin::Detector(detector) | Plugin::Filter(detector) => {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const MAX_ENTRIES: usize = 256;
 
 /// The most bytes of a place or a message that are told: a name in it may be as long as a ConfigMap.
-const MAX_TOLD: usize = 500;
+const MAX_FAULT_BYTES: usize = 500;
 
 /// The longest name that is compared with others. The time for a comparison grows with the product of two lengths.
 const MAX_COMPARED: usize = 64;
@@ -172,8 +172,8 @@ fn edits(one: &str, other: &str) -> usize {
 
 /// A text that is not too long to be told.
 fn cut(mut text: String) -> String {
-    if text.len() > MAX_TOLD {
-        text.truncate(text.floor_char_boundary(MAX_TOLD));
+    if text.len() > MAX_FAULT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_FAULT_BYTES));
         text.push('…');
     }
     text

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::{Candidate, Context, ExpectedTtft, Scorer};
 use crate::{
     clock::Clock,
-    endpoint::{Endpoint, Load, LoraState, Said, Traits},
-    pool::Pool,
+    endpoint::{Attributes, Endpoint, Shared},
+    load::{Load, LoraState, ReportedLoad},
     session,
 };
 
@@ -46,9 +46,9 @@ struct Seen {
 
 fn endpoint(seen: &Seen) -> Arc<Endpoint> {
     let address: SocketAddr = ([127, 0, 0, 1], seen.port).into();
-    let traits = Traits { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
-    let shared = Pool::new("pool".into(), Clock::running(), Arc::default()).shared_for_tests();
-    let endpoint = Endpoint::new(address, seen.name.as_str().into(), traits, 0, shared);
+    let attributes = Attributes { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
+    let shared = Arc::new(Shared::new(Clock::running()));
+    let endpoint = Endpoint::new(address, seen.name.as_str().into(), attributes, 0, shared);
     endpoint.last_cold_pick.store(seen.last_cold_pick, std::sync::atomic::Ordering::Relaxed);
     endpoint.lora.store(seen.lora.clone().map(Arc::new));
     endpoint
@@ -107,7 +107,7 @@ fn arbitrary_seen() -> impl Strategy<Value = Seen> {
         prefill: sent.2,
         others,
         others_waiting,
-        said: Said::default(),
+        reported: ReportedLoad::default(),
     });
     let names = || proptest::collection::vec(prop_oneof![Just("m".into()), Just("n".into())], 0..3);
     let lora = proptest::option::of(

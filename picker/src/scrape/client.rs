@@ -81,7 +81,7 @@ impl Client {
     }
 
     /// Waits for `pause`, and meanwhile notices if the server closes the connection.
-    pub(super) async fn rest<T>(&mut self, pause: impl Future<Output = T>) -> T {
+    pub(super) async fn idle_during<T>(&mut self, pause: impl Future<Output = T>) -> T {
         tokio::pin!(pause);
         if let Some(idle) = &mut self.idle {
             tokio::select! {

@@ -4,7 +4,8 @@ use std::{io, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
-use super::{pace::Found, tls::TlsError};
+use super::{pace::ScrapeOutcome, tls::TlsError};
+use crate::endpoint::ErrorKind;
 
 /// Why a scrape brought no numbers. The endpoint's last ones stay, and grow old.
 #[derive(Debug, thiserror::Error)]
@@ -35,27 +36,6 @@ pub enum ScrapeError {
     NoSeries(usize),
 }
 
-/// What a [`ScrapeError`] is counted under.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ErrorKind {
-    /// [`ScrapeError::Connect`]
-    Connect,
-    /// [`ScrapeError::Tls`]
-    Tls,
-    /// [`ScrapeError::Http`]
-    Http,
-    /// [`ScrapeError::Timeout`]
-    Timeout,
-    /// [`ScrapeError::Status`]
-    Status,
-    /// [`ScrapeError::Encoding`]
-    Encoding,
-    /// [`ScrapeError::TooLarge`]
-    TooLarge,
-    /// [`ScrapeError::NoSeries`]
-    NoSeries,
-}
-
 impl ScrapeError {
     /// What this error is counted under.
     pub fn kind(&self) -> ErrorKind {
@@ -72,39 +52,11 @@ impl ScrapeError {
     }
 
     /// Whether the endpoint works but has no metrics, or is merely out of reach at present.
-    pub(super) fn found(&self) -> Found {
+    pub(super) fn outcome(&self) -> ScrapeOutcome {
         match self {
-            Self::NoSeries(_) => Found::NoMetrics,
-            Self::Status(status) if !status.is_server_error() => Found::NoMetrics,
-            _ => Found::Nothing,
-        }
-    }
-}
-
-impl ErrorKind {
-    /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Http,
-        Self::Timeout,
-        Self::Status,
-        Self::Encoding,
-        Self::TooLarge,
-        Self::NoSeries,
-    ];
-
-    /// Value of the metric label `reason`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Http => "http",
-            Self::Timeout => "timeout",
-            Self::Status => "status",
-            Self::Encoding => "encoding",
-            Self::TooLarge => "too_large",
-            Self::NoSeries => "no_series",
+            Self::NoSeries(_) => ScrapeOutcome::NoMetrics,
+            Self::Status(status) if !status.is_server_error() => ScrapeOutcome::NoMetrics,
+            _ => ScrapeOutcome::NoAnswer,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When to scrape an endpoint next, as a pure function of what the last scrape found.
+//! When to scrape an endpoint next, as a pure function of how the last scrape went.
 //!
 //! A busy endpoint is looked at every `min_interval`, an idle one ever more rarely up to `max_interval`, and
 //! a request that is sent to an idle one ends the pause at once (`wake`). Three things keep the
@@ -21,7 +21,7 @@ const PAGES_PER_SECOND: u32 = 500;
 
 /// The pause is at least so many times as long as the scrape: an engine spends a tenth of its time on us at
 /// the most.
-const MIN_REST_FACTOR: u32 = 9;
+const MIN_PAUSE_FACTOR: u32 = 9;
 
 /// While an endpoint works for somebody else, it is looked at so many times as often as an idle one: the
 /// first request of ours shall not be placed by the numbers of five seconds ago.
@@ -34,9 +34,9 @@ const FIRST_RETRY_DIVISOR: u32 = 16;
 /// How many times `max_interval` the pauses of an endpoint without metrics grow to.
 const NO_METRICS_FACTOR: u32 = 12;
 
-/// What a scrape found.
+/// How a scrape went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Found {
+pub enum ScrapeOutcome {
     /// New numbers.
     Load {
         /// How long the scrape took.
@@ -47,7 +47,7 @@ pub enum Found {
     /// An answer, but no metrics in it.
     NoMetrics,
     /// No answer.
-    Nothing,
+    NoAnswer,
 }
 
 /// How long to wait for the next scrape.
@@ -94,16 +94,16 @@ impl Pace {
 
     /// The pause after a scrape. `is_busy`: whether requests of this gateway are at the endpoint, or were since the
     /// scrape before.
-    pub fn next(&mut self, found: Found, is_busy: bool) -> Pause {
-        self.count(is_busy && matches!(found, Found::Load { .. }));
-        match found {
-            Found::Load { took, is_occupied } => {
+    pub fn next(&mut self, outcome: ScrapeOutcome, is_busy: bool) -> Pause {
+        self.count(is_busy && matches!(outcome, ScrapeOutcome::Load { .. }));
+        match outcome {
+            ScrapeOutcome::Load { took, is_occupied } => {
                 self.failures = 0;
-                let rest = (took * MIN_REST_FACTOR).max(self.budget.pause()).clamp(self.min, self.max);
-                self.after_load(rest, is_busy, is_occupied)
+                let shortest = (took * MIN_PAUSE_FACTOR).max(self.budget.pause()).clamp(self.min, self.max);
+                self.after_load(shortest, is_busy, is_occupied)
             }
-            Found::Nothing => self.after_failure(self.max),
-            Found::NoMetrics => self.after_failure(self.max * NO_METRICS_FACTOR),
+            ScrapeOutcome::NoAnswer => self.after_failure(self.max),
+            ScrapeOutcome::NoMetrics => self.after_failure(self.max * NO_METRICS_FACTOR),
         }
     }
 
@@ -115,14 +115,14 @@ impl Pace {
         }
     }
 
-    fn after_load(&mut self, rest: Duration, is_busy: bool, is_occupied: bool) -> Pause {
+    fn after_load(&mut self, shortest: Duration, is_busy: bool, is_occupied: bool) -> Pause {
         if is_busy {
-            self.idle_pause = rest;
-            return Pause { length: rest, wakes_after: None };
+            self.idle_pause = shortest;
+            return Pause { length: shortest, wakes_after: None };
         }
         let longest = if is_occupied { self.max / OCCUPIED_DIVISOR } else { self.max };
-        self.idle_pause = (self.idle_pause * 2).min(longest).max(rest);
-        Pause { length: self.idle_pause, wakes_after: Some(rest) }
+        self.idle_pause = (self.idle_pause * 2).min(longest).max(shortest);
+        Pause { length: self.idle_pause, wakes_after: Some(shortest) }
     }
 
     fn after_failure(&mut self, longest: Duration) -> Pause {
@@ -148,7 +148,9 @@ pub fn jittered(pause: Duration, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Budget, FIRST_RETRY_DIVISOR, NO_METRICS_FACTOR, Pace, Pause, ScrapeOutcome, jittered};
 
     const MIN: Duration = Duration::from_millis(50);
     const MAX: Duration = Duration::from_secs(5);
@@ -157,8 +159,8 @@ mod tests {
         Pace::new(min, max, Arc::default())
     }
 
-    fn load(took_us: u64, is_occupied: bool) -> Found {
-        Found::Load { took: Duration::from_micros(took_us), is_occupied }
+    fn load(took_us: u64, is_occupied: bool) -> ScrapeOutcome {
+        ScrapeOutcome::Load { took: Duration::from_micros(took_us), is_occupied }
     }
 
     fn millis(pauses: impl Iterator<Item = Pause>) -> Vec<u128> {
@@ -199,17 +201,17 @@ mod tests {
     #[test]
     fn failures_back_off_and_traffic_does_not_shorten_that() {
         let mut pace = pace(MIN, MAX);
-        let pauses: Vec<Pause> = (0..7).map(|_| pace.next(Found::Nothing, true)).collect();
+        let pauses: Vec<Pause> = (0..7).map(|_| pace.next(ScrapeOutcome::NoAnswer, true)).collect();
         assert_eq!(millis(pauses.iter().copied()), [312, 625, 1250, 2500, 5000, 5000, 5000]);
         assert!(pauses.iter().all(|pause| pause.wakes_after.is_none()));
         assert_eq!(pace.next(load(500, false), true).length, MIN);
-        assert_eq!(millis([pace.next(Found::Nothing, true)].into_iter()), [312]);
+        assert_eq!(millis([pace.next(ScrapeOutcome::NoAnswer, true)].into_iter()), [312]);
     }
 
     #[test]
     fn what_has_no_metrics_is_probed_once_a_minute() {
         let mut pace = pace(MIN, MAX);
-        let pauses = (0..12).map(|_| pace.next(Found::NoMetrics, true));
+        let pauses = (0..12).map(|_| pace.next(ScrapeOutcome::NoMetrics, true));
         assert_eq!(millis(pauses).last(), Some(&60_000));
     }
 
@@ -219,7 +221,7 @@ mod tests {
         let mut paces: Vec<Pace> = (0..1000).map(|_| Pace::new(MIN, MAX, Arc::clone(&budget))).collect();
         let last = paces.iter_mut().map(|pace| pace.next(load(500, true), true)).last();
         assert_eq!(last.map(|pause| pause.length), Some(Duration::from_secs(2)));
-        let failed = paces[0].next(Found::Nothing, true);
+        let failed = paces[0].next(ScrapeOutcome::NoAnswer, true);
         assert_eq!(failed.length, MAX / FIRST_RETRY_DIVISOR, "who does not answer takes no pages");
         assert_eq!(paces[1].next(load(500, true), true).length, Duration::from_millis(1998));
         assert_eq!(paces[2].next(load(500, true), false).wakes_after, Some(Duration::from_millis(1996)));
@@ -233,7 +235,7 @@ mod tests {
         let mut pace = pace(day, MIN);
         assert_eq!(pace.next(load(1, false), false).length, day);
         for _ in 0..100 {
-            assert!(pace.next(Found::NoMetrics, false).length <= day * NO_METRICS_FACTOR);
+            assert!(pace.next(ScrapeOutcome::NoMetrics, false).length <= day * NO_METRICS_FACTOR);
         }
     }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{endpoint::EndpointId, random};
+use crate::{endpoint_id::EndpointId, random};
 
 /// Tables, each behind its own lock.
 const SHARDS: usize = 16;
@@ -25,14 +25,14 @@ pub(crate) struct SessionIds {
 
 #[derive(Debug, Default)]
 struct Shard {
-    young: FxHashMap<u64, Seen>,
-    old: FxHashMap<u64, Seen>,
+    young: FxHashMap<u64, Service>,
+    old: FxHashMap<u64, Service>,
     /// When the younger generation began, on the pool's clock.
     since_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct Service {
     endpoint: EndpointId,
     at_ns: u64,
 }
@@ -60,7 +60,7 @@ impl SessionIds {
             shard.old = std::mem::take(&mut shard.young);
             shard.since_ns = now_ns;
         }
-        shard.young.insert(hash, Seen { endpoint, at_ns: now_ns });
+        shard.young.insert(hash, Service { endpoint, at_ns: now_ns });
     }
 
     fn shard(&self, id: &[u8]) -> (u64, &Mutex<Shard>) {
@@ -72,7 +72,7 @@ impl SessionIds {
 #[cfg(test)]
 mod tests {
     use super::{MAX_SESSIONS, SHARDS, SessionIds};
-    use crate::endpoint::EndpointId;
+    use crate::endpoint_id::EndpointId;
 
     const TTL: u64 = 300;
 

@@ -282,7 +282,7 @@ async fn a_pause_notices_that_the_server_closed_the_connection() {
     assert_eq!(loaded(client.fetch().await), LOAD);
     let closed = async {
         while client.idle.is_some() {
-            client.rest(tokio::task::yield_now()).await;
+            client.idle_during(tokio::task::yield_now()).await;
         }
     };
     timeout(Duration::from_secs(30), closed).await.expect("the closed connection was let go");
@@ -341,13 +341,13 @@ async fn a_fetch_that_is_given_up_leaves_the_client_usable() {
 
 #[test]
 fn servers_that_have_no_metrics_are_told_from_those_out_of_reach() {
-    use crate::scrape::pace::Found;
-    let status = |code| ScrapeError::Status(StatusCode::from_u16(code).unwrap()).found();
+    use crate::scrape::pace::ScrapeOutcome;
+    let status = |code| ScrapeError::Status(StatusCode::from_u16(code).unwrap()).outcome();
     assert_eq!(
         (status(404), status(302), status(401)),
-        (Found::NoMetrics, Found::NoMetrics, Found::NoMetrics)
+        (ScrapeOutcome::NoMetrics, ScrapeOutcome::NoMetrics, ScrapeOutcome::NoMetrics)
     );
-    assert_eq!((status(503), status(500)), (Found::Nothing, Found::Nothing));
-    assert_eq!(ScrapeError::NoSeries(0).found(), Found::NoMetrics);
-    assert_eq!(ScrapeError::TooLarge(1).found(), Found::Nothing);
+    assert_eq!((status(503), status(500)), (ScrapeOutcome::NoAnswer, ScrapeOutcome::NoAnswer));
+    assert_eq!(ScrapeError::NoSeries(0).outcome(), ScrapeOutcome::NoMetrics);
+    assert_eq!(ScrapeError::TooLarge(1).outcome(), ScrapeOutcome::NoAnswer);
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::*;
-use crate::engine::{SGLANG, TRITON, TRITON_TENSORRT_LLM, TRTLLM_SERVE, VLLM};
+use super::{Adapters, MAX_IDLE_BYTES, MAX_LINE_BYTES, PageScanner, Reading};
+use crate::engine::{EngineSeries, SGLANG, TRITON, TRITON_TENSORRT_LLM, TRTLLM_SERVE, VLLM};
 use reference::read_plainly;
 use vllm_page::VllmPage;
 

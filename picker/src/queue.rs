@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Higher priorities first, then in order of arrival.
-type Place = (Reverse<i32>, u64);
+type Position = (Reverse<i32>, u64);
 
 /// Requests that wait for a pool.
 #[derive(Debug, Default)]
@@ -35,14 +35,14 @@ pub(crate) struct WaitQueue {
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     queue: &'a WaitQueue,
-    place: Place,
+    position: Position,
     bytes: u64,
     wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    waiting: BTreeMap<Place, Arc<Notify>>,
+    waiting: BTreeMap<Position, Arc<Notify>>,
     bytes: u64,
     arrivals: u64,
 }
@@ -76,13 +76,13 @@ impl WaitQueue {
         if line.waiting.len() >= max_requests || line.bytes.saturating_add(bytes) > max_bytes {
             return None;
         }
-        let place = (Reverse(priority), line.arrivals);
+        let position = (Reverse(priority), line.arrivals);
         line.arrivals += 1;
         line.bytes += bytes;
         let wake = Arc::new(Notify::new());
-        line.waiting.insert(place, Arc::clone(&wake));
+        line.waiting.insert(position, Arc::clone(&wake));
         self.len.store(line.waiting.len(), Release);
-        Some(Ticket { queue: self, place, bytes, wake })
+        Some(Ticket { queue: self, position, bytes, wake })
     }
 
     /// Lets the first in line try. Costs one load while nobody waits.
@@ -106,7 +106,7 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.line.lock();
-        if line.waiting.remove(&self.place).is_some() {
+        if line.waiting.remove(&self.position).is_some() {
             line.bytes -= self.bytes;
         }
         self.queue.len.store(line.waiting.len(), Release);

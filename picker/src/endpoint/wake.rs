@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// Where the two sides meet; a part of every endpoint.
+/// Where requests and the scrape loop meet; a part of every endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     is_pausing: AtomicBool,
@@ -26,18 +26,18 @@ impl Wake {
 
     /// Waits for the next request. It is for the caller to look, after the first poll, for one that was sent
     /// just before: see [`Wake::begin_pause`].
-    pub(super) async fn woken(&self) {
+    pub(crate) async fn woken(&self) {
         self.notify.notified().await;
     }
 
     /// From now on requests wake. Whoever counts a request in *before* [`Wake::request_sent`], and looks at
     /// that count *after* this call, misses none.
-    pub(super) fn begin_pause(&self) {
+    pub(crate) fn begin_pause(&self) {
         self.is_pausing.store(true, Ordering::SeqCst);
     }
 
     /// From now on requests wake no more.
-    pub(super) fn end_pause(&self) {
+    pub(crate) fn end_pause(&self) {
         self.is_pausing.store(false, Ordering::Relaxed);
     }
 }

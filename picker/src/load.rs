@@ -2,7 +2,7 @@
 //!
 //! A sample is old the moment it arrives. Between two samples every request of a burst would see the same idle
 //! endpoint and go there. So a sample is split into what this gateway had at the endpoint when the sample was asked
-//! for ([`Mark`]) and the rest, which others caused; later the rest is added to what this gateway has there *now*,
+//! for ([`Mark`](crate::Mark)) and the rest, which others caused; later the rest is added to what this gateway has there *now*,
 //! which it knows exactly:
 //!
 //! ```text
@@ -30,7 +30,33 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
-use super::LoadSample;
+/// The load of a model server as it reports it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoadSample {
+    /// Requests that wait for a place in the batch.
+    pub waiting: u32,
+    /// Requests in the batch.
+    pub running: u32,
+    /// Share of the KV cache in use, 0 to 1. Values out of range are clamped, NaN counts as 0.
+    pub kv_usage: f64,
+    /// LoRA adapters, where the server says.
+    pub lora: Option<LoraState>,
+    /// Tokens in a block of the KV cache.
+    pub block_size: Option<u32>,
+    /// Blocks of the KV cache.
+    pub num_gpu_blocks: Option<u64>,
+}
+
+/// The LoRA adapters of a model server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoraState {
+    /// Adapters of running requests.
+    pub active: Vec<Box<str>>,
+    /// Adapters of waiting requests.
+    pub waiting: Vec<Box<str>>,
+    /// Most adapters that can be active at once; 0 where the server does not say.
+    pub max_lora: u32,
+}
 
 /// The load of one endpoint. Fields are written one by one: a reader may see half of a new sample for some
 /// nanoseconds, which costs less than a lock on every pick would.
@@ -75,13 +101,13 @@ pub(crate) struct Load {
     /// Requests of others, and how many of them wait.
     pub(crate) others: u32,
     pub(crate) others_waiting: u32,
-    /// What the server said, uncorrected, where `kv_usage` is known.
-    pub(crate) said: Said,
+    /// What the server reported, uncorrected, where `kv_usage` is known.
+    pub(crate) reported: ReportedLoad,
 }
 
-/// What a server last said of itself.
+/// The load that a server last reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Said {
+pub(crate) struct ReportedLoad {
     /// Requests waiting.
     pub(crate) waiting: u32,
     /// Share of the KV cache in use.
@@ -226,136 +252,10 @@ impl LoadState {
             prefill,
             others,
             others_waiting: others_waiting as u32,
-            said: Said { waiting: sample.waiting, kv_usage: sample.kv_usage },
+            reported: ReportedLoad { waiting: sample.waiting, kv_usage: sample.kv_usage },
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Load, LoadSample, LoadState};
-
-    const FOREVER: u64 = u64::MAX;
-
-    fn sample(waiting: u32, running: u32, kv_usage: f64) -> LoadSample {
-        LoadSample { waiting, running, kv_usage, ..LoadSample::default() }
-    }
-
-    #[test]
-    fn a_sample_comes_out_as_it_went_in_while_nothing_is_sent() {
-        for (waiting, running) in [(0, 0), (0, 7), (3, 7)] {
-            let state = LoadState::default();
-            state.store(&sample(waiting, running, 0.25), 1, 0, 0);
-            let load = state.corrected(2, FOREVER);
-            assert_eq!((load.waiting, load.running, load.kv_usage), (waiting, running, Some(0.25)));
-        }
-    }
-
-    #[test]
-    fn a_burst_after_a_sample_queues_where_no_capacity_is_known() {
-        let state = LoadState::default();
-        state.store(&sample(0, 0, 0.0), 1, 0, 0);
-        for _ in 0..3 {
-            state.enter(10);
-        }
-        assert_eq!(state.corrected(2, FOREVER).waiting, 3);
-        state.leave(10);
-        assert_eq!(state.corrected(2, FOREVER).waiting, 2);
-    }
-
-    #[test]
-    fn a_burst_runs_where_as_many_were_seen_running_before() {
-        let state = LoadState::default();
-        state.store(&sample(0, 20, 0.0), 1, 0, 0);
-        state.store(&sample(0, 2, 0.0), 2, 0, 0);
-        for _ in 0..20 {
-            state.enter(10);
-        }
-        let load = state.corrected(2, FOREVER);
-        assert_eq!((load.running, load.waiting), (20, 2), "two of others, twenty of ours");
-    }
-
-    #[test]
-    fn a_request_that_the_sample_already_contains_counts_once() {
-        let state = LoadState::default();
-        state.enter(10);
-        state.store(&sample(0, 3, 0.0), 1, 1, 10);
-        let load = state.corrected(2, FOREVER);
-        assert_eq!((load.running, load.waiting), (3, 0));
-        state.leave(10);
-        assert_eq!(state.corrected(2, FOREVER).running, 2);
-    }
-
-    #[test]
-    fn a_sample_that_lags_behind_what_was_sent_never_goes_below_zero() {
-        let state = LoadState::default();
-        for _ in 0..5 {
-            state.enter(1);
-        }
-        state.store(&sample(0, 1, 0.0), 1, 5, 5);
-        for _ in 0..5 {
-            state.leave(1);
-        }
-        let load = state.corrected(2, FOREVER);
-        assert_eq!((load.running, load.waiting), (0, 0));
-    }
-
-    #[test]
-    fn tokens_sent_since_the_sample_fill_the_cache() {
-        let state = LoadState::default();
-        let known = LoadSample { block_size: Some(16), num_gpu_blocks: Some(100), ..sample(0, 0, 0.5) };
-        state.store(&known, 1, 0, 0);
-        state.enter(400);
-        assert_eq!(state.corrected(2, FOREVER).kv_usage, Some(0.75));
-    }
-
-    #[test]
-    fn without_a_fresh_sample_requests_in_flight_stand_for_queue_and_batch() {
-        let state = LoadState::default();
-        state.enter(1);
-        let load = state.corrected(2, FOREVER);
-        assert_eq!((load.waiting, load.running, load.kv_usage), (1, 1, None));
-        state.store(&sample(9, 9, 0.9), 5, 0, 0);
-        assert_eq!(state.corrected(16, 10).waiting, 1, "expired");
-    }
-
-    #[test]
-    fn an_estimate_taken_for_a_sample_changes_nothing() {
-        let state = LoadState::default();
-        state.store(&sample(1, 5, 0.5), 1, 0, 0);
-        state.enter(1);
-        state.enter(1);
-        let before = state.corrected(2, FOREVER);
-        state.store(&state.estimate(2, FOREVER), 2, 2, 2);
-        // Whose requests wait is told from their number, which now has ours in it.
-        let after = state.corrected(3, FOREVER);
-        assert_eq!(Load { others_waiting: before.others_waiting, said: before.said, ..after }, before);
-    }
-
-    #[test]
-    fn an_estimate_without_a_sample_leaves_nothing_behind() {
-        let state = LoadState::default();
-        for _ in 0..3 {
-            state.enter(1);
-        }
-        for now in 1..4 {
-            state.store(&state.estimate(now, FOREVER), now, 3, 3);
-        }
-        for _ in 0..3 {
-            state.leave(1);
-        }
-        let load = state.corrected(5, FOREVER);
-        assert_eq!((load.waiting, load.running), (0, 0));
-    }
-
-    #[test]
-    fn nonsense_from_a_server_stays_in_range() {
-        let state = LoadState::default();
-        state.enter(1);
-        for kv_usage in [f64::NAN, f64::INFINITY, -3.0, 47.0] {
-            state.store(&sample(u32::MAX, u32::MAX, kv_usage), 1, 0, 0);
-            let usage = state.corrected(2, FOREVER).kv_usage.unwrap();
-            assert!((0.0..=1.0).contains(&usage));
-        }
-    }
-}
+mod tests;
