@@ -280,6 +280,17 @@ impl<'a> Client<'a> {
         stream.head_is_here()
     }
 
+    /// Tells the connection what of that which the session has read was this request's, where that can be told: what
+    /// frames the chunks of a body is not counted anywhere.
+    pub(crate) fn account(&self) {
+        if self.head().headers.contains_key(header::TRANSFER_ENCODING) {
+            return;
+        }
+        if let (ServerSession::H1(session), Some(stream)) = (&*self.session, ClientStream::of(self.session)) {
+            stream.account(session.get_headers_raw_bytes().len() + session.body_bytes_read());
+        }
+    }
+
     /// Leaves a timer for the connection's next request.
     pub(crate) fn leave_timer(&self, timer: Timer) {
         if let Some(stream) = ClientStream::of(self.session) {

@@ -168,15 +168,16 @@ impl Gateway {
 /// copying it there takes a sixth of a small request's instructions, and `logging` has nothing to wait for.
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    /// In a place of its own: Pingora moves it from one of its futures into the next.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
+    fn new_ctx(&self) -> Box<RequestContext> {
         let shared = &self.shared;
         let runtime = shared.live.load_full();
         let client = ClientState::new(shared.draining.clone(), runtime.limits().body_timeout);
         let listener = runtime.listener_index(&self.listener);
         let arrived = Arrived::new(runtime, listener.unwrap_or(0), Body::new(shared.memory.clone()));
-        let mut ctx = RequestContext::new(client, arrived, shared.requests.token());
+        let mut ctx = Box::new(RequestContext::new(client, arrived, shared.requests.token()));
         // A reload may have taken the listener out of the snapshot; its open connections end then.
         ctx.refusal = listener.is_none().then_some(Error::Draining);
         ctx
@@ -188,7 +189,7 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(
         &self,
         session: &mut Session,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> PingoraResult<()> {
         match self.begin(session.as_downstream_mut(), ctx).await {
             Ok(()) => Ok(()),
@@ -199,14 +200,14 @@ impl ProxyHttp for Gateway {
     fn request_filter<'gateway, 'session, 'ctx, 'answered>(
         &'gateway self,
         session: &'session mut Session,
-        ctx: &'ctx mut RequestContext,
+        ctx: &'ctx mut Box<RequestContext>,
     ) -> Pin<Box<dyn Future<Output = PingoraResult<bool>> + Send + 'answered>>
     where
         'gateway: 'answered,
         'session: 'answered,
         'ctx: 'answered,
         Self: 'answered,
-        RequestContext: Send + Sync,
+        Box<RequestContext>: Send + Sync,
     {
         let answered = Box::write(Box::new_uninit(), self.answer(session.as_downstream_mut(), ctx));
         Box::into_pin(answered)
@@ -216,7 +217,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         _session: &mut Session,
-        _ctx: &mut RequestContext,
+        _ctx: &mut Box<RequestContext>,
     ) -> PingoraResult<Box<HttpPeer>> {
         Err(PingoraError::new(ErrorType::InternalError))
     }
@@ -225,13 +226,18 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _error: &PingoraError,
-        ctx: &mut RequestContext,
+        ctx: &mut Box<RequestContext>,
     ) -> FailToProxy {
         self.fail(session.as_downstream_mut(), ctx).await
     }
 
     /// The gateway tells causes itself, once, and with the request's id.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &PingoraError) -> bool {
+    fn suppress_error_log(
+        &self,
+        _session: &Session,
+        _ctx: &Box<RequestContext>,
+        _error: &PingoraError,
+    ) -> bool {
         true
     }
 
@@ -239,7 +245,7 @@ impl ProxyHttp for Gateway {
         &'gateway self,
         session: &'session mut Session,
         _error: Option<&'error PingoraError>,
-        ctx: &'ctx mut RequestContext,
+        ctx: &'ctx mut Box<RequestContext>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'logged>>
     where
         'gateway: 'logged,
@@ -247,10 +253,11 @@ impl ProxyHttp for Gateway {
         'error: 'logged,
         'ctx: 'logged,
         Self: 'logged,
-        RequestContext: Send + Sync,
+        Box<RequestContext>: Send + Sync,
     {
         let client = Client::new(session.as_downstream_mut(), &mut ctx.client);
         let request_bytes = client.body_bytes_read();
+        client.account();
         client.leave_timer(ctx.arrived.deadlines.take_timer());
         settle::settle(ctx, request_bytes, &self.shared.access_log);
         // What is still to come from the client takes its time, and needs nothing of this request.

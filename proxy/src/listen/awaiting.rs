@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use crate::deadline::Timer;
 use crate::error::Error;
 use crate::io::Io;
-use crate::listen::stream::ClientStream;
+use crate::listen::stream::{self, ClientStream};
 
 /// Headers that Pingora's HTTP/1.1 parser has room for.
 const PARSED_HEADERS: usize = 256;
@@ -133,11 +134,17 @@ impl HeadWatch {
     pub(super) fn poll_read(
         &mut self,
         io: &mut Io,
+        ahead: &mut BytesMut,
         timer: &mut Timer,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.unread_bytes > 0 {
+            if !ahead.is_empty() {
+                let dropped = ahead.split_to(ahead.len().min(self.unread_bytes));
+                self.unread_bytes -= dropped.len();
+                continue;
+            }
             let mut dropped = [0; DROPPED_BYTES];
             let mut dropped = ReadBuf::new(&mut dropped[..self.unread_bytes.min(DROPPED_BYTES)]);
             match Pin::new(&mut *io).poll_read(cx, &mut dropped) {
@@ -155,7 +162,13 @@ impl HeadWatch {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        match Pin::new(io).poll_read(cx, buffer) {
+        let read = if ahead.is_empty() {
+            Pin::new(io).poll_read(cx, buffer)
+        } else {
+            stream::take(ahead, buffer);
+            Poll::Ready(Ok(()))
+        };
+        match read {
             Poll::Ready(read) => {
                 let new = &buffer.filled()[before..];
                 self.received += new.len();

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::listen::awaiting::{HeadWatch, Next};
-use crate::listen::linger;
 use crate::listen::stream::ClientStream;
+use crate::listen::{self, linger};
 use crate::metrics::Settlement;
 use crate::respond;
 use crate::runtime::Live;
@@ -64,10 +64,11 @@ impl Edge {
             let reused = self.proxy.process_new_http(session, shutdown).await;
             session = match reused.map(ReusedHttpStream::consume) {
                 Some((stream, settings)) => {
-                    let idle = self.live.load().limits().keep_alive_timeout;
-                    if let Some(stream) = ClientStream::under(&stream) {
-                        stream.await_head(self.head_watch(idle));
+                    let Ok(mut stream) = stream.into_any().downcast::<ClientStream>() else { return };
+                    if !stream.is_session_ahead() && !self.until_readable(&mut stream, shutdown).await {
+                        return;
                     }
+                    stream.await_head(self.head_watch(self.idle_time(&stream)));
                     let mut session = ServerSession::new_http1(stream);
                     if let Some(settings) = settings {
                         settings.apply_to_session(&mut session);
@@ -75,8 +76,12 @@ impl Edge {
                     session
                 }
                 None => match given_back.take() {
-                    Some((stream, Next::Request { unread_bytes, limit })) => {
+                    Some((mut stream, Next::Request { unread_bytes, limit })) => {
+                        if unread_bytes == 0 && !self.until_readable(&mut stream, shutdown).await {
+                            return;
+                        }
                         let idle = self.live.load().limits().keep_alive_timeout;
+                        let idle = if unread_bytes == 0 { Duration::ZERO } else { idle };
                         stream.await_head(self.head_watch(idle).after_body(unread_bytes, limit));
                         ServerSession::new_http1(stream)
                     }
@@ -92,6 +97,26 @@ impl Edge {
                 },
             };
         }
+    }
+
+    /// Waits for a client's next request, without the memory that a session takes. Whether one came.
+    async fn until_readable(&self, stream: &mut ClientStream, shutdown: &ShutdownWatch) -> bool {
+        let (idle, linger) = {
+            let live = self.live.load();
+            (live.limits().keep_alive_timeout, live.snapshot().shutdown.linger)
+        };
+        let mut shutdown = shutdown.clone();
+        tokio::select! {
+            biased;
+            readable = pingora_timeout::timeout(idle, stream.readable()) => matches!(readable, Ok(Ok(()))),
+            () = listen::drained(&mut shutdown, linger) => false,
+        }
+    }
+
+    /// How long the next head may take to begin. Where the session has read beyond its request, it may have that head
+    /// already, and has to wait for it itself.
+    fn idle_time(&self, stream: &ClientStream) -> Duration {
+        if stream.is_session_ahead() { self.live.load().limits().keep_alive_timeout } else { Duration::ZERO }
     }
 
     /// What guards the next head, for which a client may take `idle` longer.
