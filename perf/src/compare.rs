@@ -28,7 +28,7 @@ pub use self::{
     machine::Machine,
     peer::{Ability, Install, Peer, PeerError},
     scenario::{Axis, Pressure, Scenario, Topology},
-    summary::{COMPARE_SCHEMA, Comparison, Figures, Missing, Run, Spread},
+    summary::{COMPARE_SCHEMA, Comparison, Figures, MissingPeer, Run, Spread},
 };
 use self::{runner::Plan, stack::Cores};
 

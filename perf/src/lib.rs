@@ -1,4 +1,4 @@
-//! What measures a gateway: the load generator, comparisons, simulation.
+//! Measurements of a gateway: the load generator, comparisons, simulation.
 
 pub mod compare;
 pub mod load;

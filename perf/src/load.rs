@@ -7,15 +7,15 @@ mod csv;
 mod exchange;
 mod flags;
 mod http1;
-mod live;
 mod outcome;
 mod plan;
+mod progress;
 mod record;
+mod resources;
 mod run;
 mod series;
 mod shared;
 mod target;
-mod watch;
 mod workload;
 
 use std::{fs, io, path::PathBuf};
@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use self::{
     flags::{Arrival, Flags, FlagsError, WorkloadName},
-    outcome::Kind,
+    outcome::FailureKind,
     target::Error as TargetError,
     workload::{Api, Models, ModelsError, TraceError},
 };

@@ -1,4 +1,4 @@
-//! What processes have used: CPU time and memory of a program and everything it started.
+//! CPU time and memory of a program and of everything that it started.
 //!
 //! Clocks of processes and `/proc` are read instead of a control group, which would need rights that a developer's
 //! machine may not give.

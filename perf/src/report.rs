@@ -1,4 +1,4 @@
-//! What a run of the load generator found, and the forms in which it is told.
+//! Results of a run of the load generator, and their forms: text, JSON, a page with plots.
 
 mod block;
 mod html;

@@ -41,7 +41,7 @@ use self::{
     measure::{Figures, Slo, hit_bound},
     show::{PhaseFigures, Report, Run, Skipped, WorkloadReport},
     workload::Workload,
-    world::Scene,
+    world::RunConfig,
 };
 
 /// A simulation that cannot be run.
@@ -87,17 +87,17 @@ pub fn run(flags: &Flags) -> Result<(), SimulateError> {
             }
             workload => workload?,
         };
-        let scene = Scene {
+        let config = RunConfig {
             model: model.clone(),
             gateways: flags.gateways.unwrap_or(workload.gateways),
             slo_ttft_ns: slo.ttft_ms * 1e6,
             seed: flags.seed,
         };
-        let runs = run_policies(&scene, &workload, &slo, flags)?;
+        let runs = run_policies(&config, &workload, &slo, flags)?;
         let one = WorkloadReport {
             name: workload.name.clone(),
             servers: workload.members().len(),
-            gateways: scene.gateways,
+            gateways: config.gateways,
             hit_bound: hit_bound(workload.requests()),
             runs,
         };
@@ -110,7 +110,7 @@ pub fn run(flags: &Flags) -> Result<(), SimulateError> {
 
 /// Runs the policies on as many threads as there are to be, each run on one.
 fn run_policies(
-    scene: &Scene,
+    config: &RunConfig,
     workload: &Workload,
     slo: &Slo,
     flags: &Flags,
@@ -121,7 +121,7 @@ fn run_policies(
     let work = || {
         while let Some(name) = names.get(next.fetch_add(1, Relaxed)) {
             let place = names.iter().position(|other| other == name).unwrap_or(0);
-            let result = run_policy(scene, workload, slo, name);
+            let result = run_policy(config, workload, slo, name);
             done.lock().push((place, result));
         }
     };
@@ -136,9 +136,9 @@ fn run_policies(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn run_policy(scene: &Scene, workload: &Workload, slo: &Slo, name: &str) -> Result<Run, SimulateError> {
+fn run_policy(config: &RunConfig, workload: &Workload, slo: &Slo, name: &str) -> Result<Run, SimulateError> {
     let started = Instant::now();
-    let outcome = world::run(scene, name, workload)?;
+    let outcome = world::run(config, name, workload)?;
     let phases = workload.phases.iter().enumerate().map(|(phase, name)| {
         let of_phase = |record: &&measure::Record| record.phase as usize == phase;
         let records: Vec<_> = outcome.records.iter().filter(of_phase).copied().collect();

@@ -28,7 +28,7 @@ use tokio::{
 
 use self::{
     answer::Answers,
-    request::{Asked, Incoming},
+    request::{ParsedRequest, RequestParser},
 };
 
 /// Bytes that one read asks for at least.
@@ -141,46 +141,46 @@ async fn serve(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     loop {
-        let Some(asked) = receive(&mut stream, &mut buffer).await? else { return Ok(()) };
-        if asked.is_stream {
-            stream_tokens(&mut stream, server, &asked).await?;
+        let Some(request) = receive(&mut stream, &mut buffer).await? else { return Ok(()) };
+        if request.is_stream {
+            stream_tokens(&mut stream, server, &request).await?;
         } else {
-            stream.write_all(&server.answers.whole(&asked)).await?;
+            stream.write_all(&server.answers.whole(&request)).await?;
         }
-        if asked.closes {
+        if request.closes {
             return stream.shutdown().await;
         }
     }
 }
 
 /// Reads a request to its end.
-async fn receive(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Asked>> {
-    let mut incoming = Incoming::default();
+async fn receive(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<ParsedRequest>> {
+    let mut parser = RequestParser::default();
     loop {
-        if let Some(asked) = incoming.advance(buffer)? {
-            return Ok(Some(asked));
+        if let Some(request) = parser.advance(buffer)? {
+            return Ok(Some(request));
         }
-        if incoming.wants_continue() {
+        if parser.wants_continue() {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        buffer.reserve(READ_BYTES.max(incoming.missing(buffer)));
+        buffer.reserve(READ_BYTES.max(parser.missing(buffer)));
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
     }
 }
 
-async fn stream_tokens(stream: &mut TcpStream, server: &Server, asked: &Asked) -> io::Result<()> {
+async fn stream_tokens(stream: &mut TcpStream, server: &Server, request: &ParsedRequest) -> io::Result<()> {
     stream.write_all(server.answers.stream_head()).await?;
     let mut due = next_step(server);
-    for _ in 0..asked.max_tokens {
+    for _ in 0..request.max_tokens {
         if !server.step.is_zero() {
             tokio::time::sleep_until(due).await;
             due += server.step;
         }
         stream.write_all(server.answers.token()).await?;
     }
-    stream.write_all(&Answers::stream_end(asked)).await
+    stream.write_all(&Answers::stream_end(request)).await
 }
 
 /// The next time at which the server's batch steps.

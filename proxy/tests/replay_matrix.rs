@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::Method;
 use penstock_sim::Handle;
 use penstock_sim::faults::{Action, Fault};
-use penstock_sim::record::{Framing, Seen, body_hash};
+use penstock_sim::record::{Framing, RecordedRequest, body_hash};
 use serde_json::{Value, json};
 
 use harness::{
@@ -248,7 +248,7 @@ impl Lane {
             let what = format!("{self:?}, {size} bytes, {fates:?}");
             let reply = client.try_send(sent).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
             assert_eq!(reply.status, 200, "{what}: {}", reply.text());
-            let seen: Seen = serde_json::from_slice(&reply.body).unwrap();
+            let seen: RecordedRequest = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!(
                 (seen.body_bytes, &seen.body_xxh64),
                 (content.expected_bytes, &content.expected_hash),
@@ -322,7 +322,7 @@ async fn expect_continue_is_answered_once_and_the_connection_lives_on() {
                         }
                         let reply = client.reply().await.unwrap_or_else(|| panic!("{what}: closed"));
                         assert_eq!(reply.status, 200, "{what}");
-                        let seen: Seen = serde_json::from_slice(&reply.body).unwrap();
+                        let seen: RecordedRequest = serde_json::from_slice(&reply.body).unwrap();
                         assert_eq!(
                             (seen.body_bytes, &seen.body_xxh64, seen.header("expect")),
                             (content.expected_bytes, &content.expected_hash, None),
@@ -380,7 +380,7 @@ async fn a_body_that_was_read_is_sent_with_its_length() {
         let mut client = gateway.client(Protocol::H1).await;
         let body = chunked(vec![Bytes::from_static(b"{\"model\""), Bytes::from_static(b":\"m\"}")]);
         let reply = client.send(request(Method::POST, &path(way, "h1", &[]), &[], body)).await;
-        let seen: Seen = serde_json::from_slice(&reply.body).unwrap();
+        let seen: RecordedRequest = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(seen.framing, expected, "{way:?}");
     }
     gateway.stop().await;

@@ -1,4 +1,4 @@
-//! `/sim/…`: what a test does to a server that runs in another process, and what it asks it.
+//! `/sim/…`: faults, fake metrics and records of a server that a test cannot reach as a library.
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::{body::SimBody, faults::Fault, metrics::FakeMetrics, state::ServerSta
 
 /// A path of the simulator's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
+pub(crate) enum AdminPage {
     /// `GET` shows the faults, `POST` replaces them by a JSON list, `DELETE` takes them away.
     Faults,
     /// `GET` shows the requests remembered, `DELETE` forgets them.
@@ -18,7 +18,7 @@ pub(crate) enum Page {
     Metrics,
 }
 
-impl Page {
+impl AdminPage {
     pub(crate) fn of(path: &str) -> Option<Self> {
         match path {
             "/sim/faults" => Some(Self::Faults),
@@ -31,28 +31,35 @@ impl Page {
 }
 
 /// Answers a request to one of the simulator's own pages.
-pub(crate) fn answer(server: &ServerState, page: Page, method: &Method, body: &[u8]) -> Response<SimBody> {
+pub(crate) fn answer(
+    server: &ServerState,
+    page: AdminPage,
+    method: &Method,
+    body: &[u8],
+) -> Response<SimBody> {
     let result = match page {
-        Page::Faults => change(method, body, |faults: Option<Vec<Fault>>| {
+        AdminPage::Faults => change(method, body, |faults: Option<Vec<Fault>>| {
             server.faults.set(faults.unwrap_or_default());
         }),
-        Page::Metrics => change(method, body, |fakes: Option<FakeMetrics>| *server.api.fakes.lock() = fakes),
-        Page::Requests => {
+        AdminPage::Metrics => {
+            change(method, body, |fakes: Option<FakeMetrics>| *server.api.fakes.lock() = fakes)
+        }
+        AdminPage::Requests => {
             if *method == Method::DELETE {
                 server.record.forget();
             }
             Ok(())
         }
-        Page::Stats => Ok(()),
+        AdminPage::Stats => Ok(()),
     };
     if let Err(error) = result {
         return json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": error.to_string()}));
     }
     match page {
-        Page::Faults => json(StatusCode::OK, &server.faults.list()),
-        Page::Metrics => json(StatusCode::OK, &*server.api.fakes.lock()),
-        Page::Requests => json(StatusCode::OK, &server.record.requests()),
-        Page::Stats => json(StatusCode::OK, &server.record.stats()),
+        AdminPage::Faults => json(StatusCode::OK, &server.faults.list()),
+        AdminPage::Metrics => json(StatusCode::OK, &*server.api.fakes.lock()),
+        AdminPage::Requests => json(StatusCode::OK, &server.record.requests()),
+        AdminPage::Stats => json(StatusCode::OK, &server.record.stats()),
     }
 }
 

@@ -1,9 +1,8 @@
 //! The inference API: one path for all dialects that generate text, and the smaller endpoints beside it.
 //!
-//! A dialect reads its request into an [`Ask`] and writes an [`Answer`] in its own words; everything between
+//! A dialect reads its request into a [`GenerateRequest`] and writes an [`Answer`] in its own words; everything between
 //! (limits, adapters, the engine, the stream) is here once.
 
-mod ask;
 mod chat;
 mod completions;
 mod endpoint;
@@ -13,6 +12,7 @@ pub(crate) mod lora;
 mod media;
 mod messages;
 mod pooling;
+mod request;
 mod responses;
 mod stream;
 mod tokenizer;
@@ -26,14 +26,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 
-pub(crate) use self::{ask::Ask, endpoint::Endpoint};
+pub(crate) use self::{endpoint::Endpoint, request::GenerateRequest};
 use self::{error::ApiError, lora::Loras};
 use super::{
     body::SimBody,
     engine::Engine,
     metrics::{self, FakeMetrics, Page},
     options::Options,
-    text::{Script, draw},
+    text::{Completion, draw},
 };
 
 /// The inference side of one server.
@@ -55,7 +55,7 @@ struct Answer {
     model: String,
     /// Seconds since 1970.
     created: u64,
-    script: Script,
+    completion: Completion,
     prompt_tokens: usize,
     cached_tokens: usize,
     includes_usage: bool,
@@ -101,7 +101,7 @@ impl Api {
         };
         let mut response = answered.unwrap_or_else(|error| error.response());
         self.engine.ledger.answered(handler, name, response.status().as_u16());
-        self.decorate(&parts.headers, response.headers_mut());
+        self.add_load_report(&parts.headers, response.headers_mut());
         response
     }
 
@@ -136,15 +136,23 @@ impl Api {
         body: Bytes,
     ) -> Result<Response<SimBody>, ApiError> {
         match endpoint {
-            Endpoint::Chat => self.generate(&parts.headers, &chat::ask(&body)?, &chat::Chat).await,
+            Endpoint::Chat => {
+                self.generate(&parts.headers, &chat::generate_request(&body)?, &chat::Chat).await
+            }
             Endpoint::Completions => {
-                self.generate(&parts.headers, &completions::ask(&body)?, &completions::Completions).await
+                self.generate(
+                    &parts.headers,
+                    &completions::generate_request(&body)?,
+                    &completions::Completions,
+                )
+                .await
             }
             Endpoint::Responses => {
-                self.generate(&parts.headers, &responses::ask(&body)?, &responses::Responses).await
+                self.generate(&parts.headers, &responses::generate_request(&body)?, &responses::Responses)
+                    .await
             }
             Endpoint::Messages => {
-                self.generate(&parts.headers, &messages::ask(&body)?, &messages::Messages).await
+                self.generate(&parts.headers, &messages::generate_request(&body)?, &messages::Messages).await
             }
             Endpoint::Embeddings => pooling::embeddings(self, &body).await,
             Endpoint::Rerank => pooling::rerank(self, &body).await,
@@ -198,7 +206,7 @@ impl Api {
     }
 
     /// Adds the load report, if the request wants one.
-    fn decorate(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
+    fn add_load_report(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
         if !self.options.load_reports {
             return;
         }

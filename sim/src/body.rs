@@ -17,7 +17,7 @@ use super::{connection::Connection, faults::Action, record::InFlight};
 /// A body that ends before it is complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulator cut this exchange on purpose")]
-pub(crate) struct Cut;
+pub(crate) struct ExchangeCut;
 
 type Chunks = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
@@ -25,7 +25,7 @@ type Chunks = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 pub(crate) struct SimBody {
     content: Content,
     in_flight: Option<InFlight>,
-    spoiled: Option<Spoiled>,
+    fault: Option<BodyFault>,
 }
 
 enum Content {
@@ -39,11 +39,11 @@ impl SimBody {
     }
 
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(bytes.into()), in_flight: None, spoiled: None }
+        Self { content: Content::Whole(bytes.into()), in_flight: None, fault: None }
     }
 
     pub(crate) fn stream(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self { content: Content::Chunks(Box::pin(chunks)), in_flight: None, spoiled: None }
+        Self { content: Content::Chunks(Box::pin(chunks)), in_flight: None, fault: None }
     }
 
     /// Counts the request as served when the last byte was taken.
@@ -61,7 +61,7 @@ impl SimBody {
 
     /// Applies a fault that concerns the body.
     #[must_use]
-    pub(crate) fn spoiled(mut self, action: &Action, connection: &Arc<Connection>) -> Self {
+    pub(crate) fn with_fault(mut self, action: &Action, connection: &Arc<Connection>) -> Self {
         let (left, ending) = match *action {
             Action::ResetAfter { chunks } => (chunks, Ending::Reset),
             Action::CloseAfter { chunks } => (chunks, Ending::Close),
@@ -80,7 +80,7 @@ impl SimBody {
             let rest = bytes.clone();
             self.content = Content::Chunks(Box::pin(futures::stream::iter([half, rest])));
         }
-        self.spoiled = Some(Spoiled { left, ending, connection: connection.clone(), is_flushed: false });
+        self.fault = Some(BodyFault { left, ending, connection: connection.clone(), is_flushed: false });
         self
     }
 
@@ -101,23 +101,23 @@ impl SimBody {
 
 impl Body for SimBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = ExchangeCut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Some(spoiled) = &mut self.spoiled
-            && spoiled.left == 0
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeCut>>> {
+        if let Some(fault) = &mut self.fault
+            && fault.left == 0
         {
-            return spoiled.poll_end(context);
+            return fault.poll_end(context);
         }
         let Some(bytes) = ready!(self.poll_content(context)) else {
             self.finish();
             return Poll::Ready(None);
         };
-        if let Some(spoiled) = &mut self.spoiled {
-            spoiled.left -= 1;
+        if let Some(fault) = &mut self.fault {
+            fault.left -= 1;
         } else if matches!(self.content, Content::Whole(_)) {
             self.finish();
         }
@@ -125,33 +125,33 @@ impl Body for SimBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty()) && self.spoiled.is_none()
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty()) && self.fault.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) if self.spoiled.is_none() => SizeHint::with_exact(bytes.len() as u64),
+            Content::Whole(bytes) if self.fault.is_none() => SizeHint::with_exact(bytes.len() as u64),
             _ => SizeHint::default(),
         }
     }
 }
 
-/// How a spoiled body ends.
+/// How a body with a fault ends.
 enum Ending {
     Reset,
     Close,
     Hang,
 }
 
-struct Spoiled {
+struct BodyFault {
     left: u64,
     ending: Ending,
     connection: Arc<Connection>,
     is_flushed: bool,
 }
 
-impl Spoiled {
-    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+impl BodyFault {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeCut>>> {
         if !self.is_flushed {
             // The connection flushes when its body has nothing ready; what was sent before must arrive.
             self.is_flushed = true;
@@ -160,7 +160,7 @@ impl Spoiled {
         }
         match self.ending {
             Ending::Hang => Poll::Pending,
-            Ending::Close => Poll::Ready(Some(Err(Cut))),
+            Ending::Close => Poll::Ready(Some(Err(ExchangeCut))),
             Ending::Reset => {
                 self.connection.reset();
                 Poll::Pending

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
 pub(crate) use self::sequence::Sequence;
-use self::{batch::Batch, pace::Pace, sequence::Holding};
+use self::{batch::Batch, pace::Pace, sequence::Reservation};
 use super::{
     kv::KvCache,
     metrics::{Ledger, Load},
@@ -72,14 +72,14 @@ struct State {
     /// Blocks that running sequences will still take.
     promised: usize,
     running_loras: Vec<usize>,
-    waiting: VecDeque<Waiter>,
+    waiting: VecDeque<QueuedJob>,
     tickets: u64,
     kv: KvCache,
     batch: Batch,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct QueuedJob {
     ticket: u64,
     job: Job,
     arrived: Instant,
@@ -142,7 +142,7 @@ impl Engine {
         let arrived = Instant::now();
         let admission = {
             let mut state = self.state.lock();
-            if state.waiting.is_empty() && state.lacks(&self.limits, &job).is_none() {
+            if state.waiting.is_empty() && state.shortage(&self.limits, &job).is_none() {
                 return Ok(Admission::Now(self.start(&mut state, job, arrived)));
             }
             if state.waiting.len() >= self.limits.waiting {
@@ -151,8 +151,8 @@ impl Engine {
             state.tickets += 1;
             let (admitted, receiver) = oneshot::channel();
             let ticket = state.tickets;
-            state.waiting.push_back(Waiter { ticket, job, arrived, admitted });
-            Admission::Queued(receiver, Place { engine: self.clone(), ticket })
+            state.waiting.push_back(QueuedJob { ticket, job, arrived, admitted });
+            Admission::Queued(receiver, QueueSlot { engine: self.clone(), ticket })
         };
         // An adapter's slot may be all that those before it lack.
         self.admit_waiting();
@@ -164,9 +164,9 @@ impl Engine {
         let mut state = self.state.lock();
         let mut at = 0;
         while let Some(waiter) = state.waiting.get(at) {
-            match state.lacks(&self.limits, &waiter.job) {
-                Some(Lack::Room) => break,
-                Some(Lack::Adapter) => at += 1,
+            match state.shortage(&self.limits, &waiter.job) {
+                Some(Shortage::Room) => break,
+                Some(Shortage::Adapter) => at += 1,
                 None => {
                     let Some(waiter) = state.waiting.remove(at) else { break };
                     let sequence = self.start(&mut state, waiter.job, waiter.arrived);
@@ -204,28 +204,28 @@ impl Engine {
         if progress.is_some() && state.batch.wakes() {
             tokio::spawn(batch::run(self.me.clone()));
         }
-        let holding = Holding { pinned, taken, progress };
-        Box::new(Sequence::new(self.clone(), job, holding, cached, arrived))
+        let reservation = Reservation { pinned, taken, progress };
+        Box::new(Sequence::new(self.clone(), job, reservation, cached, arrived))
     }
 }
 
 /// What keeps a request from running.
-enum Lack {
+enum Shortage {
     Adapter,
     Room,
 }
 
 impl State {
-    fn lacks(&self, limits: &Limits, job: &Job) -> Option<Lack> {
+    fn shortage(&self, limits: &Limits, job: &Job) -> Option<Shortage> {
         if self.running >= limits.sequences {
-            return Some(Lack::Room);
+            return Some(Shortage::Room);
         }
         if limits.is_kv_on {
             let (held, unpinned) =
                 if limits.reuses_prefixes { self.kv.match_prefix(&job.blocks) } else { (0, 0) };
             let needed = limits.total_blocks(job) - (held - unpinned);
             if self.kv.in_use() + self.promised + needed > limits.blocks {
-                return Some(Lack::Room);
+                return Some(Shortage::Room);
             }
         }
         let lora = job.lora?;
@@ -235,7 +235,7 @@ impl State {
         let mut active = self.running_loras.clone();
         active.sort_unstable();
         active.dedup();
-        (active.len() >= limits.loras).then_some(Lack::Adapter)
+        (active.len() >= limits.loras).then_some(Shortage::Adapter)
     }
 }
 
@@ -245,11 +245,11 @@ impl Limits {
     }
 }
 
-/// A request that was let in: it runs, or has its place in the queue. Dropping it gives up either.
+/// A request that was let in: it runs, or has its slot in the queue. Dropping it gives up either.
 #[derive(Debug)]
 pub(crate) enum Admission {
     Now(Box<Sequence>),
-    Queued(oneshot::Receiver<Box<Sequence>>, Place),
+    Queued(oneshot::Receiver<Box<Sequence>>, QueueSlot),
 }
 
 impl Admission {
@@ -257,23 +257,23 @@ impl Admission {
     pub(crate) async fn wait(self) -> Option<Box<Sequence>> {
         match self {
             Self::Now(sequence) => Some(sequence),
-            Self::Queued(receiver, place) => {
+            Self::Queued(receiver, slot) => {
                 let sequence = receiver.await.ok();
-                drop(place);
+                drop(slot);
                 sequence
             }
         }
     }
 }
 
-/// A place in the queue, given up when its holder goes.
+/// A slot in the queue, given up when its holder goes.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueueSlot {
     engine: Arc<Engine>,
     ticket: u64,
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         let left = {
             let mut state = self.engine.state.lock();

@@ -1,4 +1,4 @@
-//! What a server counts, and the page that shows it, series by series as vLLM 0.32 does.
+//! Metrics of a server, and the page that shows them, series by series as vLLM 0.32 does.
 //!
 //! No metrics library: a page is rendered 20 times a second by every gateway that scrapes, for a thousand servers
 //! in one process, so it is written straight from the counters into one buffer.
@@ -82,7 +82,7 @@ pub(crate) struct Load {
 
 /// A request that ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedRequest {
     /// `stop`, `length` or `abort`.
     pub(crate) reason: &'static str,
     pub(crate) prompt_tokens: usize,
@@ -142,7 +142,7 @@ pub(crate) fn now() -> f64 {
 }
 
 impl Ledger {
-    pub(crate) fn finished(&self, request: &Finished) {
+    pub(crate) fn finished(&self, request: &FinishedRequest) {
         let mut tables = self.tables.lock();
         let uncached = request.prompt_tokens - request.cached_tokens;
         if let Some(at) = families::REASONS.iter().position(|reason| *reason == request.reason) {

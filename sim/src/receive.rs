@@ -9,13 +9,13 @@ use hyper::body::{Body, Incoming};
 use xxhash_rust::xxh64::Xxh64;
 
 use super::{
-    body::Cut,
+    body::ExchangeCut,
     connection::Connection,
-    record::{Framing, Seen, hash_text, header_list},
+    record::{Framing, RecordedRequest, hash_text, header_list},
 };
 
 /// A request body, read to its end.
-pub(crate) struct Received {
+pub(crate) struct RequestBody {
     /// The body, or nothing where it was longer than what was to be kept.
     pub(crate) body: Bytes,
     /// Whether it was.
@@ -25,10 +25,10 @@ pub(crate) struct Received {
     framing: Framing,
 }
 
-impl Received {
+impl RequestBody {
     /// The request as it is remembered.
-    pub(crate) fn seen(&self, parts: &Parts, connection: &Connection) -> Seen {
-        Seen {
+    pub(crate) fn seen(&self, parts: &Parts, connection: &Connection) -> RecordedRequest {
+        RecordedRequest {
             connection: connection.number,
             method: parts.method.to_string(),
             path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
@@ -51,13 +51,13 @@ pub(crate) async fn receive(
     mut body: Incoming,
     keep: usize,
     hashes: bool,
-) -> Result<Received, Cut> {
+) -> Result<RequestBody, ExchangeCut> {
     let framing = Framing::of(parts, body.is_end_stream());
-    let mut received = Received { body: Bytes::new(), is_too_long: false, bytes: 0, hash: 0, framing };
+    let mut received = RequestBody { body: Bytes::new(), is_too_long: false, bytes: 0, hash: 0, framing };
     let mut hasher = Xxh64::new(0);
     let mut gathered = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Cut)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| ExchangeCut)?.into_data() else { continue };
         received.bytes += data.len() as u64;
         if hashes {
             hasher.write(&data);

@@ -1,4 +1,4 @@
-//! What a server saw: counters, and the last requests with a hash of each body.
+//! A record of what reached a server: counters, and the last requests with a hash of each body.
 
 use std::{
     collections::VecDeque,
@@ -38,7 +38,7 @@ pub struct Stats {
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct RecordedRequest {
     /// Number of the connection it came on, from 1.
     pub connection: u64,
     /// Method.
@@ -85,7 +85,7 @@ impl Framing {
     }
 }
 
-impl Seen {
+impl RecordedRequest {
     /// The first value of a header, by its lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -117,7 +117,7 @@ pub(crate) fn hash_text(hash: u64) -> String {
 pub(crate) struct Record {
     counters: Counters,
     capacity: usize,
-    seen: Mutex<VecDeque<Seen>>,
+    seen: Mutex<VecDeque<RecordedRequest>>,
     changed: Notify,
 }
 
@@ -149,7 +149,7 @@ impl Record {
         self.capacity > 0
     }
 
-    pub(crate) fn push(&self, seen: Seen) {
+    pub(crate) fn push(&self, seen: RecordedRequest) {
         let mut ring = self.seen.lock();
         if ring.len() == self.capacity {
             ring.pop_front();
@@ -157,7 +157,7 @@ impl Record {
         ring.push_back(seen);
     }
 
-    pub(crate) fn requests(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         self.seen.lock().iter().cloned().collect()
     }
 

@@ -10,14 +10,14 @@ use http::{
 use hyper::body::Incoming;
 
 use super::{
-    admin::{self, Page},
+    admin::{self, AdminPage},
     api::{Endpoint, error::ApiError},
-    body::{Cut, SimBody},
+    body::{ExchangeCut, SimBody},
     connection::Connection,
     faults::{Action, Verdict},
     options::{FailureType, Personality},
-    receive::{Received, receive},
-    record::{InFlight, Seen},
+    receive::{RequestBody, receive},
+    record::{InFlight, RecordedRequest},
     state::ServerState,
     testupstream,
     text::draw,
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     server: Arc<ServerState>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<SimBody>, Cut> {
+) -> Result<Response<SimBody>, ExchangeCut> {
     let (parts, body) = request.into_parts();
     let route = Route::of(parts.uri.path(), &server.options.personality);
     let in_flight = route.is_counted().then(|| server.record.begin());
@@ -49,13 +49,13 @@ pub(crate) async fn serve(
         server.record.faulted();
     }
     if let Some(action) = &verdict.action
-        && let Some(response) = before_body(action, &connection).await
+        && let Some(response) = fault_before_body(action, &connection).await
     {
         return Ok(track(response, in_flight));
     }
     let keep = match route {
         Route::Sink => 0,
-        Route::Own(_) => ADMIN_BODY_BYTES,
+        Route::Admin(_) => ADMIN_BODY_BYTES,
         _ => server.options.max_body_bytes,
     };
     let hashes = route == Route::Sink || (route.is_counted() && server.record.is_on());
@@ -69,16 +69,16 @@ pub(crate) async fn serve(
     if !verdict.delay.is_zero() {
         tokio::time::sleep(verdict.delay).await;
     }
-    let made_up = match &verdict.action {
+    let replaced = match &verdict.action {
         None => None,
-        Some(action) => instead(action, &server, &connection).await,
+        Some(action) => faulty_answer(action, &server, &connection).await,
     };
-    let mut response = match made_up {
+    let mut response = match replaced {
         Some(response) => response,
         None => answer(&server, route, &parts, received, seen.as_ref()).await,
     };
     if let Some(action) = &verdict.action {
-        response = response.map(|body| body.spoiled(action, &connection));
+        response = response.map(|body| body.with_fault(action, &connection));
     }
     if let Some(seen) = &seen {
         report(response.headers_mut(), seen);
@@ -94,7 +94,7 @@ enum Route {
     Metrics,
     /// `/sim/sink` and below: takes any method, framing and body, and tells what arrived.
     Sink,
-    Own(Page),
+    Admin(AdminPage),
     TestUpstream,
     Unknown,
 }
@@ -104,8 +104,8 @@ impl Route {
         if path.starts_with("/sim/sink") {
             return Self::Sink;
         }
-        if let Some(page) = Page::of(path) {
-            return Self::Own(page);
+        if let Some(page) = AdminPage::of(path) {
+            return Self::Admin(page);
         }
         if matches!(personality, Personality::TestUpstream { .. }) {
             return if path == "/health" { Self::Health } else { Self::TestUpstream };
@@ -127,7 +127,7 @@ impl Route {
 }
 
 /// Faults that strike as soon as the head arrived.
-async fn before_body(action: &Action, connection: &Connection) -> Option<Response<SimBody>> {
+async fn fault_before_body(action: &Action, connection: &Connection) -> Option<Response<SimBody>> {
     match action {
         Action::EarlyStatus { code } => Some(status(*code)),
         Action::HangBeforeBody => match future::pending::<Infallible>().await {},
@@ -140,7 +140,7 @@ async fn before_body(action: &Action, connection: &Connection) -> Option<Respons
 }
 
 /// Faults that take the place of the answer.
-async fn instead(
+async fn faulty_answer(
     action: &Action,
     server: &ServerState,
     connection: &Connection,
@@ -157,8 +157,8 @@ async fn instead(
             let kind = kind.unwrap_or_else(|| draw_failure(server));
             Some(ApiError::injected(kind, &server.options.model).response())
         }
-        Action::Garbage { bytes } => Some(made_up(bytes, garbage)),
-        Action::Flood { bytes } => Some(made_up(bytes, flood)),
+        Action::Garbage { bytes } => Some(generated_body(bytes, garbage)),
+        Action::Flood { bytes } => Some(generated_body(bytes, flood)),
         Action::Hang => match future::pending::<Infallible>().await {},
         Action::Reset => {
             connection.reset();
@@ -176,8 +176,8 @@ async fn answer(
     server: &ServerState,
     route: Route,
     parts: &Parts,
-    received: Received,
-    seen: Option<&Seen>,
+    received: RequestBody,
+    seen: Option<&RecordedRequest>,
 ) -> Response<SimBody> {
     match (route, seen) {
         (Route::Sink, Some(seen)) => admin::json(StatusCode::OK, seen),
@@ -190,7 +190,7 @@ async fn answer(
         (Route::Health, _) => Response::new(SimBody::empty()),
         (Route::Metrics, _) if parts.method == Method::GET => metrics(server),
         (Route::Metrics, _) => ApiError::method_not_allowed(&Method::GET).response(),
-        (Route::Own(page), _) => admin::answer(server, page, &parts.method, &received.body),
+        (Route::Admin(page), _) => admin::answer(server, page, &parts.method, &received.body),
         (Route::TestUpstream, _) => {
             let Personality::TestUpstream { id } = &server.options.personality else {
                 return ApiError::unknown_path().response();
@@ -221,7 +221,7 @@ fn identify(server: &ServerState, headers: &mut HeaderMap) {
     }
 }
 
-fn report(headers: &mut HeaderMap, seen: &Seen) {
+fn report(headers: &mut HeaderMap, seen: &RecordedRequest) {
     if let Ok(hash) = HeaderValue::from_str(&seen.body_xxh64) {
         headers.insert(BODY_HASH, hash);
     }
@@ -246,7 +246,7 @@ fn status(code: u16) -> Response<SimBody> {
 }
 
 /// A body of `bytes`, made piece by piece as it is sent: it may be larger than memory.
-fn made_up(bytes: u64, piece: fn(u64) -> Bytes) -> Response<SimBody> {
+fn generated_body(bytes: u64, piece: fn(u64) -> Bytes) -> Response<SimBody> {
     let pieces = (0..bytes.div_ceil(PIECE_BYTES)).map(move |number| {
         let left = bytes - number * PIECE_BYTES;
         let mut piece = piece(number);

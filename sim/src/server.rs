@@ -22,7 +22,7 @@ use super::{
     faults::Faults,
     metrics::FakeMetrics,
     options::Options,
-    record::{Seen, Stats},
+    record::{RecordedRequest, Stats},
     router,
     state::ServerState,
 };
@@ -87,7 +87,7 @@ impl Handle {
 
     /// The last requests ([`Options::record_requests`]), oldest first.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.server.record.requests()
     }
 

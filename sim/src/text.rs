@@ -1,4 +1,4 @@
-//! What the model says.
+//! The text of answers.
 //!
 //! Every token of the bank is a word of three letters and a space: four bytes, so that an answer counts as many
 //! tokens when it comes back in the next prompt as it did when it was generated, and an answer is a slice of the
@@ -22,7 +22,7 @@ const NATURAL_TOKENS: (u64, u64) = (16, 128);
 
 /// An answer: what is said, how long, and why it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Script {
+pub(crate) struct Completion {
     source: Source,
     tokens: usize,
     /// Whether it ends by itself, not at a limit.
@@ -37,7 +37,7 @@ enum Source {
 
 /// Bounds that a request sets to its answer, in tokens.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct LengthBounds {
     /// At most this many.
     pub(crate) max: usize,
     /// At least this many.
@@ -46,9 +46,9 @@ pub(crate) struct Bounds {
     pub(crate) ignores_end: bool,
 }
 
-impl Script {
+impl Completion {
     /// An answer from the bank; the same for the same `seed`.
-    pub(crate) fn from_bank(seed: u64, bounds: Bounds) -> Self {
+    pub(crate) fn from_bank(seed: u64, bounds: LengthBounds) -> Self {
         let start = draw(seed, 0) as usize % (BANK.len() / TOKEN_BYTES);
         let (least, most) = NATURAL_TOKENS;
         let natural = (least + draw(seed, 1) % (most - least + 1)) as usize;
@@ -57,7 +57,7 @@ impl Script {
     }
 
     /// `text` said back, cut at the bound.
-    pub(crate) fn echo(text: &str, bounds: Bounds) -> Self {
+    pub(crate) fn echo(text: &str, bounds: LengthBounds) -> Self {
         let mut words = split(text);
         let stops = words.len() <= bounds.max;
         words.truncate(bounds.max);
@@ -144,7 +144,7 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    const FREE: Bounds = Bounds { max: usize::MAX, min: 0, ignores_end: false };
+    const FREE: LengthBounds = LengthBounds { max: usize::MAX, min: 0, ignores_end: false };
 
     #[test]
     fn every_word_of_the_bank_is_one_token() {
@@ -156,36 +156,36 @@ mod tests {
 
     #[test]
     fn the_same_seed_says_the_same() {
-        assert_eq!(Script::from_bank(7, FREE), Script::from_bank(7, FREE));
-        assert_ne!(Script::from_bank(7, FREE).text(), Script::from_bank(8, FREE).text());
+        assert_eq!(Completion::from_bank(7, FREE), Completion::from_bank(7, FREE));
+        assert_ne!(Completion::from_bank(7, FREE).text(), Completion::from_bank(8, FREE).text());
     }
 
     #[test]
     fn bounds_hold() {
         for seed in 0..200 {
-            let short = Script::from_bank(seed, Bounds { max: 5, ..FREE });
+            let short = Completion::from_bank(seed, LengthBounds { max: 5, ..FREE });
             assert_eq!((short.tokens(), short.finish_reason()), (5, "length"));
-            let long = Script::from_bank(seed, Bounds { min: 500, ..FREE });
+            let long = Completion::from_bank(seed, LengthBounds { min: 500, ..FREE });
             assert_eq!((long.tokens(), long.finish_reason()), (500, "stop"));
-            let all = Script::from_bank(seed, Bounds { max: 300, min: 0, ignores_end: true });
+            let all = Completion::from_bank(seed, LengthBounds { max: 300, min: 0, ignores_end: true });
             assert_eq!((all.tokens(), all.finish_reason()), (300, "length"));
-            let free = Script::from_bank(seed, FREE);
+            let free = Completion::from_bank(seed, FREE);
             assert!((16..=128).contains(&free.tokens()));
             assert!(free.text().ends_with("end."));
             assert_eq!(count(free.text().len()), free.tokens());
-            for script in [short, long, all, free] {
+            for completion in [short, long, all, free] {
                 let tokens: String =
-                    (0..script.tokens()).map(|index| script.token(index).to_owned()).collect();
-                assert_eq!(tokens, script.text());
+                    (0..completion.tokens()).map(|index| completion.token(index).to_owned()).collect();
+                assert_eq!(tokens, completion.text());
             }
         }
     }
 
     #[test]
     fn echo_keeps_characters_whole() {
-        let echo = Script::echo("größe 語語語", FREE);
+        let echo = Completion::echo("größe 語語語", FREE);
         assert_eq!(echo.text(), "größe 語語語");
         assert!(echo.stops);
-        assert_eq!(Script::echo("abcdefgh", Bounds { max: 1, ..FREE }).text(), "abcd");
+        assert_eq!(Completion::echo("abcdefgh", LengthBounds { max: 1, ..FREE }).text(), "abcd");
     }
 }

@@ -1,4 +1,4 @@
-//! What the regression gates count instructions of: `penstock-gates NAME COUNT` does one thing so many times.
+//! The parts whose instructions the regression gates count: `penstock-gates NAME COUNT` does one thing so many times.
 //!
 //! `scripts/gates.py` runs it under callgrind twice, with different counts, so that the start of the process cancels
 //! out. Nothing here depends on time, on addresses or on random numbers of the system. A program of its own, and not a

@@ -24,7 +24,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(super) fn look(gateway_cores: &str, load_cores: &str) -> Self {
+    pub(super) fn detect(gateway_cores: &str, load_cores: &str) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {

@@ -67,7 +67,7 @@ pub(super) fn docs(comparison: &Comparison, page: &Path) -> Result<(), Error> {
     for table in table::tables(comparison) {
         let _ = write!(new, "\n### {}\n\n{}", table.title, table.markdown());
     }
-    let _ = write!(new, "\n{}", verdict(comparison));
+    let _ = write!(new, "\n{}", where_peers_win(comparison));
     new.push_str("\n### How cost grows\n\n");
     for (name, plot) in plots(comparison) {
         let path: PathBuf = folder.join(format!("{name}.svg"));
@@ -105,7 +105,7 @@ fn circumstances(comparison: &Comparison) -> String {
 }
 
 /// Where another gateway needs less CPU than Penstock, said plainly.
-fn verdict(comparison: &Comparison) -> String {
+fn where_peers_win(comparison: &Comparison) -> String {
     let mut out = "### Where a peer wins\n\n".to_owned();
     let mut is_best_everywhere = true;
     for scenario in &comparison.scenarios {

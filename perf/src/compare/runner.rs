@@ -15,7 +15,7 @@ use super::{
     peer::Peer,
     scenario::{Pressure, Scenario},
     stack::{Cores, Gateway, Upstream, certificate, models, pinned},
-    summary::{COMPARE_SCHEMA, Comparison, Missing, Run, Version},
+    summary::{COMPARE_SCHEMA, Comparison, MissingPeer, PeerVersion, Run},
     template::Tls,
 };
 use crate::report::schema::Report;
@@ -51,7 +51,7 @@ pub(super) fn run(plan: &Plan) -> Result<Comparison, Error> {
 
     let mut comparison = Comparison {
         schema: COMPARE_SCHEMA.to_owned(),
-        machine: Machine::look(&plan.cores.gateway, &plan.cores.load),
+        machine: Machine::detect(&plan.cores.gateway, &plan.cores.load),
         repeats: plan.repeats,
         duration_s: plan.duration.as_secs_f64(),
         rate: plan.rate,
@@ -73,7 +73,7 @@ pub(super) fn run(plan: &Plan) -> Result<Comparison, Error> {
                     if let Err(reason) = result {
                         eprintln!("compare: {}: {reason}", candidate.0.name);
                         given_up.insert(candidate.0.name.clone());
-                        comparison.missing.push(Missing { peer: candidate.0.name.clone(), reason });
+                        comparison.missing.push(MissingPeer { peer: candidate.0.name.clone(), reason });
                     }
                 }
             }
@@ -103,7 +103,7 @@ fn candidates<'a>(plan: &'a Plan, comparison: &mut Comparison) -> Vec<Candidate<
     for peer in &plan.peers {
         match install(peer, plan.may_install) {
             Ok(installed) => {
-                comparison.versions.push(Version {
+                comparison.versions.push(PeerVersion {
                     peer: peer.name.clone(),
                     about: peer.about.clone(),
                     version: installed.version.clone(),
@@ -113,7 +113,7 @@ fn candidates<'a>(plan: &'a Plan, comparison: &mut Comparison) -> Vec<Candidate<
             Err(error) => {
                 let reason = error.to_string();
                 eprintln!("compare: {} is missing: {reason}", peer.name);
-                comparison.missing.push(Missing { peer: peer.name.clone(), reason });
+                comparison.missing.push(MissingPeer { peer: peer.name.clone(), reason });
             }
         }
     }

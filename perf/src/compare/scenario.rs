@@ -1,4 +1,4 @@
-//! What is measured: a usual case, and one thing varied at a time.
+//! Scenarios: a usual case, and one thing varied at a time.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What runs during a measurement: the upstream and a gateway, each in a process group of its own on cores of its own.
+//! Processes of a measurement: the upstream and a gateway, each in a process group of its own on cores of its own.
 
 use std::{
     fs::File,
@@ -25,7 +25,7 @@ pub(super) const HOST: &str = "127.0.0.1";
 /// Ports in a row that a gateway gets: as many as the neediest peer takes.
 const PORTS: u16 = 4;
 /// Between two looks at whether a gateway is ready.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Milliseconds between the tokens of a stream: a batch of an engine under load.
 const STEP_MS: &str = "5";
 
@@ -55,15 +55,15 @@ pub(super) struct Cores {
 
 /// A process group that ends with this value.
 #[derive(Debug)]
-pub(super) struct Group(Child);
+pub(super) struct ProcessGroup(Child);
 
-impl Group {
+impl ProcessGroup {
     pub(super) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // Children of the child too, at once: what they had to say has been read from /proc.
         let group = format!("-{}", self.0.id());
@@ -86,7 +86,7 @@ pub(super) fn pinned(cores: &str, program: &Path) -> Command {
 /// The upstream, and where its servers listen.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    pub(super) _group: Group,
+    pub(super) _group: ProcessGroup,
     pub(super) endpoints: Vec<Endpoint>,
 }
 
@@ -100,7 +100,7 @@ impl Upstream {
             .spawn()
             .map_err(|error| StackError::Spawn("the upstream".to_owned(), error))?;
         let out = child.stdout.take();
-        let group = Group(child);
+        let group = ProcessGroup(child);
         let lines = out.into_iter().flat_map(|out| BufReader::new(out).lines()).take(count.into());
         let endpoints = lines
             .map(|line| {
@@ -121,7 +121,7 @@ impl Upstream {
 /// A gateway that serves, or the lack of one.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    group: Option<Group>,
+    group: Option<ProcessGroup>,
     pub(super) url: String,
 }
 
@@ -166,7 +166,7 @@ impl Gateway {
             .stderr(output()?)
             .spawn()
             .map_err(|error| StackError::Spawn(peer.name.clone(), error))?;
-        let mut group = Group(child);
+        let mut group = ProcessGroup(child);
         wait(&mut group, peer, port, topology.has_tls, &log)?;
         let scheme = if topology.has_tls { "https" } else { "http" };
         Ok(Self { group: Some(group), url: format!("{scheme}://{HOST}:{port}") })
@@ -174,7 +174,7 @@ impl Gateway {
 
     /// The process to account for, with its descendants.
     pub(super) fn pid(&self) -> Option<u32> {
-        self.group.as_ref().map(Group::pid)
+        self.group.as_ref().map(ProcessGroup::pid)
     }
 }
 
@@ -216,7 +216,13 @@ fn free_ports() -> io::Result<u16> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this process has nothing else to do while it waits")]
-fn wait(group: &mut Group, peer: &Peer, port: u16, has_tls: bool, log: &Path) -> Result<(), StackError> {
+fn wait(
+    group: &mut ProcessGroup,
+    peer: &Peer,
+    port: u16,
+    has_tls: bool,
+    log: &Path,
+) -> Result<(), StackError> {
     let deadline = Instant::now() + Duration::from_secs(peer.start_seconds);
     loop {
         if group.0.try_wait().is_ok_and(|status| status.is_some()) {
@@ -228,7 +234,7 @@ fn wait(group: &mut Group, peer: &Peer, port: u16, has_tls: bool, log: &Path) ->
         if Instant::now() > deadline {
             return Err(StackError::NotReady(peer.start_seconds, tail(log)));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -29,16 +29,16 @@ pub struct Comparison {
     /// What was measured.
     pub scenarios: Vec<Scenario>,
     /// Which peers, in which versions.
-    pub versions: Vec<Version>,
+    pub versions: Vec<PeerVersion>,
     /// Peers that could not be installed, started or measured, and why.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingPeer>,
     /// Every measurement.
     pub runs: Vec<Run>,
 }
 
 /// A peer that took part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Version {
+pub struct PeerVersion {
     /// Its name.
     pub peer: String,
     /// How it is configured.
@@ -49,7 +49,7 @@ pub struct Version {
 
 /// A peer that did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missing {
+pub struct MissingPeer {
     /// Its name.
     pub peer: String,
     /// Why.

@@ -1,4 +1,4 @@
-//! What a peer's templates see, and their rendering.
+//! Templates of the peers' configurations: their variables, and their rendering.
 
 use std::{
     fs, io,

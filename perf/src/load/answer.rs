@@ -9,14 +9,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::outcome::{Failure, Kind};
+use super::outcome::{Failure, FailureKind};
 
 /// Bytes of a wrong answer that a report shows.
 const EXAMPLE_BYTES: usize = 200;
 
 /// What a right answer looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Expected {
+pub(crate) struct ExpectedAnswer {
     pub(crate) is_stream: bool,
     /// Tokens that the answer must have; none accepts any number but zero.
     pub(crate) tokens: Option<u64>,
@@ -24,8 +24,8 @@ pub(crate) struct Expected {
 
 /// Reads one answer after the other.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    expected: Expected,
+pub(crate) struct AnswerReader {
+    expected: ExpectedAnswer,
     status: u16,
     body: Vec<u8>,
     is_done: bool,
@@ -36,13 +36,13 @@ pub(crate) struct Reader {
     gaps: Vec<Duration>,
     fault: Option<Failure>,
     text: Option<String>,
-    last_event: Memo,
-    last_body: Memo,
+    last_event: ParseCache,
+    last_body: ParseCache,
 }
 
 /// The bytes that were parsed last, and what they said.
 #[derive(Debug, Default)]
-struct Memo {
+struct ParseCache {
     bytes: Vec<u8>,
     parsed: Option<Parsed>,
 }
@@ -63,15 +63,15 @@ struct Usage {
 
 /// What was found in an answer that is right.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct AnswerTokens {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) output_tokens: u64,
 }
 
-impl Reader {
+impl AnswerReader {
     pub(crate) fn new() -> Self {
         Self {
-            expected: Expected { is_stream: false, tokens: None },
+            expected: ExpectedAnswer { is_stream: false, tokens: None },
             status: 0,
             body: Vec::new(),
             is_done: false,
@@ -82,13 +82,13 @@ impl Reader {
             gaps: Vec::new(),
             fault: None,
             text: None,
-            last_event: Memo::default(),
-            last_body: Memo::default(),
+            last_event: ParseCache::default(),
+            last_body: ParseCache::default(),
         }
     }
 
     /// Forgets the last answer. `keeps_text` collects the answer's text for a next turn.
-    pub(crate) fn begin(&mut self, expected: Expected, keeps_text: bool) {
+    pub(crate) fn begin(&mut self, expected: ExpectedAnswer, keeps_text: bool) {
         self.expected = expected;
         self.status = 0;
         self.body.clear();
@@ -106,7 +106,7 @@ impl Reader {
         self.status = status;
         if status == 200 && self.expected.is_stream && !content_type.starts_with(b"text/event-stream") {
             let shown = excerpt(content_type);
-            self.fault = Some(Failure::new(Kind::Shape, format!("a stream of type {shown:?}")));
+            self.fault = Some(Failure::new(FailureKind::Shape, format!("a stream of type {shown:?}")));
         }
     }
 
@@ -135,9 +135,9 @@ impl Reader {
     }
 
     /// Judges the answer, now that it is complete.
-    pub(crate) fn end(&mut self) -> Result<Found, Failure> {
+    pub(crate) fn end(&mut self) -> Result<AnswerTokens, Failure> {
         if self.status != 200 {
-            return Err(Failure::new(Kind::Status(self.status), excerpt(&self.body)));
+            return Err(Failure::new(FailureKind::Status(self.status), excerpt(&self.body)));
         }
         if let Some(fault) = self.fault.take() {
             return Err(fault);
@@ -145,7 +145,7 @@ impl Reader {
         if self.expected.is_stream {
             if !self.is_done {
                 return Err(Failure::new(
-                    Kind::NoDone,
+                    FailureKind::NoDone,
                     format!("the stream ended after {} chunks", self.chunks),
                 ));
             }
@@ -164,10 +164,10 @@ impl Reader {
         if !is_right {
             let wanted = self.expected.tokens.map_or("some".to_owned(), |tokens| tokens.to_string());
             let detail = format!("{output_tokens} tokens instead of {wanted}");
-            return Err(Failure::new(Kind::TokenCount, detail));
+            return Err(Failure::new(FailureKind::TokenCount, detail));
         }
         let input_tokens = self.usage.map(|usage| usage.prompt_tokens).filter(|tokens| *tokens > 0);
-        Ok(Found { input_tokens, output_tokens })
+        Ok(AnswerTokens { input_tokens, output_tokens })
     }
 
     pub(crate) fn first_token(&self) -> Option<Instant> {
@@ -183,7 +183,7 @@ impl Reader {
         &self.gaps
     }
 
-    /// The answer's text, if [`Reader::begin`] asked for it.
+    /// The answer's text, if [`AnswerReader::begin`] asked for it.
     pub(crate) fn take_text(&mut self) -> Option<String> {
         self.text.take()
     }
@@ -192,7 +192,7 @@ impl Reader {
         let Some(data) = line.strip_prefix(b"data:") else { return };
         let data = data.trim_ascii();
         if self.is_done {
-            self.fault = Some(Failure::new(Kind::NoDone, "the stream went on after [DONE]"));
+            self.fault = Some(Failure::new(FailureKind::NoDone, "the stream went on after [DONE]"));
         } else if data == b"[DONE]" {
             self.is_done = true;
         } else {
@@ -222,7 +222,7 @@ impl Reader {
     }
 }
 
-impl Memo {
+impl ParseCache {
     fn parse(
         &mut self,
         bytes: &[u8],
@@ -234,7 +234,7 @@ impl Memo {
             self.bytes.clear();
             self.bytes.extend_from_slice(bytes);
         }
-        self.parsed.as_ref().ok_or_else(|| Failure::new(Kind::Shape, "nothing was parsed"))
+        self.parsed.as_ref().ok_or_else(|| Failure::new(FailureKind::Shape, "nothing was parsed"))
     }
 }
 
@@ -271,14 +271,14 @@ impl Message {
 
 fn parse(bytes: &[u8]) -> Result<Body, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let kind = if error.is_data() { Kind::Shape } else { Kind::NotJson };
+        let kind = if error.is_data() { FailureKind::Shape } else { FailureKind::NotJson };
         Failure::new(kind, format!("{error}: {}", excerpt(bytes)))
     })
 }
 
 /// An answer that came whole.
 fn whole(bytes: &[u8]) -> Result<Parsed, Failure> {
-    let wrong = |what: &str| Failure::new(Kind::Shape, format!("{what}: {}", excerpt(bytes)));
+    let wrong = |what: &str| Failure::new(FailureKind::Shape, format!("{what}: {}", excerpt(bytes)));
     let body = parse(bytes)?;
     let choice = body.choices.and_then(|choices| choices.into_iter().next());
     let choice = choice.ok_or_else(|| wrong("no choices"))?;
@@ -292,10 +292,11 @@ fn whole(bytes: &[u8]) -> Result<Parsed, Failure> {
 fn event(bytes: &[u8]) -> Result<Parsed, Failure> {
     let body = parse(bytes)?;
     if body.error.is_some_and(|error| !error.is_null()) {
-        return Err(Failure::new(Kind::ErrorEvent, excerpt(bytes)));
+        return Err(Failure::new(FailureKind::ErrorEvent, excerpt(bytes)));
     }
-    let choices =
-        body.choices.ok_or_else(|| Failure::new(Kind::Shape, format!("no choices: {}", excerpt(bytes))))?;
+    let choices = body
+        .choices
+        .ok_or_else(|| Failure::new(FailureKind::Shape, format!("no choices: {}", excerpt(bytes))))?;
     let choice = choices.into_iter().next();
     let content = choice.and_then(|choice| choice.text.or_else(|| choice.delta.and_then(Message::into_text)));
     Ok(Parsed { content: content.unwrap_or_default(), usage: body.usage })

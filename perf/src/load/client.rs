@@ -11,25 +11,25 @@ use tokio::{
 };
 
 use super::{
-    answer::{Found, Reader},
-    exchange::{Wire, exchange},
-    outcome::{Failure, Kind, Outcome},
+    answer::{AnswerReader, AnswerTokens},
+    exchange::{ClientConnection, exchange},
+    outcome::{Failure, FailureKind, Outcome},
     plan::Plan,
     record::Recorder,
     shared::{Phase, Shared},
     target::Protocol,
-    workload::{Ask, Session},
+    workload::{PreparedRequest, Session},
 };
 
 /// One thread's client.
 pub(super) struct Client {
     shared: Arc<Shared>,
     /// HTTP/1.1 connections without a request.
-    idle: RefCell<Vec<Wire>>,
+    idle: RefCell<Vec<ClientConnection>>,
     /// HTTP/2 connections, which are shared.
-    streams: Vec<Mutex<Option<Wire>>>,
+    streams: Vec<Mutex<Option<ClientConnection>>>,
     next_stream: Cell<usize>,
-    readers: RefCell<Vec<Reader>>,
+    readers: RefCell<Vec<AnswerReader>>,
     recorder: RefCell<Recorder>,
 }
 
@@ -56,22 +56,22 @@ impl Client {
     pub(super) fn not_sent(&self, intended: Instant, is_measured: bool) {
         let now = Instant::now();
         if is_measured {
-            let failure = Failure::new(Kind::NotSent, "the generator was too far behind");
+            let failure = Failure::new(FailureKind::NotSent, "the generator was too far behind");
             self.recorder.borrow_mut().record(&unanswered(0, intended, now, now, failure), &[]);
         }
     }
 
     /// Sends a request and, in a conversation, those that follow it.
     pub(super) async fn converse(&self, number: u64, intended: Instant, is_measured: bool) {
-        let Some(mut ask) = self.shared.plan.workload.ask(number) else { return };
+        let Some(mut request) = self.shared.plan.workload.request(number) else { return };
         let mut intended = intended;
-        while let Some((session, answer)) = self.perform(&mut ask, intended, is_measured).await {
+        while let Some((session, answer)) = self.perform(&mut request, intended, is_measured).await {
             let Some((think, next)) = self.shared.plan.workload.follow_up(session, answer) else { return };
             sleep(think).await;
             if matches!(self.shared.phase(), Phase::Draining | Phase::Cutting) {
                 return;
             }
-            ask = next;
+            request = next;
             intended = Instant::now();
         }
     }
@@ -79,17 +79,17 @@ impl Client {
     /// Sends one request. Returns its conversation and the answer, if there is one that can go on.
     async fn perform(
         &self,
-        ask: &mut Ask,
+        request: &mut PreparedRequest,
         intended: Instant,
         is_measured: bool,
     ) -> Option<(Session, String)> {
         let shared = &self.shared;
-        let mut reader = self.readers.borrow_mut().pop().unwrap_or_else(Reader::new);
-        let session = ask.session.take();
+        let mut reader = self.readers.borrow_mut().pop().unwrap_or_else(AnswerReader::new);
+        let session = request.session.take();
         let sent = Instant::now();
         shared.counters.begin();
         let deadline = intended + shared.plan.timeout;
-        let attempt = timeout_at(deadline, self.attempt(ask, &mut reader, session.is_some()));
+        let attempt = timeout_at(deadline, self.attempt(request, &mut reader, session.is_some()));
         let result = if shared.plan.cuts {
             tokio::select! {
                 result = attempt => Some(result),
@@ -101,7 +101,7 @@ impl Client {
         let ended = Instant::now();
         let result = result.map(|result| {
             result.unwrap_or_else(|_| {
-                Err(Failure::new(Kind::Timeout, format!("no answer within {:?}", shared.plan.timeout)))
+                Err(Failure::new(FailureKind::Timeout, format!("no answer within {:?}", shared.plan.timeout)))
             })
         });
         shared.counters.end(matches!(result, Some(Ok(_))), shared.phase());
@@ -111,10 +111,11 @@ impl Client {
             match result {
                 None => recorder.cut += 1,
                 Some(Err(failure)) => {
-                    recorder.record(&unanswered(ask.input_tokens, intended, sent, ended, failure), &[]);
+                    recorder.record(&unanswered(request.input_tokens, intended, sent, ended, failure), &[]);
                 }
                 Some(Ok(found)) => {
-                    recorder.record(&answered(ask, intended, sent, ended, &reader, &found), reader.gaps());
+                    recorder
+                        .record(&answered(request, intended, sent, ended, &reader, &found), reader.gaps());
                 }
             }
         }
@@ -124,18 +125,23 @@ impl Client {
     }
 
     /// One try, and another on a fresh connection where the first had been closed while it was idle.
-    async fn attempt(&self, ask: &Ask, reader: &mut Reader, keeps_text: bool) -> Result<Found, Failure> {
+    async fn attempt(
+        &self,
+        request: &PreparedRequest,
+        reader: &mut AnswerReader,
+        keeps_text: bool,
+    ) -> Result<AnswerTokens, Failure> {
         let shared = &self.shared;
         loop {
-            let (mut wire, slot) = self.wire().await?;
-            reader.begin(ask.expected, keeps_text);
+            let (mut connection, slot) = self.connection().await?;
+            reader.begin(request.expected, keeps_text);
             let on_tokens = |count| shared.counters.tokens(count, shared.phase());
-            match exchange(&mut wire, &shared.plan.envelope, ask, reader, on_tokens).await {
+            match exchange(&mut connection, &shared.plan.template, request, reader, on_tokens).await {
                 Ok(()) => {
-                    self.give_back(wire, slot);
+                    self.give_back(connection, slot);
                     return reader.end();
                 }
-                Err(_) if wire.was_stale() => {
+                Err(_) if connection.was_stale() => {
                     self.recorder.borrow_mut().resent += 1;
                     // Others of its age are likely to be closed too.
                     self.idle.borrow_mut().clear();
@@ -146,30 +152,30 @@ impl Client {
     }
 
     /// A connection, and the slot it is shared from.
-    async fn wire(&self) -> Result<(Wire, Option<usize>), Failure> {
+    async fn connection(&self) -> Result<(ClientConnection, Option<usize>), Failure> {
         let plan: &Plan = &self.shared.plan;
         if plan.target.protocol == Protocol::Http2 {
             let slot = self.next_stream.get() % self.streams.len();
             self.next_stream.set(slot + 1);
             let mut shared = self.streams[slot].lock().await;
-            if !shared.as_ref().is_some_and(Wire::is_reusable) {
-                *shared = Some(Wire::open(&plan.target).await?);
+            if !shared.as_ref().is_some_and(ClientConnection::is_reusable) {
+                *shared = Some(ClientConnection::open(&plan.target).await?);
             }
-            let wire = shared.as_ref().and_then(Wire::share);
-            return wire
-                .map(|wire| (wire, Some(slot)))
-                .ok_or_else(|| Failure::new(Kind::Protocol, "a connection that cannot be shared"));
+            let connection = shared.as_ref().and_then(ClientConnection::share);
+            return connection
+                .map(|connection| (connection, Some(slot)))
+                .ok_or_else(|| Failure::new(FailureKind::Protocol, "a connection that cannot be shared"));
         }
         let idle = if plan.new_connections { None } else { self.idle.borrow_mut().pop() };
         match idle {
-            Some(wire) => Ok((wire, None)),
-            None => Ok((Wire::open(&plan.target).await?, None)),
+            Some(connection) => Ok((connection, None)),
+            None => Ok((ClientConnection::open(&plan.target).await?, None)),
         }
     }
 
-    fn give_back(&self, wire: Wire, slot: Option<usize>) {
-        if slot.is_none() && !self.shared.plan.new_connections && wire.is_reusable() {
-            self.idle.borrow_mut().push(wire);
+    fn give_back(&self, connection: ClientConnection, slot: Option<usize>) {
+        if slot.is_none() && !self.shared.plan.new_connections && connection.is_reusable() {
+            self.idle.borrow_mut().push(connection);
         }
     }
 }
@@ -194,12 +200,12 @@ fn unanswered(
 }
 
 fn answered(
-    ask: &Ask,
+    request: &PreparedRequest,
     intended: Instant,
     sent: Instant,
     ended: Instant,
-    reader: &Reader,
-    found: &Found,
+    reader: &AnswerReader,
+    found: &AnswerTokens,
 ) -> Outcome {
     Outcome {
         intended,
@@ -207,7 +213,7 @@ fn answered(
         ended,
         first_token: reader.first_token(),
         last_token: reader.last_token(),
-        input_tokens: found.input_tokens.unwrap_or(ask.input_tokens),
+        input_tokens: found.input_tokens.unwrap_or(request.input_tokens),
         output_tokens: found.output_tokens,
         failure: None,
     }

@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::record::Row;
+use super::record::CsvRow;
 
 /// Writes requests in the order in which they were to be sent.
-pub(super) fn write(path: &Path, rows: &mut [Row]) -> io::Result<()> {
+pub(super) fn write(path: &Path, rows: &mut [CsvRow]) -> io::Result<()> {
     rows.sort_by(|one, other| one.intended_s.total_cmp(&other.intended_s));
     let mut out = BufWriter::new(File::create(path)?);
     writeln!(out, "intended_s,late_ms,ttft_ms,e2e_ms,input_tokens,output_tokens,error")?;

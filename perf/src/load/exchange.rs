@@ -10,23 +10,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Instant;
 
 use super::{
-    answer::Reader,
+    answer::AnswerReader,
     http1,
-    outcome::{Failure, Kind},
+    outcome::{Failure, FailureKind},
     target::{Protocol, Target},
-    workload::Ask,
+    workload::PreparedRequest,
 };
 
 /// Flow-control window of an HTTP/2 stream and of a connection, in bytes: never what limits a run.
 const WINDOW_BYTES: u32 = 16 << 20;
 
 /// An open connection.
-pub(crate) enum Wire {
+pub(crate) enum ClientConnection {
     Http1(Box<http1::Connection>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Wire {
+impl ClientConnection {
     pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
         let stream = target.connect().await?;
         match target.protocol {
@@ -37,7 +37,7 @@ impl Wire {
                     .initial_connection_window_size(WINDOW_BYTES)
                     .handshake(TokioIo::new(stream))
                     .await
-                    .map_err(|error| Failure::new(Kind::Connect, error.to_string()))?;
+                    .map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
                 tokio::spawn(async move {
                     // Its requests are told of its end, with the reason.
                     let _ = connection.await;
@@ -74,7 +74,7 @@ impl Wire {
 
 /// What every request carries, made once.
 #[derive(Debug)]
-pub(crate) struct Envelope {
+pub(crate) struct RequestTemplate {
     /// Header lines of HTTP/1.1 that are the same in all requests.
     fixed: Bytes,
     headers: Vec<(String, String)>,
@@ -83,7 +83,7 @@ pub(crate) struct Envelope {
     model_header: Option<String>,
 }
 
-impl Envelope {
+impl RequestTemplate {
     /// `model_header` names a header that repeats the model, for gateways that do not read bodies.
     pub(crate) fn new(
         target: &Target,
@@ -117,49 +117,49 @@ impl Envelope {
         }
     }
 
-    fn head(&self, ask: &Ask) -> BytesMut {
+    fn head(&self, request: &PreparedRequest) -> BytesMut {
         let mut head = BytesMut::with_capacity(self.fixed.len() + 128);
-        for part in ["POST ", &self.prefix, ask.path, " HTTP/1.1\r\n"] {
+        for part in ["POST ", &self.prefix, request.path, " HTTP/1.1\r\n"] {
             head.put_slice(part.as_bytes());
         }
         head.put_slice(&self.fixed);
         if let Some(name) = &self.model_header {
-            for part in [name.as_str(), ": ", &ask.model, "\r\n"] {
+            for part in [name.as_str(), ": ", &request.model, "\r\n"] {
                 head.put_slice(part.as_bytes());
             }
         }
         head.put_slice(b"content-length: ");
-        let length: usize = ask.body.iter().map(Bytes::len).sum();
+        let length: usize = request.body.iter().map(Bytes::len).sum();
         head.put_slice(length.to_string().as_bytes());
         head.put_slice(b"\r\n\r\n");
         head
     }
 
-    fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
-        let mut request = Request::post(format!("{}{}", self.base, ask.path))
+    fn request(&self, request: &PreparedRequest) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut builder = Request::post(format!("{}{}", self.base, request.path))
             .header("content-type", "application/json")
             .header("user-agent", "penstock-perf");
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            builder = builder.header(name, value);
         }
         if let Some(name) = &self.model_header {
-            request = request.header(name, &*ask.model);
+            builder = builder.header(name, &*request.model);
         }
-        request.body(Full::new(ask.body.concat().into()))
+        builder.body(Full::new(request.body.concat().into()))
     }
 }
 
 /// Sends a request and reads its answer into `reader`. `on_tokens` is told of tokens as they come.
 pub(crate) async fn exchange(
-    wire: &mut Wire,
-    envelope: &Envelope,
-    ask: &Ask,
-    reader: &mut Reader,
+    connection: &mut ClientConnection,
+    template: &RequestTemplate,
+    request: &PreparedRequest,
+    reader: &mut AnswerReader,
     mut on_tokens: impl FnMut(u64),
 ) -> Result<(), Failure> {
-    match wire {
-        Wire::Http1(connection) => {
-            connection.send(&envelope.head(ask), &ask.body).await?;
+    match connection {
+        ClientConnection::Http1(connection) => {
+            connection.send(&template.head(request), &request.body).await?;
             let head = connection.head().await?;
             reader.on_head(head.status, &head.content_type);
             while let Some((data, at)) = connection.data().await? {
@@ -167,10 +167,11 @@ pub(crate) async fn exchange(
             }
             Ok(())
         }
-        Wire::Http2(sender) => {
-            let broken = |error: hyper::Error| Failure::new(Kind::Io, error.to_string());
-            let request =
-                envelope.request(ask).map_err(|error| Failure::new(Kind::Protocol, error.to_string()))?;
+        ClientConnection::Http2(sender) => {
+            let broken = |error: hyper::Error| Failure::new(FailureKind::Io, error.to_string());
+            let request = template
+                .request(request)
+                .map_err(|error| Failure::new(FailureKind::Protocol, error.to_string()))?;
             poll_fn(|context| sender.poll_ready(context)).await.map_err(broken)?;
             let response = sender.send_request(request).await.map_err(broken)?;
             let content_type = response.headers().get(http::header::CONTENT_TYPE);

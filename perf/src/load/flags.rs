@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use super::{
     arrival::{Rate, Spacing},
-    exchange::Envelope,
+    exchange::RequestTemplate,
     plan::{Mode, Plan, Times},
     target::{self, Protocol, Target, Trust},
-    workload::{self, Api, Kind, Models, Shape, TraceError, Workload},
+    workload::{self, Api, BodyFormat, Models, TraceError, Workload, WorkloadKind},
 };
 use crate::report::schema::{Settings, Slo};
 
@@ -26,7 +26,7 @@ const AROUND_PROMPT_BYTES: usize = 110;
 /// closed: --concurrency users, each of whom asks again when answered.
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
-    /// Whom to ask, such as http://127.0.0.1:8080
+    /// URL of the gateway or model server, such as http://127.0.0.1:8080
     pub url: String,
 
     /// The API to speak
@@ -48,7 +48,7 @@ pub struct Flags {
     #[arg(long)]
     pub any_length: bool,
 
-    /// What to ask
+    /// Kind of the requests
     #[arg(long, value_enum, default_value_t)]
     pub workload: WorkloadName,
     /// Tokens of a prompt (fixed), of a question (shared-prefix) or of a turn (sessions)
@@ -107,7 +107,7 @@ pub struct Flags {
     /// How many requests to measure; of sessions, how many conversations
     #[arg(long)]
     pub requests: Option<u64>,
-    /// What is sent in this time is not measured (default 1s, of a trace 0s)
+    /// Warm-up, in which nothing is measured (default 1s, of a trace 0s)
     #[arg(long, value_parser = duration)]
     pub warmup: Option<Duration>,
     /// A request without a complete answer after this time has failed
@@ -163,7 +163,7 @@ pub struct Flags {
     pub quiet: bool,
 }
 
-/// What to ask.
+/// Kind of a run's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum WorkloadName {
     /// Prompts of one size
@@ -225,7 +225,7 @@ impl Flags {
         let trust = self.ca_file.clone().map_or(Trust::Anyone, Trust::File);
         let target = Target::new(&self.url, protocol, &trust)?;
         let model_header = self.model_header.as_deref();
-        let envelope = Envelope::new(&target, &self.header, model_header, self.new_connections);
+        let template = RequestTemplate::new(&target, &self.header, model_header, self.new_connections);
         let cores = crate::process::own_cores().len().clamp(1, 4);
         let duration = self.duration.or_else(|| match self.requests {
             Some(_) => None,
@@ -234,7 +234,7 @@ impl Flags {
         });
         Ok(Plan {
             target,
-            envelope: Arc::new(envelope),
+            template: Arc::new(template),
             workload: self.workload()?,
             mode: self.mode(),
             new_connections: self.new_connections,
@@ -349,7 +349,7 @@ impl Flags {
     }
 
     fn workload(&self) -> Result<Workload, FlagsError> {
-        let shape = Shape {
+        let format = BodyFormat {
             api: self.api,
             is_stream: self.stream,
             fixes_length: !self.any_length,
@@ -358,24 +358,28 @@ impl Flags {
         let trace = || self.trace.as_deref().ok_or(FlagsError::NoTrace);
         let time_scale = self.time_scale;
         let kind = match self.workload {
-            WorkloadName::Fixed => Kind::fixed(&shape, self.fixed_tokens(), self.seed),
-            WorkloadName::SharedPrefix => Kind::SharedPrefix {
+            WorkloadName::Fixed => WorkloadKind::fixed(&format, self.fixed_tokens(), self.seed),
+            WorkloadName::SharedPrefix => WorkloadKind::SharedPrefix {
                 groups: self.groups,
                 users: self.users,
                 prefix_tokens: self.prefix_tokens,
                 user_tokens: self.user_tokens,
                 question_tokens: self.input_tokens,
             },
-            WorkloadName::Sessions => Kind::Sessions {
+            WorkloadName::Sessions => WorkloadKind::Sessions {
                 turns: self.turns,
                 system_tokens: self.prefix_tokens,
                 turn_tokens: self.input_tokens,
                 think: self.think_time,
             },
-            WorkloadName::Mooncake => Kind::Trace { rows: workload::mooncake(trace()?)?.into(), time_scale },
-            WorkloadName::Azure => Kind::Trace { rows: workload::azure(trace()?)?.into(), time_scale },
+            WorkloadName::Mooncake => {
+                WorkloadKind::Trace { rows: workload::mooncake(trace()?)?.into(), time_scale }
+            }
+            WorkloadName::Azure => {
+                WorkloadKind::Trace { rows: workload::azure(trace()?)?.into(), time_scale }
+            }
         };
-        Ok(Workload { kind, shape, output_tokens: self.output_tokens, seed: self.seed })
+        Ok(Workload { kind, format, output_tokens: self.output_tokens, seed: self.seed })
     }
 
     fn fixed_tokens(&self) -> usize {
@@ -463,7 +467,7 @@ mod tests {
     fn a_body_has_about_the_size_that_was_asked_for() {
         for bytes in [1200, 32 << 10, 220 << 10] {
             let plan = flags(&format!("http://127.0.0.1:1 --input-bytes {bytes}")).plan().unwrap();
-            let sent = plan.workload.ask(0).unwrap().body.concat().len();
+            let sent = plan.workload.request(0).unwrap().body.concat().len();
             assert!(sent.abs_diff(bytes) < 32, "{sent} instead of {bytes}");
         }
     }

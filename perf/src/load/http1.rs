@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    outcome::{Failure, Kind},
+    outcome::{Failure, FailureKind},
     target::Stream,
 };
 
@@ -80,7 +80,7 @@ impl Connection {
             let filled = rest.chunks_vectored(&mut slices);
             let written = self.stream.write_vectored(&slices[..filled]).await;
             match written.map_err(|error| Failure::io(&error))? {
-                0 => return Err(Failure::new(Kind::Io, "nothing could be written")),
+                0 => return Err(Failure::new(FailureKind::Io, "nothing could be written")),
                 written => rest.advance(written),
             }
         }
@@ -113,7 +113,7 @@ impl Connection {
                     return Ok(None);
                 }
                 Framing::UntilClose if self.buffer.is_empty() => match self.fill().await {
-                    Err(failure) if failure.kind == Kind::Truncated => self.framing = Framing::Done,
+                    Err(failure) if failure.kind == FailureKind::Truncated => self.framing = Framing::Done,
                     other => other?,
                 },
                 Framing::UntilClose => return Ok(Some((self.buffer.split().freeze(), self.read_at))),
@@ -214,7 +214,7 @@ impl Connection {
         self.buffer.reserve(READ_BYTES);
         let read = self.stream.read_buf(&mut self.buffer).await.map_err(|error| Failure::io(&error))?;
         if read == 0 {
-            return Err(Failure::new(Kind::Truncated, "the connection was closed"));
+            return Err(Failure::new(FailureKind::Truncated, "the connection was closed"));
         }
         self.has_read = true;
         self.read_at = Instant::now();
@@ -240,7 +240,7 @@ fn after_line(framing: Framing, line: &[u8]) -> Result<Framing, Failure> {
 }
 
 fn protocol(detail: impl Into<String>) -> Failure {
-    Failure::new(Kind::Protocol, detail)
+    Failure::new(FailureKind::Protocol, detail)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What became of one request.
+//! The outcome of one request.
 
 use std::{fmt, io, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Why a request does not count as answered. The label is the error's name in every report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum FailureKind {
     /// No connection could be opened.
     Connect,
     /// The TLS handshake failed.
@@ -35,7 +35,7 @@ pub enum Kind {
     NotSent,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FailureKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Connect => "connect",
@@ -58,17 +58,21 @@ impl fmt::Display for Kind {
 /// A failed request: its kind, and what was seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FailureKind,
     pub(crate) detail: String,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }
 
     pub(crate) fn io(error: &io::Error) -> Self {
-        let kind = if error.kind() == io::ErrorKind::UnexpectedEof { Kind::Truncated } else { Kind::Io };
+        let kind = if error.kind() == io::ErrorKind::UnexpectedEof {
+            FailureKind::Truncated
+        } else {
+            FailureKind::Io
+        };
         Self::new(kind, error.to_string())
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     arrival::{Rate, Spacing},
-    exchange::Envelope,
+    exchange::RequestTemplate,
     target::Target,
     workload::Workload,
 };
@@ -40,7 +40,7 @@ pub(crate) enum Times {
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) target: Target,
-    pub(crate) envelope: Arc<Envelope>,
+    pub(crate) template: Arc<RequestTemplate>,
     pub(crate) workload: Workload,
     pub(crate) mode: Mode,
     /// A connection for each request, HTTP/1.1 only.

@@ -1,11 +1,11 @@
-//! What one thread has measured, and how threads' measurements become one.
+//! Measurements of one thread, and how those of all threads become one.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use super::outcome::{Kind, Outcome};
+use super::outcome::{FailureKind, Outcome};
 use crate::report::schema::{ErrorCount, Latency, Slo};
 
 /// The least latency that is told from none: a microsecond.
@@ -64,14 +64,14 @@ impl Latencies {
 
 /// One request, for the CSV file.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub(crate) struct CsvRow {
     pub(crate) intended_s: f64,
     pub(crate) late_ms: f64,
     pub(crate) ttft_ms: Option<f64>,
     pub(crate) e2e_ms: f64,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
-    pub(crate) error: Option<Kind>,
+    pub(crate) error: Option<FailureKind>,
 }
 
 /// What was measured.
@@ -91,9 +91,9 @@ pub(crate) struct Recorder {
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
     pub(crate) last_end: Option<Instant>,
-    errors: BTreeMap<Kind, (u64, String)>,
+    errors: BTreeMap<FailureKind, (u64, String)>,
     seconds: Vec<(u64, f64, f64)>,
-    pub(crate) rows: Option<Vec<Row>>,
+    pub(crate) rows: Option<Vec<CsvRow>>,
 }
 
 impl Recorder {
@@ -125,7 +125,7 @@ impl Recorder {
         self.lag.record(outcome.sent.saturating_duration_since(outcome.intended));
         self.last_end = self.last_end.max(Some(outcome.ended));
         if let Some(rows) = &mut self.rows {
-            rows.push(Row::new(self.began, outcome));
+            rows.push(CsvRow::new(self.began, outcome));
         }
         if let Some(failure) = &outcome.failure {
             let (count, _) = self.errors.entry(failure.kind).or_insert_with(|| (0, failure.detail.clone()));
@@ -210,7 +210,7 @@ impl Recorder {
     }
 }
 
-impl Row {
+impl CsvRow {
     fn new(began: Instant, outcome: &Outcome) -> Self {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         Self {
@@ -307,7 +307,7 @@ mod tests {
         let mut other = Recorder::new(began, slo, false);
         one.record(&outcome(began, 60, None), &[Duration::from_millis(10)]);
         one.record(&outcome(began, 1060, None), &[]);
-        let failure = Failure::new(Kind::Status(503), "busy");
+        let failure = Failure::new(FailureKind::Status(503), "busy");
         other.record(&outcome(began, 1, Some(failure.clone())), &[]);
         other.record(&outcome(began, 1, Some(failure)), &[]);
         one.merge(other);

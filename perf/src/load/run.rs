@@ -23,19 +23,19 @@ use super::{
     Error,
     arrival::Arrivals,
     client::Client,
-    live::Live,
     plan::{Mode, Plan, Times},
+    progress::ProgressLine,
     record::Recorder,
+    resources::{UsageSnapshot, UsageWindow},
     series::Series,
     shared::{Phase, Shared},
-    watch::{Window, Witness},
 };
 use crate::report::schema::{LOAD_SCHEMA, Report, Results, Second, Settings};
 
 /// Arrivals that wait for one thread at most; beyond that the generator is hopelessly late, and says so.
 const MAX_BEHIND: usize = 1 << 16;
 /// How often the controlling thread looks.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One arrival of an open loop.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ struct Arrival {
 }
 
 /// What a thread sends.
-enum Feed {
+enum RequestSource {
     Closed { users: usize },
     Open { arrivals: mpsc::Receiver<Arrival>, max_in_flight: Option<usize> },
 }
@@ -55,12 +55,12 @@ enum Feed {
 pub(super) fn run(plan: Plan, settings: Settings) -> Result<(Report, Recorder), Error> {
     let started_at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let shared = Arc::new(Shared::new(plan));
-    let (feeds, clock) = feeds(&shared);
-    let threads: Vec<_> = feeds
+    let (sources, clock) = sources(&shared);
+    let threads: Vec<_> = sources
         .into_iter()
-        .map(|feed| {
+        .map(|source| {
             let shared = shared.clone();
-            thread::Builder::new().name("load".to_owned()).spawn(move || send(&shared, feed))
+            thread::Builder::new().name("load".to_owned()).spawn(move || send(&shared, source))
         })
         .collect::<Result<_, _>>()
         .map_err(Error::Thread)?;
@@ -93,36 +93,36 @@ pub(super) fn run(plan: Plan, settings: Settings) -> Result<(Report, Recorder), 
 }
 
 /// One feed a thread, and the clock that fills them.
-fn feeds(shared: &Arc<Shared>) -> (Vec<Feed>, Option<impl FnOnce() + Send + 'static + use<>>) {
+fn sources(shared: &Arc<Shared>) -> (Vec<RequestSource>, Option<impl FnOnce() + Send + 'static + use<>>) {
     let threads = shared.plan.threads;
     let share = |total: usize, index: usize| total / threads + usize::from(index < total % threads);
     match shared.plan.mode {
         Mode::Closed { concurrency } => {
-            let feeds = (0..threads)
-                .map(|index| Feed::Closed { users: share(concurrency, index) })
-                .filter(|feed| !matches!(feed, Feed::Closed { users: 0 }))
+            let sources = (0..threads)
+                .map(|index| RequestSource::Closed { users: share(concurrency, index) })
+                .filter(|source| !matches!(source, RequestSource::Closed { users: 0 }))
                 .collect();
-            (feeds, None)
+            (sources, None)
         }
         Mode::Open { times, max_concurrency } => {
             let threads = threads.min(max_concurrency.unwrap_or(usize::MAX));
-            let (senders, feeds) = (0..threads)
+            let (senders, sources) = (0..threads)
                 .map(|index| {
                     let (sender, arrivals) = mpsc::channel(MAX_BEHIND);
                     let max_in_flight =
                         max_concurrency.map(|max| max / threads + usize::from(index < max % threads));
-                    (sender, Feed::Open { arrivals, max_in_flight })
+                    (sender, RequestSource::Open { arrivals, max_in_flight })
                 })
                 .unzip();
             let shared = shared.clone();
-            (feeds, Some(move || keep_time(&shared, times, senders)))
+            (sources, Some(move || keep_time(&shared, times, senders)))
         }
     }
 }
 
 /// Hands out arrivals when they are due, until the run is over.
 #[expect(clippy::needless_pass_by_value, reason = "the feeds end when their senders are dropped here")]
-fn keep_time(shared: &Shared, times: Times, feeds: Vec<mpsc::Sender<Arrival>>) {
+fn keep_time(shared: &Shared, times: Times, sources: Vec<mpsc::Sender<Arrival>>) {
     let mut process = match times {
         Times::Process(rate, spacing) => Some(Arrivals::new(rate, spacing, shared.plan.workload.seed)),
         Times::Trace => None,
@@ -145,9 +145,9 @@ fn keep_time(shared: &Shared, times: Times, feeds: Vec<mpsc::Sender<Arrival>>) {
             return;
         }
         let arrival = Arrival { number, intended, is_measured };
-        let feed = &feeds[usize::try_from(number).unwrap_or(0) % feeds.len()];
+        let source = &sources[usize::try_from(number).unwrap_or(0) % sources.len()];
         // Where the feed is full this waits, and what comes behind is late, which its latency shows.
-        if feed.blocking_send(arrival).is_err() {
+        if source.blocking_send(arrival).is_err() {
             return;
         }
     }
@@ -167,23 +167,23 @@ fn sleep_until(shared: &Shared, until: Instant) -> bool {
         if left.is_zero() {
             return true;
         }
-        thread::sleep(left.min(LOOK));
+        thread::sleep(left.min(POLL_INTERVAL));
     }
 }
 
 /// What a thread does.
-fn send(shared: &Arc<Shared>, feed: Feed) -> Result<Recorder, Error> {
+fn send(shared: &Arc<Shared>, source: RequestSource) -> Result<Recorder, Error> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
     let client = Rc::new(Client::new(shared.clone()));
     let local = LocalSet::new();
-    match feed {
-        Feed::Closed { users } => {
+    match source {
+        RequestSource::Closed { users } => {
             for _ in 0..users {
-                local.spawn_local(user(shared.clone(), client.clone()));
+                local.spawn_local(closed_loop_user(shared.clone(), client.clone()));
             }
         }
-        Feed::Open { arrivals, max_in_flight } => {
-            local.spawn_local(crowd(shared.clone(), client.clone(), arrivals, max_in_flight));
+        RequestSource::Open { arrivals, max_in_flight } => {
+            local.spawn_local(open_loop(shared.clone(), client.clone(), arrivals, max_in_flight));
         }
     }
     runtime.block_on(local);
@@ -191,7 +191,7 @@ fn send(shared: &Arc<Shared>, feed: Feed) -> Result<Recorder, Error> {
 }
 
 /// A user of a closed loop.
-async fn user(shared: Arc<Shared>, client: Rc<Client>) {
+async fn closed_loop_user(shared: Arc<Shared>, client: Rc<Client>) {
     tokio::time::sleep_until(shared.began).await;
     loop {
         let phase = shared.phase();
@@ -208,7 +208,7 @@ async fn user(shared: Arc<Shared>, client: Rc<Client>) {
 }
 
 /// All users of an open loop.
-async fn crowd(
+async fn open_loop(
     shared: Arc<Shared>,
     client: Rc<Client>,
     mut arrivals: mpsc::Receiver<Arrival>,
@@ -233,34 +233,34 @@ async fn crowd(
 }
 
 /// Goes through the phases until all threads have ended, and writes down what it sees on the way.
-fn watch(shared: &Shared, is_over: &dyn Fn() -> bool) -> Result<(Vec<Second>, Window), Error> {
+fn watch(shared: &Shared, is_over: &dyn Fn() -> bool) -> Result<(Vec<Second>, UsageWindow), Error> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
     runtime.block_on(async {
-        let live = Live::new(&shared.plan);
+        let progress = ProgressLine::new(&shared.plan);
         let mut series = Series::new(shared);
         tokio::time::sleep_until(shared.window_start()).await;
         series.catch_up(shared);
         shared.enter(Phase::Measuring);
-        let from = Witness::now(&shared.plan.accounts);
+        let from = UsageSnapshot::now(&shared.plan.accounts);
         let mut to = None;
         while !is_over() {
             let now = Instant::now();
             series.catch_up(shared);
-            live.show(shared);
+            progress.show(shared);
             if let Some(end) = shared.window_end().filter(|_| to.is_none()) {
                 if now >= end {
-                    to = Some(Witness::now(&shared.plan.accounts));
+                    to = Some(UsageSnapshot::now(&shared.plan.accounts));
                     shared.enter(if shared.plan.cuts { Phase::Cutting } else { Phase::Draining });
                 }
-                tokio::time::sleep_until(end.max(now).min(now + LOOK)).await;
+                tokio::time::sleep_until(end.max(now).min(now + POLL_INTERVAL)).await;
             } else {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
-        let to = to.unwrap_or_else(|| Witness::now(&shared.plan.accounts));
+        let to = to.unwrap_or_else(|| UsageSnapshot::now(&shared.plan.accounts));
         series.finish(shared);
-        live.finish();
-        Ok((series.seconds, Window { from, to }))
+        progress.finish();
+        Ok((series.seconds, UsageWindow { from, to }))
     })
 }
 

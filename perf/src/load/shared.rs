@@ -1,4 +1,4 @@
-//! What the threads of a run share: the phase, the next number, and counters for the live view.
+//! State that the threads of a run share: the phase, the next number, and counters for the progress line.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},

@@ -1,4 +1,4 @@
-//! What is put under load: where it is, and how connections to it are opened.
+//! The target of the load: where it is, and how connections to it are opened.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::outcome::{Failure, Kind};
+use super::outcome::{Failure, FailureKind};
 
 /// The version of HTTP to speak; there is no negotiation, so that a run measures what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,14 +105,14 @@ impl Target {
     }
 
     pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
-        let failed = |error: io::Error| Failure::new(Kind::Connect, error.to_string());
+        let failed = |error: io::Error| Failure::new(FailureKind::Connect, error.to_string());
         let stream = TcpStream::connect(self.address).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         match &self.tls {
             None => Ok(Stream::Plain(stream)),
             Some((connector, name)) => match connector.connect(name.clone(), stream).await {
                 Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-                Err(error) => Err(Failure::new(Kind::Tls, error.to_string())),
+                Err(error) => Err(Failure::new(FailureKind::Tls, error.to_string())),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! What is asked: bodies of a fixed size, shared prefixes, conversations, and replayed traces.
+//! Requests of a run: bodies of a fixed size, shared prefixes, conversations, and replayed traces.
 //!
 //! The n-th request is a function of the seed and of n alone, so that a run is the same on any number of threads and
 //! two gateways are asked the same. A word of the text has four bytes, which is a token for the simulator and about
@@ -19,14 +19,14 @@ pub use self::{
     trace::TraceError,
 };
 pub(crate) use self::{
-    body::Shape,
-    trace::{Row, azure, mooncake},
+    body::BodyFormat,
+    trace::{TraceRow, azure, mooncake},
 };
-use super::answer::Expected;
+use super::answer::ExpectedAnswer;
 
 /// What kind of requests to send.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum WorkloadKind {
     /// Prompts of one size that share nothing.
     Fixed {
         /// Size of a prompt.
@@ -39,26 +39,26 @@ pub(crate) enum Kind {
     /// Conversations that grow turn by turn.
     Sessions { turns: usize, system_tokens: usize, turn_tokens: usize, think: Duration },
     /// What others asked, and when.
-    Trace { rows: Arc<[Row]>, time_scale: f64 },
+    Trace { rows: Arc<[TraceRow]>, time_scale: f64 },
 }
 
 /// All requests of a run, by number.
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
-    pub(crate) kind: Kind,
-    pub(crate) shape: Shape,
+    pub(crate) kind: WorkloadKind,
+    pub(crate) format: BodyFormat,
     pub(crate) output_tokens: u64,
     pub(crate) seed: u64,
 }
 
 /// One request.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct PreparedRequest {
     pub(crate) path: &'static str,
     /// The body's prompt, often shared with other requests, and what comes behind it.
     pub(crate) body: [Bytes; 2],
     pub(crate) model: Arc<str>,
-    pub(crate) expected: Expected,
+    pub(crate) expected: ExpectedAnswer,
     pub(crate) input_tokens: u64,
     /// The conversation that this request belongs to.
     pub(crate) session: Option<Box<Session>>,
@@ -72,9 +72,9 @@ pub(crate) struct Session {
     messages: Vec<(&'static str, String)>,
 }
 
-impl Kind {
+impl WorkloadKind {
     /// Prompts of `input_tokens`, as many as fit into a bounded amount of memory.
-    pub(crate) fn fixed(shape: &Shape, input_tokens: usize, seed: u64) -> Self {
+    pub(crate) fn fixed(format: &BodyFormat, input_tokens: usize, seed: u64) -> Self {
         /// Bytes that all prompts together may have.
         const MAX_BYTES: usize = 16 << 20;
         /// So many that no cache on the way holds them all by accident.
@@ -84,7 +84,7 @@ impl Kind {
             .map(|number| {
                 let mut text = String::new();
                 words::push(&mut text, mix(seed, number), input_tokens);
-                shape.prompt(&[("user", text)])
+                format.prompt(&[("user", text)])
             })
             .collect();
         Self::Fixed { input_tokens, prompts }
@@ -93,14 +93,14 @@ impl Kind {
 
 impl Workload {
     /// The first request of the n-th arrival; none after the end of a trace.
-    pub(crate) fn ask(&self, number: u64) -> Option<Ask> {
+    pub(crate) fn request(&self, number: u64) -> Option<PreparedRequest> {
         let random = mix(self.seed, number);
         let (text, input_tokens, output_tokens) = match &self.kind {
-            Kind::Fixed { input_tokens, prompts } => {
+            WorkloadKind::Fixed { input_tokens, prompts } => {
                 let prompt = prompts[(random % prompts.len() as u64) as usize].clone();
                 (prompt, *input_tokens, self.output_tokens)
             }
-            Kind::SharedPrefix { groups, users, prefix_tokens, user_tokens, question_tokens } => {
+            WorkloadKind::SharedPrefix { groups, users, prefix_tokens, user_tokens, question_tokens } => {
                 let group = random % groups;
                 let user = (random >> 32) % users;
                 let mut system = String::new();
@@ -109,18 +109,18 @@ impl Workload {
                 words::push(&mut question, mix(self.seed ^ 2, group * users + user), *user_tokens);
                 words::push(&mut question, mix(self.seed ^ 3, number), *question_tokens);
                 let tokens = prefix_tokens + user_tokens + question_tokens;
-                (self.shape.prompt(&[("system", system), ("user", question)]), tokens, self.output_tokens)
+                (self.format.prompt(&[("system", system), ("user", question)]), tokens, self.output_tokens)
             }
-            Kind::Sessions { turns, system_tokens, .. } => {
+            WorkloadKind::Sessions { turns, system_tokens, .. } => {
                 let mut system = String::new();
                 words::push(&mut system, mix(self.seed ^ 1, 0), *system_tokens);
                 let messages = vec![("system", system)];
                 return self.turn(Session { number, turns_left: *turns, messages });
             }
-            Kind::Trace { rows, .. } => {
+            WorkloadKind::Trace { rows, .. } => {
                 let row = rows.get(usize::try_from(number).ok()?)?;
                 let text = row.text(mix(self.seed, number));
-                (self.shape.prompt(&[("user", text)]), row.input_tokens, row.output_tokens)
+                (self.format.prompt(&[("user", text)]), row.input_tokens, row.output_tokens)
             }
         };
         Some(self.finish(number, text, input_tokens, output_tokens, None))
@@ -129,7 +129,7 @@ impl Workload {
     /// When the n-th arrival is due, where the workload decides that.
     pub(crate) fn due(&self, number: u64) -> Option<Duration> {
         match &self.kind {
-            Kind::Trace { rows, time_scale } => {
+            WorkloadKind::Trace { rows, time_scale } => {
                 let row = rows.get(usize::try_from(number).ok()?)?;
                 Some(row.at.div_f64(*time_scale))
             }
@@ -140,27 +140,31 @@ impl Workload {
     /// Whether there is no n-th arrival.
     pub(crate) fn is_over(&self, number: u64) -> bool {
         match &self.kind {
-            Kind::Trace { rows, .. } => number >= rows.len() as u64,
+            WorkloadKind::Trace { rows, .. } => number >= rows.len() as u64,
             _ => false,
         }
     }
 
     /// The next turn of a conversation after this answer, and how long the user thinks before it.
-    pub(crate) fn follow_up(&self, mut session: Session, answer: String) -> Option<(Duration, Ask)> {
-        let Kind::Sessions { think, .. } = &self.kind else { return None };
+    pub(crate) fn follow_up(
+        &self,
+        mut session: Session,
+        answer: String,
+    ) -> Option<(Duration, PreparedRequest)> {
+        let WorkloadKind::Sessions { think, .. } = &self.kind else { return None };
         session.messages.push(("assistant", answer));
         Some((*think, self.turn(session)?))
     }
 
-    fn turn(&self, mut session: Session) -> Option<Ask> {
-        let Kind::Sessions { turn_tokens, .. } = &self.kind else { return None };
+    fn turn(&self, mut session: Session) -> Option<PreparedRequest> {
+        let WorkloadKind::Sessions { turn_tokens, .. } = &self.kind else { return None };
         session.turns_left = session.turns_left.checked_sub(1)?;
         let number = session.number;
         let mut text = String::new();
         words::push(&mut text, mix(self.seed ^ 2, mix(number, session.turns_left as u64)), *turn_tokens);
         session.messages.push(("user", text));
         let bytes: usize = session.messages.iter().map(|(_, text)| text.len()).sum();
-        let prompt = self.shape.prompt(&session.messages);
+        let prompt = self.format.prompt(&session.messages);
         let tokens = bytes / words::WORD_BYTES;
         Some(self.finish(number, prompt, tokens, self.output_tokens, Some(Box::new(session))))
     }
@@ -172,15 +176,15 @@ impl Workload {
         input_tokens: usize,
         output_tokens: u64,
         session: Option<Box<Session>>,
-    ) -> Ask {
-        let model = self.shape.models.pick(mix(self.seed ^ 4, number));
-        Ask {
-            path: self.shape.api.path(),
-            body: [prompt, self.shape.tail(&model, output_tokens)],
+    ) -> PreparedRequest {
+        let model = self.format.models.pick(mix(self.seed ^ 4, number));
+        PreparedRequest {
+            path: self.format.api.path(),
+            body: [prompt, self.format.tail(&model, output_tokens)],
             model,
-            expected: Expected {
-                is_stream: self.shape.is_stream,
-                tokens: self.shape.fixes_length.then_some(output_tokens),
+            expected: ExpectedAnswer {
+                is_stream: self.format.is_stream,
+                tokens: self.format.fixes_length.then_some(output_tokens),
             },
             input_tokens: input_tokens as u64,
             session,

@@ -116,8 +116,8 @@ impl Flags {
         Slo { ttft_ms: self.slo_ttft, tpot_ms: self.slo_tpot }
     }
 
-    pub(super) fn size(&self) -> workload::Size {
-        workload::Size {
+    pub(super) fn size(&self) -> workload::WorkloadConfig {
+        workload::WorkloadConfig {
             servers: usize::from(self.endpoints),
             speed: self.speed,
             requests: self.requests,

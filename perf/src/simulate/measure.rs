@@ -1,4 +1,4 @@
-//! What a run came to: latencies, goodput, cache hits, balance.
+//! Results of a run: latencies, goodput, cache hits, balance.
 
 use rustc_hash::FxHashSet;
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub(crate) struct Slo {
 /// Percentiles and mean, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Spread {
+pub(crate) struct LatencySummary {
     pub(crate) mean: f64,
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -64,11 +64,11 @@ pub(crate) struct Figures {
     pub(crate) requests: usize,
     pub(crate) refused: u64,
     /// Time to the first token.
-    pub(crate) ttft_ms: Spread,
+    pub(crate) ttft_ms: LatencySummary,
     /// Time of each further token, a mean for each request.
-    pub(crate) tpot_ms: Spread,
+    pub(crate) tpot_ms: LatencySummary,
     /// Time to the last token.
-    pub(crate) e2e_ms: Spread,
+    pub(crate) e2e_ms: LatencySummary,
     /// Share of the requests that kept both promises, 0 to 1.
     pub(crate) goodput: f64,
     /// Share of prompt tokens that were cached, 0 to 1.
@@ -122,7 +122,7 @@ impl Record {
     }
 }
 
-impl Spread {
+impl LatencySummary {
     /// Of exact values, in any order.
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         if values.is_empty() {
@@ -163,9 +163,9 @@ impl Figures {
         Self {
             requests: records.len(),
             refused: records.iter().filter(|record| !record.is_served()).count() as u64,
-            ttft_ms: Spread::of(served().map(Record::ttft_ms).collect()),
-            tpot_ms: Spread::of(served().map(Record::tpot_ms).collect()),
-            e2e_ms: Spread::of(served().map(Record::e2e_ms).collect()),
+            ttft_ms: LatencySummary::of(served().map(Record::ttft_ms).collect()),
+            tpot_ms: LatencySummary::of(served().map(Record::tpot_ms).collect()),
+            e2e_ms: LatencySummary::of(served().map(Record::e2e_ms).collect()),
             goodput: records.iter().filter(|record| record.keeps(slo)).count() as f64
                 / records.len().max(1) as f64,
             hit_rate: sum(|record| record.cached) / prompt,
@@ -231,15 +231,15 @@ fn digest(records: &[Record]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, Record, Slo, Spread, hit_bound};
+    use super::{Figures, LatencySummary, Record, Slo, hit_bound};
     use crate::simulate::request::{Request, Segment};
 
     #[test]
     fn percentiles_are_values_that_occurred() {
-        let spread = Spread::of((1..=100).rev().map(f64::from).collect());
+        let spread = LatencySummary::of((1..=100).rev().map(f64::from).collect());
         assert_eq!((spread.mean, spread.p50, spread.p90, spread.p99), (50.5, 50.0, 90.0, 99.0));
-        assert_eq!(Spread::of(vec![7.0]).p99, 7.0);
-        assert_eq!(Spread::of(Vec::new()), Spread::default());
+        assert_eq!(LatencySummary::of(vec![7.0]).p99, 7.0);
+        assert_eq!(LatencySummary::of(Vec::new()), LatencySummary::default());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a step of a model server costs, and how much its KV cache holds: a roofline model with published constants.
+//! The cost of a model server's step and the size of its KV cache: a roofline model with published constants.
 //!
 //! A step computes some prompt tokens and one token for each decoding sequence. Its time is
 //!

@@ -1,4 +1,4 @@
-//! What a gateway goes by when it chooses a server.
+//! Policies: how a gateway chooses a server.
 //!
 //! | policy | what decides |
 //! |---|---|
@@ -9,16 +9,16 @@
 //! | `epp-default`, `walkthrough` | the real picker with the weights of the reference endpoint picker, scraped every 50 ms and never corrected, as that has it |
 //! | `penstock` | the real picker as it is: its default profile, its adaptive scraping, its correction |
 
-mod direct;
-mod known;
 mod picker;
+mod rule;
+mod sent_load;
 
 use std::time::Duration;
 
 use penstock_picker::simulation::ManualClock;
 
 pub(crate) use self::picker::Profile;
-use self::{direct::Direct, picker::PickerPolicy};
+use self::{picker::PickerPolicy, rule::RulePolicy};
 use super::server::Gauges;
 
 /// Time between two scrapes of the reference endpoint picker.
@@ -26,7 +26,7 @@ const EPP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a gateway is asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct RoutingRequest<'a> {
     /// The request, for what is told of it later.
     pub(crate) id: usize,
     /// Hashes of the prompt's full blocks.
@@ -48,24 +48,24 @@ pub(crate) enum Scraping {
 /// Chooses servers, for one gateway.
 pub(crate) trait Policy: Send {
     /// The server for a request; `None` if it is refused.
-    fn pick(&mut self, ask: &Ask<'_>) -> Option<usize>;
+    fn pick(&mut self, request: &RoutingRequest<'_>) -> Option<usize>;
     /// The answer to a request began.
     fn first_token(&mut self, id: usize);
     /// The answer to a request ended.
     fn finished(&mut self, id: usize);
     /// A metrics page is asked for. Returns whether requests of this gateway are at the server.
-    fn scraping(&mut self, server: usize) -> bool;
+    fn scrape_began(&mut self, server: usize) -> bool;
     /// The page that was asked for last came.
-    fn sampled(&mut self, server: usize, gauges: Gauges);
+    fn scrape_ended(&mut self, server: usize, gauges: Gauges);
     /// These servers are there from now on.
-    fn members(&mut self, servers: &[usize]);
+    fn set_members(&mut self, servers: &[usize]);
     /// How it learns of load.
-    fn learns(&self) -> Scraping;
+    fn scraping_mode(&self) -> Scraping;
 }
 
 /// What a policy is made from.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub(crate) struct PolicyConfig {
     /// The simulation's clock.
     pub(crate) clock: ManualClock,
     pub(crate) seed: u64,
@@ -99,10 +99,10 @@ pub(super) const NAMES: [&str; 10] = [
 ];
 
 /// The policy of that name for one gateway.
-pub(crate) fn make(name: &str, setting: &Setting) -> Result<Box<dyn Policy>, UnknownPolicy> {
-    if let Some(rule) = direct::Rule::named(name) {
-        return Ok(Box::new(Direct::new(rule, setting)));
+pub(crate) fn make(name: &str, config: &PolicyConfig) -> Result<Box<dyn Policy>, UnknownPolicy> {
+    if let Some(rule) = rule::Rule::named(name) {
+        return Ok(Box::new(RulePolicy::new(rule, config)));
     }
     let profile = Profile::named(name).ok_or_else(|| UnknownPolicy(name.to_owned()))?;
-    Ok(Box::new(PickerPolicy::new(profile, setting)))
+    Ok(Box::new(PickerPolicy::new(profile, config)))
 }

@@ -55,9 +55,9 @@ pub(crate) fn mix(number: u64) -> u64 {
 
 /// A repeatable source of numbers.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Random(u64);
 
-impl Dice {
+impl Random {
     /// The source of that seed.
     pub(crate) fn new(seed: u64) -> Self {
         Self(mix(seed))
@@ -92,7 +92,7 @@ impl Dice {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dice, Request, Segment};
+    use super::{Random, Request, Segment};
 
     #[test]
     fn equal_heads_have_equal_hashes_and_only_full_blocks_count() {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn dice_repeat_themselves_and_keep_to_their_range() {
-        let (mut one, mut same) = (Dice::new(3), Dice::new(3));
+        let (mut one, mut same) = (Random::new(3), Random::new(3));
         for _ in 0..1000 {
             assert_eq!(one.bits(), same.bits());
             assert!(one.below(3) < 3 && same.below(3) < 3);

@@ -1,4 +1,4 @@
-//! What is shown of simulations: tables on the terminal, JSON, plots.
+//! Reports of simulations: tables on the terminal, JSON, plots.
 
 mod html;
 

@@ -14,7 +14,7 @@
 //! Rates are for eight servers. More servers get as many independent copies of the workload as they are times eight,
 //! interleaved; fewer get it slower.
 
-mod made;
+mod synthetic;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub(crate) struct Workload {
 
 /// A change of the pool.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct PoolChange {
     pub(crate) at_ns: u64,
     /// Servers that there are from then on.
     pub(crate) members: Vec<usize>,
@@ -69,7 +69,7 @@ pub(crate) struct Change {
 
 /// How a workload is sized.
 #[derive(Debug, Clone)]
-pub(crate) struct Size {
+pub(crate) struct WorkloadConfig {
     pub(crate) servers: usize,
     /// Times as fast as it was.
     pub(crate) speed: f64,
@@ -103,17 +103,19 @@ pub enum WorkloadError {
 
 impl Workload {
     /// The workload of that name.
-    pub(crate) fn named(name: &str, size: &Size) -> Result<Self, WorkloadError> {
+    pub(crate) fn named(name: &str, size: &WorkloadConfig) -> Result<Self, WorkloadError> {
         let mut phases = Vec::new();
         let base = match name {
             "mooncake" => trace::mooncake(named(size.mooncake.as_deref(), "mooncake", trace::MOONCAKE)?)?,
             "azure-code" => trace::azure(named(size.azure.as_deref(), "azure", trace::AZURE)?)?,
             "shared-prefix" => {
-                phases = made::STAGES.map(|rate| format!("{rate}/s")).to_vec();
-                made::shared_prefix(size.seed)
+                phases = synthetic::STAGES.map(|rate| format!("{rate}/s")).to_vec();
+                synthetic::shared_prefix(size.seed)
             }
-            "burst" => made::bursts(size.seed),
-            "chat" | "slow-server" | "join-leave" | "gateways-3" | "gateways-10" => made::chat(size.seed),
+            "burst" => synthetic::bursts(size.seed),
+            "chat" | "slow-server" | "join-leave" | "gateways-3" | "gateways-10" => {
+                synthetic::chat(size.seed)
+            }
             _ => return Err(WorkloadError::Unknown(name.to_owned())),
         };
         let copies = (size.servers / SERVERS).max(1);
@@ -151,14 +153,17 @@ impl Workload {
     }
 
     /// What happens to the pool.
-    pub(crate) fn changes(&self) -> Vec<Change> {
+    pub(crate) fn changes(&self) -> Vec<PoolChange> {
         if !self.is_joined_and_left || self.servers < 2 {
             return Vec::new();
         }
         let span = self.base.last().map_or(0, |last| last.at_ns);
         let left = (1..self.servers).collect();
         let joined = (1..=self.servers).collect();
-        vec![Change { at_ns: span / 3, members: left }, Change { at_ns: span / 3 * 2, members: joined }]
+        vec![
+            PoolChange { at_ns: span / 3, members: left },
+            PoolChange { at_ns: span / 3 * 2, members: joined },
+        ]
     }
 
     /// The requests, in order of time.

@@ -10,10 +10,10 @@ use penstock_picker::simulation::{Budget, ManualClock, Pace, Pause, ScrapeOutcom
 use super::{
     measure::{Outcome, Record},
     model::ModelSpec,
-    policy::{self, Ask, Policy, Scraping, Setting, UnknownPolicy},
-    request::{BLOCK_TOKENS, Dice, Request},
+    policy::{self, Policy, PolicyConfig, RoutingRequest, Scraping, UnknownPolicy},
+    request::{BLOCK_TOKENS, Random, Request},
     server::{Gauges, Progress, Sequence, Server},
-    workload::{Change, Workload},
+    workload::{PoolChange, Workload},
 };
 
 /// What a scrape takes from asking to having read the page.
@@ -21,7 +21,7 @@ const SCRAPE: Duration = Duration::from_millis(2);
 
 /// What a run is made of, the workload aside.
 #[derive(Debug, Clone)]
-pub(crate) struct Scene {
+pub(crate) struct RunConfig {
     pub(crate) model: ModelSpec,
     pub(crate) gateways: u32,
     pub(crate) slo_ttft_ns: f64,
@@ -37,7 +37,7 @@ enum Event {
     /// The page is read.
     Sample { gateway: usize, server: usize },
     /// The pool changes.
-    Change { number: usize },
+    PoolChange { number: usize },
 }
 
 struct Gateway {
@@ -67,33 +67,33 @@ struct World {
     gateways: Vec<Gateway>,
     /// The gateway that serves each request, in order of arrival.
     sent_by: Vec<u32>,
-    changes: Vec<Change>,
+    changes: Vec<PoolChange>,
     outcome: Outcome,
-    dice: Dice,
+    random: Random,
     progress: Vec<Progress>,
     unfinished: usize,
 }
 
 /// Runs `workload` with gateways of that policy.
-pub(crate) fn run(scene: &Scene, policy: &str, workload: &Workload) -> Result<Outcome, UnknownPolicy> {
-    seed_thread(scene.seed);
+pub(crate) fn run(config: &RunConfig, policy: &str, workload: &Workload) -> Result<Outcome, UnknownPolicy> {
+    seed_thread(config.seed);
     let clock = ManualClock::default();
-    let model = |server: usize| scene.model.slowed(workload.slowdown(server));
+    let model = |server: usize| config.model.slowed(workload.slowdown(server));
     let servers: Vec<Server> = (0..workload.servers()).map(|server| Server::new(model(server))).collect();
     let mut gateways = Vec::new();
-    for number in 0..scene.gateways {
-        let setting = Setting {
+    for number in 0..config.gateways {
+        let policy_config = PolicyConfig {
             clock: clock.clone(),
-            seed: scene.seed.wrapping_mul(31).wrapping_add(u64::from(number)),
-            blocks: (scene.model.kv_tokens / BLOCK_TOKENS) as usize,
-            token_ns: scene.model.token_ns,
-            slo_ttft_ns: scene.slo_ttft_ns,
-            replicas: scene.gateways,
+            seed: config.seed.wrapping_mul(31).wrapping_add(u64::from(number)),
+            blocks: (config.model.kv_tokens / BLOCK_TOKENS) as usize,
+            token_ns: config.model.token_ns,
+            slo_ttft_ns: config.slo_ttft_ns,
+            replicas: config.gateways,
         };
-        let mut policy = policy::make(policy, &setting)?;
-        policy.members(&workload.members());
+        let mut policy = policy::make(policy, &policy_config)?;
+        policy.set_members(&workload.members());
         let budget = Arc::new(Budget::default());
-        let scrapes = servers.iter().map(|_| Scrape::new(policy.learns(), &budget)).collect();
+        let scrapes = servers.iter().map(|_| Scrape::new(policy.scraping_mode(), &budget)).collect();
         gateways.push(Gateway { policy, scrapes });
     }
     let mut world = World {
@@ -106,33 +106,33 @@ pub(crate) fn run(scene: &Scene, policy: &str, workload: &Workload) -> Result<Ou
         sent_by: Vec::new(),
         changes: workload.changes(),
         outcome: Outcome::default(),
-        dice: Dice::new(scene.seed ^ 0x5eed),
+        random: Random::new(config.seed ^ 0x5eed),
         progress: Vec::new(),
         unfinished: 0,
     };
-    world.begin();
-    world.go(workload.requests());
+    world.schedule_first();
+    world.run(workload.requests());
     Ok(world.end())
 }
 
 impl World {
-    fn begin(&mut self) {
+    fn schedule_first(&mut self) {
         for number in 0..self.changes.len() {
-            self.at(self.changes[number].at_ns, Event::Change { number });
+            self.at(self.changes[number].at_ns, Event::PoolChange { number });
         }
         for gateway in 0..self.gateways.len() {
-            let first = match self.gateways[gateway].policy.learns() {
+            let first = match self.gateways[gateway].policy.scraping_mode() {
                 Scraping::Never => continue,
                 Scraping::Every(interval) | Scraping::Adaptive(interval, _) => interval.as_nanos() as f64,
             };
             for server in 0..self.servers.len() {
-                let at_ns = (first * self.dice.unit()) as u64;
+                let at_ns = (first * self.random.unit()) as u64;
                 self.at(at_ns, Event::Scrape { gateway, server, version: 0 });
             }
         }
     }
 
-    fn go(&mut self, requests: impl Iterator<Item = Request>) {
+    fn run(&mut self, requests: impl Iterator<Item = Request>) {
         let mut requests = requests.peekable();
         loop {
             let next = self.events.peek().map(|Reverse((at_ns, ..))| *at_ns);
@@ -140,13 +140,13 @@ impl World {
                 (None, _) if self.unfinished == 0 => return,
                 (Some(arrival), next) if next.is_none_or(|next| arrival <= next) => {
                     let Some(request) = requests.next() else { return };
-                    self.turn_to(arrival);
+                    self.advance_clock(arrival);
                     self.arrive(&request);
                 }
                 _ => {
                     let Some(Reverse((at_ns, _, event))) = self.events.pop() else { return };
-                    self.turn_to(at_ns);
-                    self.happen(event);
+                    self.advance_clock(at_ns);
+                    self.handle(event);
                 }
             }
         }
@@ -158,7 +158,7 @@ impl World {
         self.outcome
     }
 
-    fn turn_to(&mut self, at_ns: u64) {
+    fn advance_clock(&mut self, at_ns: u64) {
         self.now_ns = at_ns;
         self.clock.set_ns(at_ns);
     }
@@ -170,13 +170,13 @@ impl World {
 
     fn arrive(&mut self, request: &Request) {
         let id = self.sent_by.len();
-        let gateway = self.dice.below(self.gateways.len());
+        let gateway = self.random.below(self.gateways.len());
         let mut hashes = Vec::with_capacity(request.full_blocks());
         request.hashes(&mut hashes);
         let longest = self.servers.first().map_or(0, Server::longest_context);
-        let ask = Ask { id, hashes: &hashes, prompt_tokens: request.prompt_tokens };
+        let routing = RoutingRequest { id, hashes: &hashes, prompt_tokens: request.prompt_tokens };
         let fits = request.prompt_tokens.saturating_add(request.output_tokens) <= longest;
-        let picked = if fits { self.gateways[gateway].policy.pick(&ask) } else { None };
+        let picked = if fits { self.gateways[gateway].policy.pick(&routing) } else { None };
         self.sent_by.push(gateway as u32);
         let mut record = Record::new(request, picked);
         let Some(server) = picked else {
@@ -195,15 +195,15 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Step { server, version } => self.step(server, version),
             Event::Scrape { gateway, server, version } => self.scrape(gateway, server, version),
             Event::Sample { gateway, server } => self.sample(gateway, server),
-            Event::Change { number } => {
+            Event::PoolChange { number } => {
                 let members = self.changes[number].members.clone();
                 for gateway in &mut self.gateways {
-                    gateway.policy.members(&members);
+                    gateway.policy.set_members(&members);
                 }
             }
         }
@@ -243,18 +243,18 @@ impl World {
             return;
         }
         self.outcome.scrapes += 1;
-        scrape.was_busy = policy.scraping(server);
+        scrape.was_busy = policy.scrape_began(server);
         scrape.page = self.servers[server].gauges(self.now_ns);
         scrape.wakes_at = None;
         self.at(self.now_ns + SCRAPE.as_nanos() as u64, Event::Sample { gateway, server });
     }
 
     fn sample(&mut self, gateway: usize, server: usize) {
-        let unit = self.dice.unit();
+        let unit = self.random.unit();
         let Gateway { policy, scrapes } = &mut self.gateways[gateway];
         let scrape = &mut scrapes[server];
-        policy.sampled(server, scrape.page);
-        let pause = match policy.learns() {
+        policy.scrape_ended(server, scrape.page);
+        let pause = match policy.scraping_mode() {
             Scraping::Never => return,
             Scraping::Every(interval) => Pause { length: interval.saturating_sub(SCRAPE), wakes_after: None },
             Scraping::Adaptive(..) => {

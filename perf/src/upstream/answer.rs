@@ -1,11 +1,11 @@
-//! What the upstream says, made beforehand.
+//! Answers of the upstream, made beforehand.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use bytes::Bytes;
 use penstock_sim::metrics::idle_page;
 
-use super::request::{Asked, Page};
+use super::request::{ParsedRequest, Route};
 
 /// All answers of one server.
 pub(super) struct Answers {
@@ -41,16 +41,16 @@ impl Answers {
         }
     }
 
-    pub(super) fn whole(&self, asked: &Asked) -> Bytes {
-        match asked.page {
-            Page::Models => self.models.clone(),
-            Page::Metrics => self.metrics.clone(),
-            Page::Info => self.info.clone(),
-            Page::Inference => {
+    pub(super) fn whole(&self, request: &ParsedRequest) -> Bytes {
+        match request.route {
+            Route::Models => self.models.clone(),
+            Route::Metrics => self.metrics.clone(),
+            Route::Info => self.info.clone(),
+            Route::Inference => {
                 let mut whole = self.whole.borrow_mut();
                 whole
-                    .entry((asked.prompt_tokens, asked.max_tokens))
-                    .or_insert_with(|| completion(self.bytes, asked))
+                    .entry((request.prompt_tokens, request.max_tokens))
+                    .or_insert_with(|| completion(self.bytes, request))
                     .clone()
             }
         }
@@ -66,8 +66,8 @@ impl Answers {
     }
 
     /// The last events of a stream: why it ended, its usage, `[DONE]`.
-    pub(super) fn stream_end(asked: &Asked) -> Vec<u8> {
-        let Asked { prompt_tokens, max_tokens, .. } = asked;
+    pub(super) fn stream_end(request: &ParsedRequest) -> Vec<u8> {
+        let ParsedRequest { prompt_tokens, max_tokens, .. } = request;
         let frame = "\"id\":\"chatcmpl-0\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"model\"";
         let events = format!(
             "data: {{{frame},\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"length\"}}]}}\n\n\
@@ -95,8 +95,8 @@ fn respond(content_type: &str, body: &str) -> Bytes {
 }
 
 /// A chat completion of `bytes`, or somewhat more if that is too few.
-fn completion(bytes: usize, asked: &Asked) -> Bytes {
-    let Asked { prompt_tokens, max_tokens, .. } = asked;
+fn completion(bytes: usize, request: &ParsedRequest) -> Bytes {
+    let ParsedRequest { prompt_tokens, max_tokens, .. } = request;
     let with = |content: &str| {
         format!(
             "{{\"id\":\"chatcmpl-0\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"model\",\

@@ -1,4 +1,4 @@
-//! What the upstream is asked: just enough of HTTP/1.1 and of the body to answer.
+//! Requests to the upstream: just enough of HTTP/1.1 and of the body is read to answer them.
 
 use std::io;
 
@@ -12,8 +12,8 @@ const TAIL_BYTES: usize = 512;
 
 /// A request that was read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) page: Page,
+pub(super) struct ParsedRequest {
+    pub(super) route: Route,
     pub(super) is_stream: bool,
     pub(super) max_tokens: u64,
     /// Four bytes of the body are a token, as for the simulator.
@@ -24,7 +24,7 @@ pub(super) struct Asked {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(super) enum Route {
     Inference,
     Models,
     Metrics,
@@ -34,25 +34,25 @@ pub(super) enum Page {
 
 /// A request on its way.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
-    head: Option<Head>,
+pub(super) struct RequestParser {
+    head: Option<RequestHead>,
     /// The body of a chunked request, without its frames.
     unframed: Vec<u8>,
     is_told_to_continue: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    page: Page,
+struct RequestHead {
+    route: Route,
     closes: bool,
     expects_continue: bool,
     /// None for a chunked body.
     length: Option<usize>,
 }
 
-impl Incoming {
+impl RequestParser {
     /// Takes what has come. Returns the request once it is complete; bytes behind it stay in the buffer.
-    pub(super) fn advance(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Asked>> {
+    pub(super) fn advance(&mut self, buffer: &mut BytesMut) -> io::Result<Option<ParsedRequest>> {
         let head = match self.head {
             Some(head) => head,
             None => match parse_head(buffer)? {
@@ -65,8 +65,8 @@ impl Incoming {
         };
         match head.length {
             Some(length) if buffer.len() < length => Ok(None),
-            Some(length) => Ok(Some(head.asked(&buffer.split_to(length)))),
-            None if self.unframe(buffer)? => Ok(Some(head.asked(&self.unframed))),
+            Some(length) => Ok(Some(head.request(&buffer.split_to(length)))),
+            None if self.unframe(buffer)? => Ok(Some(head.request(&self.unframed))),
             None => Ok(None),
         }
     }
@@ -105,17 +105,18 @@ impl Incoming {
     }
 }
 
-impl Head {
-    fn asked(&self, body: &[u8]) -> Asked {
+impl RequestHead {
+    fn request(&self, body: &[u8]) -> ParsedRequest {
         let tail = &body[body.len().saturating_sub(TAIL_BYTES)..];
         // What is not in the tail may be before the prompt, where some proxies put it.
         // SGLang's router calls the limit by its newer name.
         let limit = |text| field(text, "max_tokens").or_else(|| field(text, "max_completion_tokens"));
         let number = limit(tail).or_else(|| limit(body)).map(digits);
         let stream = field(tail, "stream").or_else(|| field(body, "stream"));
-        Asked {
-            page: self.page,
-            is_stream: self.page == Page::Inference && stream.is_some_and(|value| value.starts_with(b"true")),
+        ParsedRequest {
+            route: self.route,
+            is_stream: self.route == Route::Inference
+                && stream.is_some_and(|value| value.starts_with(b"true")),
             max_tokens: number.unwrap_or(16),
             prompt_tokens: body.len() as u64 / 4,
             closes: self.closes,
@@ -123,7 +124,7 @@ impl Head {
     }
 }
 
-fn parse_head(buffer: &[u8]) -> io::Result<Option<(Head, usize)>> {
+fn parse_head(buffer: &[u8]) -> io::Result<Option<(RequestHead, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(buffer).map_err(|error| bad(&error.to_string()))? {
@@ -131,14 +132,14 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Head, usize)>> {
         httparse::Status::Complete(length) => length,
     };
     let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
-    let page = match path {
-        "/metrics" => Page::Metrics,
-        "/v1/models" => Page::Models,
-        _ if request.method == Some("GET") => Page::Info,
-        _ => Page::Inference,
+    let route = match path {
+        "/metrics" => Route::Metrics,
+        "/v1/models" => Route::Models,
+        _ if request.method == Some("GET") => Route::Info,
+        _ => Route::Inference,
     };
     let mut head =
-        Head { page, closes: request.version != Some(1), expects_continue: false, length: Some(0) };
+        RequestHead { route, closes: request.version != Some(1), expects_continue: false, length: Some(0) };
     for header in request.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(header.value).unwrap_or_default().trim();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::Method;
-use penstock_sim::record::{Seen, body_hash};
+use penstock_sim::record::{RecordedRequest, body_hash};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -32,7 +32,7 @@ async fn with_rule(rule: Value, servers: &[&penstock_sim::Handle]) -> Gateway {
 }
 
 /// What the simulator's sink says that it got.
-fn seen(reply: &Reply) -> Seen {
+fn seen(reply: &Reply) -> RecordedRequest {
     assert_eq!(reply.status, 200, "{}", reply.text());
     serde_json::from_slice(&reply.body).unwrap()
 }

@@ -4,9 +4,9 @@ use serde::Deserialize;
 
 use super::{
     Answer, Dialect,
-    ask::{Ask, Content, StreamOptions, Text, parse},
     error::ApiError,
     quoted,
+    request::{Content, GenerateRequest, StreamOptions, Text, parse},
 };
 
 #[derive(Deserialize)]
@@ -33,33 +33,33 @@ pub(super) struct Message<'a> {
     pub(super) content: Content<'a>,
 }
 
-pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
-    let request: Request<'_> = parse(body)?;
-    let mut ask = Ask {
-        model: request.model.map(|model| model.0),
-        max_tokens: request.max_completion_tokens.or(request.max_tokens),
-        min_tokens: request.min_tokens.unwrap_or(0),
-        ignores_end: request.ignore_eos.unwrap_or(false),
-        streams: request.stream.unwrap_or(false),
-        includes_usage: request.stream_options.is_some_and(|options| options.include_usage),
-        seed: request.seed,
-        ..Ask::default()
+pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiError> {
+    let parsed: Request<'_> = parse(body)?;
+    let mut request = GenerateRequest {
+        model: parsed.model.map(|model| model.0),
+        max_tokens: parsed.max_completion_tokens.or(parsed.max_tokens),
+        min_tokens: parsed.min_tokens.unwrap_or(0),
+        ignores_end: parsed.ignore_eos.unwrap_or(false),
+        streams: parsed.stream.unwrap_or(false),
+        includes_usage: parsed.stream_options.is_some_and(|options| options.include_usage),
+        seed: parsed.seed,
+        ..GenerateRequest::default()
     };
-    ask.push_tools(request.tools.as_ref());
-    for message in &request.messages {
-        ask.push_turn(&message.role.0, &message.content);
+    request.push_tools(parsed.tools.as_ref());
+    for message in &parsed.messages {
+        request.push_turn(&message.role.0, &message.content);
     }
-    ask.push_opening();
-    Ok(ask)
+    request.push_opening();
+    Ok(request)
 }
 
 pub(super) struct Chat;
 
 impl Dialect for Chat {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
-        let reason = answer.script.finish_reason();
+        let reason = answer.completion.finish_reason();
         let (id, created, model) = (&answer.id, answer.created, quoted(&answer.model));
-        let (content, usage) = (quoted(&answer.script.text()), usage(answer));
+        let (content, usage) = (quoted(&answer.completion.text()), usage(answer));
         format!(
             r#"{{"id":"chatcmpl-{id}","object":"chat.completion","created":{created},"model":{model},"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null,"annotations":null,"audio":null,"function_call":null,"tool_calls":[],"reasoning_content":null}},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}],"service_tier":null,"system_fingerprint":null,"usage":{usage},"prompt_logprobs":null,"kv_transfer_params":null}}"#
         )
@@ -80,7 +80,7 @@ impl Dialect for Chat {
     }
 
     fn close(&self, answer: &Answer) -> String {
-        let (head, reason) = (head(answer), answer.script.finish_reason());
+        let (head, reason) = (head(answer), answer.completion.finish_reason());
         let mut events = format!(
             "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"\"}},\"logprobs\":null,\
              \"finish_reason\":\"{reason}\",\"stop_reason\":null}}]}}\n\n"
@@ -104,7 +104,7 @@ fn head(answer: &Answer) -> String {
 
 /// OpenAI's `usage`.
 pub(super) fn usage(answer: &Answer) -> String {
-    let (prompt, output, cached) = (answer.prompt_tokens, answer.script.tokens(), answer.cached_tokens);
+    let (prompt, output, cached) = (answer.prompt_tokens, answer.completion.tokens(), answer.cached_tokens);
     let total = prompt + output;
     format!(
         r#"{{"prompt_tokens":{prompt},"total_tokens":{total},"completion_tokens":{output},"prompt_tokens_details":{{"cached_tokens":{cached}}}}}"#

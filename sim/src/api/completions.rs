@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::{
     Answer, Dialect,
-    ask::{Ask, StreamOptions, Text, bytes, parse},
     chat::usage,
     error::ApiError,
     quoted,
+    request::{GenerateRequest, StreamOptions, Text, bytes, parse},
 };
 
 /// `max_tokens` of a request that sets none, as in the OpenAI API and vLLM.
@@ -55,22 +55,22 @@ fn from_tokens(tokens: &[u32]) -> Cow<'static, [u8]> {
     Cow::Owned(tokens.iter().flat_map(|token| token.to_le_bytes()).collect())
 }
 
-pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
-    let request: Request<'_> = parse(body)?;
-    let mut prompts = request.prompt.all();
+pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiError> {
+    let parsed: Request<'_> = parse(body)?;
+    let mut prompts = parsed.prompt.all();
     if prompts.len() != 1 {
         return Err(ApiError::bad_request("The simulator completes one prompt a request."));
     }
-    Ok(Ask {
-        model: request.model.map(|model| model.0),
+    Ok(GenerateRequest {
+        model: parsed.model.map(|model| model.0),
         pieces: vec![prompts.remove(0)],
-        max_tokens: Some(request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
-        min_tokens: request.min_tokens.unwrap_or(0),
-        ignores_end: request.ignore_eos.unwrap_or(false),
-        streams: request.stream.unwrap_or(false),
-        includes_usage: request.stream_options.is_some_and(|options| options.include_usage),
-        seed: request.seed,
-        ..Ask::default()
+        max_tokens: Some(parsed.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
+        min_tokens: parsed.min_tokens.unwrap_or(0),
+        ignores_end: parsed.ignore_eos.unwrap_or(false),
+        streams: parsed.stream.unwrap_or(false),
+        includes_usage: parsed.stream_options.is_some_and(|options| options.include_usage),
+        seed: parsed.seed,
+        ..GenerateRequest::default()
     })
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Completions;
 impl Dialect for Completions {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
         let (id, created, model) = (&answer.id, answer.created, quoted(&answer.model));
-        let (text, reason) = (quoted(&answer.script.text()), answer.script.finish_reason());
+        let (text, reason) = (quoted(&answer.completion.text()), answer.completion.finish_reason());
         let usage = usage(answer);
         format!(
             r#"{{"id":"cmpl-{id}","object":"text_completion","created":{created},"model":{model},"choices":[{{"index":0,"text":{text},"logprobs":null,"finish_reason":"{reason}","stop_reason":null,"prompt_logprobs":null}}],"service_tier":null,"system_fingerprint":null,"usage":{usage},"kv_transfer_params":null}}"#
@@ -97,7 +97,7 @@ impl Dialect for Completions {
     }
 
     fn close(&self, answer: &Answer) -> String {
-        let (head, reason) = (head(answer), answer.script.finish_reason());
+        let (head, reason) = (head(answer), answer.completion.finish_reason());
         let mut events = format!(
             "{head}\"choices\":[{{\"index\":0,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"{reason}\",\
              \"stop_reason\":null}}]}}\n\n"

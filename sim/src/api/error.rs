@@ -1,4 +1,4 @@
-//! What the server answers when it does not answer: one table of errors in vLLM's words.
+//! Errors of the API: one table, in vLLM's words.
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 

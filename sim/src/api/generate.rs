@@ -1,16 +1,16 @@
-//! From an [`Ask`] to an [`Answer`]: limits, the engine, the way out.
+//! From a [`GenerateRequest`] to an [`Answer`]: limits, the engine, the way out.
 
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Answer, Api, Ask, Dialect, error::ApiError, json_bytes, stream::Streaming};
+use super::{Answer, Api, Dialect, GenerateRequest, error::ApiError, json_bytes, stream::Streaming};
 use crate::{
     body::SimBody,
     engine::{Job, Sequence},
     metrics,
     options::Mode,
-    text::{Bounds, Script, draw},
+    text::{Completion, LengthBounds, draw},
     tokens::PrefixHasher,
 };
 
@@ -26,11 +26,11 @@ impl Api {
     pub(super) async fn generate(
         &self,
         headers: &HeaderMap,
-        ask: &Ask<'_>,
+        request: &GenerateRequest<'_>,
         dialect: &'static dyn Dialect,
     ) -> Result<Response<SimBody>, ApiError> {
-        let streams = ask.streams;
-        let Prepared { job, mut hasher, mut answer } = self.prepare(headers, ask)?;
+        let streams = request.streams;
+        let Prepared { job, mut hasher, mut answer } = self.prepare(headers, request)?;
         let admission = self.engine.admit(job).map_err(|_| ApiError::queue_full())?;
         if streams {
             let streaming = Streaming::new(admission, hasher, answer, dialect);
@@ -41,9 +41,9 @@ impl Api {
         }
         let mut sequence = admission.wait().await.ok_or_else(ApiError::queue_full)?;
         answer.cached_tokens = sequence.cached_tokens();
-        self.produce(&mut sequence, answer.script.tokens()).await;
-        answer.script.pieces(|piece| hasher.push(piece.as_bytes()));
-        sequence.finish(answer.script.finish_reason(), hasher.blocks());
+        self.produce(&mut sequence, answer.completion.tokens()).await;
+        answer.completion.pieces(|piece| hasher.push(piece.as_bytes()));
+        sequence.finish(answer.completion.finish_reason(), hasher.blocks());
         Ok(json_bytes(StatusCode::OK, dialect.whole(&answer)))
     }
 
@@ -61,18 +61,18 @@ impl Api {
         }
     }
 
-    fn prepare(&self, headers: &HeaderMap, ask: &Ask<'_>) -> Result<Prepared, ApiError> {
-        let (model, lora) = self.resolve(ask.model.as_deref())?;
+    fn prepare(&self, headers: &HeaderMap, request: &GenerateRequest<'_>) -> Result<Prepared, ApiError> {
+        let (model, lora) = self.resolve(request.model.as_deref())?;
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut hasher = self.hasher(lora);
-        ask.pieces.iter().for_each(|piece| hasher.push(piece));
+        request.pieces.iter().for_each(|piece| hasher.push(piece));
         let prompt_tokens = hasher.tokens();
-        let bounds = self.bounds(ask, prompt_tokens)?;
-        let script = match self.options.mode {
-            Mode::Echo => Script::echo(&ask.echo(), bounds),
+        let bounds = self.bounds(request, prompt_tokens)?;
+        let completion = match self.options.mode {
+            Mode::Echo => Completion::echo(&request.echo(), bounds),
             Mode::Random => {
                 let last = hasher.digest();
-                Script::from_bank(draw(self.options.seed ^ ask.seed.unwrap_or(0), last), bounds)
+                Completion::from_bank(draw(self.options.seed ^ request.seed.unwrap_or(0), last), bounds)
             }
         };
         let id = match headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
@@ -83,18 +83,18 @@ impl Api {
             blocks: hasher.blocks().to_vec(),
             prompt_tokens,
             // Even an answer of nothing takes a step.
-            output_tokens: script.tokens().max(1),
-            max_tokens: ask.max_tokens.and_then(|max| usize::try_from(max).ok()),
+            output_tokens: completion.tokens().max(1),
+            max_tokens: request.max_tokens.and_then(|max| usize::try_from(max).ok()),
             lora,
         };
         let answer = Answer {
             id,
             model,
             created: metrics::now() as u64,
-            script,
+            completion,
             prompt_tokens,
             cached_tokens: 0,
-            includes_usage: ask.includes_usage,
+            includes_usage: request.includes_usage,
         };
         Ok(Prepared { job, hasher, answer })
     }
@@ -124,13 +124,13 @@ impl Api {
         self.options.max_model_len.min(self.engine.longest_context())
     }
 
-    fn bounds(&self, ask: &Ask<'_>, prompt_tokens: usize) -> Result<Bounds, ApiError> {
+    fn bounds(&self, request: &GenerateRequest<'_>, prompt_tokens: usize) -> Result<LengthBounds, ApiError> {
         let context = self.context();
         let room = context.saturating_sub(prompt_tokens);
         if room == 0 {
             return Err(ApiError::prompt_too_long(context, prompt_tokens));
         }
-        let max = match ask.max_tokens {
+        let max = match request.max_tokens {
             None => room,
             Some(max) if max < 1 => return Err(ApiError::max_tokens_too_small(max)),
             Some(max) => {
@@ -141,6 +141,6 @@ impl Api {
                 max
             }
         };
-        Ok(Bounds { max, min: ask.min_tokens.min(max), ignores_end: ask.ignores_end })
+        Ok(LengthBounds { max, min: request.min_tokens.min(max), ignores_end: request.ignores_end })
     }
 }

@@ -4,7 +4,7 @@ use http::Response;
 use parking_lot::RwLock;
 use serde::Deserialize;
 
-use super::{ask::parse, error::ApiError};
+use super::{error::ApiError, request::parse};
 use crate::{body::SimBody, options::LoraModule};
 
 /// Adapters by index. An index stays its name's for good, so that the engine can count by it.
@@ -20,14 +20,14 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
-struct Load {
+struct LoadRequest {
     lora_name: String,
     #[serde(default)]
     lora_path: String,
 }
 
 #[derive(Deserialize)]
-struct Unload {
+struct UnloadRequest {
     lora_name: String,
 }
 
@@ -59,7 +59,7 @@ impl Loras {
     }
 
     pub(super) fn load(&self, body: &[u8]) -> Result<Response<SimBody>, ApiError> {
-        let Load { lora_name: name, lora_path: path } = parse(body)?;
+        let LoadRequest { lora_name: name, lora_path: path } = parse(body)?;
         let mut entries = self.entries.write();
         let is_full = entries.len() == MAX_NAMES;
         match entries.iter_mut().find(|entry| entry.module.name == name) {
@@ -86,7 +86,7 @@ impl Loras {
     }
 
     pub(super) fn unload(&self, body: &[u8]) -> Result<Response<SimBody>, ApiError> {
-        let Unload { lora_name: name } = parse(body)?;
+        let UnloadRequest { lora_name: name } = parse(body)?;
         let mut entries = self.entries.write();
         match entries.iter_mut().find(|entry| entry.is_loaded && entry.module.name == name) {
             Some(entry) => entry.is_loaded = false,

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::{
     Api,
-    ask::{Text, parse},
     error::ApiError,
     json as json_response,
+    request::{Text, parse},
 };
 use crate::{
     body::SimBody,
     metrics::now,
-    text::{Bounds, Script, lossy},
+    text::{Completion, LengthBounds, lossy},
 };
 
 /// A second of speech at 16 kHz, 16 bits.
@@ -44,8 +44,8 @@ pub(super) async fn transcription(
     let file = field("file").ok_or_else(|| ApiError::bad_request("Field required: file"))?;
     api.read(lora, &[&file[..file.len().min(AUDIO_PROMPT_BYTES)]]).await?;
     let seconds = file.len().div_ceil(BYTES_PER_SECOND);
-    let bounds = Bounds { max: 4 * seconds.clamp(1, 64), min: 0, ignores_end: true };
-    let text = Script::from_bank(file.len() as u64 ^ api.options.seed, bounds).text();
+    let bounds = LengthBounds { max: 4 * seconds.clamp(1, 64), min: 0, ignores_end: true };
+    let text = Completion::from_bank(file.len() as u64 ^ api.options.seed, bounds).text();
     if field("response_format") == Some(b"text") {
         return Ok(Response::new(SimBody::whole(text)));
     }

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Dialect,
-    ask::{Ask, Content, Text, parse},
     chat::Message,
     error::ApiError,
+    request::{Content, GenerateRequest, Text, parse},
 };
 
 #[derive(Deserialize)]
@@ -23,31 +23,31 @@ struct Request<'a> {
     stream: Option<bool>,
 }
 
-pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
-    let request: Request<'_> = parse(body)?;
-    let mut ask = Ask {
-        model: request.model.map(|model| model.0),
-        max_tokens: Some(request.max_tokens),
-        streams: request.stream.unwrap_or(false),
-        ..Ask::default()
+pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiError> {
+    let parsed: Request<'_> = parse(body)?;
+    let mut request = GenerateRequest {
+        model: parsed.model.map(|model| model.0),
+        max_tokens: Some(parsed.max_tokens),
+        streams: parsed.stream.unwrap_or(false),
+        ..GenerateRequest::default()
     };
-    ask.push_tools(request.tools.as_ref());
-    if !matches!(request.system, Content::None) {
-        ask.push_turn("system", &request.system);
+    request.push_tools(parsed.tools.as_ref());
+    if !matches!(parsed.system, Content::None) {
+        request.push_turn("system", &parsed.system);
     }
-    for message in &request.messages {
-        ask.push_turn(&message.role.0, &message.content);
+    for message in &parsed.messages {
+        request.push_turn(&message.role.0, &message.content);
     }
-    ask.push_opening();
-    Ok(ask)
+    request.push_opening();
+    Ok(request)
 }
 
 pub(super) struct Messages;
 
 impl Dialect for Messages {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
-        let content = json!([{"type": "text", "text": answer.script.text()}]);
-        message(answer, &content, &stop_reason(answer), answer.script.tokens()).to_string().into_bytes()
+        let content = json!([{"type": "text", "text": answer.completion.text()}]);
+        message(answer, &content, &stop_reason(answer), answer.completion.tokens()).to_string().into_bytes()
     }
 
     fn open(&self, answer: &Answer) -> String {
@@ -68,7 +68,10 @@ impl Dialect for Messages {
         let delta = json!({"stop_reason": stop_reason(answer), "stop_sequence": null});
         [
             event("content_block_stop", json!({"index": 0})),
-            event("message_delta", json!({"delta": delta, "usage": usage(answer, answer.script.tokens())})),
+            event(
+                "message_delta",
+                json!({"delta": delta, "usage": usage(answer, answer.completion.tokens())}),
+            ),
             event("message_stop", json!({})),
         ]
         .concat()
@@ -81,7 +84,7 @@ fn event(kind: &str, mut data: Value) -> String {
 }
 
 fn stop_reason(answer: &Answer) -> Value {
-    json!(if answer.script.stops { "end_turn" } else { "max_tokens" })
+    json!(if answer.completion.stops { "end_turn" } else { "max_tokens" })
 }
 
 fn usage(answer: &Answer, output: usize) -> Value {

@@ -8,10 +8,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Api,
-    ask::{Text, parse},
     completions::Prompt,
     error::ApiError,
     json as json_response,
+    request::{Text, parse},
 };
 use crate::{body::SimBody, metrics::now, text::draw};
 

@@ -12,7 +12,7 @@ use crate::text::lossy;
 
 /// A request to generate.
 #[derive(Debug, Default)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct GenerateRequest<'a> {
     /// Model name; absent means the base model.
     pub(super) model: Option<Cow<'a, str>>,
     /// The prompt, rendered, in pieces.
@@ -27,7 +27,7 @@ pub(crate) struct Ask<'a> {
     pub(super) seed: Option<u64>,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> GenerateRequest<'a> {
     /// Renders a turn of a chat, much as a model's chat template would.
     pub(super) fn push_turn(&mut self, role: &str, content: &Content<'a>) {
         self.pieces.push(Cow::Owned(format!("<|{role}|>\n").into_bytes()));
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn content_is_text_parts_or_nothing() {
         let parse = |json| {
-            let mut ask = Ask::default();
-            ask.push_turn("user", &serde_json::from_str::<Content<'_>>(json).unwrap());
-            lossy(&ask.pieces.concat()).into_owned()
+            let mut request = GenerateRequest::default();
+            request.push_turn("user", &serde_json::from_str::<Content<'_>>(json).unwrap());
+            lossy(&request.pieces.concat()).into_owned()
         };
         assert_eq!(parse(r#""hi""#), "<|user|>\nhi\n");
         assert_eq!(parse(r#""h\u00e9""#), "<|user|>\nhé\n");

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Dialect,
-    ask::{Ask, Content, Text, parse},
     chat::Message,
     error::ApiError,
+    request::{Content, GenerateRequest, Text, parse},
 };
 
 #[derive(Deserialize)]
@@ -30,28 +30,28 @@ enum Input<'a> {
     Messages(#[serde(borrow)] Vec<Message<'a>>),
 }
 
-pub(super) fn ask(body: &[u8]) -> Result<Ask<'_>, ApiError> {
-    let request: Request<'_> = parse(body)?;
-    let mut ask = Ask {
-        model: request.model.map(|model| model.0),
-        max_tokens: request.max_output_tokens,
-        streams: request.stream.unwrap_or(false),
-        ..Ask::default()
+pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiError> {
+    let parsed: Request<'_> = parse(body)?;
+    let mut request = GenerateRequest {
+        model: parsed.model.map(|model| model.0),
+        max_tokens: parsed.max_output_tokens,
+        streams: parsed.stream.unwrap_or(false),
+        ..GenerateRequest::default()
     };
-    ask.push_tools(request.tools.as_ref());
-    if let Some(instructions) = request.instructions {
-        ask.push_turn("system", &Content::Text(instructions.0));
+    request.push_tools(parsed.tools.as_ref());
+    if let Some(instructions) = parsed.instructions {
+        request.push_turn("system", &Content::Text(instructions.0));
     }
-    match request.input {
-        Input::Text(text) => ask.push_turn("user", &Content::Text(text.0)),
+    match parsed.input {
+        Input::Text(text) => request.push_turn("user", &Content::Text(text.0)),
         Input::Messages(messages) => {
             for message in &messages {
-                ask.push_turn(&message.role.0, &message.content);
+                request.push_turn(&message.role.0, &message.content);
             }
         }
     }
-    ask.push_opening();
-    Ok(ask)
+    request.push_opening();
+    Ok(request)
 }
 
 pub(super) struct Responses;
@@ -90,7 +90,7 @@ impl Dialect for Responses {
 
     fn close(&self, answer: &Answer) -> String {
         let id = item_id(answer);
-        let text = answer.script.text();
+        let text = answer.completion.text();
         let place = |name: &str, value: Value| json!({"item_id": id, "output_index": 0, "content_index": 0, name: value});
         [
             event("response.output_text.done", place("text", json!(text))),
@@ -125,7 +125,7 @@ fn item(answer: &Answer, status: &str, content: &[Value]) -> Value {
 }
 
 fn finished(answer: &Answer) -> Value {
-    let (input, output) = (answer.prompt_tokens, answer.script.tokens());
+    let (input, output) = (answer.prompt_tokens, answer.completion.tokens());
     let usage = json!({
         "input_tokens": input,
         "input_tokens_details": {"cached_tokens": answer.cached_tokens},
@@ -133,8 +133,8 @@ fn finished(answer: &Answer) -> Value {
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": input + output,
     });
-    let status = if answer.script.stops { "completed" } else { "incomplete" };
-    response(answer, status, &[item(answer, status, &[part(&answer.script.text())])], &usage)
+    let status = if answer.completion.stops { "completed" } else { "incomplete" };
+    response(answer, status, &[item(answer, status, &[part(&answer.completion.text())])], &usage)
 }
 
 fn response(answer: &Answer, status: &str, output: &[Value], usage: &Value) -> Value {

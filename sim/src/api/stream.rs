@@ -53,10 +53,10 @@ impl Streaming {
                     opening.into()
                 }
             }
-            Stage::Running { sequence, sent, .. } if sent == self.answer.script.tokens() => {
+            Stage::Running { sequence, sent, .. } if sent == self.answer.completion.tokens() => {
                 let hasher = &mut self.hasher;
-                self.answer.script.pieces(|piece| hasher.push(piece.as_bytes()));
-                sequence.finish(self.answer.script.finish_reason(), self.hasher.blocks());
+                self.answer.completion.pieces(|piece| hasher.push(piece.as_bytes()));
+                sequence.finish(self.answer.completion.finish_reason(), self.hasher.blocks());
                 self.dialect.close(&self.answer).into()
             }
             Stage::Running { mut sequence, sent, frame } => {
@@ -72,7 +72,7 @@ impl Streaming {
 
     /// The event of a token; moves on by one.
     fn token(&mut self, sequence: Box<Sequence>, at: usize, frame: (String, &'static str)) -> Bytes {
-        let text = quoted(self.answer.script.token(at));
+        let text = quoted(self.answer.completion.token(at));
         let mut event = Vec::with_capacity(frame.0.len() + text.len() + frame.1.len());
         for part in [frame.0.as_bytes(), text.as_bytes(), frame.1.as_bytes()] {
             event.extend_from_slice(part);

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::{
     Api,
-    ask::{Ask, Text, bytes, parse},
     chat::Message,
     error::ApiError,
     json as json_response,
+    request::{GenerateRequest, Text, bytes, parse},
 };
 use crate::{body::SimBody, tokens};
 
@@ -31,12 +31,12 @@ pub(super) fn tokenize(api: &Api, body: &[u8]) -> Result<Response<SimBody>, ApiE
     let text: Cow<'_, [u8]> = match (&request.prompt, &request.messages) {
         (Some(prompt), None) => bytes(&prompt.0),
         (None, Some(messages)) => {
-            let mut ask = Ask::default();
+            let mut chat = GenerateRequest::default();
             for message in messages {
-                ask.push_turn(&message.role.0, &message.content);
+                chat.push_turn(&message.role.0, &message.content);
             }
-            ask.push_opening();
-            Cow::Owned(ask.pieces.concat())
+            chat.push_opening();
+            Cow::Owned(chat.pieces.concat())
         }
         _ => return Err(ApiError::bad_request("Either prompt or messages must be given.")),
     };

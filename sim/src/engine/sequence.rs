@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{Engine, Job, batch::Progress};
-use crate::metrics::Finished;
+use crate::metrics::FinishedRequest;
 
 /// A request that runs. Dropped before [`Sequence::finish`], it counts as aborted.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     engine: Arc<Engine>,
     job: Job,
-    holding: Holding,
+    reservation: Reservation,
     cached_tokens: usize,
     produced: usize,
     arrived: Instant,
@@ -24,12 +24,12 @@ pub(crate) struct Sequence {
 
 /// What a sequence holds of its engine.
 #[derive(Debug)]
-pub(super) struct Holding {
+pub(super) struct Reservation {
     /// Prefix blocks that it pins.
     pub(super) pinned: Vec<u32>,
     /// Other blocks that it fills.
     pub(super) taken: usize,
-    /// Its place in the batch, where steps set the pace.
+    /// Its slot in the batch, where steps set the pace.
     pub(super) progress: Option<Arc<Progress>>,
 }
 
@@ -37,14 +37,14 @@ impl Sequence {
     pub(super) fn new(
         engine: Arc<Engine>,
         job: Job,
-        holding: Holding,
+        reservation: Reservation,
         cached_tokens: usize,
         arrived: Instant,
     ) -> Self {
         Self {
             engine,
             job,
-            holding,
+            reservation,
             cached_tokens,
             produced: 0,
             arrived,
@@ -72,7 +72,7 @@ impl Sequence {
             self.prefill().await;
             left -= 1;
         }
-        if let Some(progress) = &self.holding.progress {
+        if let Some(progress) = &self.reservation.progress {
             progress.reach(self.produced + left).await;
         } else if left > 0 && !self.engine.pace.is_instant() {
             let running = self.engine.state.lock().running;
@@ -92,7 +92,7 @@ impl Sequence {
     }
 
     async fn prefill(&mut self) {
-        if let Some(progress) = &self.holding.progress {
+        if let Some(progress) = &self.reservation.progress {
             progress.reach(1).await;
         } else if !self.engine.pace.is_instant() {
             let running = self.engine.state.lock().running;
@@ -111,10 +111,10 @@ impl Sequence {
         if !self.engine.limits.is_kv_on || self.is_instant() {
             return;
         }
-        let held = self.holding.pinned.len() + self.holding.taken;
+        let held = self.reservation.pinned.len() + self.reservation.taken;
         let filled = (self.job.prompt_tokens + self.produced).div_ceil(self.engine.limits.block_tokens);
         if let Some(more) = filled.checked_sub(held).filter(|more| *more > 0) {
-            self.holding.taken += more;
+            self.reservation.taken += more;
             let mut state = self.engine.state.lock();
             state.promised -= more;
             state.kv.take(more);
@@ -130,13 +130,13 @@ impl Sequence {
             let mut state = engine.state.lock();
             if engine.limits.is_kv_on {
                 let total = engine.limits.total_blocks(&self.job);
-                state.promised -= total - self.holding.pinned.len() - self.holding.taken;
-                state.kv.give_back(self.holding.taken);
-                let keeps = engine.limits.reuses_prefixes && blocks.len() > self.holding.pinned.len();
+                state.promised -= total - self.reservation.pinned.len() - self.reservation.taken;
+                state.kv.give_back(self.reservation.taken);
+                let keeps = engine.limits.reuses_prefixes && blocks.len() > self.reservation.pinned.len();
                 if keeps {
-                    state.kv.keep(&blocks[self.holding.pinned.len()..]);
+                    state.kv.keep(&blocks[self.reservation.pinned.len()..]);
                 }
-                state.kv.unpin(&self.holding.pinned);
+                state.kv.unpin(&self.reservation.pinned);
             }
             state.running -= 1;
             if let Some(lora) = self.job.lora
@@ -144,7 +144,7 @@ impl Sequence {
             {
                 state.running_loras.swap_remove(at);
             }
-            if let Some(progress) = &self.holding.progress {
+            if let Some(progress) = &self.reservation.progress {
                 state.batch.leave(progress);
             }
             !state.waiting.is_empty()
@@ -155,10 +155,10 @@ impl Sequence {
         engine.ledger.finished(&self.outcome(reason));
     }
 
-    fn outcome(&self, reason: &'static str) -> Finished {
+    fn outcome(&self, reason: &'static str) -> FinishedRequest {
         let now = if self.is_instant() { self.started } else { Instant::now() };
         let since = |from: Instant, to: Option<Instant>| to.map_or(Duration::ZERO, |to| to - from);
-        Finished {
+        FinishedRequest {
             reason,
             prompt_tokens: self.job.prompt_tokens,
             cached_tokens: self.cached_tokens,

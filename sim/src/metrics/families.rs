@@ -25,7 +25,7 @@ pub(super) enum Family {
 
 /// Upper bounds of a histogram's buckets, but for the last, which has none.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct BucketBounds {
     pub(super) values: &'static [f64],
     /// The same as the page spells them.
     pub(super) labels: &'static [&'static str],
@@ -35,10 +35,10 @@ pub(super) struct Bounds {
 pub(super) struct HistogramFamily {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: BucketBounds,
 }
 
-const fn family(name: &'static str, help: &'static str, bounds: Bounds) -> HistogramFamily {
+const fn family(name: &'static str, help: &'static str, bounds: BucketBounds) -> HistogramFamily {
     HistogramFamily { name, help, bounds }
 }
 
@@ -68,28 +68,28 @@ pub(super) const HISTOGRAMS: [HistogramFamily; 19] = [
 
 macro_rules! bounds {
     ($($bound:literal)*) => {
-        Bounds { values: &[$($bound),*], labels: &[$(stringify!($bound)),*] }
+        BucketBounds { values: &[$($bound),*], labels: &[$(stringify!($bound)),*] }
     };
 }
 
-const FEW: Bounds = bounds![1.0 2.0 5.0 10.0 20.0];
-const TOKENS: Bounds = bounds![
+const FEW: BucketBounds = bounds![1.0 2.0 5.0 10.0 20.0];
+const TOKENS: BucketBounds = bounds![
     1.0 2.0 5.0 10.0 20.0 50.0 100.0 200.0 500.0 1000.0 2000.0 5000.0 10000.0 20000.0 50000.0 100000.0
 ];
-const STEP_TOKENS: Bounds =
+const STEP_TOKENS: BucketBounds =
     bounds![1.0 8.0 16.0 32.0 64.0 128.0 256.0 512.0 1024.0 2048.0 4096.0 8192.0 16384.0];
-const FIRST_TOKEN: Bounds = bounds![
+const FIRST_TOKEN: BucketBounds = bounds![
     0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0 160.0 640.0 2560.0
 ];
-const NEXT_TOKEN: Bounds = bounds![
+const NEXT_TOKEN: BucketBounds = bounds![
     0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0
 ];
-const REQUEST: Bounds = bounds![
+const REQUEST: BucketBounds = bounds![
     0.3 0.5 0.8 1.0 1.5 2.0 2.5 5.0 10.0 15.0 20.0 30.0 40.0 50.0 60.0 120.0 240.0 480.0 960.0 1920.0 7680.0
 ];
 /// Bounds of `http_request_duration_highr_seconds`.
-pub(super) const HTTP_FINE: Bounds = bounds![
+pub(super) const HTTP_FINE: BucketBounds = bounds![
     0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1.0 1.5 2.0 2.5 3.0 3.5 4.0 4.5 5.0 7.5 10.0 30.0 60.0
 ];
 /// Bounds of `http_request_duration_seconds`.
-pub(super) const HTTP_COARSE: Bounds = bounds![0.1 0.5 1.0];
+pub(super) const HTTP_COARSE: BucketBounds = bounds![0.1 0.5 1.0];

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{
     FakeLoras, FakeMetrics, Histogram, HttpCounter, Ledger, Load, Tables,
-    families::{Bounds, HISTOGRAMS, HTTP_COARSE, HTTP_FINE, REASONS},
+    families::{BucketBounds, HISTOGRAMS, HTTP_COARSE, HTTP_FINE, REASONS},
     now,
 };
 
@@ -101,7 +101,7 @@ impl Writer {
         }
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, bounds: Bounds, histogram: Option<&Histogram>) {
+    fn histogram(&mut self, name: &str, labels: &str, bounds: BucketBounds, histogram: Option<&Histogram>) {
         let comma = if labels.is_empty() { "" } else { "," };
         let counts = histogram.map_or(&[][..], |histogram| &histogram.counts);
         let mut total = 0;

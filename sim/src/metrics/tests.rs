@@ -37,8 +37,8 @@ fn parse(text: &str) -> HashMap<String, f64> {
     samples
 }
 
-fn request() -> Finished {
-    Finished {
+fn request() -> FinishedRequest {
+    FinishedRequest {
         reason: "stop",
         prompt_tokens: 100,
         cached_tokens: 64,

@@ -1,4 +1,4 @@
-//! What request headers say the request must look like.
+//! Expectations: checks that a request's own headers ask for.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header, request::Parts};

@@ -5,7 +5,7 @@ use http::Method;
 use penstock_sim::{
     faults::Fault,
     options::Options,
-    record::{Framing, Seen, body_hash},
+    record::{Framing, RecordedRequest, body_hash},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ fn check(answer: &Answer, sent: &Bytes, framing: Framing) {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("x-sim-body-xxh64"), body_hash(sent));
     assert_eq!(answer.header("x-sim-body-bytes"), sent.len().to_string());
-    let seen: Seen = serde_json::from_slice(&answer.body).unwrap();
+    let seen: RecordedRequest = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((seen.body_bytes, seen.framing), (sent.len() as u64, framing));
     assert_eq!(seen.body_xxh64, body_hash(sent));
 }

@@ -45,7 +45,7 @@ pub(in crate::compare) fn comparison(runs: &[(&str, usize, f64, f64)]) -> Compar
     };
     let names: std::collections::BTreeSet<&str> = runs.iter().map(|run| run.0).collect();
     let version =
-        |peer: &&str| Version { peer: (*peer).to_owned(), about: String::new(), version: "1".to_owned() };
+        |peer: &&str| PeerVersion { peer: (*peer).to_owned(), about: String::new(), version: "1".to_owned() };
     Comparison {
         schema: COMPARE_SCHEMA.to_owned(),
         machine: Machine::default(),
@@ -54,7 +54,7 @@ pub(in crate::compare) fn comparison(runs: &[(&str, usize, f64, f64)]) -> Compar
         rate: 100.0,
         scenarios: scenario::headline(),
         versions: names.iter().map(version).collect(),
-        missing: vec![Missing { peer: "absent".to_owned(), reason: "no such package".to_owned() }],
+        missing: vec![MissingPeer { peer: "absent".to_owned(), reason: "no such package".to_owned() }],
         runs: runs.iter().map(run).collect(),
     }
 }

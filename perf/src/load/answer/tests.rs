@@ -14,9 +14,9 @@ fn read(
     tokens: Option<u64>,
     status: u16,
     pieces: &[&str],
-) -> (Reader, Result<Found, Failure>) {
-    let mut reader = Reader::new();
-    reader.begin(Expected { is_stream, tokens }, true);
+) -> (AnswerReader, Result<AnswerTokens, Failure>) {
+    let mut reader = AnswerReader::new();
+    reader.begin(ExpectedAnswer { is_stream, tokens }, true);
     reader.on_head(status, if is_stream { b"text/event-stream; charset=utf-8" } else { b"application/json" });
     let start = Instant::now();
     for (index, piece) in pieces.iter().enumerate() {
@@ -26,7 +26,7 @@ fn read(
     (reader, found)
 }
 
-fn kind(result: Result<Found, Failure>) -> Kind {
+fn kind(result: Result<AnswerTokens, Failure>) -> FailureKind {
     result.expect_err("this answer is wrong").kind
 }
 
@@ -41,29 +41,32 @@ fn a_right_answer_tells_its_tokens() {
 
 #[test]
 fn a_wrong_answer_is_an_error_of_its_kind() {
-    assert_eq!(kind(read(false, Some(4), 200, &[WHOLE]).1), Kind::TokenCount);
-    assert_eq!(kind(read(false, None, 503, &["overloaded"]).1), Kind::Status(503));
-    assert_eq!(kind(read(false, None, 200, &["<html>"]).1), Kind::NotJson);
-    assert_eq!(kind(read(false, None, 200, &["{\"choices\":[]}"]).1), Kind::Shape);
-    assert_eq!(kind(read(false, None, 200, &["{\"choices\":3}"]).1), Kind::Shape);
-    assert_eq!(kind(read(false, None, 200, &[&WHOLE[..60]]).1), Kind::NotJson);
-    assert_eq!(kind(read(true, None, 200, &[&token("a")]).1), Kind::NoDone);
-    assert_eq!(kind(read(true, None, 200, &[&token("a"), "data: [DONE]\n\n", &token("b")]).1), Kind::NoDone);
+    assert_eq!(kind(read(false, Some(4), 200, &[WHOLE]).1), FailureKind::TokenCount);
+    assert_eq!(kind(read(false, None, 503, &["overloaded"]).1), FailureKind::Status(503));
+    assert_eq!(kind(read(false, None, 200, &["<html>"]).1), FailureKind::NotJson);
+    assert_eq!(kind(read(false, None, 200, &["{\"choices\":[]}"]).1), FailureKind::Shape);
+    assert_eq!(kind(read(false, None, 200, &["{\"choices\":3}"]).1), FailureKind::Shape);
+    assert_eq!(kind(read(false, None, 200, &[&WHOLE[..60]]).1), FailureKind::NotJson);
+    assert_eq!(kind(read(true, None, 200, &[&token("a")]).1), FailureKind::NoDone);
+    assert_eq!(
+        kind(read(true, None, 200, &[&token("a"), "data: [DONE]\n\n", &token("b")]).1),
+        FailureKind::NoDone
+    );
     assert_eq!(
         kind(read(true, None, 200, &["data: {\"error\":{\"message\":\"x\"}}\n\n"]).1),
-        Kind::ErrorEvent
+        FailureKind::ErrorEvent
     );
-    assert_eq!(kind(read(true, Some(2), 200, &[&token("a"), "data: [DONE]\n\n"]).1), Kind::TokenCount);
-    assert_eq!(kind(read(true, None, 200, &["data: [DONE]\n\n"]).1), Kind::TokenCount);
+    assert_eq!(kind(read(true, Some(2), 200, &[&token("a"), "data: [DONE]\n\n"]).1), FailureKind::TokenCount);
+    assert_eq!(kind(read(true, None, 200, &["data: [DONE]\n\n"]).1), FailureKind::TokenCount);
 }
 
 #[test]
 fn a_stream_of_another_content_type_is_wrong() {
-    let mut reader = Reader::new();
-    reader.begin(Expected { is_stream: true, tokens: None }, false);
+    let mut reader = AnswerReader::new();
+    reader.begin(ExpectedAnswer { is_stream: true, tokens: None }, false);
     reader.on_head(200, b"application/json");
     reader.on_data(b"data: [DONE]\n\n", Instant::now());
-    assert_eq!(kind(reader.end()), Kind::Shape);
+    assert_eq!(kind(reader.end()), FailureKind::Shape);
 }
 
 #[test]
@@ -88,9 +91,9 @@ fn usage_of_the_last_event_decides_how_many_tokens_there_were() {
 
 #[test]
 fn a_wrong_answer_is_not_remembered_as_a_right_one() {
-    let mut reader = Reader::new();
+    let mut reader = AnswerReader::new();
     for (body, is_right) in [(WHOLE, true), ("{}", false), ("{}", false), (WHOLE, true)] {
-        reader.begin(Expected { is_stream: false, tokens: None }, false);
+        reader.begin(ExpectedAnswer { is_stream: false, tokens: None }, false);
         reader.on_head(200, b"application/json");
         reader.on_data(body.as_bytes(), Instant::now());
         assert_eq!(reader.end().is_ok(), is_right, "{body}");

@@ -57,15 +57,18 @@ async fn every_framing_is_read() {
 #[tokio::test]
 async fn what_is_cut_or_malformed_is_told_apart() {
     let kind = |answer: Result<(u16, String), Failure>| answer.unwrap_err().kind;
-    assert_eq!(kind(read(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello"]).await.0), Kind::Truncated);
+    assert_eq!(
+        kind(read(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello"]).await.0),
+        FailureKind::Truncated
+    );
     assert_eq!(
         kind(read(&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab"]).await.0),
-        Kind::Truncated
+        FailureKind::Truncated
     );
-    assert_eq!(kind(read(&["SSH-2.0-x\r\n\r\n"]).await.0), Kind::Protocol);
-    assert_eq!(kind(read(&["HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"]).await.0), Kind::Protocol);
+    assert_eq!(kind(read(&["SSH-2.0-x\r\n\r\n"]).await.0), FailureKind::Protocol);
+    assert_eq!(kind(read(&["HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"]).await.0), FailureKind::Protocol);
     assert_eq!(
         kind(read(&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"]).await.0),
-        Kind::Protocol
+        FailureKind::Protocol
     );
 }

@@ -28,7 +28,7 @@ impl Api {
 
 /// What all bodies of a run have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct BodyFormat {
     pub(crate) api: Api,
     pub(crate) is_stream: bool,
     /// Ask for an answer of exactly so many tokens (`ignore_eos`, which vLLM and SGLang know).
@@ -36,7 +36,7 @@ pub(crate) struct Shape {
     pub(crate) models: Models,
 }
 
-impl Shape {
+impl BodyFormat {
     /// The body up to the end of the prompt.
     pub(super) fn prompt(&self, messages: &[(&str, String)]) -> Bytes {
         let bytes: usize = messages.iter().map(|(_, text)| text.len() + 48).sum();

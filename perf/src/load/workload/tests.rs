@@ -4,47 +4,55 @@ use serde_json::Value;
 
 use super::*;
 
-fn workload(kind: impl FnOnce(&Shape) -> Kind) -> Workload {
-    let shape = Shape { api: Api::Chat, is_stream: true, fixes_length: true, models: "m".parse().unwrap() };
-    Workload { kind: kind(&shape), shape, output_tokens: 10, seed: 5 }
+fn workload(kind: impl FnOnce(&BodyFormat) -> WorkloadKind) -> Workload {
+    let format =
+        BodyFormat { api: Api::Chat, is_stream: true, fixes_length: true, models: "m".parse().unwrap() };
+    Workload { kind: kind(&format), format, output_tokens: 10, seed: 5 }
 }
 
-fn body(ask: &Ask) -> Value {
-    serde_json::from_slice(&ask.body.concat()).unwrap()
+fn body(request: &PreparedRequest) -> Value {
+    serde_json::from_slice(&request.body.concat()).unwrap()
 }
 
-fn content(ask: &Ask, message: usize) -> String {
-    body(ask)["messages"][message]["content"].as_str().unwrap().to_owned()
+fn content(request: &PreparedRequest, message: usize) -> String {
+    body(request)["messages"][message]["content"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn a_fixed_prompt_has_its_size_and_the_fields_that_were_asked_for() {
-    let workload = workload(|shape| Kind::fixed(shape, 300, 5));
-    let ask = workload.ask(0).unwrap();
-    let body = body(&ask);
-    assert_eq!(content(&ask, 0).len(), 1200);
+    let workload = workload(|format| WorkloadKind::fixed(format, 300, 5));
+    let request = workload.request(0).unwrap();
+    let body = body(&request);
+    assert_eq!(content(&request, 0).len(), 1200);
     assert_eq!(
         (&body["model"], &body["max_tokens"], &body["stream"]),
         (&"m".into(), &10.into(), &true.into())
     );
     assert_eq!(body["ignore_eos"], true);
-    assert_eq!(ask.expected, Expected { is_stream: true, tokens: Some(10) });
-    assert_ne!(content(&workload.ask(1).unwrap(), 0), content(&ask, 0));
-    assert_eq!(content(&workload.ask(0).unwrap(), 0), content(&ask, 0));
+    assert_eq!(request.expected, ExpectedAnswer { is_stream: true, tokens: Some(10) });
+    assert_ne!(content(&workload.request(1).unwrap(), 0), content(&request, 0));
+    assert_eq!(content(&workload.request(0).unwrap(), 0), content(&request, 0));
 }
 
 #[test]
 fn users_of_a_group_share_its_prefix_and_nothing_else() {
-    let kind =
-        Kind::SharedPrefix { groups: 3, users: 2, prefix_tokens: 50, user_tokens: 10, question_tokens: 5 };
+    let kind = WorkloadKind::SharedPrefix {
+        groups: 3,
+        users: 2,
+        prefix_tokens: 50,
+        user_tokens: 10,
+        question_tokens: 5,
+    };
     let workload = workload(|_| kind);
-    let asks: Vec<Ask> = (0..200).map(|number| workload.ask(number).unwrap()).collect();
-    let prefixes: std::collections::BTreeSet<String> = asks.iter().map(|ask| content(ask, 0)).collect();
+    let asks: Vec<PreparedRequest> = (0..200).map(|number| workload.request(number).unwrap()).collect();
+    let prefixes: std::collections::BTreeSet<String> =
+        asks.iter().map(|request| content(request, 0)).collect();
     assert_eq!(prefixes.len(), 3);
     let users: std::collections::BTreeSet<String> =
-        asks.iter().map(|ask| content(ask, 0) + &content(ask, 1)[..40]).collect();
+        asks.iter().map(|request| content(request, 0) + &content(request, 1)[..40]).collect();
     assert_eq!(users.len(), 6);
-    let questions: std::collections::BTreeSet<String> = asks.iter().map(|ask| content(ask, 1)).collect();
+    let questions: std::collections::BTreeSet<String> =
+        asks.iter().map(|request| content(request, 1)).collect();
     assert_eq!(questions.len(), 200);
     assert_eq!(asks[0].input_tokens, 65);
 }
@@ -52,9 +60,9 @@ fn users_of_a_group_share_its_prefix_and_nothing_else() {
 #[test]
 fn a_conversation_repeats_what_was_said_and_ends() {
     let think = Duration::from_secs(1);
-    let kind = Kind::Sessions { turns: 2, system_tokens: 10, turn_tokens: 5, think };
+    let kind = WorkloadKind::Sessions { turns: 2, system_tokens: 10, turn_tokens: 5, think };
     let workload = workload(|_| kind);
-    let mut first = workload.ask(3).unwrap();
+    let mut first = workload.request(3).unwrap();
     let (waits, mut second) =
         workload.follow_up(*first.session.take().unwrap(), "say \"hi\"\n".to_owned()).unwrap();
     assert_eq!(waits, think);
@@ -96,8 +104,8 @@ fn equal_hash_ids_become_equal_text() {
         .path(),
     )
     .unwrap();
-    let workload = workload(|_| Kind::Trace { rows: rows.into(), time_scale: 2.0 });
-    let (first, second) = (workload.ask(0).unwrap(), workload.ask(1).unwrap());
+    let workload = workload(|_| WorkloadKind::Trace { rows: rows.into(), time_scale: 2.0 });
+    let (first, second) = (workload.request(0).unwrap(), workload.request(1).unwrap());
     let (one, other) = (content(&first, 0), content(&second, 0));
     assert_eq!((one.len(), other.len()), (2800, 4120));
     assert_eq!(one[..2048], other[..2048]);
@@ -105,7 +113,7 @@ fn equal_hash_ids_become_equal_text() {
     assert_eq!(second.expected.tokens, Some(1));
     assert_eq!(workload.due(0), Some(Duration::ZERO));
     assert_eq!(workload.due(1), Some(Duration::from_millis(750)));
-    assert!(workload.ask(2).is_none());
+    assert!(workload.request(2).is_none());
 }
 
 #[test]
@@ -120,8 +128,8 @@ fn azure_rows_share_nothing_and_keep_their_times() {
     )
     .unwrap();
     assert_eq!(rows[1].at, Duration::from_millis(1250));
-    let workload = workload(|_| Kind::Trace { rows: rows.into(), time_scale: 1.0 });
-    let (one, other) = (content(&workload.ask(0).unwrap(), 0), content(&workload.ask(1).unwrap(), 0));
+    let workload = workload(|_| WorkloadKind::Trace { rows: rows.into(), time_scale: 1.0 });
+    let (one, other) = (content(&workload.request(0).unwrap(), 0), content(&workload.request(1).unwrap(), 0));
     assert_eq!(one.len(), 400);
     assert_ne!(one[..64], other[..64]);
 }

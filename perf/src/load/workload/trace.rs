@@ -20,7 +20,7 @@ const SOURCES: &str = "Mooncake's traces (Apache-2.0) are in \
 
 /// One request of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct TraceRow {
     /// Counted from the first request.
     pub(crate) at: Duration,
     pub(crate) input_tokens: usize,
@@ -56,7 +56,7 @@ pub enum TraceError {
     Empty(PathBuf),
 }
 
-impl Row {
+impl TraceRow {
     /// The prompt: shared text where the trace says so, `unique` text elsewhere.
     pub(super) fn text(&self, unique: u64) -> String {
         let mut text = String::new();
@@ -72,7 +72,7 @@ impl Row {
 }
 
 /// Reads Mooncake's JSON lines.
-pub(crate) fn mooncake(path: &Path) -> Result<Vec<Row>, TraceError> {
+pub(crate) fn mooncake(path: &Path) -> Result<Vec<TraceRow>, TraceError> {
     #[derive(Deserialize)]
     struct Line {
         timestamp: f64,
@@ -83,7 +83,7 @@ pub(crate) fn mooncake(path: &Path) -> Result<Vec<Row>, TraceError> {
     read(path, |line, _| {
         let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let at = Duration::try_from_secs_f64(line.timestamp / 1e3).map_err(|error| error.to_string())?;
-        Ok(Some(Row {
+        Ok(Some(TraceRow {
             at,
             input_tokens: line.input_length,
             output_tokens: line.output_length.max(1),
@@ -93,7 +93,7 @@ pub(crate) fn mooncake(path: &Path) -> Result<Vec<Row>, TraceError> {
 }
 
 /// Reads Azure's CSV: `TIMESTAMP,ContextTokens,GeneratedTokens`.
-pub(crate) fn azure(path: &Path) -> Result<Vec<Row>, TraceError> {
+pub(crate) fn azure(path: &Path) -> Result<Vec<TraceRow>, TraceError> {
     read(path, |line, number| {
         if number == 1 {
             return if line.starts_with("TIMESTAMP,ContextTokens,GeneratedTokens") {
@@ -110,14 +110,14 @@ pub(crate) fn azure(path: &Path) -> Result<Vec<Row>, TraceError> {
         let output = number(next("GeneratedTokens")?)?;
         let at = Duration::try_from_secs_f64(at).map_err(|error| error.to_string())?;
         let input_tokens = usize::try_from(input).map_err(|error| error.to_string())?;
-        Ok(Some(Row { at, input_tokens, output_tokens: output.max(1), blocks: Box::default() }))
+        Ok(Some(TraceRow { at, input_tokens, output_tokens: output.max(1), blocks: Box::default() }))
     })
 }
 
 fn read(
     path: &Path,
-    parse: impl Fn(&str, usize) -> Result<Option<Row>, String>,
-) -> Result<Vec<Row>, TraceError> {
+    parse: impl Fn(&str, usize) -> Result<Option<TraceRow>, String>,
+) -> Result<Vec<TraceRow>, TraceError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
     let mut rows = Vec::new();
@@ -130,7 +130,7 @@ fn read(
         })?;
         rows.extend(row);
     }
-    rows.sort_by_key(|row: &Row| row.at);
+    rows.sort_by_key(|row: &TraceRow| row.at);
     let first = rows.first().ok_or_else(|| TraceError::Empty(path.to_owned()))?.at;
     rows.iter_mut().for_each(|row| row.at -= first);
     Ok(rows)

@@ -11,7 +11,7 @@ use penstock_picker::{EpcCheck, InFlight, LoadSample, Mark, Outcome, PickRequest
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
-use super::{Ask, EPP_INTERVAL, Policy, Scraping, Setting};
+use super::{EPP_INTERVAL, Policy, PolicyConfig, RoutingRequest, Scraping};
 use crate::simulate::{
     request::{BLOCK_TOKENS, TOKEN_BYTES},
     server::Gauges,
@@ -37,12 +37,12 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 pub(super) struct PickerPolicy {
     profile: Profile,
-    setting: Setting,
+    config: PolicyConfig,
     picker: Arc<Picker>,
     pool: Option<Arc<Pool>>,
     endpoints: FxHashMap<usize, Arc<penstock_picker::Endpoint>>,
     marks: FxHashMap<usize, Mark>,
-    flights: FxHashMap<usize, InFlight>,
+    in_flight: FxHashMap<usize, InFlight>,
     headers: HeaderMap,
 }
 
@@ -107,15 +107,15 @@ impl Profile {
 }
 
 impl PickerPolicy {
-    pub(super) fn new(profile: Profile, setting: &Setting) -> Self {
+    pub(super) fn new(profile: Profile, config: &PolicyConfig) -> Self {
         Self {
             profile,
-            picker: Picker::simulated(setting.clock.clone()),
-            setting: setting.clone(),
+            picker: Picker::simulated(config.clock.clone()),
+            config: config.clone(),
             pool: None,
             endpoints: FxHashMap::default(),
             marks: FxHashMap::default(),
-            flights: FxHashMap::default(),
+            in_flight: FxHashMap::default(),
             headers: HeaderMap::new(),
         }
     }
@@ -129,7 +129,7 @@ impl PickerPolicy {
             "engine": "vllm",
             "endpoints": endpoints,
             "metrics": {"enabled": false},
-            "picker": self.profile.document(self.setting.blocks),
+            "picker": self.profile.document(self.config.blocks),
         });
         json!({
             "apiVersion": "penstock.dev/v1alpha1",
@@ -142,46 +142,46 @@ impl PickerPolicy {
 }
 
 impl Policy for PickerPolicy {
-    fn pick(&mut self, ask: &Ask<'_>) -> Option<usize> {
-        let request = PickRequest {
+    fn pick(&mut self, request: &RoutingRequest<'_>) -> Option<usize> {
+        let pick = PickRequest {
             model: MODEL,
-            blocks: ask.hashes,
-            prompt_bytes: u64::from(ask.prompt_tokens) * TOKEN_BYTES,
+            blocks: request.hashes,
+            prompt_bytes: u64::from(request.prompt_tokens) * TOKEN_BYTES,
             max_tokens: None,
             priority: 0,
             headers: &self.headers,
             exclude: &[],
         };
-        let picked = self.pool.as_ref()?.pick(&request).ok()?;
+        let picked = self.pool.as_ref()?.pick(&pick).ok()?;
         let server = server(picked.endpoint.address());
         if self.profile.is_reference {
             // Nothing of what it sends counts until a metrics page shows it.
             picked.in_flight.finish(Outcome::Served);
         } else {
-            self.flights.insert(ask.id, picked.in_flight);
+            self.in_flight.insert(request.id, picked.in_flight);
         }
         server
     }
 
     fn first_token(&mut self, id: usize) {
-        if let Some(flight) = self.flights.get_mut(&id) {
-            flight.first_byte();
+        if let Some(request) = self.in_flight.get_mut(&id) {
+            request.first_byte();
         }
     }
 
     fn finished(&mut self, id: usize) {
-        if let Some(flight) = self.flights.remove(&id) {
-            flight.finish(Outcome::Served);
+        if let Some(request) = self.in_flight.remove(&id) {
+            request.finish(Outcome::Served);
         }
     }
 
-    fn scraping(&mut self, server: usize) -> bool {
+    fn scrape_began(&mut self, server: usize) -> bool {
         let Some(endpoint) = self.endpoints.get(&server) else { return false };
         self.marks.insert(server, endpoint.mark());
         endpoint.in_flight() > 0
     }
 
-    fn sampled(&mut self, server: usize, gauges: Gauges) {
+    fn scrape_ended(&mut self, server: usize, gauges: Gauges) {
         let Some(endpoint) = self.endpoints.get(&server) else { return };
         let Some(mark) = self.marks.remove(&server) else { return };
         let sample = LoadSample {
@@ -190,12 +190,12 @@ impl Policy for PickerPolicy {
             kv_usage: gauges.kv_usage,
             lora: None,
             block_size: Some(BLOCK_TOKENS),
-            num_gpu_blocks: Some(self.setting.blocks as u64),
+            num_gpu_blocks: Some(self.config.blocks as u64),
         };
         endpoint.store_sample(sample, mark);
     }
 
-    fn members(&mut self, servers: &[usize]) {
+    fn set_members(&mut self, servers: &[usize]) {
         let text = self.document(servers).to_string();
         let snapshot = Snapshot::compile(&text, &EpcCheck).expect("the document is written above");
         self.picker.apply(&snapshot.pools).expect("its profile was checked");
@@ -205,14 +205,14 @@ impl Policy for PickerPolicy {
             endpoints.filter_map(|endpoint| Some((server(endpoint.address())?, endpoint))).collect();
     }
 
-    fn learns(&self) -> Scraping {
+    fn scraping_mode(&self) -> Scraping {
         if self.profile.is_reference {
             return Scraping::Every(EPP_INTERVAL);
         }
         let default = penstock_config::MetricsSpec::default();
         Scraping::Adaptive(
-            default.min_interval * self.setting.replicas,
-            default.max_interval * self.setting.replicas,
+            default.min_interval * self.config.replicas,
+            default.max_interval * self.config.replicas,
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What the next step computes, and what came of the last.
+//! Scheduling: the next step is planned, and the last one booked.
 
 use super::{Plan, Progress, Sequence, Server};
 use crate::simulate::{

@@ -4,8 +4,8 @@ use std::{fmt::Write, path::Path};
 
 use tempfile::TempDir;
 
-use super::Size;
-use crate::simulate::request::Dice;
+use super::WorkloadConfig;
+use crate::simulate::request::Random;
 
 /// Mooncake's block, in tokens.
 const BLOCK_TOKENS: u32 = 512;
@@ -26,9 +26,9 @@ impl Traces {
     }
 
     /// A size of workloads that has them.
-    pub(crate) fn size(&self, servers: usize, seed: u64) -> Size {
+    pub(crate) fn size(&self, servers: usize, seed: u64) -> WorkloadConfig {
         let path = |name: &str| Some(Path::join(self.folder.path(), name));
-        Size {
+        WorkloadConfig {
             servers,
             speed: 1.0,
             requests: None,
@@ -41,14 +41,14 @@ impl Traces {
 
 /// Half an hour of conversations with long prompts, a good third of which were seen before.
 fn conversations() -> String {
-    let mut dice = Dice::new(1);
+    let mut random = Random::new(1);
     let mut lines = Vec::new();
     let mut last_id = 0;
     for _ in 0..2500 {
-        let mut at_ms = dice.below(1_800_000);
+        let mut at_ms = random.below(1_800_000);
         // All begin with one system prompt, of one block.
         let (mut ids, mut tokens) = (vec![0], BLOCK_TOKENS);
-        let mut new_tokens = dice.length(11_000.0);
+        let mut new_tokens = random.length(11_000.0);
         loop {
             // A block that was not full becomes another one as the prompt grows.
             ids.truncate((tokens / BLOCK_TOKENS) as usize);
@@ -57,12 +57,12 @@ fn conversations() -> String {
                 last_id += 1;
                 ids.push(last_id);
             }
-            let answer = dice.length(343.0);
+            let answer = random.length(343.0);
             lines.push((at_ms, tokens, answer, ids.clone()));
-            if dice.unit() > 0.38 {
+            if random.unit() > 0.38 {
                 break;
             }
-            new_tokens = answer + dice.length(700.0);
+            new_tokens = answer + random.length(700.0);
             at_ms += 60_000;
         }
     }
@@ -81,14 +81,14 @@ fn conversations() -> String {
 
 /// An hour of prompts that share nothing, with short answers.
 fn code() -> String {
-    let mut dice = Dice::new(1);
+    let mut random = Random::new(1);
     let mut text = "TIMESTAMP,ContextTokens,GeneratedTokens\n".to_owned();
     let mut at_ns = 0.0;
     for _ in 0..8819 {
-        at_ns += dice.pause_ns(2.57);
+        at_ns += random.pause_ns(2.57);
         let seconds = at_ns / 1e9;
         let (minutes, seconds) = ((seconds / 60.0) as u32, seconds % 60.0);
-        let (prompt, answer) = (dice.length(2048.0), dice.length(28.0));
+        let (prompt, answer) = (random.length(2048.0), random.length(28.0));
         writeln!(
             text,
             "2023-11-16 {:02}:{:02}:{seconds:010.7},{prompt},{answer}",

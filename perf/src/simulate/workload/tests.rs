@@ -3,12 +3,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{NAMES, Size, Workload, stand_in::Traces};
+use super::{NAMES, Workload, WorkloadConfig, stand_in::Traces};
 use crate::simulate::{measure::hit_bound, request::Request};
 
 /// Without traces.
-fn size() -> Size {
-    Size { servers: 8, speed: 1.0, requests: None, mooncake: None, azure: None, seed: 1 }
+fn size() -> WorkloadConfig {
+    WorkloadConfig { servers: 8, speed: 1.0, requests: None, mooncake: None, azure: None, seed: 1 }
 }
 
 /// A file that a variable of the environment names, for a test that needs what the repository does not hold. Without
@@ -21,7 +21,7 @@ fn file_of(variable: &str) -> Option<PathBuf> {
     path
 }
 
-fn requests(name: &str, size: &Size) -> Vec<Request> {
+fn requests(name: &str, size: &WorkloadConfig) -> Vec<Request> {
     Workload::named(name, size).unwrap().requests().collect()
 }
 
@@ -67,7 +67,7 @@ fn more_servers_get_as_many_copies_that_share_nothing() {
 #[test]
 fn a_longer_run_repeats_the_workload_with_new_text() {
     let traces = Traces::new();
-    let size = Size { requests: Some(20_000), ..traces.size(8, 1) };
+    let size = WorkloadConfig { requests: Some(20_000), ..traces.size(8, 1) };
     let all = requests("azure-code", &size);
     assert_eq!(all.len(), 20_000);
     assert!(all.windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns));
@@ -90,7 +90,8 @@ fn traces_are_read_as_they_are_published() {
         "TIMESTAMP,ContextTokens,GeneratedTokens\n\
          2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8\n",
     );
-    let size = Size { mooncake: Some(mooncake.path().into()), azure: Some(azure.path().into()), ..size() };
+    let size =
+        WorkloadConfig { mooncake: Some(mooncake.path().into()), azure: Some(azure.path().into()), ..size() };
     let conversation = requests("mooncake", &size);
     assert_eq!(conversation.iter().map(|one| one.at_ns / 1_000_000).collect::<Vec<_>>(), [0, 1500, 3000]);
     // The second shares 8 blocks of 64 with the first, the third 15 of the first's 1000 tokens.
@@ -101,8 +102,10 @@ fn traces_are_read_as_they_are_published() {
 
     for (broken, place) in [("{\n", "line 1"), ("{\"timestamp\": 0}\n", "line 1")] {
         let broken = file(broken);
-        let error =
-            Workload::named("mooncake", &Size { mooncake: Some(broken.path().into()), ..size.clone() });
+        let error = Workload::named(
+            "mooncake",
+            &WorkloadConfig { mooncake: Some(broken.path().into()), ..size.clone() },
+        );
         assert!(error.unwrap_err().to_string().contains(place));
     }
 }
@@ -113,7 +116,7 @@ fn a_trace_that_is_not_named_is_not_made_up() {
         let message = Workload::named(name, &size()).unwrap_err().to_string();
         assert!(message.contains(flag) && message.contains("https://"), "{message}");
     }
-    let missing = Size { azure: Some("/nowhere/azure.csv".into()), ..size() };
+    let missing = WorkloadConfig { azure: Some("/nowhere/azure.csv".into()), ..size() };
     let message = Workload::named("azure-code", &missing).unwrap_err().to_string();
     assert!(message.contains("/nowhere/azure.csv"), "{message}");
 }
@@ -121,7 +124,8 @@ fn a_trace_that_is_not_named_is_not_made_up() {
 #[test]
 fn an_excerpt_of_the_trace_has_the_bound_that_its_ids_give() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mooncake_conversation_excerpt.jsonl");
-    let bound = hit_bound(requests("mooncake", &Size { mooncake: Some(path), ..size() }).into_iter());
+    let bound =
+        hit_bound(requests("mooncake", &WorkloadConfig { mooncake: Some(path), ..size() }).into_iter());
     // 39 of the 40 prompts begin with the same block of 512 tokens, and share nothing else.
     assert_eq!(bound, 39.0 * 512.0 / 506_280.0);
 }
@@ -129,6 +133,7 @@ fn an_excerpt_of_the_trace_has_the_bound_that_its_ids_give() {
 #[test]
 fn the_whole_trace_has_the_published_bound() {
     let Some(path) = file_of("PENSTOCK_MOONCAKE_TRACE") else { return };
-    let bound = hit_bound(requests("mooncake", &Size { mooncake: Some(path), ..size() }).into_iter());
+    let bound =
+        hit_bound(requests("mooncake", &WorkloadConfig { mooncake: Some(path), ..size() }).into_iter());
     assert!((bound - 0.366).abs() < 0.01, "{bound}");
 }

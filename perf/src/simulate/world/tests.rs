@@ -1,18 +1,18 @@
-use super::{Scene, run};
+use super::{RunConfig, run};
 use crate::simulate::{
     measure::{Figures, Outcome, Slo},
     model::ModelSpec,
     policy,
-    workload::{Size, Workload, stand_in::Traces},
+    workload::{Workload, WorkloadConfig, stand_in::Traces},
 };
 
-fn scene(gateways: u32) -> Scene {
-    Scene { model: ModelSpec::qwen3_32b(), gateways, slo_ttft_ns: 2e9, seed: 3 }
+fn scene(gateways: u32) -> RunConfig {
+    RunConfig { model: ModelSpec::qwen3_32b(), gateways, slo_ttft_ns: 2e9, seed: 3 }
 }
 
 fn workload(name: &str, requests: usize) -> Workload {
     let traces = Traces::new();
-    Workload::named(name, &Size { requests: Some(requests), ..traces.size(4, 5) }).unwrap()
+    Workload::named(name, &WorkloadConfig { requests: Some(requests), ..traces.size(4, 5) }).unwrap()
 }
 
 fn figures(outcome: &Outcome) -> Figures {
@@ -23,7 +23,7 @@ fn figures(outcome: &Outcome) -> Figures {
 fn the_same_seed_gives_the_same_result_bit_by_bit() {
     for policy in policy::NAMES {
         let workload = workload("chat", 400);
-        let run = |seed| figures(&run(&Scene { seed, ..scene(3) }, policy, &workload).unwrap());
+        let run = |seed| figures(&run(&RunConfig { seed, ..scene(3) }, policy, &workload).unwrap());
         assert_eq!(run(3), run(3), "{policy}");
         assert_ne!(run(3).digest, run(4).digest, "{policy}: the seed decides which gateway is asked");
     }

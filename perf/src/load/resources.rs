@@ -1,4 +1,5 @@
-//! Who was the bottleneck? What the processes under test and the generator itself used while it measured.
+//! CPU and memory that the processes under test and the generator used while it measured, to tell which of them was the
+//! bottleneck.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -21,7 +22,7 @@ const STOLEN: f64 = 0.02;
 
 /// What was used up to a moment.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct UsageSnapshot {
     at: Instant,
     accounted: Option<Usage>,
     own: Duration,
@@ -31,12 +32,12 @@ pub(super) struct Witness {
 
 /// From one moment to another.
 #[derive(Debug)]
-pub(super) struct Window {
-    pub(super) from: Witness,
-    pub(super) to: Witness,
+pub(super) struct UsageWindow {
+    pub(super) from: UsageSnapshot,
+    pub(super) to: UsageSnapshot,
 }
 
-impl Witness {
+impl UsageSnapshot {
     pub(super) fn now(accounts: &[u32]) -> Self {
         let (idle, stolen) = process::idle_and_stolen(&process::own_cores());
         Self {
@@ -49,7 +50,7 @@ impl Witness {
     }
 }
 
-impl Window {
+impl UsageWindow {
     /// What the processes under test used.
     pub(super) fn process(&self, shared: &Shared) -> Option<Process> {
         let (from, to) = (self.from.accounted?, self.to.accounted?);

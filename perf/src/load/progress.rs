@@ -1,4 +1,4 @@
-//! What a run looks like while it runs.
+//! The line that shows a run's progress.
 
 use std::{
     cell::Cell,
@@ -15,12 +15,12 @@ use super::{
 };
 
 /// A line that changes, on a terminal; nothing elsewhere.
-pub(super) struct Live {
+pub(super) struct ProgressLine {
     bar: ProgressBar,
     last: Cell<(Option<Instant>, u64, u64)>,
 }
 
-impl Live {
+impl ProgressLine {
     pub(super) fn new(plan: &Plan) -> Self {
         let bar = if plan.is_quiet || !stderr().is_terminal() {
             ProgressBar::hidden()

@@ -1,8 +1,8 @@
 //! Policies that go by what the gateway sent, without the picker.
 
-use super::{Ask, Policy, Scraping, Setting, known::Known};
+use super::{Policy, PolicyConfig, RoutingRequest, Scraping, sent_load::SentLoad};
 use crate::simulate::{
-    request::{BLOCK_TOKENS, Dice, mix},
+    request::{BLOCK_TOKENS, Random, mix},
     server::Gauges,
 };
 
@@ -26,10 +26,10 @@ pub(super) enum Rule {
 
 /// A gateway that goes by a rule.
 #[derive(Debug)]
-pub(super) struct Direct {
+pub(super) struct RulePolicy {
     rule: Rule,
-    known: Known,
-    dice: Dice,
+    load: SentLoad,
+    random: Random,
     turn: usize,
     token_ns: f64,
     slo_ttft_ns: f64,
@@ -54,58 +54,58 @@ impl Rule {
     }
 }
 
-impl Direct {
-    pub(super) fn new(rule: Rule, setting: &Setting) -> Self {
+impl RulePolicy {
+    pub(super) fn new(rule: Rule, config: &PolicyConfig) -> Self {
         Self {
             rule,
-            known: Known::new(setting.blocks),
-            dice: Dice::new(setting.seed),
+            load: SentLoad::new(config.blocks),
+            random: Random::new(config.seed),
             // Gateways that start together would otherwise send to the same server at the same time.
-            turn: setting.seed as usize % 997,
-            token_ns: setting.token_ns,
-            slo_ttft_ns: setting.slo_ttft_ns,
+            turn: config.seed as usize % 997,
+            token_ns: config.token_ns,
+            slo_ttft_ns: config.slo_ttft_ns,
         }
     }
 
-    fn choose(&mut self, ask: &Ask<'_>) -> Option<usize> {
-        let count = self.known.members.len();
+    fn choose(&mut self, request: &RoutingRequest<'_>) -> Option<usize> {
+        let count = self.load.members.len();
         if count == 0 {
             return None;
         }
-        let at = |place: usize| self.known.members[place % count];
+        let at = |place: usize| self.load.members[place % count];
         Some(match self.rule {
-            Rule::Random => at(self.dice.below(count)),
+            Rule::Random => at(self.random.below(count)),
             Rule::RoundRobin => {
                 self.turn += 1;
                 at(self.turn)
             }
-            Rule::LeastRequest => self.least(|known, server| f64::from(known.sent(server).requests)),
+            Rule::LeastRequest => self.least(|load, server| f64::from(load.of(server).requests)),
             Rule::PowerOfTwo => {
-                let first = self.dice.below(count);
-                let second = (first + 1 + self.dice.below(count - 1)) % count;
-                let requests = |place: usize| self.known.sent(self.known.members[place]).requests;
-                self.known.members[if requests(second) < requests(first) { second } else { first }]
+                let first = self.random.below(count);
+                let second = (first + 1 + self.random.below(count - 1)) % count;
+                let requests = |place: usize| self.load.of(self.load.members[place]).requests;
+                self.load.members[if requests(second) < requests(first) { second } else { first }]
             }
-            Rule::ConsistentHash => self.bounded(head(ask)),
-            Rule::Lmetric => self.least(|known, server| {
-                let sent = known.sent(server);
+            Rule::ConsistentHash => self.bounded(head(request)),
+            Rule::Lmetric => self.least(|load, server| {
+                let sent = load.of(server);
                 // The request is in the batch that it makes: an idle server's product would be 0 otherwise.
-                (sent.prefill + known.uncached(server, ask)) as f64 * f64::from(sent.requests + 1)
+                (sent.prefill + load.uncached(server, request)) as f64 * f64::from(sent.requests + 1)
             }),
-            Rule::DualMap => self.dual(ask),
+            Rule::DualMap => self.dual(request),
         })
     }
 
     /// The server of the least cost, any of several.
-    fn least(&mut self, cost: impl Fn(&Known, usize) -> f64) -> usize {
-        let (mut best, mut least, mut ties) = (self.known.members[0], f64::INFINITY, 0);
-        for server in &self.known.members {
-            let cost = cost(&self.known, *server);
+    fn least(&mut self, cost: impl Fn(&SentLoad, usize) -> f64) -> usize {
+        let (mut best, mut least, mut ties) = (self.load.members[0], f64::INFINITY, 0);
+        for server in &self.load.members {
+            let cost = cost(&self.load, *server);
             if cost < least {
                 (best, least, ties) = (*server, cost, 1);
             } else if cost == least {
                 ties += 1;
-                if self.dice.below(ties) == 0 {
+                if self.random.below(ties) == 0 {
                     best = *server;
                 }
             }
@@ -115,26 +115,26 @@ impl Direct {
 
     /// The first server on the key's way that has not much more than the mean.
     fn bounded(&self, key: u64) -> usize {
-        let members = &self.known.members;
-        let total: u32 = members.iter().map(|server| self.known.sent(*server).requests).sum();
+        let members = &self.load.members;
+        let total: u32 = members.iter().map(|server| self.load.of(*server).requests).sum();
         let bound = (f64::from(total + 1) / members.len() as f64 * LOAD_FACTOR).ceil();
-        let fits = |server: &&usize| f64::from(self.known.sent(**server).requests) < bound;
+        let fits = |server: &&usize| f64::from(self.load.of(**server).requests) < bound;
         let rank = |server: &&usize| mix(key ^ mix(**server as u64));
         members.iter().filter(fits).max_by_key(rank).copied().unwrap_or(members[0])
     }
 
     /// The better cached of two candidates, unless it is late and the other is not as much.
-    fn dual(&self, ask: &Ask<'_>) -> usize {
-        let key = head(ask);
+    fn dual(&self, request: &RoutingRequest<'_>) -> usize {
+        let key = head(request);
         let by_rank = |salt: u64| {
             let rank = move |server: &&usize| mix(key ^ mix(**server as u64 ^ salt));
-            self.known.members.iter().max_by_key(rank).copied()
+            self.load.members.iter().max_by_key(rank).copied()
         };
-        let one = by_rank(0x1111).unwrap_or(self.known.members[0]);
+        let one = by_rank(0x1111).unwrap_or(self.load.members[0]);
         let other = by_rank(0x2222_0000).unwrap_or(one);
-        let new = |server| self.known.uncached(server, ask);
-        let ttft_ns = |server| (self.known.sent(server).prefill + new(server)) as f64 * self.token_ns;
-        let later = |server: usize| (ttft_ns(server), self.known.sent(server).requests);
+        let new = |server| self.load.uncached(server, request);
+        let ttft_ns = |server| (self.load.of(server).prefill + new(server)) as f64 * self.token_ns;
+        let later = |server: usize| (ttft_ns(server), self.load.of(server).requests);
         let (better, worse) = match new(one).cmp(&new(other)) {
             std::cmp::Ordering::Less => (one, other),
             std::cmp::Ordering::Greater => (other, one),
@@ -145,45 +145,45 @@ impl Direct {
     }
 }
 
-impl Policy for Direct {
-    fn pick(&mut self, ask: &Ask<'_>) -> Option<usize> {
+impl Policy for RulePolicy {
+    fn pick(&mut self, request: &RoutingRequest<'_>) -> Option<usize> {
         if self.rule.uses_prefixes() {
-            self.known.look_up(ask);
+            self.load.look_up(request);
         }
-        let server = self.choose(ask)?;
-        self.known.send(server, ask, self.rule.uses_prefixes());
+        let server = self.choose(request)?;
+        self.load.send(server, request, self.rule.uses_prefixes());
         Some(server)
     }
 
     fn first_token(&mut self, id: usize) {
-        self.known.first_token(id);
+        self.load.first_token(id);
     }
 
     fn finished(&mut self, id: usize) {
-        self.known.finished(id);
+        self.load.finished(id);
     }
 
-    fn scraping(&mut self, _: usize) -> bool {
+    fn scrape_began(&mut self, _: usize) -> bool {
         false
     }
 
-    fn sampled(&mut self, _: usize, _: Gauges) {}
+    fn scrape_ended(&mut self, _: usize, _: Gauges) {}
 
-    fn members(&mut self, servers: &[usize]) {
-        self.known.join(servers);
+    fn set_members(&mut self, servers: &[usize]) {
+        self.load.join(servers);
     }
 
-    fn learns(&self) -> Scraping {
+    fn scraping_mode(&self) -> Scraping {
         Scraping::Never
     }
 }
 
 /// What stands for a prompt's head.
-fn head(ask: &Ask<'_>) -> u64 {
-    let blocks = ask.hashes.len().min((HEAD_TOKENS / BLOCK_TOKENS) as usize);
+fn head(request: &RoutingRequest<'_>) -> u64 {
+    let blocks = request.hashes.len().min((HEAD_TOKENS / BLOCK_TOKENS) as usize);
     match blocks {
         // Too short to share anything: any server will do.
-        0 => mix(ask.id as u64),
-        blocks => ask.hashes[blocks - 1],
+        0 => mix(request.id as u64),
+        blocks => request.hashes[blocks - 1],
     }
 }

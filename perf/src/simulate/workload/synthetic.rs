@@ -1,6 +1,6 @@
 //! Workloads that are made up, each from a seed.
 
-use crate::simulate::request::{BLOCK_TOKENS, Dice, Request, Segment, mix};
+use crate::simulate::request::{BLOCK_TOKENS, Random, Request, Segment, mix};
 
 /// Requests a second of the stages of the shared-prefix workload.
 pub(super) const STAGES: [u32; 8] = [3, 10, 20, 30, 40, 50, 55, 60];
@@ -14,7 +14,7 @@ const USER_TOKENS: u32 = 1200;
 const ANSWER_TOKENS: u32 = 150;
 
 /// What a kind of conversation is like. Lengths are means, in tokens.
-struct Talk {
+struct Conversations {
     /// New conversations a second.
     rate: f64,
     seconds: f64,
@@ -25,7 +25,7 @@ struct Talk {
     question: f64,
     answer: f64,
     /// Chance that a turn is followed by another.
-    goes_on: f64,
+    follow_up_chance: f64,
     /// Pause before the next turn.
     think_seconds: f64,
 }
@@ -33,15 +33,15 @@ struct Talk {
 /// llm-d's benchmark of 2025-09-24: every user asks the same again and again, in random order, ever faster. How long
 /// answers are is not told; 150 tokens make the 9,000 tokens/s at 60 requests/s that it came to.
 pub(super) fn shared_prefix(seed: u64) -> Vec<Request> {
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     let mut requests = Vec::new();
     let mut order: Vec<usize> = Vec::new();
     for (phase, rate) in STAGES.iter().enumerate() {
         let start = phase as f64 * STAGE_SECONDS * 1e9;
-        let mut at = start + dice.pause_ns(f64::from(*rate));
+        let mut at = start + random.pause_ns(f64::from(*rate));
         while at < start + STAGE_SECONDS * 1e9 {
             if order.is_empty() {
-                order = shuffled(GROUPS * USERS, &mut dice);
+                order = shuffled(GROUPS * USERS, &mut random);
             }
             let user = order.pop().unwrap_or(0);
             let group = Segment { seed: mix((user / USERS) as u64), blocks: GROUP_TOKENS / BLOCK_TOKENS };
@@ -55,7 +55,7 @@ pub(super) fn shared_prefix(seed: u64) -> Vec<Request> {
                 output_tokens: ANSWER_TOKENS,
                 phase,
             });
-            at += dice.pause_ns(f64::from(*rate));
+            at += random.pause_ns(f64::from(*rate));
         }
     }
     requests
@@ -63,7 +63,7 @@ pub(super) fn shared_prefix(seed: u64) -> Vec<Request> {
 
 /// Conversations as of people with an assistant.
 pub(super) fn chat(seed: u64) -> Vec<Request> {
-    let talk = Talk {
+    let conversations = Conversations {
         rate: 3.0,
         seconds: 600.0,
         systems: 4,
@@ -71,29 +71,29 @@ pub(super) fn chat(seed: u64) -> Vec<Request> {
         opening: 1200.0,
         question: 350.0,
         answer: 300.0,
-        goes_on: 0.8,
+        follow_up_chance: 0.8,
         think_seconds: 20.0,
     };
-    talk.requests(seed)
+    conversations.requests(seed)
 }
 
 /// Silence, then two hundred requests within a tenth of a second, ten times over.
 pub(super) fn bursts(seed: u64) -> Vec<Request> {
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     let mut requests = Vec::new();
     for burst in 0..10_u64 {
         let mut times: Vec<u64> =
-            (0..200).map(|_| burst * 60_000_000_000 + (dice.unit() * 1e8) as u64).collect();
+            (0..200).map(|_| burst * 60_000_000_000 + (random.unit() * 1e8) as u64).collect();
         times.sort_unstable();
         for at_ns in times {
-            let system = Segment { seed: mix(dice.below(4) as u64), blocks: 24 };
-            let prompt_tokens = 1536 + dice.length(1200.0);
+            let system = Segment { seed: mix(random.below(4) as u64), blocks: 24 };
+            let prompt_tokens = 1536 + random.length(1200.0);
             let blocks = (prompt_tokens / BLOCK_TOKENS).saturating_sub(system.blocks);
             requests.push(Request {
                 at_ns,
-                prompt: vec![system, Segment { seed: dice.bits(), blocks }],
+                prompt: vec![system, Segment { seed: random.bits(), blocks }],
                 prompt_tokens,
-                output_tokens: dice.length(300.0),
+                output_tokens: random.length(300.0),
                 phase: 0,
             });
         }
@@ -101,14 +101,14 @@ pub(super) fn bursts(seed: u64) -> Vec<Request> {
     requests
 }
 
-impl Talk {
+impl Conversations {
     fn requests(&self, seed: u64) -> Vec<Request> {
-        let mut dice = Dice::new(seed);
+        let mut random = Random::new(seed);
         let mut requests = Vec::new();
-        let mut begins = dice.pause_ns(self.rate);
+        let mut begins = random.pause_ns(self.rate);
         while begins < self.seconds * 1e9 {
-            self.converse(begins, &mut dice, &mut requests);
-            begins += dice.pause_ns(self.rate);
+            self.push_conversation(begins, &mut random, &mut requests);
+            begins += random.pause_ns(self.rate);
         }
         requests.retain(|request| request.at_ns < (self.seconds * 1e9) as u64);
         requests.sort_by_key(|request| request.at_ns);
@@ -116,12 +116,12 @@ impl Talk {
     }
 
     /// One conversation: each turn's prompt is all that was said before and a question.
-    fn converse(&self, begins: f64, dice: &mut Dice, requests: &mut Vec<Request>) {
-        let system = dice.below(self.systems);
+    fn push_conversation(&self, begins: f64, random: &mut Random, requests: &mut Vec<Request>) {
+        let system = random.below(self.systems);
         let mut prompt =
             vec![Segment { seed: mix(system as u64), blocks: self.system_tokens / BLOCK_TOKENS }];
         let mut prompt_tokens = self.system_tokens / BLOCK_TOKENS * BLOCK_TOKENS;
-        let mut new_tokens = dice.length(self.opening);
+        let mut new_tokens = random.length(self.opening);
         let mut at = begins;
         loop {
             // A turn's blocks begin where the last full block before it ended, with text that is only this
@@ -129,8 +129,8 @@ impl Talk {
             let before: u32 = prompt.iter().map(|segment| segment.blocks).sum();
             prompt_tokens += new_tokens;
             let blocks = prompt_tokens / BLOCK_TOKENS - before;
-            prompt.push(Segment { seed: dice.bits(), blocks });
-            let output_tokens = dice.length(self.answer);
+            prompt.push(Segment { seed: random.bits(), blocks });
+            let output_tokens = random.length(self.answer);
             requests.push(Request {
                 at_ns: at as u64,
                 prompt: prompt.clone(),
@@ -138,19 +138,19 @@ impl Talk {
                 output_tokens,
                 phase: 0,
             });
-            if dice.unit() > self.goes_on {
+            if random.unit() > self.follow_up_chance {
                 return;
             }
-            new_tokens = output_tokens + dice.length(self.question);
-            at += dice.pause_ns(1.0 / self.think_seconds) + f64::from(output_tokens) * 25e6;
+            new_tokens = output_tokens + random.length(self.question);
+            at += random.pause_ns(1.0 / self.think_seconds) + f64::from(output_tokens) * 25e6;
         }
     }
 }
 
-fn shuffled(count: usize, dice: &mut Dice) -> Vec<usize> {
+fn shuffled(count: usize, random: &mut Random) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for place in (1..count).rev() {
-        order.swap(place, dice.below(place + 1));
+        order.swap(place, random.below(place + 1));
     }
     order
 }

@@ -1,14 +1,14 @@
-//! What a gateway without the picker knows: what it sent where, and what came back.
+//! Load as a gateway without the picker knows it: from the requests that it sent and the answers to them.
 
 use penstock_picker::prefix::PrefixIndex;
 use rustc_hash::FxHashMap;
 
-use super::Ask;
+use super::RoutingRequest;
 use crate::simulate::request::BLOCK_TOKENS;
 
 /// What is known of one server.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sent {
+pub(super) struct ServerLoad {
     /// Requests there.
     pub(super) requests: u32,
     /// Prompt tokens to be computed of requests whose answer has not begun.
@@ -17,11 +17,11 @@ pub(super) struct Sent {
 
 /// What is known of all servers.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct SentLoad {
     /// Servers that there are, by number.
     pub(super) members: Vec<usize>,
-    servers: Vec<Sent>,
-    flights: FxHashMap<usize, Flight>,
+    servers: Vec<ServerLoad>,
+    in_flight: FxHashMap<usize, InFlightRequest>,
     index: PrefixIndex,
     /// Blocks that a server's cache holds.
     blocks: usize,
@@ -30,17 +30,17 @@ pub(super) struct Known {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Flight {
+struct InFlightRequest {
     server: usize,
     prefill: u64,
 }
 
-impl Known {
+impl SentLoad {
     pub(super) fn new(blocks: usize) -> Self {
         Self {
             members: Vec::new(),
             servers: Vec::new(),
-            flights: FxHashMap::default(),
+            in_flight: FxHashMap::default(),
             index: PrefixIndex::new(),
             blocks,
             matched: Vec::new(),
@@ -53,52 +53,52 @@ impl Known {
         }
         self.members = members.to_vec();
         let count = members.iter().max().map_or(0, |last| last + 1).max(self.servers.len());
-        self.servers.resize(count, Sent::default());
+        self.servers.resize(count, ServerLoad::default());
     }
 
-    pub(super) fn sent(&self, server: usize) -> Sent {
+    pub(super) fn of(&self, server: usize) -> ServerLoad {
         self.servers[server]
     }
 
     /// Looks up what each server holds of the prompt.
-    pub(super) fn look_up(&mut self, ask: &Ask<'_>) {
+    pub(super) fn look_up(&mut self, request: &RoutingRequest<'_>) {
         self.matched.clear();
         self.matched.resize(self.servers.len(), 0);
-        let chain = self.index.chain("", ask.hashes, 1, usize::MAX);
+        let chain = self.index.chain("", request.hashes, 1, usize::MAX);
         self.index.matches(&chain, &mut self.matched);
     }
 
     /// Prompt tokens that a server would have to compute, by the last look-up.
-    pub(super) fn uncached(&self, server: usize, ask: &Ask<'_>) -> u64 {
-        u64::from(ask.prompt_tokens.saturating_sub(self.matched[server] * BLOCK_TOKENS).max(1))
+    pub(super) fn uncached(&self, server: usize, request: &RoutingRequest<'_>) -> u64 {
+        u64::from(request.prompt_tokens.saturating_sub(self.matched[server] * BLOCK_TOKENS).max(1))
     }
 
     /// Notes where a request went.
-    pub(super) fn send(&mut self, server: usize, ask: &Ask<'_>, uses_prefixes: bool) {
+    pub(super) fn send(&mut self, server: usize, request: &RoutingRequest<'_>, uses_prefixes: bool) {
         let prefill = if uses_prefixes {
-            let chain = self.index.chain("", ask.hashes, 1, usize::MAX);
+            let chain = self.index.chain("", request.hashes, 1, usize::MAX);
             self.index.record(&chain, server as u16, self.blocks);
-            self.uncached(server, ask)
+            self.uncached(server, request)
         } else {
-            u64::from(ask.prompt_tokens)
+            u64::from(request.prompt_tokens)
         };
         let sent = &mut self.servers[server];
         sent.requests += 1;
         sent.prefill += prefill;
-        self.flights.insert(ask.id, Flight { server, prefill });
+        self.in_flight.insert(request.id, InFlightRequest { server, prefill });
     }
 
     pub(super) fn first_token(&mut self, id: usize) {
-        if let Some(flight) = self.flights.get_mut(&id) {
-            self.servers[flight.server].prefill -= std::mem::take(&mut flight.prefill);
+        if let Some(request) = self.in_flight.get_mut(&id) {
+            self.servers[request.server].prefill -= std::mem::take(&mut request.prefill);
         }
     }
 
     pub(super) fn finished(&mut self, id: usize) {
-        if let Some(flight) = self.flights.remove(&id) {
-            let sent = &mut self.servers[flight.server];
+        if let Some(request) = self.in_flight.remove(&id) {
+            let sent = &mut self.servers[request.server];
             sent.requests -= 1;
-            sent.prefill -= flight.prefill;
+            sent.prefill -= request.prefill;
         }
     }
 }
