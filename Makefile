@@ -40,7 +40,7 @@ lint: ## Clippy, warnings are errors; no cycles between modules, no dependency t
 unit: ## Unit, property and integration tests; benches run once each
 	$(CARGO) test --workspace --all-targets --locked
 
-doc: ## Documentation tests; the documentation builds without warnings and its links lead somewhere
+doc: ## Documentation tests; the documentation builds without warnings, its links and names of files lead somewhere
 	$(CARGO) test --workspace --doc --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	python3 scripts/links.py

@@ -1,4 +1,4 @@
-"""Fails when a relative link in a Markdown file leads nowhere."""
+"""Fails when a relative link in a Markdown file leads nowhere, or a file of the repository that one names does not exist."""
 
 import re
 import subprocess
@@ -6,12 +6,24 @@ import sys
 from pathlib import Path
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+# `proxy/src/error.rs`, from the root on.
+NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.(?:rs|sh|py|go|toml|yaml|json|md))`")
 
-files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], capture_output=True, text=True, check=True)
-dead = [
-    f"{file}: {target}"
-    for file in files.stdout.splitlines()
-    for target in LINK.findall(Path(file).read_text(encoding="utf-8"))
-    if "://" not in target and not (Path(file).parent / target).exists()
-]
-sys.exit("links that lead nowhere:\n" + "\n".join(dead) if dead else 0)
+
+def main():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True)
+    files = [file for file in listed.stdout.splitlines() if Path(file).exists()]
+    roots = {file.split("/")[0] for file in files if "/" in file}
+    dead = []
+    for file in (file for file in files if file.endswith(".md")):
+        text = Path(file).read_text(encoding="utf-8")
+        links = [link for link in LINK.findall(text) if "://" not in link]
+        dead += [f"{file}: {link}" for link in links if not (Path(file).parent / link).exists()]
+        # The changelog tells of files that were.
+        if file != "CHANGELOG.md":
+            named = [name for name in NAMED.findall(text) if name.split("/")[0] in roots]
+            dead += [f"{file}: `{name}`" for name in named if not Path(name).exists()]
+    sys.exit("links and names that lead nowhere:\n" + "\n".join(dead) if dead else 0)
+
+
+main()

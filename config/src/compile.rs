@@ -5,12 +5,6 @@ use crate::snapshot::Snapshot;
 use crate::spec::Surroundings;
 use crate::{lower, parse};
 
-/// The SHA-256 of a document's text in hexadecimal: by it operator and gateway know whether they speak of the same state.
-pub fn digest(text: &str) -> String {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Snapshot {
     /// Compiles a document, in YAML or JSON, that stands in the working directory. `profiles` judges inline
     /// `EndpointPickerConfig`s.

@@ -105,17 +105,17 @@ impl Timeout {
 
 impl Size {
     /// `n` binary kilobytes.
-    pub const fn kib(n: u64) -> Self {
+    pub(crate) const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
 
     /// `n` binary megabytes.
-    pub const fn mib(n: u64) -> Self {
+    pub(crate) const fn mib(n: u64) -> Self {
         Self(n << 20)
     }
 
     /// `n` binary gigabytes.
-    pub const fn gib(n: u64) -> Self {
+    pub(crate) const fn gib(n: u64) -> Self {
         Self(n << 30)
     }
 

@@ -2,6 +2,7 @@
 //! [`Snapshot`] that the proxy runs on. Nothing here does I/O.
 
 mod compile;
+mod digest;
 mod endpoints;
 mod fault;
 mod knob;
@@ -16,7 +17,7 @@ mod snapshot;
 mod spec;
 mod table;
 
-pub use compile::digest;
+pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
+use crate::digest::digest;
 use crate::fault::{Faults, ProfileCheck};
 use crate::knob::Knob as _;
 use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
-use crate::report::{Instead, Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report, Suggestion};
 use crate::settings::Engine;
 use crate::snapshot::Snapshot;
 use crate::spec::{BackendEndpoint, EndpointSpec, Listener, ModelEntry, Rule, Secrets, Surroundings};
@@ -54,7 +55,7 @@ pub(crate) fn snapshot(
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
         generation: document.metadata.generation,
-        digest: crate::compile::digest(text).into(),
+        digest: digest(text).into(),
         replicas: document.replicas,
         secrets,
         secret_uses,
@@ -79,7 +80,7 @@ pub(crate) fn pool_endpoints(
     engine: Engine,
     report: &mut Report,
 ) -> Vec<EndpointSpec> {
-    upstream::endpoints(&document.endpoints, engine, &Place::Root.field("endpoints"), report)
+    upstream::endpoints(&document.endpoints, engine, &FieldPath::Root.field("endpoints"), report)
 }
 
 /// The endpoints of a backend's list.
@@ -87,7 +88,7 @@ pub(crate) fn backend_endpoints(
     document: &BackendEndpointsDocument,
     report: &mut Report,
 ) -> Vec<BackendEndpoint> {
-    upstream::backend_endpoints(&document.endpoints, &Place::Root.field("endpoints"), report)
+    upstream::backend_endpoints(&document.endpoints, &FieldPath::Root.field("endpoints"), report)
 }
 
 /// Where keys of the Secret lie that the document names.
@@ -96,7 +97,7 @@ fn secrets(document: &Document, surroundings: &Surroundings, report: &mut Report
     let directory = match &surroundings.secrets {
         Some(all) => {
             if let Err(message) = text::name(name) {
-                report.add(&Place::Root.field("secretsFrom"), || message);
+                report.add(&FieldPath::Root.field("secretsFrom"), || message);
                 return None;
             }
             all.join(name)
@@ -110,9 +111,9 @@ fn secrets(document: &Document, surroundings: &Surroundings, report: &mut Report
 fn check_access_log(path: &str, report: &mut Report) {
     let streams = ["stdout", "stderr"];
     if !path.contains('/') && !streams.contains(&path) {
-        let place = Place::Root.field("accessLog");
-        let instead = Instead::of(path, streams.into_iter());
-        let message = || format!("{} is neither a stream nor a path with a /{instead}", Quoted(path));
+        let place = FieldPath::Root.field("accessLog");
+        let suggestion = Suggestion::of(path, streams.into_iter());
+        let message = || format!("{} is neither a stream nor a path with a /{suggestion}", Quoted(path));
         report.add(&place.field("path"), message);
     }
 }
@@ -130,7 +131,7 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
     let backend_names = Names::of(document.backends.iter().map(|backend| backend.name.as_str()));
     let upstreams = target::Upstreams { pools: &pool_names, backends: &backend_names };
 
-    let place = Place::Root.field("routes");
+    let place = FieldPath::Root.field("routes");
     Names::unique(document.routes.iter().map(|route| route.name.as_str()), &place, report);
     let mut matching = Matching::new(document.limits.model_bytes);
     let mut builders: Vec<_> =

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use crate::fault::{Fault, Faults};
-use crate::report::{Place, Quoted, Report};
-use crate::schema::{self, Checked};
+use crate::report::{FieldPath, Quoted, Report};
+use crate::schema::{self, RawDocument};
 
 /// The most bytes that a document may have. 2,000 routes and 10,000 endpoints fit several times over, and a document
 /// of this size is still read within seconds.
@@ -29,14 +29,14 @@ const MAX_REPEATED: usize = 100_000;
 ///
 /// # Errors
 /// The text is too large, or neither YAML nor JSON, or too misshapen to go on.
-pub(crate) fn document<D: Checked>(text: &str) -> Result<(D, Report), Faults> {
+pub(crate) fn document<D: RawDocument>(text: &str) -> Result<(D, Report), Faults> {
     let mut value = value(text)?;
     let mut report = Report::default();
     if schema::check::<D>(&mut value, &mut report) {
         match serde_json::from_value(value) {
             Ok(document) => return Ok((document, report)),
             // The schema is generated from the types, so this says that the two disagree.
-            Err(error) => report.add(&Place::Root, || error.to_string()),
+            Err(error) => report.add(&FieldPath::Root, || error.to_string()),
         }
     }
     let unexplained = || Faults::one(Fault::new("", "the document cannot be read"));
@@ -87,15 +87,15 @@ struct Strict(Value);
 
 /// Reads a [`Strict`] tree at a depth.
 #[derive(Clone, Copy)]
-struct Nested(usize);
+struct AtDepth(usize);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Nested(0).deserialize(deserializer).map(Self)
+        AtDepth(0).deserialize(deserializer).map(Self)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Nested {
+impl<'de> DeserializeSeed<'de> for AtDepth {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -103,13 +103,13 @@ impl<'de> DeserializeSeed<'de> for Nested {
     }
 }
 
-impl Nested {
+impl AtDepth {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.0 < MAX_DEPTH { Ok(Self(self.0 + 1)) } else { Err(E::custom("nested too deeply")) }
     }
 }
 
-impl<'de> Visitor<'de> for Nested {
+impl<'de> Visitor<'de> for AtDepth {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
-use crate::schema::{Checked, resolve};
+use crate::schema::{RawDocument, resolve};
 
 const PREFACE: &str = "\
 # Configuration

@@ -7,7 +7,7 @@ use crate::fault::{Fault, Faults};
 
 /// A place in a document, as a chain of references, so that naming one costs nothing until there is a fault.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum FieldPath<'a> {
     Root,
     Field(&'a Self, &'a str),
     Index(&'a Self, usize),
@@ -25,7 +25,7 @@ pub(crate) struct Report {
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 /// Proposes a known name for one that is not known: `; did you mean "pools"?`, or else the known names.
-pub(crate) struct Instead<'a, I> {
+pub(crate) struct Suggestion<'a, I> {
     given: &'a str,
     known: Cell<Option<I>>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn closest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> 
         .map(|(_, name)| name)
 }
 
-impl<'a> Place<'a> {
+impl<'a> FieldPath<'a> {
     /// The place of a field of this object.
     pub(crate) fn field(&'a self, name: &'a str) -> Self {
         Self::Field(self, name)
@@ -67,7 +67,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
@@ -87,7 +87,7 @@ impl fmt::Display for Place<'_> {
 
 impl Report {
     /// Notes a fault. `message` is only asked for if the fault is kept.
-    pub(crate) fn add(&mut self, place: &Place<'_>, message: impl FnOnce() -> String) {
+    pub(crate) fn add(&mut self, place: &FieldPath<'_>, message: impl FnOnce() -> String) {
         if self.faults.len() < Faults::MAX {
             self.faults.push(Fault::new(place.to_string(), message()));
         } else {
@@ -96,7 +96,7 @@ impl Report {
     }
 
     /// Notes faults of an inner document at `place`.
-    pub(crate) fn extend(&mut self, place: &Place<'_>, faults: Vec<Fault>) {
+    pub(crate) fn extend(&mut self, place: &FieldPath<'_>, faults: Vec<Fault>) {
         for Fault { path, message } in faults {
             if self.faults.len() < Faults::MAX {
                 let separator = if path.is_empty() || path.starts_with('[') { "" } else { "." };
@@ -136,14 +136,14 @@ impl Report {
     }
 }
 
-impl<'a, 'k, I: Iterator<Item = &'k str> + Clone> Instead<'a, I> {
+impl<'a, 'k, I: Iterator<Item = &'k str> + Clone> Suggestion<'a, I> {
     /// For the unknown name `given`.
     pub(crate) fn of(given: &'a str, known: I) -> Self {
         Self { given, known: Cell::new(Some(known)) }
     }
 }
 
-impl<'k, I: Iterator<Item = &'k str> + Clone> fmt::Display for Instead<'_, I> {
+impl<'k, I: Iterator<Item = &'k str> + Clone> fmt::Display for Suggestion<'_, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_LISTED: usize = 12;
         let Some(known) = self.known.take() else { return Ok(()) };
@@ -192,21 +192,21 @@ mod tests {
 
     #[test]
     fn a_place_reads_like_a_path() {
-        let routes = Place::Root.field("routes");
+        let routes = FieldPath::Root.field("routes");
         let route = routes.index(2);
         assert_eq!(route.field("name").to_string(), "routes[2].name");
         assert_eq!(route.field("odd.key").to_string(), "routes[2][\"odd.key\"]");
-        assert_eq!(Place::Root.to_string(), "");
+        assert_eq!(FieldPath::Root.to_string(), "");
     }
 
     #[test]
     fn close_names_are_proposed_and_others_listed() {
         let known = ["pools", "backends"];
-        let instead = |given| Instead::of(given, known.into_iter()).to_string();
-        assert_eq!(instead("pool"), "; did you mean \"pools\"?");
-        assert_eq!(instead("Backend"), "; did you mean \"backends\"?");
-        assert_eq!(instead("elephants"), "; there are \"pools\", \"backends\"");
-        assert_eq!(Instead::of("x", std::iter::empty()).to_string(), "; there are none");
+        let suggestion = |given| Suggestion::of(given, known.into_iter()).to_string();
+        assert_eq!(suggestion("pool"), "; did you mean \"pools\"?");
+        assert_eq!(suggestion("Backend"), "; did you mean \"backends\"?");
+        assert_eq!(suggestion("elephants"), "; there are \"pools\", \"backends\"");
+        assert_eq!(Suggestion::of("x", std::iter::empty()).to_string(), "; there are none");
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
     fn faults_beyond_the_most_are_counted() {
         let mut report = Report::default();
         for index in 0..Faults::MAX + 5 {
-            report.add(&Place::Root.field("list").index(index), || "bad".to_owned());
+            report.add(&FieldPath::Root.field("list").index(index), || "bad".to_owned());
         }
         let faults = report.into_faults().expect("there are faults");
         assert_eq!(faults.iter().count(), Faults::MAX + 1);
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn later_faults_below_an_earlier_one_are_left_out() {
         let (mut early, mut late) = (Report::default(), Report::default());
-        let (pools, other) = (Place::Root.field("pools"), Place::Root.field("poolsize"));
+        let (pools, other) = (FieldPath::Root.field("pools"), FieldPath::Root.field("poolsize"));
         early.add(&pools, || "bad".to_owned());
         late.add(&pools.index(0), || "also bad".to_owned());
         late.add(&other, || "bad too".to_owned());

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
-use crate::report::{Place, Report};
+use crate::report::{FieldPath, Report};
 
 pub(crate) use generate::resolve;
 
@@ -21,7 +21,7 @@ static ENDPOINTS: LazyLock<Value> =
     LazyLock::new(|| generate::any_of("Endpoints", [&*POOL_ENDPOINTS, &*BACKEND_ENDPOINTS]));
 
 /// A document that is read from text: its raw form.
-pub(crate) trait Checked: serde::de::DeserializeOwned {
+pub(crate) trait RawDocument: serde::de::DeserializeOwned {
     /// Its schema.
     fn schema() -> &'static Value;
 }
@@ -41,24 +41,24 @@ pub fn endpoints_schema() -> &'static Value {
 
 /// Reports every fault in the shape of a document of type `D`: fields that are unknown, missing, of another type or out of range.
 /// Faulty fields that have a default are taken out; whether that was enough to make the rest readable is the answer.
-pub(crate) fn check<D: Checked>(document: &mut Value, report: &mut Report) -> bool {
+pub(crate) fn check<D: RawDocument>(document: &mut Value, report: &mut Report) -> bool {
     let root = D::schema();
-    check::Check { root, report }.value(document, root, &Place::Root)
+    check::Check { root, report }.value(document, root, &FieldPath::Root)
 }
 
-impl Checked for Document {
+impl RawDocument for Document {
     fn schema() -> &'static Value {
         &ROUTING
     }
 }
 
-impl Checked for PoolEndpointsDocument {
+impl RawDocument for PoolEndpointsDocument {
     fn schema() -> &'static Value {
         &POOL_ENDPOINTS
     }
 }
 
-impl Checked for BackendEndpointsDocument {
+impl RawDocument for BackendEndpointsDocument {
     fn schema() -> &'static Value {
         &BACKEND_ENDPOINTS
     }
@@ -104,7 +104,7 @@ mod tests {
                     check::Check { root: self::schema(), report: &mut report }.value(
                         &mut default,
                         property,
-                        &Place::Root,
+                        &FieldPath::Root,
                     );
                 }
                 assert!(report.is_empty(), "{name}: {report:?}");

@@ -16,10 +16,10 @@ use rustc_hash::FxHashMap;
 
 use crate::spec::{HostPattern, Lookup, Matched, ModelEntry, RequestModel, RouteRequest, Rule, bare_host};
 
-pub(crate) use condition::{Alternative, Conditions, Named, PathCondition, Pattern, ValueTest};
+pub(crate) use condition::{Alternative, Conditions, NamedTest, PathCondition, Pattern, ValueTest};
 
 use bucket::HostTable;
-use condition::Probe;
+use condition::RequestView;
 use host::LowerHost;
 
 /// The rules of one listener.
@@ -75,18 +75,18 @@ impl Table {
         if self.hostname.as_ref().is_some_and(|own| !own.matches(host.as_str())) {
             return Lookup::NoRoute;
         }
-        let probe = Probe::new(request);
+        let view = RequestView::new(request);
         let is_unread = request.model == RequestModel::Unread;
         let mut is_model_at_fault = false;
         for host_table in self.hosts(host.as_str()) {
             for (bucket, prefix) in host_table.buckets(request.path) {
-                let found = if is_unread { bucket.best_for_some_model(&probe) } else { bucket.best(&probe) };
+                let found = if is_unread { bucket.best_for_some_model(&view) } else { bucket.best(&view) };
                 match found {
                     Some(found) if is_unread && found.model.is_some() => return Lookup::NeedsModel,
                     Some(found) => return Lookup::Rule(Matched { rule: &rules[found.rule], prefix }),
                     None if is_unread => {}
                     None => {
-                        is_model_at_fault = is_model_at_fault || bucket.best_for_some_model(&probe).is_some()
+                        is_model_at_fault = is_model_at_fault || bucket.best_for_some_model(&view).is_some()
                     }
                 }
             }

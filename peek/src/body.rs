@@ -1,6 +1,6 @@
 //! A body that is not, or no longer, encoded.
 
-use crate::{PeekError, Peeked, Scanner, multipart::Multipart};
+use crate::{PeekError, Peeked, multipart::Multipart, scan::Scanner};
 
 /// Reads one kind of body.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and saves an allocation")]

@@ -7,7 +7,7 @@ use thiserror::Error;
 /// A body that must not be forwarded on the strength of what was peeked.
 ///
 /// Each one is the client's fault and none is worth a retry. The text names the place and the way out and
-/// carries at most a [`Piece`] of the body. Offsets count bytes of the decoded body.
+/// carries at most an [`Excerpt`] of the body. Offsets count bytes of the decoded body.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PeekError {
     /// Parsers disagree on which of two members counts, so a second one is a way round access rules.
@@ -22,7 +22,7 @@ pub enum PeekError {
         /// Offset of the name.
         at: usize,
         /// The name as it was sent.
-        key: Piece,
+        key: Excerpt,
     },
     /// `model` is a number, a boolean, an array or an object.
     #[error("`model` at byte {at} is {found}: send a string")]
@@ -48,7 +48,7 @@ pub enum PeekError {
         /// What is wrong with it.
         fault: NameFault,
         /// The value as it was sent.
-        name: Piece,
+        name: Excerpt,
     },
     /// The JSON breaks or ends between `model` and the end of its value.
     #[error("`model` has no complete value at byte {at} ({what}): correct the JSON")]
@@ -66,7 +66,7 @@ pub enum PeekError {
         /// What is wrong with it.
         fault: NameFault,
         /// The name as it was sent.
-        key: Piece,
+        key: Excerpt,
     },
     /// A top-level member's name exceeds [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES).
     #[error("the top-level member name at byte {at} is longer than {limit} bytes: shorten it")]
@@ -116,13 +116,13 @@ pub enum PeekError {
     #[error("cannot read a body with content-encoding {encoding}: send gzip, deflate, br, zstd or none")]
     UnsupportedEncoding {
         /// The header's value.
-        encoding: Piece,
+        encoding: Excerpt,
     },
     /// A `charset` that would make the server read other characters than the gateway.
     #[error("cannot read a body with charset {charset}: send UTF-8")]
     UnsupportedCharset {
         /// The parameter's value.
-        charset: Piece,
+        charset: Excerpt,
     },
     /// The body does not decode as its `Content-Encoding` says.
     #[error("the body is not valid {encoding} (near byte {at} as sent): correct it or its content-encoding")]
@@ -275,7 +275,7 @@ pub enum FormFault {
     /// A boundary after a bare CR or LF: some parsers see one there, others do not.
     #[error("has a boundary that does not follow a CRLF: choose another boundary")]
     BareLineBreak,
-    /// A part's headers exceed [`MAX_PART_HEADER_BYTES`](crate::MAX_PART_HEADER_BYTES).
+    /// A part's headers exceed 8 KiB.
     #[error("has a part with more than 8192 bytes of headers: shorten them")]
     HeadersTooLong,
     /// A part's header is folded, lacks its colon, ends in a bare line feed or has a control character.
@@ -307,12 +307,12 @@ impl FormFault {
     }
 }
 
-/// A short, escaped piece of what a client sent, in double quotes: printable ASCII only, at most
-/// [`Piece::MAX_BYTES`] bytes of input.
+/// A short, escaped excerpt of what a client sent, in double quotes: printable ASCII only, at most
+/// [`Excerpt::MAX_BYTES`] bytes of input.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Piece(Box<str>);
+pub struct Excerpt(Box<str>);
 
-impl Piece {
+impl Excerpt {
     /// Bytes of input shown at most.
     pub const MAX_BYTES: usize = 48;
 
@@ -325,13 +325,13 @@ impl Piece {
     }
 }
 
-impl fmt::Display for Piece {
+impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Piece {
+impl fmt::Debug for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -3,7 +3,7 @@
 //! Parameters are read strictly, since a boundary or charset that two parsers read differently makes them
 //! read two different bodies.
 
-use crate::{FormFault, PeekError, Piece};
+use crate::{Excerpt, FormFault, PeekError};
 
 /// What the client says its body is.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Coding {
                 _ => None,
             };
             if one.is_none() || coding.is_some() {
-                return Err(PeekError::UnsupportedEncoding { encoding: Piece::of(content_encoding) });
+                return Err(PeekError::UnsupportedEncoding { encoding: Excerpt::of(content_encoding) });
             }
             coding = one;
         }
@@ -118,12 +118,12 @@ fn check_charset(parameters: Option<&[Parameter<'_>]>, content_type: &[u8]) -> R
     let Some(parameters) = parameters else {
         let lower = content_type.to_ascii_lowercase();
         return match memchr::memmem::find(&lower, b"charset") {
-            Some(_) => Err(PeekError::UnsupportedCharset { charset: Piece::of(content_type) }),
+            Some(_) => Err(PeekError::UnsupportedCharset { charset: Excerpt::of(content_type) }),
             None => Ok(()),
         };
     };
     match parameters.iter().find(|parameter| !parameter.is_harmless_charset()) {
-        Some(parameter) => Err(PeekError::UnsupportedCharset { charset: Piece::of(parameter.value) }),
+        Some(parameter) => Err(PeekError::UnsupportedCharset { charset: Excerpt::of(parameter.value) }),
         None => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use memchr::memchr2;
 
 use self::disposition::Part;
 use crate::{
-    FormFault, MAX_PART_HEADER_BYTES, Model, NameFault, Notation, Options, PeekError, Peeked, Piece, Shape,
+    Excerpt, FormFault, MAX_PART_HEADER_BYTES, Model, NameFault, Notation, Options, PeekError, Peeked, Shape,
     name,
 };
 
@@ -254,7 +254,7 @@ impl Multipart {
         let len = self.value.len() - self.delimiter.len() - 2;
         let value = &self.value[..len];
         let at = self.value_at;
-        let fail = |fault| PeekError::ModelName { at, fault, name: Piece::of(value) };
+        let fail = |fault| PeekError::ModelName { at, fault, name: Excerpt::of(value) };
         let text = std::str::from_utf8(value).map_err(|_| fail(NameFault::NotUtf8))?;
         name::check(text).map_err(fail)?;
         let model = Model { name: text.to_owned(), range: Some(at..at + len), notation: Notation::FormField };

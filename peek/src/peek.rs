@@ -4,11 +4,12 @@
 //! a form, and servers that never look at the header read JSON all the same. A first `{` decides.
 
 use crate::{
-    Options, PeekError, Peeked, Scanner,
+    Options, PeekError, Peeked,
     body::Body,
     decode::Decoding,
     media::{Coding, Media},
     multipart::Multipart,
+    scan::Scanner,
 };
 
 /// Reads one request body of any kind.

@@ -16,8 +16,8 @@ mod text;
 mod value;
 
 use self::{
-    after_break::Wary,
-    member::{Found, Member},
+    after_break::AfterBreak,
+    member::{Fields, Member},
     nest::Nest,
     prelude::{Opening, Prelude},
     text::{Text, TextEnd},
@@ -31,7 +31,7 @@ const WINDOW_BYTES: usize = 16 * 1024;
 ///
 /// It allocates for the model, the user and the block hashes, never for a chunk.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     max_model_bytes: usize,
     /// Whether `Content-Type` says JSON; otherwise only a leading `{` does.
     is_declared: bool,
@@ -47,9 +47,9 @@ pub struct Scanner {
     token_at: usize,
     /// The part of a name, value or scalar that lies in earlier windows.
     held: Vec<u8>,
-    found: Found,
+    fields: Fields,
     blocks: Blocks,
-    wary: Wary,
+    after_break: AfterBreak,
     shape: Shape,
     malformed: Option<Malformed>,
     failed: Option<PeekError>,
@@ -78,16 +78,15 @@ enum State {
     Next,
     /// Nothing but white space.
     Tail,
-    /// Behind a break: only looks out for what could be a second model.
-    Wary,
+    /// After a break: only looks for what could be a second model.
+    AfterBreak,
     /// Not an object: nothing to find.
     Ignored,
 }
 
 impl Scanner {
     /// A scanner for one body that is declared to be JSON.
-    #[must_use]
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
             max_model_bytes: options.max_model_bytes,
             is_declared: true,
@@ -99,9 +98,9 @@ impl Scanner {
             member: Member::Other,
             token_at: 0,
             held: Vec::new(),
-            found: Found::default(),
+            fields: Fields::default(),
             blocks: Blocks::new(options),
-            wary: Wary::default(),
+            after_break: AfterBreak::default(),
             shape: Shape::Empty,
             malformed: None,
             failed: None,
@@ -110,14 +109,13 @@ impl Scanner {
 
     /// A scanner for a body that is not declared to be JSON: it is one if it starts with `{`, and opaque
     /// otherwise. Model servers that never look at `Content-Type` would read it, so the gateway does.
-    #[must_use]
-    pub fn sniffing(options: &Options) -> Self {
+    pub(crate) fn sniffing(options: &Options) -> Self {
         Self { is_declared: false, ..Self::new(options) }
     }
 
     /// Makes room for what a body of so many bytes can yield, so that nothing grows while it comes in. The
     /// room is bounded by the options, whatever a client claims.
-    pub fn expect_bytes(&mut self, body_bytes: usize) {
+    pub(crate) fn expect_bytes(&mut self, body_bytes: usize) {
         self.blocks.expect(body_bytes);
     }
 
@@ -125,7 +123,7 @@ impl Scanner {
     ///
     /// # Errors
     /// As soon as the body must be refused; every later call repeats the error.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PeekError> {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Result<(), PeekError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -146,20 +144,20 @@ impl Scanner {
     ///
     /// # Errors
     /// A body that ends within its model, or the error of an earlier `feed`, again.
-    pub fn finish(mut self) -> Result<Peeked, PeekError> {
+    pub(crate) fn finish(mut self) -> Result<Peeked, PeekError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         match self.state {
             State::Start if !self.prelude.is_blank() => self.shape = Shape::Opaque,
-            State::Start | State::Tail | State::Wary | State::Ignored => {}
+            State::Start | State::Tail | State::AfterBreak | State::Ignored => {}
             _ => self.note(self.base, Break::Truncated)?,
         }
         let (blocks, prompt_bytes) = self.blocks.finish();
-        let Found { model, stream, user, .. } = self.found;
+        let Fields { model, stream, user, .. } = self.fields;
         Ok(Peeked {
             shape: self.shape,
-            max_tokens: self.found.max_tokens.resolve(),
+            max_tokens: self.fields.max_tokens.resolve(),
             model,
             stream,
             user,
@@ -184,7 +182,7 @@ impl Scanner {
                 State::ValueScalar => self.value_scalar(window, i)?,
                 State::Next => self.next(window, i)?,
                 State::Tail => self.tail(window, i)?,
-                State::Wary => self.wary.look(window, i, self.base)?,
+                State::AfterBreak => self.after_break.look(window, i, self.base)?,
                 State::Ignored => window.len(),
             }
         }
@@ -260,7 +258,7 @@ impl Scanner {
             member::classify(&self.held, self.token_at)?
         };
         self.held.clear();
-        self.found.meet(self.member, self.token_at)?;
+        self.fields.begin(self.member, self.token_at)?;
         self.state = State::Colon;
         Ok(end)
     }
@@ -294,8 +292,8 @@ impl Scanner {
     /// Gives up on structure from the byte at `i` on.
     fn broken(&mut self, i: usize, what: Break) -> Result<usize, PeekError> {
         self.note(self.base + i, what)?;
-        self.wary = Wary::behind(Malformed { at: self.base + i, what });
-        self.state = State::Wary;
+        self.after_break = AfterBreak::new(Malformed { at: self.base + i, what });
+        self.state = State::AfterBreak;
         Ok(i)
     }
 

@@ -5,7 +5,7 @@
 //	TESTBED_TARGET where cargo put our binaries TESTBED_IMAGES   the image map
 //	E2E_CLUSTER    the name of a cluster that runs already, with Penstock installed, and is left as it is
 //	E2E_HOLD       for how long the cluster stays as it is when a test has failed, such as 5m
-//	WALKTHROUGH_MANIFESTS  the absolute path of a folder with the walkthrough's own manifests, which are then tested too
+//	PENSTOCK_WALKTHROUGH  the absolute path of a folder with the walkthrough's own manifests, which are then tested too
 package e2e
 
 import (

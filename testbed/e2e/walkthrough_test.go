@@ -12,11 +12,11 @@ import (
 
 const walkthroughGateway = "inference-pool-with-aigwroute"
 
-// The walkthrough's own files as they are published, from the folder that WALKTHROUGH_MANIFESTS names.
+// The walkthrough's own files as they are published, from the folder that PENSTOCK_WALKTHROUGH names.
 func TestTheWalkthroughsManifestsAsTheyAre(t *testing.T) {
-	folder := os.Getenv("WALKTHROUGH_MANIFESTS")
+	folder := os.Getenv("PENSTOCK_WALKTHROUGH")
 	if folder == "" {
-		t.Skip("WALKTHROUGH_MANIFESTS is not set; examples/walkthrough is tested all the same")
+		t.Skip("PENSTOCK_WALKTHROUGH is not set; examples/walkthrough is tested all the same")
 	}
 	published, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
@@ -30,7 +30,7 @@ func TestTheWalkthroughsManifestsAsTheyAre(t *testing.T) {
 		}
 	}
 	if len(files) == 0 {
-		t.Fatalf("WALKTHROUGH_MANIFESTS: %s has no manifests", folder)
+		t.Fatalf("PENSTOCK_WALKTHROUGH: %s has no manifests", folder)
 	}
 	walkthrough(t, files)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::text;
-use crate::report::{Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{SecretUse, Secrets};
 
 /// What a path starts with that is a key of a Secret.
@@ -26,7 +26,7 @@ impl Files {
     }
 
     /// The path of a file.
-    pub(super) fn path(&mut self, written: &str, place: &Place<'_>, report: &mut Report) -> PathBuf {
+    pub(super) fn path(&mut self, written: &str, place: &FieldPath<'_>, report: &mut Report) -> PathBuf {
         let Some(key) = written.strip_prefix(SECRET) else { return PathBuf::from(written) };
         if let Err(message) = text::secret_key(key) {
             report.add(place, || message);
@@ -53,7 +53,7 @@ impl Files {
 }
 
 /// References to `Endpoints` documents, each once.
-pub(super) fn endpoints_from(raw: &[String], place: &Place<'_>, report: &mut Report) -> Vec<Arc<str>> {
+pub(super) fn endpoints_from(raw: &[String], place: &FieldPath<'_>, report: &mut Report) -> Vec<Arc<str>> {
     const MAX_BYTES: usize = 4096;
     let mut seen = FxHashSet::default();
     for (index, reference) in raw.iter().enumerate() {

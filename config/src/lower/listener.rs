@@ -8,12 +8,12 @@ use super::file::Files;
 use super::names::Names;
 use super::text;
 use crate::raw::{Document, RawCertificate, RawListener, RawProtocol};
-use crate::report::{Place, Report};
+use crate::report::{FieldPath, Report};
 use crate::spec::{CertificateFiles, Listener, ListenerTls};
 
 /// All listeners.
 pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report) -> Vec<Listener> {
-    let place = Place::Root.field("listeners");
+    let place = FieldPath::Root.field("listeners");
     Names::unique(document.listeners.iter().map(|listener| listener.name.as_str()), &place, report);
     check_addresses(document, &place, report);
     document
@@ -28,7 +28,7 @@ pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report)
 }
 
 /// Listeners on one socket must be told apart by hostname, and be of one protocol. Port 0 is a different port each time.
-fn check_addresses(document: &Document, place: &Place<'_>, report: &mut Report) {
+fn check_addresses(document: &Document, place: &FieldPath<'_>, report: &mut Report) {
     let mut first: FxHashMap<SocketAddr, usize> = FxHashMap::default();
     let mut hostnames: FxHashMap<(SocketAddr, Option<String>), usize> = FxHashMap::default();
     for (index, listener) in document.listeners.iter().enumerate() {
@@ -62,7 +62,7 @@ fn check_addresses(document: &Document, place: &Place<'_>, report: &mut Report) 
         && let Some(listener) = first.get(&admin)
     {
         let message = || format!("{admin} is the address of {place}[{listener}] already");
-        report.add(&Place::Root.field("admin").field("address"), message);
+        report.add(&FieldPath::Root.field("admin").field("address"), message);
     }
 }
 
@@ -75,7 +75,7 @@ fn shares_address(document: &Document, index: usize) -> bool {
 fn listener(
     raw: &RawListener,
     shares_address: bool,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Listener {

@@ -11,9 +11,9 @@ use crate::knob::Size;
 use crate::raw::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawRule, RawValueMatchType,
 };
-use crate::report::{Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::MODEL_HEADER;
-use crate::table::{Alternative, Conditions, Named, PathCondition, Pattern, ValueTest};
+use crate::table::{Alternative, Conditions, NamedTest, PathCondition, Pattern, ValueTest};
 
 /// The most ways to match that all rules together may have. Each takes some hundred bytes.
 const MAX_ALTERNATIVES: usize = 250_000;
@@ -39,7 +39,7 @@ impl Matching {
         &mut self,
         raw: &RawRule,
         rule: usize,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Vec<Arc<Alternative>> {
         let everything = [RawMatch::default()];
@@ -81,7 +81,7 @@ impl Matching {
     }
 
     /// The short form.
-    fn models(&self, raw: &RawRule, place: &Place<'_>, report: &mut Report) -> Vec<ValueTest> {
+    fn models(&self, raw: &RawRule, place: &FieldPath<'_>, report: &mut Report) -> Vec<ValueTest> {
         let place = place.field("models");
         let mut seen = FxHashSet::default();
         for (index, model) in raw.models.iter().enumerate() {
@@ -94,7 +94,7 @@ impl Matching {
         raw.models.iter().map(|model| ValueTest::Exact(model.as_str().into())).collect()
     }
 
-    fn check_model(&self, model: &str, place: &Place<'_>, report: &mut Report) {
+    fn check_model(&self, model: &str, place: &FieldPath<'_>, report: &mut Report) {
         if model.is_empty() {
             report.add(place, || "is empty: name a model".to_owned());
         }
@@ -112,7 +112,7 @@ impl Matching {
     fn one(
         &mut self,
         raw: &RawMatch,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Option<(PathCondition, Conditions, Option<ValueTest>)> {
         let path = match &raw.path {
@@ -125,7 +125,12 @@ impl Matching {
         Some((path?, conditions, model))
     }
 
-    fn path(&mut self, raw: &RawPathMatch, place: &Place<'_>, report: &mut Report) -> Option<PathCondition> {
+    fn path(
+        &mut self,
+        raw: &RawPathMatch,
+        place: &FieldPath<'_>,
+        report: &mut Report,
+    ) -> Option<PathCondition> {
         let place = place.field("value");
         if raw.kind == RawPathMatchType::RegularExpression {
             return self.pattern(&raw.value, &place, report).map(PathCondition::Pattern);
@@ -143,9 +148,9 @@ impl Matching {
     fn headers(
         &mut self,
         raw: &[RawHeaderMatch],
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
-    ) -> (Vec<Named<HeaderName>>, Option<ValueTest>) {
+    ) -> (Vec<NamedTest<HeaderName>>, Option<ValueTest>) {
         let (mut headers, mut model) = (Vec::new(), None);
         let mut seen = FxHashSet::default();
         for (index, header) in raw.iter().enumerate() {
@@ -175,15 +180,21 @@ impl Matching {
                 report.add(&value_place, || message);
             }
             headers.extend(
-                self.test(header.kind, &header.value, &value_place, report).map(|test| Named { name, test }),
+                self.test(header.kind, &header.value, &value_place, report)
+                    .map(|test| NamedTest { name, test }),
             );
         }
         headers.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
         (headers, model)
     }
 
-    fn params(&mut self, raw: &RawMatch, place: &Place<'_>, report: &mut Report) -> Vec<Named<Box<str>>> {
-        let mut params: Vec<Named<Box<str>>> = Vec::new();
+    fn params(
+        &mut self,
+        raw: &RawMatch,
+        place: &FieldPath<'_>,
+        report: &mut Report,
+    ) -> Vec<NamedTest<Box<str>>> {
+        let mut params: Vec<NamedTest<Box<str>>> = Vec::new();
         let mut seen = FxHashSet::default();
         for (index, param) in raw.query_params.iter().enumerate() {
             let place = place.index(index);
@@ -193,7 +204,7 @@ impl Matching {
                 report.add(&place.field("name"), message);
             }
             let test = self.test(param.kind, &param.value, &place.field("value"), report);
-            params.extend(test.map(|test| Named { name: param.name.as_str().into(), test }));
+            params.extend(test.map(|test| NamedTest { name: param.name.as_str().into(), test }));
         }
         params.sort_by(|a, b| a.name.cmp(&b.name));
         params
@@ -203,7 +214,7 @@ impl Matching {
         &mut self,
         kind: RawValueMatchType,
         value: &str,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Option<ValueTest> {
         match kind {
@@ -214,7 +225,7 @@ impl Matching {
         }
     }
 
-    fn pattern(&mut self, source: &str, place: &Place<'_>, report: &mut Report) -> Option<Pattern> {
+    fn pattern(&mut self, source: &str, place: &FieldPath<'_>, report: &mut Report) -> Option<Pattern> {
         if !self.patterns.contains_key(source) {
             if self.patterns.len() >= MAX_PATTERNS {
                 report.add(place, || {

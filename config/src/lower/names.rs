@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::text;
-use crate::report::{Instead, Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report, Suggestion};
 
 /// The positions of named things.
 pub(super) struct Names<'d> {
@@ -25,7 +25,7 @@ impl<'d> Names<'d> {
     /// The same, for a list at `place`. Reports what is not a name, and what is there twice.
     pub(super) fn unique(
         names: impl Iterator<Item = &'d str>,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Self {
         let names = Self::of(names);
@@ -48,13 +48,13 @@ impl<'d> Names<'d> {
         &self,
         name: &str,
         kind: &str,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Option<usize> {
         let position = self.position(name);
         if position.is_none() {
-            let instead = Instead::of(name, self.in_order.iter().copied());
-            report.add(place, || format!("there is no {kind} {}{instead}", Quoted(name)));
+            let suggestion = Suggestion::of(name, self.in_order.iter().copied());
+            report.add(place, || format!("there is no {kind} {}{suggestion}", Quoted(name)));
         }
         position
     }

@@ -4,14 +4,14 @@ use super::text;
 use crate::raw::{
     RawPathMatchType, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRule, RawScheme, RawUrlRewrite,
 };
-use crate::report::{Place, Report};
+use crate::report::{FieldPath, Report};
 use crate::spec::{PathRewrite, Redirect, Rewrite};
 
 /// Changes to host and path.
 pub(super) fn url(
     raw: &RawUrlRewrite,
     rule: &RawRule,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<Rewrite> {
     if raw.hostname.is_none() && raw.path.is_none() {
@@ -31,7 +31,7 @@ pub(super) fn url(
 pub(super) fn redirect(
     raw: &RawRedirect,
     rule: &RawRule,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<Redirect> {
     if let Some(hostname) = &raw.hostname
@@ -60,7 +60,7 @@ pub(super) fn redirect(
 fn path_rewrite(
     raw: &RawPathRewrite,
     rule: &RawRule,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<PathRewrite> {
     let full = ("replaceFullPath", raw.replace_full_path.as_deref());

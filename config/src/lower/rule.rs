@@ -10,12 +10,12 @@ use super::target::{self, Upstreams};
 use super::{rewrite, text};
 use crate::knob::Knob as _;
 use crate::raw::{RawRoute, RawRule, RawTimeouts};
-use crate::report::{Place, Report};
+use crate::report::{FieldPath, Report};
 use crate::spec::{Action, HostPattern, Listener, Rule};
 use crate::table::{Alternative, TableBuilder};
 
 /// When the models of a route came to be, in seconds since the Unix epoch.
-pub(super) fn created_at(route: &RawRoute, place: &Place<'_>, report: &mut Report) -> u64 {
+pub(super) fn created_at(route: &RawRoute, place: &FieldPath<'_>, report: &mut Report) -> u64 {
     let Some(text) = &route.models_created_at else { return 0 };
     let since = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     if since.is_none() {
@@ -26,7 +26,7 @@ pub(super) fn created_at(route: &RawRoute, place: &Place<'_>, report: &mut Repor
 }
 
 /// The hosts of a route. Empty is every host.
-pub(super) fn hosts(route: &RawRoute, place: &Place<'_>, report: &mut Report) -> Vec<HostPattern> {
+pub(super) fn hosts(route: &RawRoute, place: &FieldPath<'_>, report: &mut Report) -> Vec<HostPattern> {
     let place = place.field("hostnames");
     let mut hosts = Vec::new();
     let mut seen = FxHashSet::default();
@@ -46,7 +46,7 @@ pub(super) fn attached(
     listeners: &[Listener],
     names: &Names<'_>,
     hosts: &[HostPattern],
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<usize> {
     let place_of_names = place.field("listeners");
@@ -86,7 +86,7 @@ pub(super) fn attach(table: &mut TableBuilder, hosts: &[HostPattern], alternativ
 }
 
 /// Reports names of a route's rules that are not names, or not unique.
-pub(super) fn check_names(route: &RawRoute, place: &Place<'_>, report: &mut Report) {
+pub(super) fn check_names(route: &RawRoute, place: &FieldPath<'_>, report: &mut Report) {
     let mut first: FxHashMap<&str, usize> = FxHashMap::default();
     for (index, rule) in route.rules.iter().enumerate() {
         let Some(name) = rule.name.as_deref() else { continue };
@@ -108,7 +108,7 @@ pub(super) fn lower(
     index: usize,
     position: usize,
     upstreams: &Upstreams<'_>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<Rule> {
     check_timeouts(&raw.timeouts, &place.field("timeouts"), report);
@@ -161,7 +161,7 @@ pub(super) fn lower(
     })
 }
 
-fn check_timeouts(raw: &RawTimeouts, place: &Place<'_>, report: &mut Report) {
+fn check_timeouts(raw: &RawTimeouts, place: &FieldPath<'_>, report: &mut Report) {
     if let (Some(request), Some(per_try)) = (raw.request.value(), raw.per_try.value())
         && per_try > request
     {

@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use super::names::Names;
 use super::{rewrite, text};
 use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawTarget};
-use crate::report::{Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Target, Tier, Upstream};
 
 /// What targets can refer to.
@@ -22,7 +22,7 @@ pub(super) struct Upstreams<'a> {
 pub(super) fn tiers(
     rule: &RawRule,
     upstreams: &Upstreams<'_>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<Tier> {
     let mut tiers: BTreeMap<u32, Vec<Target>> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(super) fn tiers(
 pub(super) fn mirrors(
     raw: &[RawMirror],
     upstreams: &Upstreams<'_>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<Mirror> {
     let mirror = |(index, raw): (usize, &RawMirror)| {
@@ -68,7 +68,7 @@ pub(super) fn mirrors(
 }
 
 /// Changes to headers.
-pub(super) fn edits(raw: &RawHeaderEdits, place: &Place<'_>, report: &mut Report) -> HeaderEdits {
+pub(super) fn edits(raw: &RawHeaderEdits, place: &FieldPath<'_>, report: &mut Report) -> HeaderEdits {
     let mut seen = FxHashSet::default();
     let remove_place = place.field("remove");
     let mut remove = Vec::new();
@@ -83,7 +83,7 @@ pub(super) fn edits(raw: &RawHeaderEdits, place: &Place<'_>, report: &mut Report
 fn destination(
     raw: &RawTarget,
     upstreams: &Upstreams<'_>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<Destination> {
     let Some(status) = raw.status else {
@@ -104,7 +104,7 @@ fn upstream(
     pool: Option<&str>,
     backend: Option<&str>,
     Upstreams { pools, backends }: &Upstreams<'_>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<Upstream> {
     match (pool, backend) {
@@ -144,7 +144,7 @@ fn upstream(
 fn headers(
     raw: &[RawHeader],
     seen: &mut FxHashSet<HeaderName>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
@@ -166,7 +166,7 @@ fn headers(
 fn editable(
     name: &str,
     seen: &mut FxHashSet<HeaderName>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<HeaderName> {
     match text::editable_header_name(name) {

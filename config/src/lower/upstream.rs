@@ -14,7 +14,7 @@ use crate::raw::{
     Document, RawBackend, RawBackendEndpoint, RawCredential, RawEjection, RawEndpoint, RawMetrics,
     RawModelRewrite, RawObjective, RawPool, RawUpstreamTls,
 };
-use crate::report::{Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report};
 use crate::settings::{Engine, UpstreamProtocol};
 use crate::spec::{
     BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,
@@ -28,7 +28,7 @@ pub(super) fn pools(
     files: &mut Files,
     report: &mut Report,
 ) -> Vec<PoolSpec> {
-    let place = Place::Root.field("pools");
+    let place = FieldPath::Root.field("pools");
     Names::unique(document.pools.iter().map(|pool| pool.name.as_str()), &place, report);
     document
         .pools
@@ -40,7 +40,7 @@ pub(super) fn pools(
 
 /// All backends.
 pub(super) fn backends(document: &Document, files: &mut Files, report: &mut Report) -> Vec<BackendSpec> {
-    let place = Place::Root.field("backends");
+    let place = FieldPath::Root.field("backends");
     Names::unique(document.backends.iter().map(|backend| backend.name.as_str()), &place, report);
     document
         .backends
@@ -53,7 +53,7 @@ pub(super) fn backends(document: &Document, files: &mut Files, report: &mut Repo
 fn pool(
     raw: &RawPool,
     profiles: &dyn ProfileCheck,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> PoolSpec {
@@ -85,7 +85,7 @@ fn pool(
 pub(super) fn endpoints(
     raw: &[RawEndpoint],
     engine: Engine,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<EndpointSpec> {
     let mut first: FxHashMap<SocketAddr, usize> = FxHashMap::default();
@@ -115,12 +115,12 @@ pub(super) fn endpoints(
     endpoints
 }
 
-fn objectives(raw: &[RawObjective], place: &Place<'_>, report: &mut Report) -> Vec<Objective> {
+fn objectives(raw: &[RawObjective], place: &FieldPath<'_>, report: &mut Report) -> Vec<Objective> {
     Names::unique(raw.iter().map(|objective| objective.name.as_str()), place, report);
     raw.iter().map(|raw| Objective { name: raw.name.as_str().into(), priority: raw.priority }).collect()
 }
 
-fn model_rewrites(raw: &[RawModelRewrite], place: &Place<'_>, report: &mut Report) -> Vec<ModelRewrite> {
+fn model_rewrites(raw: &[RawModelRewrite], place: &FieldPath<'_>, report: &mut Report) -> Vec<ModelRewrite> {
     let mut rewrites = Vec::with_capacity(raw.len());
     for (index, raw) in raw.iter().enumerate() {
         let place = place.index(index);
@@ -151,7 +151,7 @@ fn model_rewrites(raw: &[RawModelRewrite], place: &Place<'_>, report: &mut Repor
 
 fn credential(
     raw: Option<&RawCredential>,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Option<Credential> {
@@ -169,7 +169,7 @@ fn credential(
     }
 }
 
-fn backend(raw: &RawBackend, place: &Place<'_>, files: &mut Files, report: &mut Report) -> BackendSpec {
+fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &mut Report) -> BackendSpec {
     check_protocol(raw.protocol, raw.tls.is_some(), place, report);
     check_ejection(&raw.ejection, &place.field("ejection"), report);
     if let Some(check) = &raw.health_check {
@@ -200,7 +200,7 @@ fn backend(raw: &RawBackend, place: &Place<'_>, files: &mut Files, report: &mut 
 /// The endpoints of a backend that are listed at one place.
 pub(super) fn backend_endpoints(
     raw: &[RawBackendEndpoint],
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Vec<BackendEndpoint> {
     let endpoint = |(index, raw)| backend_endpoint(raw, &place.index(index), report);
@@ -209,7 +209,7 @@ pub(super) fn backend_endpoints(
 
 fn backend_endpoint(
     raw: &RawBackendEndpoint,
-    place: &Place<'_>,
+    place: &FieldPath<'_>,
     report: &mut Report,
 ) -> Option<BackendEndpoint> {
     let bare = raw.host.trim_start_matches('[').trim_end_matches(']');
@@ -226,7 +226,7 @@ fn backend_endpoint(
     Some(BackendEndpoint { host, port: raw.port, weight: NonZeroU32::new(raw.weight)? })
 }
 
-fn tls(raw: &RawUpstreamTls, place: &Place<'_>, files: &mut Files, report: &mut Report) -> UpstreamTls {
+fn tls(raw: &RawUpstreamTls, place: &FieldPath<'_>, files: &mut Files, report: &mut Report) -> UpstreamTls {
     if let Some(sni) = &raw.sni
         && let Err(message) = text::dns_name(sni)
     {
@@ -263,7 +263,7 @@ fn tls(raw: &RawUpstreamTls, place: &Place<'_>, files: &mut Files, report: &mut 
     }
 }
 
-fn check_protocol(protocol: UpstreamProtocol, has_tls: bool, place: &Place<'_>, report: &mut Report) {
+fn check_protocol(protocol: UpstreamProtocol, has_tls: bool, place: &FieldPath<'_>, report: &mut Report) {
     let message = match (protocol, has_tls) {
         (UpstreamProtocol::H2c, true) => "h2c is HTTP/2 without TLS: write h2, or leave out tls",
         (UpstreamProtocol::H2, false) => "h2 is HTTP/2 over TLS: add tls (`{}` will do), or write h2c",
@@ -275,14 +275,14 @@ fn check_protocol(protocol: UpstreamProtocol, has_tls: bool, place: &Place<'_>, 
     report.add(&place.field("protocol"), || message.to_owned());
 }
 
-fn check_ejection(raw: &RawEjection, place: &Place<'_>, report: &mut Report) {
+fn check_ejection(raw: &RawEjection, place: &FieldPath<'_>, report: &mut Report) {
     if raw.base_time > raw.max_time {
         let message = || format!("{} is longer than maxTime ({})", raw.base_time, raw.max_time);
         report.add(&place.field("baseTime"), message);
     }
 }
 
-fn check_metrics(raw: &RawMetrics, place: &Place<'_>, report: &mut Report) {
+fn check_metrics(raw: &RawMetrics, place: &FieldPath<'_>, report: &mut Report) {
     if let Err(message) = text::path(raw.path.split('?').next().unwrap_or_default()) {
         report.add(&place.field("path"), || message);
     }

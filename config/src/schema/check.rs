@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::resolve;
 use crate::knob::{Address, QuantityError, Size, Span};
-use crate::report::{Instead, Place, Quoted, Report};
+use crate::report::{FieldPath, Quoted, Report, Suggestion};
 
 /// The keywords that [`Check`] heeds, and those that need no heeding.
 #[cfg(test)]
@@ -49,7 +49,7 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     /// Checks `value`, and takes faulty parts out of it that have a default. Whether it can be read then.
-    pub(super) fn value(&mut self, value: &mut Value, schema: &Value, place: &Place<'_>) -> bool {
+    pub(super) fn value(&mut self, value: &mut Value, schema: &Value, place: &FieldPath<'_>) -> bool {
         let root = self.root;
         let schema = resolve(root, schema);
         if !self.has_type(value, schema, place) {
@@ -64,7 +64,7 @@ impl Check<'_> {
         }
     }
 
-    fn has_type(&mut self, value: &Value, schema: &Value, place: &Place<'_>) -> bool {
+    fn has_type(&mut self, value: &Value, schema: &Value, place: &FieldPath<'_>) -> bool {
         let wanted = &schema["type"];
         let is_wanted = |name: &str| match wanted {
             Value::Array(names) => names.iter().any(|wanted| wanted == name),
@@ -84,13 +84,13 @@ impl Check<'_> {
             return true;
         }
         self.report.add(place, || match (value, place) {
-            (Value::Null, Place::Root) => "the document is empty".to_owned(),
+            (Value::Null, FieldPath::Root) => "the document is empty".to_owned(),
             _ => type_message(value, given, schema),
         });
         false
     }
 
-    fn object(&mut self, object: &mut Map<String, Value>, schema: &Value, place: &Place<'_>) -> bool {
+    fn object(&mut self, object: &mut Map<String, Value>, schema: &Value, place: &FieldPath<'_>) -> bool {
         let Some(properties) = schema["properties"].as_object() else {
             return self.map(object, schema, place);
         };
@@ -102,7 +102,7 @@ impl Check<'_> {
             let field = place.field(name);
             let Some(property) = properties.get(name) else {
                 let known = properties.keys().map(String::as_str);
-                self.report.add(&field, || format!("unknown field{}", Instead::of(name, known)));
+                self.report.add(&field, || format!("unknown field{}", Suggestion::of(name, known)));
                 faulty.insert(name.clone());
                 continue;
             };
@@ -123,7 +123,7 @@ impl Check<'_> {
     }
 
     /// An object whose keys are free.
-    fn map(&mut self, object: &mut Map<String, Value>, schema: &Value, place: &Place<'_>) -> bool {
+    fn map(&mut self, object: &mut Map<String, Value>, schema: &Value, place: &FieldPath<'_>) -> bool {
         let values = &schema["additionalProperties"];
         if !values.is_object() {
             return true;
@@ -135,7 +135,7 @@ impl Check<'_> {
         is_readable
     }
 
-    fn list(&mut self, items: &mut [Value], schema: &Value, place: &Place<'_>) -> bool {
+    fn list(&mut self, items: &mut [Value], schema: &Value, place: &FieldPath<'_>) -> bool {
         let count = items.len() as u64;
         let (least, most) =
             (schema["minItems"].as_u64().unwrap_or(0), schema["maxItems"].as_u64().unwrap_or(u64::MAX));
@@ -155,7 +155,7 @@ impl Check<'_> {
         is_readable
     }
 
-    fn text(&mut self, text: &str, schema: &Value, place: &Place<'_>) -> bool {
+    fn text(&mut self, text: &str, schema: &Value, place: &FieldPath<'_>) -> bool {
         let bytes = text.len() as u64;
         if let Some(most) = schema["maxLength"].as_u64().filter(|most| bytes > *most) {
             self.report.add(place, || format!("has {bytes} bytes; the most is {most}"));
@@ -169,7 +169,8 @@ impl Check<'_> {
             && !choices.iter().any(|choice| choice == text)
         {
             let known = choices.iter().filter_map(Value::as_str);
-            self.report.add(place, || format!("unknown value {}{}", Quoted(text), Instead::of(text, known)));
+            self.report
+                .add(place, || format!("unknown value {}{}", Quoted(text), Suggestion::of(text, known)));
             return false;
         }
         match check_format(text, schema) {
@@ -186,7 +187,7 @@ impl Check<'_> {
         signed: Option<i64>,
         unsigned: Option<u64>,
         schema: &Value,
-        place: &Place<'_>,
+        place: &FieldPath<'_>,
     ) -> bool {
         if schema["format"] == "size" {
             let in_range = unsigned

@@ -26,7 +26,7 @@ impl HostPattern {
 
 impl HostPattern {
     /// How narrow the pattern is: of two that match a host, the one with the higher number is the more specific.
-    pub fn specificity(&self) -> usize {
+    pub(crate) fn specificity(&self) -> usize {
         match self {
             Self::Exact(_) => usize::MAX,
             Self::Wildcard(suffix) => 1 + suffix.len(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::condition::{Alternative, Conditions, PathCondition, Pattern, Probe, ValueTest};
+use super::condition::{Alternative, Conditions, PathCondition, Pattern, RequestView, ValueTest};
 use super::index::Index;
 
 /// The rules of one host.
@@ -112,13 +112,13 @@ impl Bucket {
     }
 
     /// The most specific alternative that a request meets.
-    pub(super) fn best(&self, probe: &Probe<'_>) -> Option<&Alternative> {
-        self.full.best(probe)
+    pub(super) fn best(&self, request: &RequestView<'_>) -> Option<&Alternative> {
+        self.full.best(request)
     }
 
     /// The most specific alternative that a request would meet if it asked for the right model.
-    pub(super) fn best_for_some_model(&self, probe: &Probe<'_>) -> Option<&Alternative> {
-        self.modelless.as_ref().unwrap_or(&self.full).best(probe)
+    pub(super) fn best_for_some_model(&self, request: &RequestView<'_>) -> Option<&Alternative> {
+        self.modelless.as_ref().unwrap_or(&self.full).best(request)
     }
 }
 

@@ -41,13 +41,13 @@ pub(crate) enum PathCondition {
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Conditions {
     pub(crate) method: Option<Method>,
-    pub(crate) headers: Vec<Named<HeaderName>>,
-    pub(crate) params: Vec<Named<Box<str>>>,
+    pub(crate) headers: Vec<NamedTest<HeaderName>>,
+    pub(crate) params: Vec<NamedTest<Box<str>>>,
 }
 
 /// A condition on a header or a query parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Named<N> {
+pub(crate) struct NamedTest<N> {
     pub(crate) name: N,
     pub(crate) test: ValueTest,
 }
@@ -80,7 +80,7 @@ pub(crate) enum PatternError {
 }
 
 /// A request, as conditions see it.
-pub(super) struct Probe<'r> {
+pub(super) struct RequestView<'r> {
     pub(super) path: &'r str,
     pub(super) model: Option<&'r str>,
     pub(super) headers: &'r HeaderMap,
@@ -90,29 +90,32 @@ pub(super) struct Probe<'r> {
 
 impl Alternative {
     /// Whether all conditions hold, but for an exact path or a prefix, which the place in the table stands for.
-    pub(super) fn matches(&self, probe: &Probe<'_>) -> bool {
+    pub(super) fn matches(&self, request: &RequestView<'_>) -> bool {
         let is_model = self
             .model
             .as_ref()
-            .is_none_or(|test| probe.model.is_some_and(|model| test.accepts(model.as_bytes())));
-        is_model && self.matches_for_some_model(probe)
+            .is_none_or(|test| request.model.is_some_and(|model| test.accepts(model.as_bytes())));
+        is_model && self.matches_for_some_model(request)
     }
 
     /// The same, whatever the model.
-    pub(super) fn matches_for_some_model(&self, probe: &Probe<'_>) -> bool {
+    pub(super) fn matches_for_some_model(&self, request: &RequestView<'_>) -> bool {
         let is_path = match &self.path {
-            PathCondition::Pattern(pattern) => pattern.accepts(probe.path.as_bytes()),
+            PathCondition::Pattern(pattern) => pattern.accepts(request.path.as_bytes()),
             PathCondition::Exact(_) | PathCondition::Prefix(_) => true,
         };
-        is_path && self.conditions.hold(probe)
+        is_path && self.conditions.hold(request)
     }
 }
 
 impl Conditions {
-    fn hold(&self, probe: &Probe<'_>) -> bool {
-        self.method.as_ref().is_none_or(|method| method == probe.method)
-            && self.headers.iter().all(|c| probe.header(&c.name).is_some_and(|value| c.test.accepts(&value)))
-            && self.params.iter().all(|c| probe.param(&c.name).is_some_and(|value| c.test.accepts(&value)))
+    fn hold(&self, request: &RequestView<'_>) -> bool {
+        self.method.as_ref().is_none_or(|method| method == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|c| request.header(&c.name).is_some_and(|value| c.test.accepts(&value)))
+            && self.params.iter().all(|c| request.param(&c.name).is_some_and(|value| c.test.accepts(&value)))
     }
 }
 
@@ -169,7 +172,7 @@ impl Hash for Pattern {
     }
 }
 
-impl<'r> Probe<'r> {
+impl<'r> RequestView<'r> {
     /// Looks at a request.
     pub(super) fn new(request: &RouteRequest<'r>) -> Self {
         let model = match request.model {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::HeaderName;
 use rustc_hash::FxHashMap;
 
-use super::condition::{Alternative, Conditions, Named, Probe, ValueTest};
+use super::condition::{Alternative, Conditions, NamedTest, RequestView, ValueTest};
 
 /// Alternatives for one host and path, in order of precedence.
 #[derive(Debug)]
@@ -65,46 +65,52 @@ impl Index {
     }
 
     /// The first alternative, in order of precedence, that a request meets.
-    pub(super) fn best(&self, probe: &Probe<'_>) -> Option<&Alternative> {
-        let mut best = self.first(&self.rest, u32::MAX, probe);
-        if let Some(positions) = probe.model.and_then(|model| self.by_model.get(model.as_bytes())) {
-            best = self.first(positions, best, probe);
+    pub(super) fn best(&self, request: &RequestView<'_>) -> Option<&Alternative> {
+        let mut best = self.first(&self.rest, u32::MAX, request);
+        if let Some(positions) = request.model.and_then(|model| self.by_model.get(model.as_bytes())) {
+            best = self.first(positions, best, request);
         }
         // Whichever are fewer: the headers that rules ask for, or those of the request.
-        if self.by_header.len() <= probe.headers.keys_len() {
+        if self.by_header.len() <= request.headers.keys_len() {
             for (name, values) in &self.by_header {
-                best = self.first_by_header(name, values, best, probe);
+                best = self.first_by_header(name, values, best, request);
             }
         } else {
-            for name in probe.headers.keys() {
+            for name in request.headers.keys() {
                 if let Some(values) = self.by_header.get(name) {
-                    best = self.first_by_header(name, values, best, probe);
+                    best = self.first_by_header(name, values, best, request);
                 }
             }
         }
         for (name, values) in &self.by_param {
-            if let Some(positions) = probe.param(name).and_then(|value| values.get(&*value)) {
-                best = self.first(positions, best, probe);
+            if let Some(positions) = request.param(name).and_then(|value| values.get(&*value)) {
+                best = self.first(positions, best, request);
             }
         }
         self.alternatives.get(best as usize).map(|alternative| &**alternative)
     }
 
-    fn first_by_header(&self, name: &HeaderName, values: &Values, best: u32, probe: &Probe<'_>) -> u32 {
-        match probe.header(name).and_then(|value| values.get(&*value)) {
-            Some(positions) => self.first(positions, best, probe),
+    fn first_by_header(
+        &self,
+        name: &HeaderName,
+        values: &Values,
+        best: u32,
+        request: &RequestView<'_>,
+    ) -> u32 {
+        match request.header(name).and_then(|value| values.get(&*value)) {
+            Some(positions) => self.first(positions, best, request),
             None => best,
         }
     }
 
     /// The first of `positions` that a request meets, if it is before `best`.
-    fn first(&self, positions: &[u32], best: u32, probe: &Probe<'_>) -> u32 {
+    fn first(&self, positions: &[u32], best: u32, request: &RequestView<'_>) -> u32 {
         let is_met = |position: u32| {
             let alternative = &self.alternatives[position as usize];
             if self.is_model_known {
-                alternative.matches(probe)
+                alternative.matches(request)
             } else {
-                alternative.matches_for_some_model(probe)
+                alternative.matches_for_some_model(request)
             }
         };
         positions
@@ -120,8 +126,8 @@ impl Index {
 fn keys(alternative: &Alternative, is_model_known: bool) -> impl Iterator<Item = Key<'_>> {
     let Conditions { headers, params, .. } = &*alternative.conditions;
     let model = alternative.model.as_ref().filter(|_| is_model_known).and_then(exact).map(Key::Model);
-    let headers = headers.iter().filter_map(|Named { name, test }| Some(Key::Header(name, exact(test)?)));
-    let params = params.iter().filter_map(|Named { name, test }| Some(Key::Param(name, exact(test)?)));
+    let headers = headers.iter().filter_map(|NamedTest { name, test }| Some(Key::Header(name, exact(test)?)));
+    let params = params.iter().filter_map(|NamedTest { name, test }| Some(Key::Param(name, exact(test)?)));
     model.into_iter().chain(headers).chain(params)
 }
 

@@ -1,6 +1,6 @@
-//! What is looked for behind a break.
+//! What is looked for after a break: the word `model`.
 //!
-//! Once JSON is broken nobody can tell names from text: a lenient server (comments, single quotes, bare
+//! Once JSON is broken, names cannot be told from text: a lenient server (comments, single quotes, bare
 //! names, documents in a row) may find a `model` where this scanner sees rubbish. So the word itself, in
 //! any case and with any letter written as `\u00XX` or `\xXX`, is refused from there on. To refuse every
 //! broken body was turned down: conformance tests and sloppy clients send them, and the model server says
@@ -12,9 +12,9 @@ use crate::{Break, Malformed, PeekError};
 
 const WORD: &[u8; 5] = b"model";
 
-/// Looks out for the word.
+/// Looks for the word.
 #[derive(Debug)]
-pub(super) struct Wary {
+pub(super) struct AfterBreak {
     broken: Malformed,
     /// Letters of the word seen.
     matched: usize,
@@ -29,15 +29,15 @@ enum Escape {
     Hex { left: u8, code: u16 },
 }
 
-impl Default for Wary {
+impl Default for AfterBreak {
     fn default() -> Self {
-        Self::behind(Malformed { at: 0, what: Break::Byte })
+        Self::new(Malformed { at: 0, what: Break::Byte })
     }
 }
 
-impl Wary {
-    /// Starts to look behind a break.
-    pub(super) fn behind(broken: Malformed) -> Self {
+impl AfterBreak {
+    /// Starts to look after a break.
+    pub(super) fn new(broken: Malformed) -> Self {
         Self { broken, matched: 0, escape: Escape::None }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::text::unescape;
-use crate::{MAX_USER_BYTES, Model, NameFault, Notation, PeekError, Piece, name};
+use crate::{Excerpt, MAX_USER_BYTES, Model, NameFault, Notation, PeekError, name};
 
 /// Longest number or literal that is evaluated: `u64::MAX` has 20 digits. Longer ones are walked over.
 const MAX_SCALAR_BYTES: usize = 24;
@@ -28,7 +28,7 @@ pub(super) enum Member {
 /// Names that another parser could take for `model`: other case, bytes that are not UTF-8 or halves of
 /// surrogates (dropped by some), NUL (the end, for some).
 pub(super) fn classify(raw: &[u8], at: usize) -> Result<Member, PeekError> {
-    let fail = |fault| PeekError::Key { at, fault, key: Piece::of(raw) };
+    let fail = |fault| PeekError::Key { at, fault, key: Excerpt::of(raw) };
     let key = unescape(raw).map_err(fail)?;
     if key.contains('\0') {
         return Err(fail(NameFault::Control));
@@ -42,7 +42,7 @@ pub(super) fn classify(raw: &[u8], at: usize) -> Result<Member, PeekError> {
         "user" => Member::User,
         "messages" | "prompt" | "input" | "system" | "instructions" | "tools" => Member::Prompt,
         other if other.eq_ignore_ascii_case("model") => {
-            return Err(PeekError::ModelCase { at, key: Piece::of(raw) });
+            return Err(PeekError::ModelCase { at, key: Excerpt::of(raw) });
         }
         _ => Member::Other,
     })
@@ -52,8 +52,8 @@ pub(super) fn classify(raw: &[u8], at: usize) -> Result<Member, PeekError> {
 /// name is `held` and `rest`, to the byte that is wrong.
 #[cold]
 pub(super) fn bad_escape(at: usize, held: &[u8], rest: &[u8]) -> PeekError {
-    let raw: Vec<u8> = held.iter().chain(rest).take(Piece::MAX_BYTES + 1).copied().collect();
-    PeekError::Key { at, fault: NameFault::Escape, key: Piece::of(&raw) }
+    let raw: Vec<u8> = held.iter().chain(rest).take(Excerpt::MAX_BYTES + 1).copied().collect();
+    PeekError::Key { at, fault: NameFault::Escape, key: Excerpt::of(&raw) }
 }
 
 /// Adds a piece of a scalar to what is held of it, up to where it is too long to mean anything.
@@ -64,7 +64,7 @@ pub(super) fn hold_scalar(held: &mut Vec<u8>, piece: &[u8]) {
 
 /// What the members said so far.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Fields {
     pub(super) model: Option<Model>,
     pub(super) stream: Option<bool>,
     pub(super) max_tokens: MaxTokens,
@@ -87,13 +87,13 @@ impl MaxTokens {
     }
 }
 
-impl Found {
+impl Fields {
     /// Takes note that `member` occurs, with its name at `at`. The last one of its name counts, as Python,
     /// Go and JavaScript have it.
     ///
     /// # Errors
     /// A second `model`, even where the first was `null`.
-    pub(super) fn meet(&mut self, member: Member, at: usize) -> Result<(), PeekError> {
+    pub(super) fn begin(&mut self, member: Member, at: usize) -> Result<(), PeekError> {
         match member {
             Member::Model if self.has_model => return Err(PeekError::DuplicateModel { at }),
             Member::Model => self.has_model = true,
@@ -118,7 +118,7 @@ impl Found {
         limit: usize,
     ) -> Result<(), PeekError> {
         let at = range.start;
-        let fail = |fault| PeekError::ModelName { at, fault, name: Piece::of(raw) };
+        let fail = |fault| PeekError::ModelName { at, fault, name: Excerpt::of(raw) };
         let name = unescape(raw).map_err(fail)?;
         if name.len() > limit {
             return Err(PeekError::ModelTooLong { at, limit });

@@ -65,9 +65,9 @@ impl Scanner {
             match self.member {
                 Member::Model => {
                     let range = self.token_at..self.base + end;
-                    self.found.model_text(&self.held, range, self.max_model_bytes)?;
+                    self.fields.model_text(&self.held, range, self.max_model_bytes)?;
                 }
-                Member::User => self.found.user_text(&self.held),
+                Member::User => self.fields.user_text(&self.held),
                 _ => {}
             }
             self.close_value();
@@ -103,7 +103,7 @@ impl Scanner {
         let len = rest.iter().position(|&byte| !is_scalar(byte)).unwrap_or(rest.len());
         member::hold_scalar(&mut self.held, &rest[..len]);
         if len < rest.len() {
-            self.found.scalar(self.member, &self.held, self.token_at)?;
+            self.fields.scalar(self.member, &self.held, self.token_at)?;
             self.close_value();
         }
         Ok(i + len)
@@ -147,7 +147,7 @@ impl Scanner {
 }
 
 /// Whether a byte can be part of a number or a literal, `NaN` and `-Infinity` included, which Python reads.
-/// No literal has an `m`, so that a bare `model` cannot pass for one: see [`wary`].
+/// No literal has an `m`, so that a bare `model` cannot pass for one: see [`super::after_break`].
 fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() && !matches!(byte, b'm' | b'M') || matches!(byte, b'-' | b'+' | b'.')
 }
