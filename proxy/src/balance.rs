@@ -34,9 +34,9 @@ mod report;
 mod select;
 mod weight;
 
-pub use endpoint::BackendAddress;
-pub use penstock_picker::Outcome;
-pub use report::BackendReport;
+pub(crate) use endpoint::BackendAddress;
+pub(crate) use penstock_picker::Outcome;
+pub(crate) use report::BackendReport;
 
 use endpoint::{Admission, Endpoint};
 use health::Registry;

@@ -13,13 +13,13 @@ const JOINED_BYTES: usize = 1024;
 
 /// Memory held by all request bodies in flight, in bytes, and its bound.
 #[derive(Debug, Default)]
-pub struct BodyMemory {
+pub(crate) struct BodyMemory {
     held: AtomicUsize,
 }
 
 impl BodyMemory {
     /// Bytes that are held now.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
@@ -39,7 +39,7 @@ impl BodyMemory {
 
 /// The body of one request. Its chunks are the client's own bytes, held by reference count.
 #[derive(Debug)]
-pub struct Body {
+pub(crate) struct Body {
     chunks: Vec<Bytes>,
     /// Counted in `memory`.
     held_bytes: usize,
@@ -49,7 +49,7 @@ pub struct Body {
 
 impl Body {
     /// A body of which nothing has been read.
-    pub fn new(memory: Arc<BodyMemory>) -> Self {
+    pub(crate) fn new(memory: Arc<BodyMemory>) -> Self {
         Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory }
     }
 
@@ -57,7 +57,7 @@ impl Body {
     ///
     /// # Errors
     /// The body, or all bodies in flight together, would exceed their limit.
-    pub fn hold(&mut self, chunk: Bytes, limits: &Limits) -> Result<(), Error> {
+    pub(crate) fn hold(&mut self, chunk: Bytes, limits: &Limits) -> Result<(), Error> {
         let size = self.held_bytes.saturating_add(chunk.len());
         if size > limits.body_bytes {
             return Err(Error::BodyTooLarge { limit_bytes: limits.body_bytes });
@@ -71,27 +71,22 @@ impl Body {
     }
 
     /// Notes that the body has been read to its end.
-    pub fn complete(&mut self) {
+    pub(crate) fn complete(&mut self) {
         self.is_complete = true;
     }
 
     /// Whether the body has been read to its end.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
     /// The chunks that were read.
-    pub fn chunks(&self) -> &[Bytes] {
+    pub(crate) fn chunks(&self) -> &[Bytes] {
         &self.chunks
     }
 
-    /// Length of the body as read so far, in bytes.
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
     /// The same body for somebody else, counted once more; `None` if it is not whole or there is no memory for it.
-    pub fn share(&self, limits: &Limits) -> Option<Self> {
+    pub(crate) fn share(&self, limits: &Limits) -> Option<Self> {
         let is_admitted =
             self.is_complete && self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes);
         is_admitted.then(|| Self {
@@ -104,7 +99,7 @@ impl Body {
 
     /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
     /// nor a client that is slow to take its answer others' bodies out of it.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.memory.give_back(std::mem::take(&mut self.held_bytes));
         self.chunks = Vec::new();
     }

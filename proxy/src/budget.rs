@@ -12,7 +12,7 @@ const RETRY: u64 = 1_000_000;
 /// Allows a share of a rule's requests to be tried again, and a minimum rate whatever the traffic
 /// (as in Finagle's retry budget: a token bucket that requests fill and retries empty).
 #[derive(Debug)]
-pub struct RetryBudget {
+pub(crate) struct RetryBudget {
     per_request: u64,
     per_second: u64,
     capacity: u64,
@@ -27,7 +27,7 @@ struct Account {
 
 impl RetryBudget {
     /// Allows `percent` retries for each hundred requests, and `min_per_second` of them in any case.
-    pub fn new(percent: u32, min_per_second: u32) -> Self {
+    pub(crate) fn new(percent: u32, min_per_second: u32) -> Self {
         let per_request = u64::from(percent) * RETRY / 100;
         let per_second = u64::from(min_per_second) * RETRY;
         // Enough for a burst of failures after quiet time, however little traffic there was before.
@@ -37,7 +37,7 @@ impl RetryBudget {
     }
 
     /// Counts a request.
-    pub fn deposit(&self) {
+    pub(crate) fn deposit(&self) {
         if self.per_request == 0 {
             return;
         }
@@ -46,7 +46,7 @@ impl RetryBudget {
     }
 
     /// Takes one retry; `false` when none is left.
-    pub fn withdraw(&self) -> bool {
+    pub(crate) fn withdraw(&self) -> bool {
         let now = Instant::now();
         let mut account = self.account.lock();
         let elapsed = now.saturating_duration_since(account.refilled);

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::deadline::Timer;
 use crate::error::Error;
-use crate::listen::stream::ClientStream;
+use crate::stream::ClientStream;
 use crate::tls;
 use tail::BodyTail;
 

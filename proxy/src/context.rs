@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
 use penstock_peek::Peeked;
 use penstock_tap::Tap;
+use pingora_http::RequestHeader;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -29,12 +30,12 @@ use crate::count::Admitted;
 use crate::deadline::Deadlines;
 use crate::error::Error;
 use crate::metrics::StreamClock;
-use crate::policy::Reply;
+use crate::policy::{Reply, Subject};
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 
 /// One request, from its head to its settlement.
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     /// What is kept of the client beside its session.
     pub(crate) client: ClientState,
     /// Counts the request among those in flight.
@@ -56,7 +57,7 @@ pub struct RequestContext {
 }
 
 /// A request whose head is here.
-pub struct Arrived {
+pub(crate) struct Arrived {
     /// The snapshot that serves the request from its start to its end.
     runtime: Arc<Runtime>,
     /// The listener that the request is for, by its index in the snapshot.
@@ -80,7 +81,7 @@ pub struct Arrived {
     /// What was found in the body, if it was looked at.
     pub(crate) peeked: Option<Peeked>,
     /// What policies remember from one phase to the next.
-    pub extensions: Extensions,
+    pub(crate) extensions: Extensions,
 }
 
 /// What a request asks for.
@@ -169,19 +170,22 @@ impl Arrived {
         &self.runtime
     }
 
-    /// The id under which the request is reported.
-    pub fn request_id(&self) -> &str {
-        self.request_id.as_str()
-    }
-
     /// The model that the client asks for, if its body was read and names one.
-    pub fn model(&self) -> Option<&str> {
+    pub(crate) fn model(&self) -> Option<&str> {
         self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
     }
 
-    /// The pieces of the body that were read: all of it in the admit phase of a rule that wants it.
-    pub fn body(&self) -> &[Bytes] {
-        self.body.chunks()
+    /// What policies see of the request.
+    pub(crate) fn subject<'a>(&'a mut self, head: &'a mut RequestHeader) -> Subject<'a> {
+        Subject {
+            head,
+            peer: self.peer,
+            request_id: self.request_id.as_str(),
+            listener: &self.runtime.snapshot().listeners[self.listener].name,
+            model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),
+            body: self.body.chunks(),
+            extensions: &mut self.extensions,
+        }
     }
 
     /// Reads the next piece of the body and keeps it for further attempts; `None` at the end.

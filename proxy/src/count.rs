@@ -5,24 +5,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many there are, over all listeners.
 #[derive(Debug, Default)]
-pub struct Count {
+pub(crate) struct Count {
     count: AtomicUsize,
 }
 
 /// One of them; it is gone when this is dropped.
 #[derive(Debug)]
-pub struct Admitted(Arc<Count>);
+pub(crate) struct Admitted(Arc<Count>);
 
 impl Count {
     /// Takes one more in, unless there are `limit` already.
-    pub fn admit(self: &Arc<Self>, limit: usize) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, limit: usize) -> Option<Admitted> {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let admitted = Admitted(self.clone());
         (before < limit).then_some(admitted)
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 }

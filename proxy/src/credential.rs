@@ -12,7 +12,7 @@ const LIMIT_BYTES: u64 = 64 << 10;
 
 /// Why a secret cannot be used. The secret itself is not part of the message.
 #[derive(Debug, Error)]
-pub enum CredentialError {
+pub(crate) enum CredentialError {
     /// The file could not be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -36,7 +36,7 @@ pub enum CredentialError {
 }
 
 /// A secret, loaded.
-pub struct Credential {
+pub(crate) struct Credential {
     spec: penstock_config::Credential,
     value: ArcSwap<HeaderValue>,
 }
@@ -46,18 +46,18 @@ impl Credential {
     ///
     /// # Errors
     /// See [`CredentialError`].
-    pub fn load(spec: penstock_config::Credential) -> Result<Self, CredentialError> {
+    pub(crate) fn load(spec: penstock_config::Credential) -> Result<Self, CredentialError> {
         let value = ArcSwap::from_pointee(read(&spec)?);
         Ok(Self { spec, value })
     }
 
     /// What this was built from.
-    pub fn spec(&self) -> &penstock_config::Credential {
+    pub(crate) fn spec(&self) -> &penstock_config::Credential {
         &self.spec
     }
 
     /// The header's value. Marked as sensitive, so that it is not shown by accident.
-    pub fn value(&self) -> HeaderValue {
+    pub(crate) fn value(&self) -> HeaderValue {
         HeaderValue::clone(&self.value.load())
     }
 
@@ -65,7 +65,7 @@ impl Credential {
     ///
     /// # Errors
     /// See [`CredentialError`].
-    pub fn reload(&self) -> Result<bool, CredentialError> {
+    pub(crate) fn reload(&self) -> Result<bool, CredentialError> {
         let new = read(&self.spec)?;
         let has_changed = **self.value.load() != new;
         if has_changed {

@@ -12,7 +12,7 @@
 mod answer;
 mod limit;
 
-pub use self::{answer::Dialect, limit::Limit};
+pub(crate) use self::{answer::Dialect, limit::Limit};
 
 use std::time::Duration;
 
@@ -22,19 +22,19 @@ use crate::codec::CodecError;
 use crate::text::clip;
 
 /// What lies beneath an [`Error`]: logged, and never shown to a client, since it names addresses.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The longest piece of a client's own text (a model, a path, an encoding) that a message quotes, in bytes.
-pub const MAX_QUOTED_BYTES: usize = 128;
+pub(crate) const MAX_QUOTED_BYTES: usize = 128;
 
 /// How many models the answer to an unknown one lists.
-pub const MAX_LISTED_MODELS: usize = 20;
+pub(crate) const MAX_LISTED_MODELS: usize = 20;
 
 /// Why the gateway answers a request itself, or breaks off an answer that has begun.
 ///
 /// The text of a variant is the message that the client reads.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Parsers disagree on where this request ends, which makes it a way to smuggle another one.
     #[error("the request's framing is ambiguous: {0}")]
     AmbiguousFraming(&'static str),
@@ -78,12 +78,6 @@ pub enum Error {
         /// The limit, in bytes.
         limit_bytes: usize,
     },
-    /// The body, once decoded, is too long.
-    #[error("the decoded request body exceeds {limit_bytes} bytes (limits.decodedBodyBytes)")]
-    DecodedBodyTooLarge {
-        /// The limit, in bytes.
-        limit_bytes: usize,
-    },
     /// The client stopped sending its body.
     #[error("the request body stopped coming (limits.bodyIdleTimeout)")]
     BodyIdle,
@@ -93,41 +87,6 @@ pub enum Error {
     /// The body's transfer coding is broken, or the body ended early.
     #[error("the request body could not be read to its end")]
     BrokenBody(#[source] Option<Cause>),
-    /// The body is encoded in a way that the gateway cannot look through.
-    #[error("the content encoding `{encoding}` is not supported; send gzip, deflate, br, zstd or identity")]
-    UnsupportedEncoding {
-        /// The encoding, as sent and bounded.
-        encoding: Box<str>,
-    },
-    /// The body is not what its `Content-Encoding` says.
-    #[error("the request body does not decode as its content encoding says")]
-    UndecodableBody(#[source] Option<Cause>),
-    /// The body names its model twice at the top level. Parsers disagree on which one counts.
-    #[error("the request body has more than one `model`")]
-    DuplicateModel,
-    /// The body is malformed where its model had to be read.
-    #[error("the request body is malformed at byte {offset}: {what}")]
-    MalformedBody {
-        /// Where, in bytes from the start of the body.
-        offset: u64,
-        /// What was wrong there.
-        what: &'static str,
-    },
-    /// The body nests too deeply.
-    #[error("the request body nests deeper than {limit} levels (peek.maxDepth)")]
-    BodyTooDeep {
-        /// The limit, in levels.
-        limit: usize,
-    },
-    /// The model's name is too long.
-    #[error("the model's name exceeds {limit_bytes} bytes (limits.modelBytes)")]
-    ModelTooLong {
-        /// The limit, in bytes.
-        limit_bytes: usize,
-    },
-    /// `model` is not a string, is empty, or holds control characters.
-    #[error("`model` is not acceptable: {0}")]
-    InvalidModel(&'static str),
     /// The peek found something in the body that must not be forwarded.
     #[error(transparent)]
     Body(#[from] PeekError),
@@ -264,7 +223,7 @@ pub enum Error {
 
 /// What the table says about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// The HTTP status; 499 is logged and never sent.
     pub status: u16,
     /// The `code` of an OpenAI error.
@@ -283,7 +242,7 @@ pub struct Row {
 
 /// Where an [`Error`] was born.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The client sent it, or left.
     Client,
     /// The gateway decided it.
@@ -294,7 +253,7 @@ pub enum Origin {
 
 impl Error {
     /// An [`Error::UnknownModel`] that lists up to [`MAX_LISTED_MODELS`] of the models that exist.
-    pub fn unknown_model<'a>(model: &str, existing: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn unknown_model<'a>(model: &str, existing: impl IntoIterator<Item = &'a str>) -> Self {
         let mut existing = existing.into_iter();
         let listed: Vec<&str> = existing.by_ref().take(MAX_LISTED_MODELS).map(quotable).collect();
         let available = match (listed.is_empty(), existing.count()) {
@@ -306,14 +265,9 @@ impl Error {
     }
 
     /// An [`Error::NoRoute`] for a method and a path, of which the query is left out.
-    pub fn no_route(method: &str, path: &str) -> Self {
+    pub(crate) fn no_route(method: &str, path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         Self::NoRoute { method: quotable(method).into(), path: quotable(path).into() }
-    }
-
-    /// An [`Error::UnsupportedEncoding`] that names the encoding.
-    pub fn unsupported_encoding(encoding: &str) -> Self {
-        Self::UnsupportedEncoding { encoding: quotable(encoding).into() }
     }
 
     /// An [`Error::Internal`] with its cause.
@@ -340,7 +294,7 @@ impl Error {
 
     /// This error's row of the table.
     #[rustfmt::skip]
-    pub fn row(&self) -> Row {
+    pub(crate) fn row(&self) -> Row {
         use Origin::{Client, Gateway, Upstream};
         match self {
             Self::AmbiguousFraming(_) => Row::new(Client, 400, "bad_request", "ambiguous_framing").closes(),
@@ -352,17 +306,9 @@ impl Error {
             Self::TooManyHeaders { .. } => Row::new(Client, 431, "headers_too_large", "too_many_headers").limit(Limit::HeaderCount).closes(),
             Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),
             Self::BodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "body_too_large").limit(Limit::BodyBytes).closes(),
-            Self::DecodedBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "decoded_body_too_large").limit(Limit::DecodedBodyBytes),
             Self::BodyIdle => Row::new(Client, 408, "request_timeout", "body_idle").limit(Limit::BodyIdleTimeout).closes(),
             Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyTimeout).closes(),
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
-            Self::UnsupportedEncoding { .. } => Row::new(Client, 415, "unsupported_encoding", "unsupported_encoding"),
-            Self::UndecodableBody(_) => Row::new(Client, 400, "invalid_body", "undecodable_body"),
-            Self::DuplicateModel => Row::new(Client, 400, "duplicate_model", "duplicate_model"),
-            Self::MalformedBody { .. } => Row::new(Client, 400, "invalid_body", "malformed_body"),
-            Self::BodyTooDeep { .. } => Row::new(Client, 400, "invalid_body", "body_too_deep").limit(Limit::BodyDepth),
-            Self::ModelTooLong { .. } => Row::new(Client, 400, "invalid_model", "model_too_long").limit(Limit::ModelBytes),
-            Self::InvalidModel(_) => Row::new(Client, 400, "invalid_model", "invalid_model"),
             Self::Body(error) => body_row(error),
             Self::EncodedRename => Row::new(Client, 415, "unsupported_encoding", "encoded_rename"),
             Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable"),
@@ -400,7 +346,7 @@ impl Error {
     }
 
     /// When the client should try again, for the `Retry-After` header.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept.
         const SHORTLY: Duration = Duration::from_secs(1);
         match self {

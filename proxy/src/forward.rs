@@ -5,13 +5,11 @@ use std::future::poll_fn;
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
-use crate::forward::retry::Failure;
 use crate::pick::{self, Patience};
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
+use crate::retry::{self, Failure, Replacement};
 use crate::upstream::{Connection, Connections};
-
-pub(crate) mod retry;
 
 /// Runs attempts, of which the first is chosen, until one was answered, and passes its response on.
 ///
@@ -28,7 +26,7 @@ pub(crate) async fn run(
     loop {
         match try_once(connections, client, arrived, routed, attempt, response).await {
             Ok(Exchanged::Relayed) => return Ok(()),
-            Ok(Exchanged::Dropped { next, back_off }) => {
+            Ok(Exchanged::Dropped(Replacement { attempt: next, back_off })) => {
                 *attempt = *next;
                 if back_off {
                     retry::back_off(client, arrived, routed).await?;

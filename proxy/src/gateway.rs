@@ -25,13 +25,12 @@ use crate::context::{Arrived, RequestContext};
 use crate::count::Count;
 use crate::decide::Action;
 use crate::error::Error;
-use crate::listen::head;
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
 use crate::runtime::Live;
 use crate::upstream::Connections;
-use crate::{forward, models, respond, route, settle};
+use crate::{forward, head, models, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
 pub(crate) struct Shared {
@@ -86,7 +85,9 @@ impl Gateway {
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
-            if let Verdict::Answer(answer) = Box::pin(chain.identify(client.head_mut(), arrived)).await {
+            if let Verdict::Answer(answer) =
+                Box::pin(chain.identify(&mut arrived.subject(client.head_mut()))).await
+            {
                 *reply = Some(answer);
             }
         }
@@ -115,7 +116,8 @@ impl Gateway {
                 compiled.retry_budget.deposit();
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
                 if !compiled.chain.is_empty() {
-                    let admitted = Box::pin(compiled.chain.admit(client.head_mut(), arrived, rule)).await;
+                    let admitted =
+                        Box::pin(compiled.chain.admit(&mut arrived.subject(client.head_mut()), rule)).await;
                     if let Verdict::Answer(reply) = admitted {
                         return respond::reply(client, arrived, response, *reply).await;
                     }

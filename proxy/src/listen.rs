@@ -8,17 +8,14 @@ use std::time::Duration;
 use pingora_core::server::ShutdownWatch;
 
 mod accept;
-mod awaiting;
 mod edge;
-pub(crate) mod head;
 mod linger;
 mod protocol;
-pub(crate) mod stream;
 
 pub(crate) use accept::{Acceptor, Listening};
 
-#[cfg(doc)]
-use pingora_core::apps::ServerApp;
+/// Connections that may wait to be accepted.
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Resolves when a connection without a request is to be closed, because its listener shut down `linger`
 /// (`shutdown.linger`) ago. A request that its client had sent by then was on its way, and got an answer that says

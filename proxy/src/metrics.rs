@@ -8,6 +8,7 @@
 //! Label values are bounded twice. Clients choose none of them: a model that the configuration does not name is
 //! `other`. And beyond [`DEFAULT_MAX_NAMES`] names of a kind, the rest share `other` too.
 
+mod clock;
 mod family;
 mod gateway;
 mod histogram;
@@ -19,11 +20,16 @@ use prometheus::{Registry, TextEncoder, core::Collector};
 use rustc_hash::FxHashSet;
 
 pub use self::{
-    gateway::{AccessLogMetrics, ClusterMetrics, GatewayMetrics, ListenerMetrics, MirrorMetrics},
-    histogram::{DurationGuard, Histogram, LocalHistogram},
-    requests::{RouteMetrics, Settlement, StreamClock},
-    upstreams::{ModelMetrics, PickOutcome, ScrapeOutcome, TokenKind, UpstreamKind, UpstreamMetrics},
-    value::{Counter, Gauge, GaugeGuard},
+    gateway::{AccessLogMetrics, GatewayMetrics, MirrorMetrics},
+    upstreams::UpstreamKind,
+};
+
+pub(crate) use self::{
+    clock::StreamClock,
+    gateway::ListenerMetrics,
+    requests::{RouteMetrics, Settlement},
+    upstreams::{PickOutcome, ScrapeOutcome, UpstreamMetrics},
+    value::GaugeGuard,
 };
 
 use self::{family::Names, requests::RequestFamilies, upstreams::UpstreamFamilies};
@@ -50,13 +56,13 @@ pub struct Metrics {
 
 /// The names that a configuration still has, for [`Metrics::retain`].
 #[derive(Clone, Copy, Debug)]
-pub struct Configured<'a> {
+pub(crate) struct Configured<'a> {
     /// Route names.
-    pub routes: &'a FxHashSet<&'a str>,
+    pub(crate) routes: &'a FxHashSet<&'a str>,
     /// Names of pools and backends.
-    pub upstreams: &'a FxHashSet<&'a str>,
+    pub(crate) upstreams: &'a FxHashSet<&'a str>,
     /// Model names.
-    pub models: &'a FxHashSet<&'a str>,
+    pub(crate) models: &'a FxHashSet<&'a str>,
 }
 
 impl Metrics {
@@ -78,13 +84,13 @@ impl Metrics {
     }
 
     /// The handle for a route, to be kept with it.
-    pub fn route(&self, name: &str) -> RouteMetrics {
+    pub(crate) fn route(&self, name: &str) -> RouteMetrics {
         self.requests.route(&self.routes.bounded(name))
     }
 
     /// The handle for a pool or a backend, to be kept with it. `models` are those that the configuration sends to it;
     /// any other model is counted as [`OTHER`].
-    pub fn upstream<'a>(
+    pub(crate) fn upstream<'a>(
         &self,
         kind: UpstreamKind,
         name: &str,
@@ -97,7 +103,7 @@ impl Metrics {
     /// Records a request that is over. Call it exactly once a request.
     ///
     /// A limit that ended the request is counted here; [`GatewayMetrics::limit_hit`] is for the others.
-    pub fn settle(&self, settlement: Settlement<'_>) {
+    pub(crate) fn settle(&self, settlement: Settlement<'_>) {
         if let Some(limit) = settlement.error.and_then(|row| row.limit) {
             self.gateway.limit_hit(limit);
         }
@@ -106,7 +112,7 @@ impl Metrics {
 
     /// Drops the series of names that are no longer configured, after a reload. Requests in flight may still add to
     /// their handles; those additions are lost with the series.
-    pub fn retain(&self, configured: Configured<'_>) {
+    pub(crate) fn retain(&self, configured: Configured<'_>) {
         self.routes.retain(configured.routes);
         self.upstreams.retain(configured.upstreams);
         self.models.retain(configured.models);

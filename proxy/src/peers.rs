@@ -21,7 +21,7 @@ pub(crate) const TCP_KEEPALIVE: (Duration, Duration, u32) =
 
 /// What is the same for all endpoints of a pool or backend.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     /// Everything but the address; copied for each connection that Pingora makes.
     template: HttpPeer,
     protocol: UpstreamProtocol,
@@ -31,7 +31,7 @@ pub struct Peers {
 
 impl Peers {
     /// Peers that speak `protocol` under `connection`'s deadlines.
-    pub fn new(
+    pub(crate) fn new(
         protocol: UpstreamProtocol,
         connection: &ConnectionSpec,
         tls: Option<Arc<UpstreamContext>>,
@@ -59,23 +59,23 @@ impl Peers {
     }
 
     /// Whether HTTP/1.1 without TLS is spoken, so that there is nothing to negotiate.
-    pub fn is_plain_http1(&self) -> bool {
+    pub(crate) fn is_plain_http1(&self) -> bool {
         self.tls.is_none() && matches!(self.protocol, UpstreamProtocol::Http1 | UpstreamProtocol::Auto)
     }
 
     /// Whether HTTP/2 is not to be offered.
-    pub fn is_http1_only(&self) -> bool {
+    pub(crate) fn is_http1_only(&self) -> bool {
         self.protocol == UpstreamProtocol::Http1
     }
 
     /// Deadlines of the connections.
-    pub fn connection(&self) -> &ConnectionSpec {
+    pub(crate) fn connection(&self) -> &ConnectionSpec {
         &self.connection
     }
 
     /// The peer at `address`. Connections are reused only within one `generation`: an address that comes back
     /// as another endpoint must not get a connection that was made to the one before. `host` is its DNS name.
-    pub fn peer(&self, address: SocketAddr, generation: u64, host: Option<&str>) -> HttpPeer {
+    pub(crate) fn peer(&self, address: SocketAddr, generation: u64, host: Option<&str>) -> HttpPeer {
         let mut peer = self.template.clone();
         peer._address = PeerAddress::Inet(address);
         peer.group_key = generation;

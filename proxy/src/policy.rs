@@ -7,19 +7,19 @@
 //! members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece of a response, that no policy
 //! asks for. An empty chain costs one branch.
 
+use std::net::SocketAddr;
 use std::ops::BitOr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use penstock_config::{Listener, Rule};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
 use crate::error::{Cause, Error};
 
-pub use crate::context::Arrived;
 pub use crate::metrics::UpstreamKind;
 
 /// What has to be seen of a request and its response.
@@ -55,6 +55,24 @@ impl BitOr for Wants {
     }
 }
 
+/// A request as policies see it.
+pub struct Subject<'a> {
+    /// The head. What identify and admit change of it reaches upstreams, and what identify changes, routes too.
+    pub head: &'a mut RequestHeader,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
+    /// The id under which the request is reported.
+    pub request_id: &'a str,
+    /// The listener's name.
+    pub listener: &'a str,
+    /// The model that the client asks for, if its body was read and names one.
+    pub model: Option<&'a str>,
+    /// What was read of the body: all of it in the admit phase of a rule whose policies want it.
+    pub body: &'a [Bytes],
+    /// What policies remember from one phase to the next.
+    pub extensions: &'a mut Extensions,
+}
+
 /// What a policy decided.
 #[derive(Debug)]
 pub enum Verdict {
@@ -79,7 +97,7 @@ pub struct Reply {
 pub type HookError = Cause;
 
 /// A policy that an embedder of the gateway brings. Each method is called only in its phase; what a hook has to
-/// remember of a request from one to the next goes into [`Arrived::extensions`].
+/// remember of a request from one to the next goes into its [`Extensions`].
 #[async_trait]
 pub trait Hook: Send + Sync {
     /// What it has to see.
@@ -87,15 +105,13 @@ pub trait Hook: Send + Sync {
         Wants::default()
     }
 
-    /// Finds out who is asking. Of a listener's chain; called before the body is read. Changes to `head` reach routes and
-    /// upstreams.
-    async fn identify(&self, _head: &mut RequestHeader, _arrived: &mut Arrived) -> Verdict {
+    /// Finds out who is asking. Of a listener's chain; called before the body is read.
+    async fn identify(&self, _request: &mut Subject<'_>) -> Verdict {
         Verdict::Continue
     }
 
-    /// Decides whether the request may be served. Of a rule's chain; route and model are known. Changes to `head` reach
-    /// upstreams.
-    async fn admit(&self, _head: &mut RequestHeader, _arrived: &mut Arrived, _rule: &Rule) -> Verdict {
+    /// Decides whether the request may be served. Of a rule's chain; route and model are known.
+    async fn admit(&self, _request: &mut Subject<'_>, _rule: &Rule) -> Verdict {
         Verdict::Continue
     }
 
@@ -103,7 +119,7 @@ pub trait Hook: Send + Sync {
     ///
     /// # Errors
     /// The policy failed; the response is given up, and the client told so.
-    fn response_head(&self, _head: &mut ResponseHeader, _arrived: &mut Arrived) -> Result<(), HookError> {
+    fn response_head(&self, _head: &mut ResponseHeader, _memory: &mut Extensions) -> Result<(), HookError> {
         Ok(())
     }
 
@@ -116,7 +132,7 @@ pub trait Hook: Send + Sync {
         &self,
         data: Bytes,
         _is_end: bool,
-        _arrived: &mut Arrived,
+        _memory: &mut Extensions,
     ) -> Result<Option<Bytes>, HookError> {
         Ok(Some(data))
     }
@@ -173,10 +189,10 @@ impl Chain {
     }
 
     /// Asks who sends the request. The first policy that does not let it go on decides.
-    pub(crate) async fn identify(&self, head: &mut RequestHeader, arrived: &mut Arrived) -> Verdict {
+    pub(crate) async fn identify(&self, request: &mut Subject<'_>) -> Verdict {
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Hook(hook) => hook.identify(head, arrived).await,
+                Policy::Hook(hook) => hook.identify(request).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
                 return verdict;
@@ -186,15 +202,10 @@ impl Chain {
     }
 
     /// Asks whether the request may be served. The first policy that does not let it go on decides.
-    pub(crate) async fn admit(
-        &self,
-        head: &mut RequestHeader,
-        arrived: &mut Arrived,
-        rule: &Rule,
-    ) -> Verdict {
+    pub(crate) async fn admit(&self, request: &mut Subject<'_>, rule: &Rule) -> Verdict {
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Hook(hook) => hook.admit(head, arrived, rule).await,
+                Policy::Hook(hook) => hook.admit(request, rule).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
                 return verdict;
@@ -211,11 +222,11 @@ impl Chain {
     pub(crate) fn response_head(
         &self,
         head: &mut ResponseHeader,
-        arrived: &mut Arrived,
+        memory: &mut Extensions,
     ) -> Result<(), Error> {
         for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_head) {
             match policy {
-                Policy::Hook(hook) => hook.response_head(head, arrived).map_err(Error::Policy)?,
+                Policy::Hook(hook) => hook.response_head(head, memory).map_err(Error::Policy)?,
             }
         }
         Ok(())
@@ -229,13 +240,13 @@ impl Chain {
         &self,
         data: Bytes,
         is_end: bool,
-        arrived: &mut Arrived,
+        memory: &mut Extensions,
     ) -> Result<Bytes, Error> {
         let mut data = data;
         for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_body) {
             match policy {
                 Policy::Hook(hook) => {
-                    let shown = hook.response_body(data, is_end, arrived).map_err(Error::Policy)?;
+                    let shown = hook.response_body(data, is_end, memory).map_err(Error::Policy)?;
                     data = shown.unwrap_or_default();
                 }
             }

@@ -8,7 +8,7 @@ thread_local! {
 }
 
 /// A number from a generator of this thread's own (SplitMix64, Steele et al. 2014), seeded by the system.
-pub fn next_u64() -> u64 {
+pub(crate) fn next_u64() -> u64 {
     STATE.with(|state| {
         let seed = state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         state.set(seed);

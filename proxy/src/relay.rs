@@ -16,14 +16,13 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::StatusCode;
 use penstock_picker::orca;
-use penstock_tap::Tap;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use crate::client::{Client, Follows};
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
-use crate::forward::retry;
+use crate::retry::{self, Replacement};
 use crate::upstream::{Connection, Event};
 
 /// What an exchange that got a response came to.
@@ -31,12 +30,7 @@ pub(crate) enum Exchanged {
     /// The response was passed on to its end.
     Relayed,
     /// Its status is retried.
-    Dropped {
-        /// The attempt that takes its place.
-        next: Box<Attempt>,
-        /// Whether that one has to wait a little, since it goes to the same endpoint.
-        back_off: bool,
-    },
+    Dropped(Replacement),
 }
 
 /// Sends what the client sends, and passes the response on as it comes.
@@ -56,7 +50,7 @@ pub(crate) async fn exchange(
         attempt.endpoint.observe_load_report(report.as_bytes());
     }
     if let Some(dropped) = retry::replace_status(header.status, client, arrived, routed, attempt).await? {
-        return Ok(dropped);
+        return Ok(Exchanged::Dropped(dropped));
     }
     let mut held = None;
     if attempt.decoder.is_some() || holds(arrived, routed) {
@@ -126,7 +120,7 @@ async fn body(
     let runtime = arrived.runtime();
     if runtime.rule(routed.rule).wants.response_body {
         let runtime = runtime.clone();
-        data = runtime.rule(routed.rule).chain.response_body(data, is_end, arrived)?;
+        data = runtime.rule(routed.rule).chain.response_body(data, is_end, &mut arrived.extensions)?;
     }
     response.is_complete |= is_end;
     if !data.is_empty() {

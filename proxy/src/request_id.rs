@@ -17,10 +17,10 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that carries the id, in requests and in responses.
-pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id taken over from a client, in bytes: a UUID is 36, a W3C trace parent 55; the rest is room.
-pub const MAX_CLIENT_ID_BYTES: usize = 128;
+pub(crate) const MAX_CLIENT_ID_BYTES: usize = 128;
 
 /// A request's id. Cloning it counts a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
 use crate::gateway::{Gateway, Shared};
-use crate::listen::Listening;
+use crate::listen::{self, Listening};
 use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics, UpstreamKind};
 use crate::mirror::Mirrors;
@@ -431,9 +431,6 @@ async fn sweep(connections: Weak<Connections>, picker: Weak<Picker>, balancers: 
     }
 }
 
-/// Connections that may wait to be accepted.
-pub(crate) const BACKLOG: i32 = 4096;
-
 /// Binds an address without waiting, so that a reload can do it too.
 fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
@@ -441,6 +438,6 @@ fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(listen::BACKLOG)?;
     tokio::net::TcpListener::from_std(socket.into())
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::access_log::{self, AccessLog, Entry};
 use crate::context::RequestContext;
 use crate::error::{Error, Origin};
-use crate::forward::retry;
 use crate::metrics::Settlement;
+use crate::retry;
 
 /// The status that is logged where the client left before it got one (nginx's).
 const CLIENT_CLOSED_REQUEST: u16 = 499;

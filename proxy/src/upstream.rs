@@ -37,7 +37,7 @@ use idle::Idle;
 pub(crate) use idle::Key;
 
 /// All connections to upstreams.
-pub struct Connections {
+pub(crate) struct Connections {
     idle: Idle,
     /// HTTP/2 connections, and the connector that makes those with TLS.
     http2: v2::Connector,
@@ -105,7 +105,7 @@ pub(crate) enum Event {
 
 impl Connections {
     /// Connections of which at most `idle_limit` wait for a further request.
-    pub fn new(idle_limit: usize) -> Self {
+    pub(crate) fn new(idle_limit: usize) -> Self {
         Self {
             idle: Idle::new(idle_limit),
             http2: v2::Connector::new(Some(ConnectorOptions::new(idle_limit))),
@@ -161,7 +161,7 @@ impl Connections {
     }
 
     /// How many HTTP/1.1 connections are idle.
-    pub fn idle_count(&self) -> usize {
+    pub(crate) fn idle_count(&self) -> usize {
         self.idle.count()
     }
 

@@ -14,7 +14,7 @@ use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
 use serde_json::{Value, json};
 
 pub(crate) use self::chosen::{Chosen, EndpointKey};
-pub use crate::metrics::UpstreamKind;
+pub(crate) use crate::metrics::UpstreamKind;
 
 use crate::balance::{BalanceError, Balancer};
 use crate::codec::Codec;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::context::{Routed, TargetAt};
 use crate::decide::{self, Action, Ask, Decision, Facts, NoTarget, Question, Selected};
 use crate::error::Error;
-use crate::listen::head::{self, check_target};
+use crate::head::{self, check_target};
 use crate::peek;
 use crate::runtime::Runtime;
 use crate::upstreams::{Excluded, Unavailable, Upstream};

@@ -17,7 +17,7 @@ use crate::request_id::RequestId;
 
 /// The API whose error shape a client expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// OpenAI's, and that of every server that copies it.
     #[default]
     OpenAi,
@@ -29,7 +29,7 @@ pub enum Dialect {
 
 /// A complete answer to a request that failed.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status. 499 for errors that are logged and not sent.
     pub status: StatusCode,
     /// The body, JSON.
@@ -42,7 +42,7 @@ pub struct Answer {
 
 impl Dialect {
     /// The dialect of a request's path.
-    pub fn of_path(path: &str) -> Self {
+    pub(crate) fn of_path(path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         let is_below =
             |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -58,7 +58,7 @@ impl Dialect {
 
 impl Error {
     /// The whole answer to a request that got no other.
-    pub fn answer(&self, dialect: Dialect, request_id: &RequestId) -> Answer {
+    pub(crate) fn answer(&self, dialect: Dialect, request_id: &RequestId) -> Answer {
         let row = self.row();
         let body = self.body(dialect, request_id);
         let mut headers = vec![
@@ -77,7 +77,7 @@ impl Error {
     }
 
     /// The answer's JSON body alone.
-    pub fn body(&self, dialect: Dialect, request_id: &RequestId) -> Bytes {
+    pub(crate) fn body(&self, dialect: Dialect, request_id: &RequestId) -> Bytes {
         let row = self.row();
         let message = self.to_string();
         match dialect {
@@ -91,7 +91,7 @@ impl Error {
     /// The last event of an event stream that broke.
     ///
     /// Where the stream stopped within an event, a blank line ends that event first, so that this one stands by itself.
-    pub fn stream_event(&self, dialect: Dialect, position: StreamPosition) -> Bytes {
+    pub(crate) fn stream_event(&self, dialect: Dialect, position: StreamPosition) -> Bytes {
         let row = self.row();
         let message = self.to_string();
         let (name, data) = match dialect {
@@ -134,11 +134,7 @@ impl Error {
     /// The member of the request's body that the error is about.
     fn param(&self) -> Option<&'static str> {
         match self {
-            Self::DuplicateModel
-            | Self::ModelTooLong { .. }
-            | Self::InvalidModel(_)
-            | Self::MissingModel
-            | Self::UnknownModel { .. } => Some("model"),
+            Self::MissingModel | Self::UnknownModel { .. } => Some("model"),
             Self::Body(error) => error.param(),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 /// A configured limit. Its name in errors and metrics is its path in the routing document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// `limits.headerBytes`
     HeaderBytes,
     /// `limits.headerCount`
@@ -55,7 +55,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -83,7 +83,7 @@ impl Limit {
     ];
 
     /// The limit's path in the routing document, as errors and the metric's `limit` label spell it.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::HeaderBytes => "limits.headerBytes",
             Self::HeaderCount => "limits.headerCount",

@@ -24,9 +24,9 @@ use crate::gateway::Gateway;
 use crate::listen;
 use crate::listen::edge::Edge;
 use crate::listen::protocol::{self, Plain};
-use crate::listen::stream::ClientStream;
 use crate::metrics::ListenerMetrics;
 use crate::runtime::Live;
+use crate::stream::ClientStream;
 use crate::tls::DownstreamTls;
 
 /// The pause after `accept` failed, so that running out of file descriptors does not spin a core.
@@ -131,7 +131,7 @@ impl Connections {
         }
         tokio::time::sleep(HANDSHAKE_TIME).await;
         // Bounded, for where no filter can be set and clients come as fast as they are taken.
-        for _ in 0..crate::server::BACKLOG {
+        for _ in 0..listen::BACKLOG {
             match tokio::task::unconstrained(socket.accept()).now_or_never() {
                 Some(Ok((stream, peer))) => self.spawn(stream, peer),
                 // One that has left meanwhile; others wait behind it.

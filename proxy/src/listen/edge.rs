@@ -15,12 +15,11 @@ use pingora_proxy::HttpProxy;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
-use crate::listen::awaiting::{HeadWatch, Next};
-use crate::listen::stream::ClientStream;
 use crate::listen::{self, linger};
 use crate::metrics::Settlement;
 use crate::respond;
 use crate::runtime::Live;
+use crate::stream::{ClientStream, HeadWatch, Next};
 
 /// Bytes a client may send ahead on one HTTP/2 stream, and on the connection: prompts are large.
 const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;

@@ -5,7 +5,7 @@
 use penstock_config::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::listen::stream::ClientStream;
+use crate::stream::ClientStream;
 
 /// Closes a connection whose last answer was written. What its client sends meanwhile is dropped, up to
 /// `limits.drainBytes` and for up to `limits.drainTimeout`.

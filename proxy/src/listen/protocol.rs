@@ -14,7 +14,7 @@ const PARTIAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// What a client speaks on a connection without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plain {
+pub(super) enum Plain {
     /// HTTP/1.0 or HTTP/1.1.
     Http1,
     /// HTTP/2 with prior knowledge (h2c).
@@ -24,7 +24,7 @@ pub enum Plain {
 /// Looks at the first bytes of `stream` without consuming them.
 ///
 /// Returns `None` when the client closed the connection or sent nothing conclusive before `deadline`.
-pub async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Plain> {
+pub(super) async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Plain> {
     tokio::time::timeout_at(deadline, peek_preface(stream)).await.ok().flatten()
 }
 

@@ -211,7 +211,7 @@ impl GatewayMetrics {
     }
 
     /// Counts a limit that was hit without ending a request, such as an idle connection's.
-    pub fn limit_hit(&self, limit: Limit) {
+    pub(crate) fn limit_hit(&self, limit: Limit) {
         self.limits[limit as usize].increment();
     }
 

@@ -1,15 +1,11 @@
 //! Histograms of durations whose observation is two additions.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use prometheus::proto;
-use tokio::time::Instant;
 
 use super::family::Value;
 
@@ -21,7 +17,7 @@ pub(super) type Bounds = &'static [u64];
 
 /// A histogram of durations.
 #[derive(Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     bounds: Bounds,
     /// One for each bound and one for what is longer than all.
     buckets: Box<[AtomicU64]>,
@@ -30,17 +26,10 @@ pub struct Histogram {
 
 /// Observations that one owner gathers without sharing, to be added to a [`Histogram`] at once.
 #[derive(Clone, Copy, Debug)]
-pub struct LocalHistogram {
+pub(crate) struct LocalHistogram {
     bounds: Bounds,
     buckets: [u32; MAX_BOUNDS + 1],
     sum_micros: u64,
-}
-
-/// Observes the time from its making to its drop.
-#[derive(Debug)]
-pub struct DurationGuard {
-    histogram: Arc<Histogram>,
-    started: Instant,
 }
 
 impl Histogram {
@@ -51,14 +40,14 @@ impl Histogram {
     }
 
     /// Adds one duration.
-    pub fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&self, duration: Duration) {
         let micros = micros(duration);
         self.buckets[bucket(self.bounds, micros)].fetch_add(1, Relaxed);
         self.sum_micros.fetch_add(micros, Relaxed);
     }
 
     /// Adds what was gathered locally. The bounds must be the same; other observations are passed over.
-    pub fn merge(&self, local: &LocalHistogram) {
+    pub(crate) fn merge(&self, local: &LocalHistogram) {
         if self.bounds != local.bounds {
             return;
         }
@@ -69,11 +58,6 @@ impl Histogram {
         }
         self.sum_micros.fetch_add(local.sum_micros, Relaxed);
     }
-
-    /// Observes the time until the guard is dropped.
-    pub fn time(self: &Arc<Self>) -> DurationGuard {
-        DurationGuard { histogram: Arc::clone(self), started: Instant::now() }
-    }
 }
 
 impl LocalHistogram {
@@ -82,22 +66,11 @@ impl LocalHistogram {
     }
 
     /// Adds `duration` `times` times.
-    pub fn observe(&mut self, duration: Duration, times: u32) {
+    pub(crate) fn observe(&mut self, duration: Duration, times: u32) {
         let micros = micros(duration);
         let slot = &mut self.buckets[bucket(self.bounds, micros)];
         *slot = slot.saturating_add(times);
         self.sum_micros = self.sum_micros.saturating_add(micros.saturating_mul(u64::from(times)));
-    }
-
-    /// How many durations were added.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|count| u64::from(*count)).sum()
-    }
-}
-
-impl Drop for DurationGuard {
-    fn drop(&mut self) {
-        self.histogram.observe(self.started.elapsed());
     }
 }
 

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use penstock_tap::Usage;
 use prometheus::Registry;
-use tokio::time::Instant;
 
 use super::{
+    clock::StreamClock,
     family::Family,
-    histogram::{Bounds, Histogram, LocalHistogram},
-    upstreams::{INTER_TOKEN_BOUNDS, ModelMetrics},
+    histogram::{Bounds, Histogram},
+    upstreams::ModelMetrics,
     value::Counter,
 };
 use crate::error::{Error, Row};
@@ -48,7 +48,7 @@ pub(super) struct RequestFamilies {
 
 /// A route's metrics. Keep it with the route.
 #[derive(Clone, Debug)]
-pub struct RouteMetrics {
+pub(crate) struct RouteMetrics {
     name: Box<str>,
     requests: Family<Counter>,
     /// Requests that no error of ours ended, by class of status.
@@ -58,7 +58,7 @@ pub struct RouteMetrics {
 
 /// All that is recorded of a request once it is over.
 #[derive(Clone, Copy, Debug)]
-pub struct Settlement<'a> {
+pub(crate) struct Settlement<'a> {
     /// The route; `None` where none was found.
     pub route: Option<&'a RouteMetrics>,
     /// The upstream's handle for the model; `None` where the request reached no upstream.
@@ -73,18 +73,6 @@ pub struct Settlement<'a> {
     pub stream: Option<&'a StreamClock>,
     /// The tokens counted.
     pub usage: Usage,
-}
-
-/// The rhythm of a streamed response: time to the first token and gaps between tokens.
-///
-/// The gaps are gathered here and recorded with the request, so that a token costs no shared memory. The price: a
-/// stream that runs for minutes shows up in the histogram when it ends.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamClock {
-    started: Instant,
-    first: Option<Instant>,
-    last: Instant,
-    gaps: LocalHistogram,
 }
 
 impl RequestFamilies {
@@ -124,7 +112,7 @@ impl RequestFamilies {
 
 impl Settlement<'_> {
     /// Of a request whose header could not be read.
-    pub fn unread(error: &Error) -> Self {
+    pub(crate) fn unread(error: &Error) -> Self {
         let row = error.row();
         Self {
             route: None,
@@ -149,38 +137,6 @@ impl Settlement<'_> {
         if let Some(model) = self.model {
             model.record(&self.usage, self.stream);
         }
-    }
-}
-
-impl StreamClock {
-    /// Starts at the request's first byte.
-    pub fn new(started: Instant) -> Self {
-        Self { started, first: None, last: started, gaps: LocalHistogram::new(INTER_TOKEN_BOUNDS) }
-    }
-
-    /// Notes that `events` events with content arrived at `now`. Several at once share the gap before them equally.
-    pub fn content(&mut self, now: Instant, events: u32) {
-        if events == 0 {
-            return;
-        }
-        let gap = now.saturating_duration_since(self.last);
-        if self.first.is_some() {
-            self.gaps.observe(gap / events, events);
-        } else {
-            self.first = Some(now);
-            self.gaps.observe(Duration::ZERO, events - 1);
-        }
-        self.last = now;
-    }
-
-    /// From the request's first byte to the first event with content.
-    pub fn time_to_first_token(&self) -> Option<Duration> {
-        Some(self.first?.saturating_duration_since(self.started))
-    }
-
-    /// The gaps between tokens.
-    pub fn gaps(&self) -> &LocalHistogram {
-        &self.gaps
     }
 }
 

@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 
 use super::{
     OTHER,
+    clock::{INTER_TOKEN_BOUNDS, StreamClock},
     family::{Family, Value},
     histogram::{Bounds, Histogram},
-    requests::StreamClock,
     value::{Counter, Gauge},
 };
 
@@ -19,12 +19,6 @@ use super::{
 const FIRST_TOKEN_BOUNDS: Bounds = &[
     1_000, 5_000, 10_000, 20_000, 40_000, 60_000, 80_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
     2_500_000, 5_000_000, 7_500_000, 10_000_000, 30_000_000, 60_000_000,
-];
-
-/// The bounds that they advise for the time per output token, and 1, 2 and 5 ms, in microseconds.
-pub(super) const INTER_TOKEN_BOUNDS: Bounds = &[
-    1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000,
-    500_000, 750_000, 1_000_000, 2_500_000,
 ];
 
 /// How long a request waited in a pool's queue, in microseconds.
@@ -44,7 +38,7 @@ pub enum UpstreamKind {
 
 /// What a pick came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PickOutcome {
+pub(crate) enum PickOutcome {
     /// An endpoint was picked.
     Picked,
     /// The pool or backend has no endpoint that could be asked.
@@ -63,7 +57,7 @@ pub enum PickOutcome {
 
 /// What a scrape came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScrapeOutcome {
+pub(crate) enum ScrapeOutcome {
     /// The numbers were read.
     Read,
     /// There are no new numbers.
@@ -72,7 +66,7 @@ pub enum ScrapeOutcome {
 
 /// The kinds of tokens that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
+pub(super) enum TokenKind {
     /// See [`Usage::input`].
     Input,
     /// See [`Usage::output`].
@@ -103,7 +97,7 @@ pub(super) struct UpstreamFamilies {
 
 /// A pool's or backend's metrics. Keep it with the pool or backend.
 #[derive(Clone, Debug)]
-pub struct UpstreamMetrics {
+pub(crate) struct UpstreamMetrics {
     kind: UpstreamKind,
     name: Box<str>,
     picks: [Arc<Counter>; PickOutcome::ALL.len()],
@@ -125,7 +119,7 @@ pub struct UpstreamMetrics {
 
 /// A model's metrics at one upstream.
 #[derive(Debug)]
-pub struct ModelMetrics {
+pub(crate) struct ModelMetrics {
     first_token: Arc<Histogram>,
     inter_token: Arc<Histogram>,
     tokens: [Arc<Counter>; TokenKind::ALL.len()],
@@ -253,34 +247,34 @@ impl UpstreamFamilies {
 
 impl UpstreamMetrics {
     /// The handle for a model: its own where the configuration names it, else the one of [`OTHER`].
-    pub fn model(&self, model: &str) -> &Arc<ModelMetrics> {
+    pub(crate) fn model(&self, model: &str) -> &Arc<ModelMetrics> {
         self.models.get(model).unwrap_or(&self.other)
     }
 
     /// Counts a pick.
-    pub fn picked(&self, outcome: PickOutcome) {
+    pub(crate) fn picked(&self, outcome: PickOutcome) {
         self.picks[outcome as usize].increment();
     }
 
     /// Counts the blocks of a picked request's prompt: all, and those that the endpoint was known to hold.
-    pub fn prefix(&self, blocks: usize, matched_blocks: usize) {
+    pub(crate) fn prefix(&self, blocks: usize, matched_blocks: usize) {
         self.prefix_asked.add(blocks as u64);
         self.prefix_matched.add(matched_blocks as u64);
     }
 
     /// Counts scrapes.
-    pub fn scraped(&self, outcome: ScrapeOutcome, times: u64) {
+    pub(crate) fn scraped(&self, outcome: ScrapeOutcome, times: u64) {
         self.scrapes[outcome as usize].add(times);
     }
 
     /// Counts a retry. `reason` is the failed attempt's [`Row::reason`](crate::error::Row::reason), or `status_503` and
     /// the like.
-    pub fn retried(&self, reason: &'static str) {
+    pub(crate) fn retried(&self, reason: &'static str) {
         self.retries.get(&[self.kind.label(), &self.name, reason]).increment();
     }
 
     /// Records how long a request waited for a free endpoint.
-    pub fn waited(&self, duration: Duration) {
+    pub(crate) fn waited(&self, duration: Duration) {
         self.queue_wait.observe(duration);
     }
 }

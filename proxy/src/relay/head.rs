@@ -45,7 +45,7 @@ pub(super) fn begin(
     apply_edits(header, &rule.tiers()[attempt.target.0].targets[attempt.target.1].response_headers)?;
     let compiled = runtime.rule(routed.rule);
     if compiled.wants.response_head {
-        compiled.chain.response_head(header, arrived)?;
+        compiled.chain.response_head(header, &mut arrived.extensions)?;
     }
     frame(client, header, is_end)
 }

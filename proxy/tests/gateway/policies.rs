@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use penstock_config::{Listener, Rule};
-use penstock_proxy::policy::{Arrived, Extension, Hook, HookError, Reply, Verdict, Wants};
+use penstock_proxy::policy::{Extension, Hook, HookError, Reply, Subject, Verdict, Wants};
 use pingora_http::{RequestHeader, ResponseHeader};
 use serde_json::{Value, json};
 
@@ -47,23 +47,24 @@ impl Hook for Probe {
         self.wants
     }
 
-    async fn identify(&self, head: &mut RequestHeader, arrived: &mut Arrived) -> Verdict {
-        assert!(arrived.body().is_empty() && arrived.model().is_none(), "the body is not read yet");
-        self.note("identify", head.uri.path());
-        arrived.extensions.insert(Caller("somebody".to_owned()));
-        head.insert_header("x-caller", "somebody").unwrap();
-        self.answers(head, "identify")
+    async fn identify(&self, request: &mut Subject<'_>) -> Verdict {
+        assert!(request.body.is_empty() && request.model.is_none(), "the body is not read yet");
+        assert!(request.peer.is_some() && !request.request_id.is_empty());
+        self.note("identify", &format!("{} {}", request.listener, request.head.uri.path()));
+        request.extensions.insert(Caller("somebody".to_owned()));
+        request.head.insert_header("x-caller", "somebody").unwrap();
+        self.answers(request.head, "identify")
     }
 
-    async fn admit(&self, head: &mut RequestHeader, arrived: &mut Arrived, rule: &Rule) -> Verdict {
-        let caller = arrived.extensions.get::<Caller>().map_or("nobody", |caller| &caller.0);
-        let body: usize = arrived.body().iter().map(Bytes::len).sum();
-        let model = arrived.model().unwrap_or("no model");
-        self.note("admit", &format!("{caller} {} {model} {}", rule.route, body > 0));
-        self.answers(head, "admit")
+    async fn admit(&self, request: &mut Subject<'_>, rule: &Rule) -> Verdict {
+        let caller = request.extensions.get::<Caller>().map_or("nobody", |caller| &caller.0);
+        let model = request.model.unwrap_or("no model");
+        self.note("admit", &format!("{caller} {} {model} {}", rule.route, !request.body.is_empty()));
+        self.answers(request.head, "admit")
     }
 
-    fn response_head(&self, head: &mut ResponseHeader, _arrived: &mut Arrived) -> Result<(), HookError> {
+    fn response_head(&self, head: &mut ResponseHeader, memory: &mut Extensions) -> Result<(), HookError> {
+        assert!(memory.get::<Caller>().is_some(), "what identify found out is remembered");
         self.note("response head", head.status.as_str());
         head.append_header("x-seen-by", self.name)?;
         Ok(())
@@ -73,7 +74,7 @@ impl Hook for Probe {
         &self,
         data: Bytes,
         _is_end: bool,
-        _arrived: &mut Arrived,
+        _memory: &mut Extensions,
     ) -> Result<Option<Bytes>, HookError> {
         if data.windows(4).any(|word| word == b"FAIL") {
             return Err("it was told to fail".into());
@@ -132,7 +133,7 @@ async fn policies_are_asked_in_their_phases_and_see_what_they_want() {
             assert_eq!(reply.status, 200);
             let model = if is_read { MODEL } else { "no model" };
             let mut expected = vec![
-                "door identify: /v1/chat/completions".to_owned(),
+                "door identify: http /v1/chat/completions".to_owned(),
                 format!("first admit: somebody r {model} {is_read}"),
                 format!("second admit: somebody r {model} {is_read}"),
             ];

@@ -4,6 +4,12 @@
 //! write to a socket walks the whole of TCP, which costs more than all else that a small response takes. A connection that
 //! is *corked* keeps what is written, and hands it over with the first write after. Pingora has such a buffer too, but
 //! empties it without a deadline; so the deadline sits here, beneath everything that writes.
+//!
+//! A connection outlives the session that Pingora's proxy makes of each request, in ways that the proxy does not know of: a
+//! head that it cannot parse is answered in the gateway's words, a body that the session has not read is dropped before the
+//! next request, and a connection may be closed in steps. It goes back to the loop that serves it then ([`GivenBack`]).
+
+mod head_watch;
 
 use std::fmt;
 use std::future::Future;
@@ -30,9 +36,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+pub(crate) use head_watch::HeadWatch;
+use head_watch::take;
+
 use crate::deadline::Timer;
+use crate::error::Error;
 use crate::io::Io;
-use crate::listen::awaiting::{GivenBack, HeadWatch, Next, Phase};
 
 /// The most that a corked connection keeps, in bytes. Larger writes gain nothing from being joined.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
@@ -42,6 +51,35 @@ const FIRST_BYTES: usize = 2 * 1024;
 
 /// Pieces that one write hands to the system.
 const MAX_SLICES: usize = 8;
+
+/// Who has the connection.
+enum Phase {
+    /// A session: to read and write as it likes.
+    Open,
+    /// A session that waits for a head.
+    Head(HeadWatch),
+    /// The session, which has no more use for it.
+    Over(Next),
+}
+
+/// What becomes of a connection that came back.
+pub(crate) enum Next {
+    /// It is ready for the next request, once what is left of the last one's body was read and dropped.
+    Request {
+        /// Bytes of the body that nobody has read.
+        unread_bytes: usize,
+        /// How long that may take.
+        limit: Duration,
+    },
+    /// The request that came is answered with this error, and then it is closed.
+    Refuse(Error),
+    /// It is closed in steps.
+    Linger,
+}
+
+/// Where a connection goes that came back.
+#[derive(Default)]
+pub(crate) struct GivenBack(Mutex<Option<(Box<ClientStream>, Next)>>);
 
 /// A connection to a client, as one request's session has it.
 pub(crate) struct ClientStream {
@@ -276,6 +314,17 @@ impl ClientStream {
     }
 }
 
+impl GivenBack {
+    fn put(&self, stream: ClientStream, next: Next) {
+        *self.0.lock() = Some((Box::new(stream), next));
+    }
+
+    /// Takes what came back.
+    pub(crate) fn take(&self) -> Option<(Box<ClientStream>, Next)> {
+        self.0.lock().take()
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -297,15 +346,6 @@ impl AsyncRead for ClientStream {
         };
         *received.get_mut() += buffer.filled().len() - before;
         read
-    }
-}
-
-/// Moves as much as there is room for from what was read ahead.
-pub(super) fn take(ahead: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
-    let taken = ahead.split_to(ahead.len().min(buffer.remaining()));
-    buffer.put_slice(&taken);
-    if ahead.is_empty() {
-        *ahead = BytesMut::new();
     }
 }
 

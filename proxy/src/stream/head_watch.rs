@@ -1,10 +1,8 @@
-//! What a connection waits for, and who has it next.
+//! What guards a connection while a request's head is awaited: the head's deadline and its limit.
 //!
 //! Pingora's proxy reads the head of a request by itself, without a deadline for the whole of it, and answers one that it
-//! cannot parse in its own words. Both are put right beneath it: while a head is awaited, a connection keeps the deadline
-//! and the limit, ends for the session when one is exceeded, and swallows what the session writes. It goes back to the
-//! loop that serves the connection then, which answers in the gateway's words. The same way goes a connection whose last
-//! request left a part of its body unread, and one that is to be closed in steps.
+//! cannot parse in its own words. Both are put right beneath it: when a limit is exceeded, the connection ends for the
+//! session, and what the session writes meanwhile is swallowed.
 
 use std::io;
 use std::pin::Pin;
@@ -12,14 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::deadline::Timer;
 use crate::error::Error;
 use crate::io::Io;
-use crate::listen::stream::{self, ClientStream};
 
 /// Headers that Pingora's HTTP/1.1 parser has room for.
 const PARSED_HEADERS: usize = 256;
@@ -29,35 +25,6 @@ const PREFACE_BYTES: usize = 24;
 
 /// Bytes of an unread body that are read, and dropped, at a time.
 const DROPPED_BYTES: usize = 8 * 1024;
-
-/// Who has the connection.
-pub(crate) enum Phase {
-    /// A session: to read and write as it likes.
-    Open,
-    /// A session that waits for a head.
-    Head(HeadWatch),
-    /// The session, which has no more use for it.
-    Over(Next),
-}
-
-/// What becomes of a connection that came back.
-pub(crate) enum Next {
-    /// It is ready for the next request, once what is left of the last one's body was read and dropped.
-    Request {
-        /// Bytes of the body that nobody has read.
-        unread_bytes: usize,
-        /// How long that may take.
-        limit: Duration,
-    },
-    /// The request that came is answered with this error, and then it is closed.
-    Refuse(Error),
-    /// It is closed in steps.
-    Linger,
-}
-
-/// Where a connection goes that came back.
-#[derive(Default)]
-pub(crate) struct GivenBack(Mutex<Option<(Box<ClientStream>, Next)>>);
 
 /// Guards a connection whose next head is awaited.
 pub(crate) struct HeadWatch {
@@ -85,17 +52,6 @@ enum Protocol {
     Http1,
     /// Of which only the preface is awaited: what follows has deadlines of its own.
     Http2,
-}
-
-impl GivenBack {
-    pub(super) fn put(&self, stream: ClientStream, next: Next) {
-        *self.0.lock() = Some((Box::new(stream), next));
-    }
-
-    /// Takes what came back.
-    pub(crate) fn take(&self) -> Option<(Box<ClientStream>, Next)> {
-        self.0.lock().take()
-    }
 }
 
 impl HeadWatch {
@@ -165,7 +121,7 @@ impl HeadWatch {
         let read = if ahead.is_empty() {
             Pin::new(io).poll_read(cx, buffer)
         } else {
-            stream::take(ahead, buffer);
+            take(ahead, buffer);
             Poll::Ready(Ok(()))
         };
         match read {
@@ -199,6 +155,15 @@ impl HeadWatch {
     /// Whether what is written meanwhile is the session's own answer to what it cannot parse.
     pub(super) fn swallows_writes(&self) -> bool {
         self.protocol == Protocol::Http1
+    }
+}
+
+/// Moves as much as there is room for from what was read ahead.
+pub(super) fn take(ahead: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
+    let taken = ahead.split_to(ahead.len().min(buffer.remaining()));
+    buffer.put_slice(&taken);
+    if ahead.is_empty() {
+        *ahead = BytesMut::new();
     }
 }
 

@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt, Failed, Routed};
 use crate::error::{Error, Limit, Origin};
 use crate::pick::{self, Patience};
-use crate::relay::Exchanged;
 use crate::upstreams::EndpointKey;
 
 /// Dead kept-alive connections that one request may run into without their counting as attempts.
@@ -22,6 +21,14 @@ const MAX_STALE_CONNECTIONS: u32 = 2;
 
 /// Backoffs stop growing here: 64 times the first is seconds.
 const MAX_BACKOFF_DOUBLINGS: u32 = 6;
+
+/// What takes the place of a response whose status is retried.
+pub(crate) struct Replacement {
+    /// The attempt.
+    pub(crate) attempt: Box<Attempt>,
+    /// Whether it has to wait a little, since it goes to the same endpoint.
+    pub(crate) back_off: bool,
+}
 
 /// How an attempt failed.
 pub(crate) struct Failure {
@@ -122,7 +129,7 @@ pub(crate) async fn replace_status(
     arrived: &mut Arrived,
     routed: &mut Routed,
     attempt: &mut Attempt,
-) -> Result<Option<Exchanged>, Error> {
+) -> Result<Option<Replacement>, Error> {
     if !policy(arrived, routed).statuses.contains(status) {
         return Ok(None);
     }
@@ -149,7 +156,7 @@ pub(crate) async fn replace_status(
     arrived.deadlines.end_attempt();
     // Nothing that went before is to be the answer if the next attempt finds no endpoint.
     routed.last_failure = None;
-    Ok(Some(Exchanged::Dropped { next, back_off: !has_other }))
+    Ok(Some(Replacement { attempt: next, back_off: !has_other }))
 }
 
 /// What an endpoint is told about a response with this status.
