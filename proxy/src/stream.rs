@@ -34,7 +34,7 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 pub(crate) use head_watch::HeadWatch;
 use head_watch::take;
@@ -176,29 +176,36 @@ impl ClientStream {
         self.is_corked.store(is_corked, Ordering::Relaxed);
     }
 
-    /// Waits until something comes, or the end. A session in the meantime, and what Pingora's proxy puts around one, would
-    /// take some 20 KB of each idle connection.
-    pub(crate) async fn readable(&mut self) -> io::Result<()> {
-        match &mut self.io {
-            Some(Io::Tcp(socket)) => socket.readable().await,
+    /// Resolves when something has come, or with `false` at the connection's end or at `due`. A session in the meantime, and
+    /// what Pingora's proxy puts around one, would take some 20 KB of each idle connection.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<bool> {
+        let readable = match &mut self.io {
+            Some(Io::Tcp(socket)) => socket.poll_read_ready(cx).map(|ready| ready.is_ok()),
             // What comes next can only be told by reading it.
             Some(Io::Tls(stream)) => {
-                let read = std::future::poll_fn(|cx| {
-                    let mut bytes = [0; FIRST_BYTES];
-                    let mut buffer = ReadBuf::new(&mut bytes);
-                    let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
-                    Poll::Ready(read.map(|()| BytesMut::from(buffer.filled())))
-                });
-                self.ahead = read.await?;
-                Ok(())
+                let mut bytes = [0; FIRST_BYTES];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                Pin::new(stream).poll_read(cx, &mut buffer).map(|read| {
+                    self.ahead.extend_from_slice(buffer.filled());
+                    read.is_ok() && !self.ahead.is_empty()
+                })
             }
-            None => Err(io::ErrorKind::NotConnected.into()),
+            None => Poll::Ready(false),
+        };
+        match readable {
+            Poll::Ready(is_open) => Poll::Ready(is_open),
+            Poll::Pending => head_watch::poll_until(self.timer.get_mut(), cx, due).map(|()| false),
         }
     }
 
     /// Says how much of what the session has read since the head was awaited belongs to its request, in bytes.
     pub(crate) fn account(&self, request_bytes: usize) {
         self.is_ahead.store(self.received.load(Ordering::Relaxed) != request_bytes, Ordering::Relaxed);
+    }
+
+    /// Says that the session has read nothing but its request.
+    pub(crate) fn account_for_all(&self) {
+        self.is_ahead.store(false, Ordering::Relaxed);
     }
 
     /// Whether the session may have read beyond its request: a request that was sent ahead.

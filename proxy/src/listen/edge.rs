@@ -1,12 +1,16 @@
 //! The edge of a connection: hands each of its requests to Pingora's proxy, and does what that cannot: deadlines for a
 //! head and for a preface, answers to heads that cannot be parsed, and connections that are closed in steps.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use penstock_config::Limits;
+use pingora_core::apps::{
+    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
+};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::protocols::{ALPN, Ssl as _};
@@ -14,6 +18,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::Instant;
 
+use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::listen::{self, linger};
 use crate::metrics::Settlement;
@@ -56,83 +61,90 @@ impl Edge {
     /// Serves the requests of a connection, one after the other.
     async fn serve_http1(&self, stream: ClientStream, shutdown: &ShutdownWatch) {
         let given_back = stream.given_back().clone();
-        stream.await_head(self.head_watch(Duration::ZERO).telling());
-        let mut session = ServerSession::new_http1(Box::new(stream));
+        let mut watch = shutdown.clone();
+        let linger = self.live.load().snapshot().shutdown.linger;
+        let mut drained = pin!(listen::drained(&mut watch, linger));
+        let mut session = {
+            let live = self.live.load();
+            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling());
+            session(Box::new(stream), None, live.limits())
+        };
         loop {
-            self.prepare(&mut session);
             let reused = self.proxy.process_new_http(session, shutdown).await;
-            session = match reused.map(ReusedHttpStream::consume) {
-                Some((stream, settings)) => {
-                    let Ok(mut stream) = stream.into_any().downcast::<ClientStream>() else { return };
-                    if !stream.is_session_ahead() && !self.until_readable(&mut stream, shutdown).await {
-                        return;
-                    }
-                    stream.await_head(self.head_watch(self.idle_time(&stream)));
-                    let mut session = ServerSession::new_http1(stream);
-                    if let Some(settings) = settings {
-                        settings.apply_to_session(&mut session);
-                    }
-                    session
-                }
+            let (mut stream, settings, unread) = match reused.map(ReusedHttpStream::consume) {
+                Some((stream, settings)) => match stream.into_any().downcast::<ClientStream>() {
+                    Ok(stream) => (stream, settings, None),
+                    Err(_) => return,
+                },
                 None => match given_back.take() {
-                    Some((mut stream, Next::Request { unread_bytes, limit })) => {
-                        if unread_bytes == 0 && !self.until_readable(&mut stream, shutdown).await {
-                            return;
-                        }
-                        let idle = self.live.load().limits().keep_alive_timeout;
-                        let idle = if unread_bytes == 0 { Duration::ZERO } else { idle };
-                        stream.await_head(self.head_watch(idle).after_body(unread_bytes, limit));
-                        ServerSession::new_http1(stream)
+                    Some((stream, Next::Request { unread_bytes: 0, .. })) => {
+                        stream.account_for_all();
+                        (stream, None, None)
                     }
-                    Some((mut stream, Next::Refuse(error))) => {
-                        self.live.load().metrics().settle(Settlement::unread(&error));
-                        respond::refuse_unread(&mut stream, &error).await;
-                        return linger::close(*stream, self.live.load().limits()).await;
+                    Some((stream, Next::Request { unread_bytes, limit })) => {
+                        (stream, None, Some((unread_bytes, limit)))
                     }
-                    Some((stream, Next::Linger)) => {
-                        return linger::close(*stream, self.live.load().limits()).await;
-                    }
+                    Some((stream, Next::Refuse(error))) => return self.refuse(*stream, &error).await,
+                    Some((stream, Next::Linger)) => return self.close(*stream).await,
                     None => return,
                 },
             };
-        }
-    }
-
-    /// Waits for a client's next request, without the memory that a session takes. Whether one came.
-    async fn until_readable(&self, stream: &mut ClientStream, shutdown: &ShutdownWatch) -> bool {
-        let (idle, linger) = {
+            let mut idle = self.live.load().limits().keep_alive_timeout;
+            // A session that has read beyond its request may have the next head already, and has to look itself.
+            if unread.is_none() && !stream.is_session_ahead() {
+                let due = Instant::now() + idle;
+                let is_open = poll_fn(|cx| match stream.poll_readable(cx, due) {
+                    Poll::Pending => drained.as_mut().poll(cx).map(|()| false),
+                    ready => ready,
+                });
+                if !is_open.await {
+                    return;
+                }
+                idle = Duration::ZERO;
+            }
             let live = self.live.load();
-            (live.limits().keep_alive_timeout, live.snapshot().shutdown.linger)
-        };
-        let mut shutdown = shutdown.clone();
-        tokio::select! {
-            biased;
-            readable = pingora_timeout::timeout(idle, stream.readable()) => matches!(readable, Ok(Ok(()))),
-            () = listen::drained(&mut shutdown, linger) => false,
+            let watch = head_watch(live.limits(), idle);
+            stream.await_head(match unread {
+                Some((unread_bytes, limit)) => watch.after_body(unread_bytes, limit),
+                None => watch,
+            });
+            session = self::session(stream, settings, live.limits());
         }
     }
 
-    /// How long the next head may take to begin. Where the session has read beyond its request, it may have that head
-    /// already, and has to wait for it itself.
-    fn idle_time(&self, stream: &ClientStream) -> Duration {
-        if stream.is_session_ahead() { self.live.load().limits().keep_alive_timeout } else { Duration::ZERO }
+    /// Answers a request whose head could not be read, and closes its connection.
+    async fn refuse(&self, mut stream: ClientStream, error: &Error) {
+        self.live.load().metrics().settle(Settlement::unread(error));
+        respond::refuse_unread(&mut stream, error).await;
+        self.close(stream).await;
     }
 
-    /// What guards the next head, for which a client may take `idle` longer.
-    fn head_watch(&self, idle: Duration) -> HeadWatch {
-        let live = self.live.load();
-        let limits = live.limits();
-        // On a reused connection the wait for the first byte counts too: it cannot be seen apart from here.
-        let due = Instant::now() + idle + limits.header_timeout;
-        HeadWatch::http1(due, limits.header_bytes, limits.header_count as usize)
+    async fn close(&self, stream: ClientStream) {
+        let limits = self.live.load().limits().clone();
+        linger::close(stream, &limits).await;
     }
+}
 
-    fn prepare(&self, session: &mut ServerSession) {
-        let live = self.live.load();
-        session.set_pipelining_enabled(true);
-        session.set_keepalive(Some(whole_seconds(live.limits().keep_alive_timeout)));
-        session.set_read_timeout(Some(live.limits().body_idle_timeout));
+/// What guards the next head, which a client may take `idle` longer to begin.
+fn head_watch(limits: &Limits, idle: Duration) -> HeadWatch {
+    let due = Instant::now() + idle + limits.header_timeout;
+    HeadWatch::http1(due, limits.header_bytes, limits.header_count as usize)
+}
+
+/// A session for the next request of a connection, as the last one left it.
+fn session(
+    stream: Box<ClientStream>,
+    settings: Option<HttpPersistentSettings>,
+    limits: &Limits,
+) -> ServerSession {
+    let mut session = ServerSession::new_http1(stream);
+    if let Some(settings) = settings {
+        settings.apply_to_session(&mut session);
     }
+    session.set_pipelining_enabled(true);
+    session.set_keepalive(Some(whole_seconds(limits.keep_alive_timeout)));
+    session.set_read_timeout(Some(limits.body_idle_timeout));
+    session
 }
 
 /// For HTTP/2 alone: Pingora runs its connections, and hands on their requests.

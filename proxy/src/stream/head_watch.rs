@@ -168,7 +168,7 @@ pub(super) fn take(ahead: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
 }
 
 /// Resolves when `at` has come.
-fn poll_until(timer: &mut Timer, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+pub(super) fn poll_until(timer: &mut Timer, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
     while Instant::now() < at {
         std::task::ready!(timer.poll(cx, at));
     }
