@@ -19,7 +19,7 @@ use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use tracing::warn;
 
 use crate::{
-    publish::{MANAGED_BY, Names},
+    manifest::{MANAGED_BY, Names},
     world::Key,
 };
 

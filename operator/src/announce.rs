@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    publish::FIELD_MANAGER,
+    manifest::FIELD_MANAGER,
     translate::{Event, Severity},
     world::World,
 };

@@ -6,6 +6,7 @@
 //! through (or what a file on disk leaves out) must not make the rest of an object unreadable.
 
 mod aigateway;
+mod body;
 mod core;
 mod envoy;
 mod gateway;
@@ -18,6 +19,7 @@ pub use aigateway::{
     AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, ApiKey,
     BackendSecurityPolicy, GatewayConfig, VersionedSchema,
 };
+pub use body::{Body, Part};
 pub use core::{
     ConfigMap, ConfigMapVolume, Container, Deployment, EndpointSlice, KeyToPath, Namespace, Pod, PodTemplate,
     Secret, SecretValue, Service, ServicePort, SliceConditions, SliceEndpoint, SlicePort, TemplateMeta,
@@ -29,15 +31,15 @@ pub use envoy::{
     EnvoyShutdown,
 };
 pub use gateway::{
-    AllowedRoutes, Gateway, GatewayClass, GatewayListener, GatewayTls, Infrastructure, LabelRequirement,
-    LabelSelector, RouteGroupKind, RouteNamespaces,
+    AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure, LabelRequirement,
+    LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
 };
 pub use inference::{
     EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,
     LegacyInferenceObjective, PoolPort, PoolRef, PoolSelector, RewriteMatch, RewriteModelMatch, RewriteRule,
     RewriteTarget,
 };
-pub use policy::{BackendTlsPolicy, BackendTlsValidation};
+pub use policy::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
 pub use reference::{
     LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
     TargetRef,

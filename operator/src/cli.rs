@@ -5,19 +5,13 @@ mod manifests;
 mod translate;
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::exit::{EXIT_FAILURE, EXIT_USAGE, fail};
 use crate::run::{self, RunOptions};
-
-/// Exit code for a faulty command line or faulty input (`EX_USAGE` of sysexits.h).
-pub const EXIT_USAGE: u8 = 64;
-
-/// Exit code when the program cannot go on for another reason.
-pub const EXIT_FAILURE: u8 = 1;
 
 /// Runs Penstock in Kubernetes
 #[derive(Debug, Parser)]
@@ -56,10 +50,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         _ => fail(EXIT_FAILURE, &error),
     })
-}
-
-/// Says why the program ends.
-fn fail(code: u8, reason: &impl Display) -> ExitCode {
-    let _ = writeln!(io::stderr(), "penstock-operator: {reason}");
-    ExitCode::from(code)
 }

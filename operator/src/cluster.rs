@@ -9,8 +9,8 @@ use tracing::warn;
 
 use crate::world::{Key, Kind, ObjectId, World};
 
-/// Changed objects that are told one by one. Beyond that, everything is translated anyway.
-const MAX_TOLD: usize = 4096;
+/// Changed objects that are listed one by one. Beyond that, everything is translated anyway.
+const MAX_CHANGED_OBJECTS: usize = 4096;
 
 /// The cluster as the watches see it. One lock, held for single insertions and for cloning the tables' handles.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ struct State {
 pub struct Changes {
     /// The objects.
     pub objects: BTreeSet<ObjectId>,
-    /// Something changed that is no object of the world, or too much to tell.
+    /// Something changed that is no object of the world, or too much to list.
     pub everything: bool,
     /// When the first of it arrived.
     pub since: Option<Instant>,
@@ -50,7 +50,7 @@ impl Changes {
 
     fn add(&mut self, id: ObjectId) {
         self.since.get_or_insert_with(Instant::now);
-        if self.objects.len() < MAX_TOLD {
+        if self.objects.len() < MAX_CHANGED_OBJECTS {
             self.objects.insert(id);
         } else {
             self.everything = true;

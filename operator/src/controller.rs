@@ -59,17 +59,17 @@ pub struct Parts {
 
 /// Runs until `stop` is true.
 pub async fn run(parts: Parts, mut leading: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
-    let told = Arc::new(Notify::new());
+    let status_due = Arc::new(Notify::new());
     let mut rendering = Rendering::default();
     let mut leader: Option<Leading> = None;
     let mut resync = Instant::now() + RESYNC;
     loop {
-        let mut is_news = true;
+        let mut is_changed = true;
         tokio::select! {
             () = is_true(&mut stop) => return,
             changed = leading.changed() => if changed.is_err() { return },
             () = parts.cluster.changed() => settle(&parts).await,
-            () = told.notified() => is_news = false,
+            () = status_due.notified() => is_changed = false,
             () = sleep_until(resync) => parts.cluster.disturb(),
         }
         if !parts.health.is_synced.load(Relaxed) {
@@ -82,10 +82,10 @@ pub async fn run(parts: Parts, mut leading: watch::Receiver<bool>, mut stop: wat
             // Ends whatever is being written.
             leader = None;
         }
-        if is_news || is_new_leader {
+        if is_changed || is_new_leader {
             let (world, changes) = parts.cluster.take();
             if is_new_leader {
-                leader = Some(Leading::start(&parts, Arc::clone(&told)));
+                leader = Some(Leading::start(&parts, Arc::clone(&status_due)));
             }
             if changes.everything {
                 resync = Instant::now() + RESYNC;
@@ -132,3 +132,6 @@ fn count(parts: &Parts) {
         parts.health.metrics.objects.with_label_values(&[&kind.plural()]).set(count);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ pub async fn run(
     let api: Api<Lease> = Api::namespaced(client, &options.namespace);
     let mut observation = Observation::default();
     let mut renewed = Instant::now();
-    let said = |now: bool| {
+    let set_leading = |now: bool| {
         let changed = leading.send_if_modified(|was| std::mem::replace(was, now) != now);
         if changed {
             info!(
@@ -103,20 +103,20 @@ pub async fn run(
         match attempt.unwrap_or(Err(LeaseError::Silent)) {
             Ok(true) => {
                 renewed = Instant::now();
-                said(true);
+                set_leading(true);
             }
-            Ok(false) => said(false),
+            Ok(false) => set_leading(false),
             Err(error) => {
                 warn!(lease = options.name, %error, "the lease could not be read or written");
                 if renewed.elapsed() >= options.renew_deadline {
-                    said(false);
+                    set_leading(false);
                 }
             }
         }
         pause(&options, &mut stop).await;
     }
     if *leading.borrow() {
-        said(false);
+        set_leading(false);
         release(&api, &options).await;
     }
 }

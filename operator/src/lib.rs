@@ -11,8 +11,11 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod crds;
+pub mod exit;
+#[cfg(test)]
+mod fixtures;
 pub mod lease;
-pub mod logging;
+pub mod manifest;
 pub mod metrics;
 pub mod provision;
 pub mod publish;

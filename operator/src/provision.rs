@@ -11,19 +11,16 @@ mod network;
 mod workload;
 
 use crate::{
-    publish::{Manifest, Owner},
+    manifest::{GATEWAY_NAME, Manifest, Owner},
     translate::Provisioning,
 };
 
 pub use access::role;
 pub use defaults::{DataPlane, DefaultsError};
 
-/// The port of a data plane's admin listener.
-pub const ADMIN_PORT: u16 = 9901;
-
 /// The labels that a Gateway's data planes have and other Pods do not, and by which its Service finds them.
 pub(crate) fn selector(owner: &Owner) -> [(&'static str, &str); 2] {
-    [("app.kubernetes.io/name", APP_NAME), (crate::publish::GATEWAY_NAME, &owner.names.label)]
+    [("app.kubernetes.io/name", APP_NAME), (GATEWAY_NAME, &owner.names.label)]
 }
 
 /// What data planes' Pods are called by the label `app.kubernetes.io/name`.

@@ -5,30 +5,14 @@
 //! namespace whose quota is used up, or an admission webhook that refuses, holds up its own Gateways and no others.
 
 mod document;
-mod manifest;
-mod names;
 mod plan;
 mod shard;
 mod worker;
 
 pub use document::{Routing, RoutingError};
-pub use manifest::{Manifest, Owner};
-pub use names::Names;
 pub use plan::{Context, Pieces, Plan, PlanError};
 pub use shard::{Shard, shards_for};
 pub use worker::{Progress, Workers};
-
-/// Who writes, for server-side apply.
-pub const FIELD_MANAGER: &str = "penstock-operator";
-
-/// The label that everything written here has, and nothing else in the cluster should.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "penstock-operator");
-
-/// The label that names the Gateway.
-pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-
-/// The annotation with the hash of what was written.
-pub const DIGEST: &str = "penstock.dev/applied";
 
 /// On a routing ConfigMap: in how many parts the document is.
 pub const PARTS: &str = "penstock.dev/parts";

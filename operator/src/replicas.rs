@@ -25,34 +25,38 @@ use tracing::trace;
 
 use crate::{
     cluster::Cluster,
-    provision::{ADMIN_PORT, APP_NAME},
-    publish::{GATEWAY_NAME, Names},
+    manifest::{GATEWAY_NAME, Names},
+    provision::APP_NAME,
+    translate::ADMIN_PORT,
     world::{Key, World},
 };
 
-/// How often Pods are asked while some Gateway waits for its generation.
-const ASK_SOON: Duration = Duration::from_millis(200);
+/// How often Pods are polled while some Gateway waits for its generation.
+const FAST_POLL: Duration = Duration::from_millis(200);
 
-/// After how many such questions it is asked less often: a Pod that does not start is no reason for a storm.
-const SOON: u32 = 50;
+/// After how many such polls they are polled less often: a Pod that does not start is no reason for a storm.
+const MAX_FAST_POLLS: u32 = 50;
 
-/// How often they are asked when all have what they should have.
-const ASK_RARELY: Duration = Duration::from_secs(10);
+/// How often Pods are polled of which one does not start.
+const SLOW_POLL: Duration = Duration::from_secs(2);
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How often they are polled when all have what they should have.
+const IDLE_POLL: Duration = Duration::from_secs(10);
+
+/// How long a connection, and an answer, may take.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Questions at a time.
-const MAX_QUESTIONS: usize = 32;
+/// Requests at a time.
+const MAX_REQUESTS: usize = 32;
 
-/// Asks all data planes, as long as it lives.
+/// Polls all data planes, as long as it lives.
 #[derive(Debug)]
 pub struct Replicas {
     wanted: watch::Sender<BTreeMap<Key, u64>>,
-    found: Arc<Mutex<BTreeMap<Key, Running>>>,
+    running: Arc<Mutex<BTreeMap<Key, Running>>>,
     task: JoinHandle<()>,
 }
 
@@ -65,23 +69,32 @@ pub struct Running {
     pub programmed: usize,
 }
 
+/// A data plane's `/readyz`.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct Readyz {
     #[serde(default)]
     ready: bool,
     #[serde(default)]
     generation: u64,
 }
 
-type Asker = Client<HttpConnector, Empty<Bytes>>;
+type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
 impl Replicas {
-    /// Starts asking. `changed` is told when an answer differs from the one before.
+    /// Starts polling. `changed` is notified when an answer differs from the one before.
     pub fn start(cluster: Arc<Cluster>, changed: Arc<Notify>) -> Self {
+        Self::start_at(ADMIN_PORT, cluster, changed)
+    }
+
+    /// Starts polling Pods at this port.
+    fn start_at(port: u16, cluster: Arc<Cluster>, changed: Arc<Notify>) -> Self {
         let (wanted, receiver) = watch::channel(BTreeMap::new());
-        let found = Arc::default();
-        let task = tokio::spawn(ask(cluster, receiver, Arc::clone(&found), changed));
-        Self { wanted, found, task }
+        let running = Arc::default();
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(TIMEOUT));
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let poller = Poller { client, port, cluster, running: Arc::clone(&running), changed };
+        Self { wanted, running, task: tokio::spawn(poller.run(receiver)) }
     }
 
     /// Says which generation each Gateway's data planes should have.
@@ -95,7 +108,7 @@ impl Replicas {
 
     /// What a Gateway's data planes run, as far as known.
     pub fn running(&self, gateway: &Key) -> Running {
-        self.found.lock().get(gateway).copied().unwrap_or_default()
+        self.running.lock().get(gateway).copied().unwrap_or_default()
     }
 }
 
@@ -105,48 +118,69 @@ impl Drop for Replicas {
     }
 }
 
-async fn ask(
+struct Poller {
+    client: HttpClient,
+    port: u16,
     cluster: Arc<Cluster>,
-    mut wanted: watch::Receiver<BTreeMap<Key, u64>>,
-    found: Arc<Mutex<BTreeMap<Key, Running>>>,
+    running: Arc<Mutex<BTreeMap<Key, Running>>>,
     changed: Arc<Notify>,
-) {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(PATIENCE));
-    let asker: Asker = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-    let mut asked: u32 = 0;
-    loop {
-        let generations = wanted.borrow_and_update().clone();
-        let world = cluster.world();
-        let mut now = BTreeMap::new();
-        for (gateway, generation) in &generations {
-            let pods = pods(&world, gateway);
-            let answers =
-                futures::stream::iter(pods.clone().into_iter().map(|ip| generation_of(asker.clone(), ip)));
-            let answers: Vec<Option<u64>> = answers.buffer_unordered(MAX_QUESTIONS).collect().await;
-            let programmed = answers.iter().flatten().filter(|running| *running >= generation).count();
-            now.insert(gateway.clone(), Running { replicas: pods.len(), programmed });
-        }
-        let is_settled =
-            now.values().all(|running| running.replicas > 0 && running.programmed == running.replicas);
-        if std::mem::replace(&mut *found.lock(), now.clone()) != now {
-            changed.notify_one();
-        }
-        asked = if is_settled { 0 } else { asked.saturating_add(1) };
-        let pause = match asked {
-            0 => ASK_RARELY,
-            1..SOON => ASK_SOON,
-            _ => ASK_RARELY / 5,
-        };
-        tokio::select! {
-            changed = wanted.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                asked = 0;
+}
+
+impl Poller {
+    async fn run(self, mut wanted: watch::Receiver<BTreeMap<Key, u64>>) {
+        let mut polls: u32 = 0;
+        loop {
+            let generations = wanted.borrow_and_update().clone();
+            let now = self.poll(&generations).await;
+            let is_settled =
+                now.values().all(|running| running.replicas > 0 && running.programmed == running.replicas);
+            if std::mem::replace(&mut *self.running.lock(), now.clone()) != now {
+                self.changed.notify_one();
             }
-            () = sleep(pause) => {}
+            polls = if is_settled { 0 } else { polls.saturating_add(1) };
+            let pause = match polls {
+                0 => IDLE_POLL,
+                1..MAX_FAST_POLLS => FAST_POLL,
+                _ => SLOW_POLL,
+            };
+            tokio::select! {
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    polls = 0;
+                }
+                () = sleep(pause) => {}
+            }
         }
+    }
+
+    /// What each Gateway's data planes run now.
+    async fn poll(&self, generations: &BTreeMap<Key, u64>) -> BTreeMap<Key, Running> {
+        let world = self.cluster.world();
+        let mut now = BTreeMap::new();
+        for (gateway, generation) in generations {
+            let pods = pods(&world, gateway);
+            let replicas = pods.len();
+            let answers = futures::stream::iter(pods.into_iter().map(|ip| self.generation_of(ip)));
+            let answers: Vec<Option<u64>> = answers.buffer_unordered(MAX_REQUESTS).collect().await;
+            let programmed = answers.iter().flatten().filter(|running| *running >= generation).count();
+            now.insert(gateway.clone(), Running { replicas, programmed });
+        }
+        now
+    }
+
+    /// The generation that a Pod serves; `None` if it does not answer or is not ready.
+    async fn generation_of(&self, ip: IpAddr) -> Option<u64> {
+        let url = format!("http://{}/readyz", SocketAddr::new(ip, self.port));
+        let answer = async {
+            let response = self.client.get(url.parse().ok()?).await.ok()?;
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?;
+            serde_json::from_slice::<Readyz>(&body.to_bytes()).ok()
+        };
+        let answer = timeout(TIMEOUT, answer).await.ok().flatten();
+        trace!(%ip, ?answer, "polled");
+        answer.filter(|answer| answer.ready).map(|answer| answer.generation)
     }
 }
 
@@ -162,15 +196,5 @@ fn pods(world: &World, gateway: &Key) -> Vec<IpAddr> {
     pods.filter_map(|(_, pod)| pod.spec.as_ref().ok()?.ip).collect()
 }
 
-/// The generation that a Pod serves; `None` if it does not answer or is not ready.
-async fn generation_of(asker: Asker, ip: IpAddr) -> Option<u64> {
-    let url = format!("http://{}/readyz", SocketAddr::new(ip, ADMIN_PORT));
-    let answer = async {
-        let response = asker.get(url.parse().ok()?).await.ok()?;
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?;
-        serde_json::from_slice::<Answer>(&body.to_bytes()).ok()
-    };
-    let answer = timeout(PATIENCE, answer).await.ok().flatten();
-    trace!(%ip, ?answer, "asked");
-    answer.filter(|answer| answer.ready).map(|answer| answer.generation)
-}
+#[cfg(test)]
+mod tests;

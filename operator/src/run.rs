@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use penstock_apiserver::Limits;
 use penstock_config::Span;
+use penstock_logging::LogOptions;
 use penstock_picker::EpcCheck;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,11 +21,10 @@ use tracing::{error, info};
 
 use crate::{
     admin::{Admin, Health},
-    cli::{EXIT_FAILURE, EXIT_USAGE},
     cluster::Cluster,
     controller::{self, Parts},
+    exit::{EXIT_FAILURE, EXIT_USAGE},
     lease::{self, LeaseOptions},
-    logging::{self, LogOptions},
     provision::DataPlane,
     translate::{Adoption, DEFAULT_CONTROLLER, Options},
     watch::{Owned, Referred, run as watch_cluster},
@@ -32,6 +32,9 @@ use crate::{
 
 /// Threads of the runtime; the work is waiting for the API server.
 const THREADS: usize = 2;
+
+/// What is logged where neither the command line nor `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info";
 
 /// How `penstock-operator run` runs.
 #[derive(Debug, Clone, Args)]
@@ -92,7 +95,7 @@ enum RunError {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &RunOptions) -> ExitCode {
-    logging::start(&options.log);
+    penstock_logging::start(&options.log, DEFAULT_FILTER);
     let data_plane = match options.data_plane.as_deref().map(DataPlane::read).transpose() {
         Ok(data_plane) => data_plane.unwrap_or_default(),
         Err(error) => {

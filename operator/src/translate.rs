@@ -15,10 +15,12 @@ mod context;
 mod document;
 mod endpoints;
 mod epp;
+mod features;
 mod gateway;
 mod headers;
 mod hosts;
 mod http;
+mod listener_sets;
 mod names;
 mod options;
 mod output;
@@ -32,6 +34,7 @@ mod service;
 mod shadows;
 mod status;
 mod upstream;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,10 +46,12 @@ use gateway::Gateway;
 use policies::Policies;
 use pools::Pools;
 use routes::Routing;
+use upstream::UpstreamKey;
 
 pub use endpoints::{Endpoints, endpoints};
 pub use epp::CONFIG_ANNOTATION;
-pub use options::{Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, Options};
+pub use features::FEATURES;
+pub use options::{ADMIN_PORT, Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, Options};
 pub use output::{
     DataSource, EndpointSource, Event, GatewayOutput, HostSource, PortMapping, Provisioning, Severity,
     Translation,
@@ -56,35 +61,6 @@ pub use status::{
     Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, ParentStatus, SHADOWED, Status,
     StatusUpdate, merge,
 };
-
-/// What our GatewayClasses say that they support, by the names that the Gateway API gives to features.
-pub const FEATURES: &[&str] = &[
-    "BackendTLSPolicy",
-    "Gateway",
-    "GatewayHTTPListenerIsolation",
-    "GatewayHTTPSListenerDetectMisdirectedRequests",
-    "GatewayPort8080",
-    "HTTPRoute",
-    "HTTPRouteBackendProtocolH2C",
-    "HTTPRouteBackendRequestHeaderModification",
-    "HTTPRouteBackendTimeout",
-    "HTTPRouteDestinationPortMatching",
-    "HTTPRouteHostRewrite",
-    "HTTPRouteMethodMatching",
-    "HTTPRouteNamedRouteRule",
-    "HTTPRouteParentRefPort",
-    "HTTPRoutePathRedirect",
-    "HTTPRoutePathRewrite",
-    "HTTPRoutePortRedirect",
-    "HTTPRouteQueryParamMatching",
-    "HTTPRouteRequestMirror",
-    "HTTPRouteRequestMultipleMirrors",
-    "HTTPRouteRequestPercentageMirror",
-    "HTTPRouteRequestTimeout",
-    "HTTPRouteResponseHeaderModification",
-    "HTTPRouteSchemeRedirect",
-    "ReferenceGrant",
-];
 
 /// What a cluster's objects mean.
 pub fn translate(world: &World, options: &Options) -> Translation {
@@ -98,17 +74,20 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let mut gateways = gateways(&context, &classes);
     let policies = Policies::read(&context);
     let mut pools = Pools::read(&context);
-    let routing = Routing::of(&context, &gateways, &policies, &pools);
+    let mut routing = Routing::of(&context, &gateways, &policies, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);
-    routing.count(&finished, &mut gateways);
+    let verdicts = routing.verdicts(&finished);
+    routing.count(&verdicts, &mut gateways);
 
-    let controllers = controllers(options);
+    let controllers = options.controllers();
     let problems = routing.backend_problems(&finished);
     let used = routing.used(&context, &finished);
-    statuses.extend(routing.statuses(&finished, &controllers));
+    statuses.extend(routing.statuses(verdicts, &controllers));
     statuses.extend(gateways.values().map(Gateway::status));
-    statuses.extend(backend::statuses(&context, &policies, &problems, &used));
-    statuses.extend(ai_backend::statuses(&context, &policies, &problems, &used));
+    statuses.extend(listener_sets::statuses(world, &gateways));
+    let fault = |key: &UpstreamKey| routing.upstreams.fault(key);
+    statuses.extend(ai_backend::statuses(&context, fault, &problems, &used));
+    statuses.extend(routing.upstreams.backends.statuses(&problems, &used));
     statuses.extend(routing.policy_statuses(&context, &policies, &finished, &controllers));
     let users = routing.pool_users(&finished);
     statuses.extend(pools.into_statuses(&context, &users, &owned, &controllers));
@@ -130,15 +109,6 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let gateways = gateways.iter().filter_map(output).collect();
     let (events, wanted) = context.into_notes();
     Translation { gateways, owned, statuses, events, wanted }
-}
-
-/// The controller names that are ours: entries of theirs in shared statuses are ours to take back.
-fn controllers(options: &Options) -> Vec<String> {
-    let mut controllers = vec![options.controller_name.clone()];
-    if options.adoption == Adoption::EnvoyGateway {
-        controllers.push(ENVOY_GATEWAY_CONTROLLER.to_owned());
-    }
-    controllers
 }
 
 /// The Gateways whose class is ours, whether they can be served or not.

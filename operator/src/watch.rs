@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::{admin::Health, cluster::Cluster, world::Kind};
 
-pub use owned::{Observed, Owned, OwnedKey, OwnedKind};
+pub use owned::{Observed, Owned};
 pub use referred::Referred;
 
 /// The annotation of the Gateway API's definitions that tells their version.

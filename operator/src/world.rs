@@ -18,7 +18,7 @@ use crate::api;
 pub use id::{Key, ObjectId};
 pub use kind::Kind;
 pub(crate) use object::shorten;
-pub use object::{Body, Meta, Object, ObjectError, Part, Resource};
+pub use object::{Meta, Object, ObjectError, Resource};
 pub use table::Table;
 
 /// The label of an EndpointSlice that names its Service.
@@ -100,6 +100,8 @@ world! {
     gateway_classes: GatewayClass(api::GatewayClass),
     /// Gateway API.
     gateways: Gateway(api::Gateway),
+    /// Gateway API.
+    listener_sets: ListenerSet(api::ListenerSet),
     /// Gateway API.
     http_routes: HttpRoute(api::HttpRoute),
     /// Gateway API.

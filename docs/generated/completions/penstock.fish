@@ -37,7 +37,7 @@ complete -c penstock -n "__fish_penstock_using_subcommand serve" -l kubernetes -
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l namespace -d 'The namespace of the objects [default: the pod\'s own]' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l cache-dir -d 'Keep the last good state here, and start from it when the API server cannot be reached' -r -F
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l admin -d 'The address of the admin listener, which answers before there is a document' -r
-complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,penstock_proxy=debug' -r
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,rustls=debug' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -53,7 +53,7 @@ complete -c penstock -n "__fish_penstock_using_subcommand up" -l listen -d 'Wher
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l admin-listen -d 'Where health, metrics and debug pages are' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l model -d 'Serve the model NAME from URL without asking the server; may be given several times' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l timeout -d 'How long a server may take to answer, in seconds' -r
-complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,penstock_proxy=debug' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,rustls=debug' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l print -d 'Print the routing document instead of serving it'

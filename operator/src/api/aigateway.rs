@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpHeader, HttpTimeouts, HttpValueMatch, LocalRef, ObjectRef, ParentRef, SecretRef};
-use crate::world::Body;
+use super::{Body, HttpHeader, HttpTimeouts, HttpValueMatch, LocalRef, ObjectRef, ParentRef, SecretRef};
 
 /// `AIGatewayRoute`: models and where they are served.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::world::{Body, Part};
+use super::{Body, Part};
 
 /// `Pod`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,8 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{LocalRef, SecretRef};
-use crate::world::Body;
+use super::{Body, LocalRef, SecretRef};
 
 /// `Backend`: addresses outside or inside the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -223,6 +222,14 @@ pub struct EnvoyPdb {
 pub struct EnvoyShutdown {
     /// The longest wait for requests in flight.
     pub drain_timeout: Option<String>,
+}
+
+impl BackendEndpoint {
+    /// Its port.
+    pub fn port(&self) -> Option<u16> {
+        let by_name = self.fqdn.as_ref().map(|host| host.port);
+        by_name.or_else(|| self.ip.as_ref().map(|address| address.port))
+    }
 }
 
 impl Body for Backend {}

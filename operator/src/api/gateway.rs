@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{LocalRef, ObjectRef, SecretRef};
-use crate::world::Body;
+use super::{Body, LocalRef, ObjectRef, SecretRef};
 
 /// `GatewayClass`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -30,6 +29,25 @@ pub struct Gateway {
     pub listeners: Vec<GatewayListener>,
     /// What its Deployment and Service carry.
     pub infrastructure: Option<Infrastructure>,
+    /// The addresses that it asks for. Any will do where an entry has no value; those with one are not acted on.
+    pub addresses: Vec<GatewayAddress>,
+}
+
+/// An address that a gateway asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayAddress {
+    /// `IPAddress` or `Hostname`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
+/// `ListenerSet`: listeners that somebody else adds to a gateway. They are not served.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ListenerSet {
+    /// The gateway.
+    pub parent_ref: ObjectRef,
 }
 
 /// What a gateway's Deployment and Service carry.
@@ -126,6 +144,7 @@ pub struct LabelRequirement {
 
 impl Body for GatewayClass {}
 impl Body for Gateway {}
+impl Body for ListenerSet {}
 
 impl LabelSelector {
     /// Whether labels meet all conditions. An unknown operator is met by nothing.

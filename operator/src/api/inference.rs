@@ -6,7 +6,7 @@ use std::ops::Deref;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::world::Body;
+use super::Body;
 
 /// `InferencePool`: Pods that serve the same models.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]

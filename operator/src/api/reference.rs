@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::world::Body;
+use super::Body;
 
 /// A route's reference to what it attaches to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ pub struct TargetRef {
     pub kind: Option<String>,
     /// The name.
     pub name: String,
-    /// A port of a Service, by its name.
+    /// A port: of a Service by its name, of a Backend by its number.
     pub section_name: Option<String>,
 }
 

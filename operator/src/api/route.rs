@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ObjectRef, ParentRef};
-use crate::world::Body;
+use super::{Body, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{EXIT_USAGE, fail};
 use crate::crds::{Definition, definitions};
+use crate::exit::{EXIT_USAGE, fail};
 
 /// Options of `crds`.
 #[derive(Debug, Args)]

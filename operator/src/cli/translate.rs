@@ -13,7 +13,8 @@ use penstock_config::raw::{Document, RawEndpoint};
 use penstock_config::{Address, Snapshot};
 use penstock_picker::EpcCheck;
 
-use super::{EXIT_USAGE, fail, manifests};
+use super::manifests;
+use crate::exit::{EXIT_USAGE, fail};
 use crate::translate::{
     Adoption, Condition, ConditionStatus, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, EndpointSource,
     Endpoints, GatewayOutput, Options, Severity, Status, StatusUpdate, Translation, endpoints, render,
@@ -70,7 +71,7 @@ pub(super) fn run(arguments: &TranslateOptions) -> io::Result<ExitCode> {
     }
     let options = options(arguments);
     let translation = translate(&world, &options);
-    tell(&translation, &notes)?;
+    report(&translation, &notes)?;
     if translation.gateways.is_empty() {
         let names = arguments.controller_names.join(" and ");
         let message =
@@ -155,13 +156,13 @@ fn standalone(
 }
 
 /// Says on standard error what people should know.
-fn tell(translation: &Translation, notes: &[String]) -> io::Result<()> {
+fn report(translation: &Translation, notes: &[String]) -> io::Result<()> {
     let mut out = io::stderr().lock();
     for note in notes {
         writeln!(out, "{note}")?;
     }
     for update in &translation.statuses {
-        tell_status(&mut out, update)?;
+        report_status(&mut out, update)?;
     }
     for event in translation.events.iter().filter(|event| event.severity == Severity::Warning) {
         writeln!(out, "{}: {}: {}", event.object, event.reason, event.message)?;
@@ -178,7 +179,7 @@ fn tell(translation: &Translation, notes: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-fn tell_status(out: &mut impl io::Write, update: &StatusUpdate) -> io::Result<()> {
+fn report_status(out: &mut impl io::Write, update: &StatusUpdate) -> io::Result<()> {
     let object = &update.object;
     let mut conditions = |of: &str, conditions: &[Condition]| {
         for Condition { kind, status, reason, message } in conditions {

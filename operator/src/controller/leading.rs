@@ -19,11 +19,11 @@ use super::{Parts, render::Rendering};
 use crate::{
     addresses::Addresses,
     announce::Announcer,
-    publish::{FIELD_MANAGER, MANAGED_BY, Names, Progress, Workers},
+    manifest::{FIELD_MANAGER, MANAGED_BY, Names, OwnedKey},
+    publish::{Progress, Workers},
     replicas::Replicas,
     status::{Desired, GatewayFacts, StatusWriter, complete, leftovers},
     translate::{Options, Translation},
-    watch::OwnedKey,
     world::{Key, Kind, World},
 };
 
@@ -41,14 +41,19 @@ pub(super) struct Leading {
 }
 
 impl Leading {
-    /// Starts with nothing written. `told` is notified when statuses may have to change.
-    pub(super) fn start(parts: &Parts, told: Arc<Notify>) -> Self {
+    /// Starts with nothing written. `status_due` is notified when statuses may have to change.
+    pub(super) fn start(parts: &Parts, status_due: Arc<Notify>) -> Self {
         let Parts { client, cluster, owned, health, identity, .. } = parts;
         Self {
-            workers: Workers::new(client.clone(), Arc::clone(owned), Arc::clone(health), Arc::clone(&told)),
+            workers: Workers::new(
+                client.clone(),
+                Arc::clone(owned),
+                Arc::clone(health),
+                Arc::clone(&status_due),
+            ),
             statuses: StatusWriter::start(client.clone(), Arc::clone(cluster), Arc::clone(health)),
-            replicas: Replicas::start(Arc::clone(cluster), Arc::clone(&told)),
-            addresses: Addresses::start(client.clone(), told),
+            replicas: Replicas::start(Arc::clone(cluster), Arc::clone(&status_due)),
+            addresses: Addresses::start(client.clone(), status_due),
             announcer: Announcer::start(client.clone(), identity),
             class_tried: None,
         }

@@ -20,6 +20,7 @@ pub fn fields(kind: Kind) -> Vec<Field> {
     let schema = match kind {
         Kind::GatewayClass => schema::of::<api::GatewayClass>(),
         Kind::Gateway => schema::of::<api::Gateway>(),
+        Kind::ListenerSet => schema::of::<api::ListenerSet>(),
         Kind::HttpRoute => schema::of::<api::HttpRoute>(),
         Kind::ReferenceGrant => schema::of::<api::ReferenceGrant>(),
         Kind::BackendTlsPolicy => schema::of::<api::BackendTlsPolicy>(),

@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    publish::{Manifest, Owner},
-    watch::OwnedKind,
-};
+use crate::manifest::{Manifest, OwnedKind, Owner};
 
 /// The service account and the binding of its role, which [`role`] makes.
 pub(super) fn manifests(owner: &Owner) -> Vec<Manifest> {

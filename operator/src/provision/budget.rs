@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Settings, selector};
-use crate::{publish::Manifest, watch::OwnedKind};
+use crate::manifest::{Manifest, OwnedKind};
 
 /// The PodDisruptionBudget; none for a single Pod, which would then never leave its node.
 pub(super) fn pod_disruption_budget(settings: &Settings<'_>) -> Option<Manifest> {

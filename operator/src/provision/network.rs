@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{ADMIN_PORT, Settings, selector};
+use super::{Settings, selector};
 use crate::{
-    publish::{MANAGED_BY, Manifest},
-    watch::OwnedKind,
+    manifest::{MANAGED_BY, Manifest, OwnedKind, Owner},
+    translate::ADMIN_PORT,
 };
 
 /// The Service.
@@ -67,7 +67,7 @@ pub(super) fn service(settings: &Settings<'_>) -> Manifest {
 }
 
 /// The labels by which Envoy Gateway's users find the Service and the Pods of a Gateway.
-pub(super) fn envoy_labels(owner: &crate::publish::Owner) -> [(&'static str, &str); 2] {
+pub(super) fn envoy_labels(owner: &Owner) -> [(&'static str, &str); 2] {
     [
         ("gateway.envoyproxy.io/owning-gateway-name", &owner.names.label),
         ("gateway.envoyproxy.io/owning-gateway-namespace", &owner.gateway.namespace),

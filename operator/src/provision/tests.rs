@@ -3,7 +3,12 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{api::EnvoyHpa, publish::Names, translate::PortMapping, watch::OwnedKind, world::Key};
+use crate::{
+    api::EnvoyHpa,
+    manifest::{Names, OwnedKind},
+    translate::PortMapping,
+    world::Key,
+};
 
 fn owner() -> Owner {
     let gateway = Key::new("default", "llm");

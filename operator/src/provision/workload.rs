@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{ADMIN_PORT, APP_NAME, Settings, network::envoy_labels, selector};
+use super::{APP_NAME, Settings, network::envoy_labels, selector};
 use crate::{
-    publish::{MANAGED_BY, Manifest},
-    watch::OwnedKind,
+    manifest::{MANAGED_BY, Manifest, OwnedKind},
+    translate::ADMIN_PORT,
 };
 
 /// Where the volume for the last good configuration is mounted.

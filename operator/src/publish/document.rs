@@ -6,15 +6,16 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use penstock_config::{Address, Span, raw::Document};
 use sha2::{Digest as _, Sha256};
 
-use super::{CONTENT, DOCUMENT_DIGEST, GENERATION, MAX_PART_BYTES, Manifest, Owner, PARTS, manifest::hex};
+use super::{CONTENT, DOCUMENT_DIGEST, GENERATION, MAX_PART_BYTES, PARTS};
 use crate::{
-    translate::{RenderError, render},
-    watch::{Observed, OwnedKind},
+    manifest::{Manifest, OwnedKind, Owner, hex},
+    translate::{ADMIN_PORT, RenderError, render},
+    watch::Observed,
 };
 
 /// Where a data plane's admin listener is, for probes, metrics and the operator's question which generation runs.
 const ADMIN_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), crate::provision::ADMIN_PORT);
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), ADMIN_PORT);
 
 /// The largest seed that documents take.
 const MAX_HASH_SEED: u32 = 0x7fff_ffff;

@@ -10,15 +10,16 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Manifest, Names, Owner, Routing, RoutingError, Shard,
+    Routing, RoutingError, Shard,
     document::Additions,
     shard::{ShardError, shards_for},
 };
 use crate::{
     cluster::Changes,
+    manifest::{Manifest, Names, OwnedKey, OwnedKind, Owner},
     provision::{self, DataPlane, Settings},
     translate::{DataSource, EndpointSource, Endpoints, GatewayOutput, HostSource, Options, endpoints},
-    watch::{Owned, OwnedKey, OwnedKind},
+    watch::Owned,
     world::{Key, Kind, World},
 };
 

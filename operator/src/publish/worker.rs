@@ -19,10 +19,11 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{FIELD_MANAGER, Manifest, Plan};
+use super::Plan;
 use crate::{
     admin::Health,
-    watch::{Owned, OwnedKey},
+    manifest::{FIELD_MANAGER, Manifest, OwnedKey},
+    watch::Owned,
     world::Key,
 };
 
@@ -281,3 +282,6 @@ impl Drop for Writing<'_> {
         self.owned.finish(self.key, self.written.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests;

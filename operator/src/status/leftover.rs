@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    translate::{Adoption, ENVOY_GATEWAY_CONTROLLER, Entries, Options, Status, StatusUpdate},
+    translate::{Entries, Options, Status, StatusUpdate},
     world::{Meta, ObjectId, World},
 };
 
 /// Updates that remove our entries from objects that no update of a translation is about: a route that lost its parent,
 /// a pool that no route names any more.
 pub fn leftovers(world: &World, options: &Options, updates: &[StatusUpdate]) -> Vec<StatusUpdate> {
-    let told: BTreeSet<&ObjectId> = updates.iter().map(|update| &update.object).collect();
+    let updated: BTreeSet<&ObjectId> = updates.iter().map(|update| &update.object).collect();
     let mut found = Vec::new();
-    let none = Entries { controllers: controllers(options), ..Entries::default() };
+    let none = Entries { controllers: options.controllers(), ..Entries::default() };
     let mut look = |id: ObjectId, meta: &Meta, status: &Value| {
-        if told.contains(&id) {
+        if updated.contains(&id) {
             return;
         }
         for (list, make) in
@@ -48,12 +48,6 @@ pub fn leftovers(world: &World, options: &Options, updates: &[StatusUpdate]) -> 
     found
 }
 
-/// The controller names whose entries are ours.
-fn controllers(options: &Options) -> Vec<String> {
-    let adopted = (options.adoption == Adoption::EnvoyGateway).then(|| ENVOY_GATEWAY_CONTROLLER.to_owned());
-    std::iter::once(options.controller_name.clone()).chain(adopted).collect()
-}
-
 fn is_ours(entry: &Value, options: &Options) -> bool {
     entry.get("controllerName").and_then(Value::as_str).is_some_and(|name| options.owns(name))
 }
@@ -63,7 +57,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::translate::{DEFAULT_CONTROLLER, merge};
+    use crate::translate::{DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, merge};
 
     fn entry(gateway: &str, controller: &str) -> Value {
         json!({ "parentRef": { "name": gateway }, "controllerName": controller, "conditions": [] })

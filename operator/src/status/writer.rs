@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use crate::{
     admin::Health,
     cluster::Cluster,
-    publish::FIELD_MANAGER,
+    manifest::FIELD_MANAGER,
     translate::{StatusUpdate, merge},
     world::ObjectId,
 };
@@ -197,3 +197,6 @@ fn merged(status: &Value, desired: &Desired) -> Value {
     }
     merged
 }
+
+#[cfg(test)]
+mod tests;

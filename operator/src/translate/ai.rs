@@ -12,7 +12,8 @@ use super::ai_backend::DEFAULT_PREFIX;
 use super::context::{Context, RefError, Referrer};
 use super::headers;
 use super::rules::{self, BuiltRoute, BuiltRule, Offer, RuleNames};
-use super::upstream::{Upstream, Upstreams};
+use super::upstream::Upstream;
+use super::upstreams::Upstreams;
 use crate::api::{AiBackendRef, AiGatewayRoute, AiRule, ObjectRef};
 use crate::world::{Key, Kind, Object};
 
@@ -30,7 +31,7 @@ pub(super) fn build<'w>(
     context: &Context<'w>,
     object: &Object<AiGatewayRoute>,
     route: &AiGatewayRoute,
-    upstreams: &mut Upstreams<'w, '_>,
+    upstreams: &mut Upstreams<'w, '_, '_>,
 ) -> BuiltRoute {
     let from = Referrer::of(Kind::AiGatewayRoute, &object.meta.key.namespace);
     let mut building = Building { context, from, upstreams, built: BuiltRoute::default() };
@@ -53,16 +54,24 @@ pub(super) fn build<'w>(
     building.built
 }
 
-struct Building<'a, 'w, 'c, 'u> {
+struct Building<'a, 'w, 'c, 'p, 'u> {
     context: &'a Context<'w>,
     from: Referrer<'a>,
-    upstreams: &'u mut Upstreams<'w, 'c>,
+    upstreams: &'u mut Upstreams<'w, 'c, 'p>,
     built: BuiltRoute,
 }
 
-impl Building<'_, '_, '_, '_> {
+impl Building<'_, '_, '_, '_, '_> {
     /// A rule, and whether one of its targets has other paths; `None` if nobody can say which requests it is for.
     fn rule(&mut self, rule: &AiRule, position: usize, name: String) -> Option<(RawRule, bool)> {
+        // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
+        let mut targets = Vec::new();
+        let mut has_prefix = false;
+        for reference in &rule.backend_refs {
+            let (target, has_own_prefix) = self.target(reference);
+            targets.push(target);
+            has_prefix |= has_own_prefix;
+        }
         let matches = match matches(rule) {
             Ok(matches) => matches,
             Err(message) => {
@@ -71,13 +80,6 @@ impl Building<'_, '_, '_, '_> {
             }
         };
         let mut raw = RawRule { name: Some(name), ..matches };
-        let mut targets = Vec::new();
-        let mut has_prefix = false;
-        for reference in &rule.backend_refs {
-            let (target, has_own_prefix) = self.target(reference);
-            targets.push(target);
-            has_prefix |= has_own_prefix;
-        }
         match timeouts(rule) {
             Ok(timeouts) => raw.timeouts = timeouts,
             Err(message) => {

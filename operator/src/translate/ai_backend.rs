@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::backend;
+use super::backend::Backends;
 use super::context::{Context, RefError, Referrer};
 use super::headers;
 use super::policies::Policies;
@@ -14,10 +14,11 @@ use crate::world::{Key, Kind, ObjectId, World};
 /// What stands at the head of paths for a provider that says nothing else.
 pub(super) const DEFAULT_PREFIX: &str = "v1";
 
-/// What the statuses of AIServiceBackends in use shall say.
-pub(super) fn statuses(
+/// What the statuses of AIServiceBackends in use shall say. `fault` is why an upstream cannot be used, and `problems` are
+/// what the check of documents found.
+pub(super) fn statuses<'m>(
     context: &Context<'_>,
-    policies: &Policies<'_>,
+    fault: impl Fn(&UpstreamKey) -> Option<&'m RefError>,
     problems: &BTreeMap<UpstreamKey, String>,
     used: &BTreeSet<ObjectId>,
 ) -> Vec<StatusUpdate> {
@@ -26,15 +27,13 @@ pub(super) fn statuses(
         if !used.contains(&object.id()) {
             continue;
         }
-        let problem = problems.get(&UpstreamKey::AiBackend(key.clone()));
-        let usable = upstream(context, policies, key, "backend".to_owned());
-        let mut conditions = match usable {
-            Ok(_) if problem.is_some() => {
-                vec![Condition::no("Accepted", "Invalid", problem.cloned().unwrap_or_default())]
-            }
-            Ok(_) => vec![Condition::yes("Accepted", "Accepted", "the backend can be used")],
-            Err(RefError { reason, message }) => vec![Condition::no("Accepted", reason, message)],
+        let upstream = UpstreamKey::AiBackend(key.clone());
+        let accepted = match (fault(&upstream), problems.get(&upstream)) {
+            (Some(RefError { reason, message }), _) => Condition::no("Accepted", reason, message.as_str()),
+            (None, Some(problem)) => Condition::no("Accepted", "Invalid", problem.as_str()),
+            (None, None) => Condition::yes("Accepted", "Accepted", "the backend can be used"),
         };
+        let mut conditions = vec![accepted];
         conditions.extend(Condition::fields(&object.unread));
         statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
     }
@@ -48,6 +47,7 @@ pub(super) fn statuses(
 pub(super) fn upstream(
     context: &Context<'_>,
     policies: &Policies<'_>,
+    backends: &mut Backends<'_, '_>,
     key: &Key,
     name: String,
 ) -> Result<Upstream, RefError> {
@@ -65,11 +65,16 @@ pub(super) fn upstream(
         );
         return Err(RefError::new("SchemaNotSupported", message));
     }
-    let mut upstream = backend::upstream(context, policies, &backend_of(context, key, spec)?, name)?;
+    let backend = backend_of(context, key, spec)?;
+    let mut upstream = backends.get(&backend)?.upstream(name);
     if let Some((credential, secrets)) = policies.credential(Kind::AiServiceBackend, key)? {
         upstream.secrets.extend(secrets);
         if let RawUpstream::Backend(raw) = &mut upstream.raw {
             raw.credential = Some(credential);
+            if let (None, Some(unmatched)) = (&raw.tls, policies.tls().unmatched(Kind::Backend, &backend)) {
+                let message = format!("AIServiceBackend {key}: no credential is sent without TLS: {unmatched}");
+                return Err(RefError::new("InvalidBackend", message));
+            }
         }
     }
     let prefix = spec.schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));

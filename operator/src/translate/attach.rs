@@ -1,19 +1,20 @@
 //! Which routes attach to which listeners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::gateway::{Gateway, Listener};
-use super::hosts;
+use super::rules::BuiltRoute;
 use super::status::Condition;
+use super::{hosts, listener_sets};
 use crate::api::{AllowedRoutes, ParentRef};
-use crate::world::{Key, Kind};
+use crate::world::{Key, Kind, ObjectId, World};
 
-/// What attaches.
+/// A route that seeks to attach.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Attaching<'a> {
+pub(super) struct AttachingRoute<'a> {
     /// The route's kind.
     pub(super) kind: Kind,
     /// The route's name.
@@ -24,62 +25,110 @@ pub(super) struct Attaching<'a> {
 
 /// What came of a route's reference to a Gateway of ours.
 #[derive(Debug, Clone)]
-pub(super) struct Attached {
+pub(super) struct Attachment {
     /// The Gateway.
     pub(super) gateway: Key,
     /// Its class's controller name.
     pub(super) controller: String,
     /// The reference as the status repeats it.
     pub(super) parent_ref: Value,
-    /// Positions of the listeners that take it; empty if none does.
+    /// Positions of the listeners that take it, served or not; empty if none does.
     pub(super) listeners: Vec<usize>,
-    /// Its hosts that one of them has requests for; empty is all.
+    /// Positions of those of them that are served.
+    pub(super) served: Vec<usize>,
+    /// Its hosts that one of these has requests for; empty is all.
     pub(super) hostnames: Vec<String>,
     /// `Accepted`, as far as attaching goes.
     pub(super) accepted: Condition,
 }
 
-/// Attaches a route by one reference; `None` if that is no Gateway of ours.
+/// A route that attaches to a Gateway.
+pub(super) struct AttachedRoute<'r> {
+    /// Its position among all routes.
+    pub(super) route: usize,
+    /// What it is.
+    pub(super) id: ObjectId,
+    /// Its rules.
+    pub(super) built: &'r BuiltRoute,
+    /// Positions of the listeners that take it.
+    pub(super) listeners: BTreeSet<usize>,
+    /// Its hosts there; empty is all.
+    pub(super) hostnames: Vec<String>,
+}
+
+/// The listeners that take a route.
+struct Listeners {
+    all: Vec<usize>,
+    served: Vec<usize>,
+    hostnames: Vec<String>,
+}
+
+/// Attaches a route by one reference; `None` if that leads to no Gateway of ours.
 pub(super) fn attach(
     context: &Context<'_>,
     gateways: &BTreeMap<Key, Gateway<'_>>,
-    route: Attaching<'_>,
+    route: AttachingRoute<'_>,
     reference: &ParentRef,
-) -> Option<Attached> {
-    let group = reference.group.as_deref().unwrap_or(Kind::Gateway.group());
-    let kind = reference.kind.as_deref().unwrap_or(Kind::Gateway.name());
-    if Kind::in_group(group, kind) != Some(Kind::Gateway) {
-        return None;
-    }
-    let namespace = reference.namespace.as_deref().unwrap_or(&route.key.namespace);
-    let gateway = gateways.get(&Key::new(namespace, &reference.name))?;
-    let found = find(context, gateway, route, reference);
-    let (listeners, hostnames, accepted) = match found {
-        Ok((listeners, hostnames)) => {
-            let names: Vec<&str> =
-                listeners.iter().map(|index| gateway.listeners[*index].spec.name.as_str()).collect();
-            let message = format!("attached to {}", names.join(", "));
-            (listeners, hostnames, Condition::yes("Accepted", "Accepted", message))
+) -> Option<Attachment> {
+    let kind = parent_kind(reference)?;
+    let key = parent_key(route.key, reference);
+    let (gateway, found) = match kind {
+        Kind::ListenerSet => {
+            let gateway = gateways.get(&listener_sets::gateway_of(context.world, &key)?)?;
+            let message = format!("ListenerSets are not served: attach the route to Gateway {}", gateway.key());
+            (gateway, Err(Condition::no("Accepted", "UnsupportedValue", message)))
         }
-        Err(condition) => (Vec::new(), Vec::new(), condition),
+        _ => {
+            let gateway = gateways.get(&key)?;
+            (gateway, find(context, gateway, route, reference))
+        }
     };
-    Some(Attached {
+    let none = Listeners { all: Vec::new(), served: Vec::new(), hostnames: Vec::new() };
+    let (listeners, accepted) = match found {
+        Ok(listeners) => {
+            let accepted = Condition::yes("Accepted", "Accepted", listeners.describe(gateway));
+            (listeners, accepted)
+        }
+        Err(condition) => (none, condition),
+    };
+    let Listeners { all, served, hostnames } = listeners;
+    Some(Attachment {
         gateway: gateway.key().clone(),
         controller: gateway.controller.clone(),
-        parent_ref: parent_ref(reference, group, kind),
-        listeners,
+        parent_ref: parent_ref(reference, kind),
+        listeners: all,
+        served,
         hostnames,
         accepted,
     })
 }
 
-/// The listeners that take a route, and its hosts there.
+/// Says that the parent which a reference names does not exist, if so. No status can: it is for the controller of the
+/// parent to write.
+pub(super) fn missing_parent(world: &World, route: &Key, reference: &ParentRef) -> Option<String> {
+    let kind = parent_kind(reference)?;
+    let id = ObjectId { kind, key: parent_key(route, reference) };
+    world.meta(&id).is_none().then(|| format!("the {id} of parentRefs does not exist"))
+}
+
+/// The kind of parent that a reference names, if it is one that is known.
+fn parent_kind(reference: &ParentRef) -> Option<Kind> {
+    let group = reference.group.as_deref().unwrap_or(Kind::Gateway.group());
+    let kind = reference.kind.as_deref().unwrap_or(Kind::Gateway.name());
+    Kind::in_group(group, kind).filter(|kind| matches!(kind, Kind::Gateway | Kind::ListenerSet))
+}
+
+fn parent_key(route: &Key, reference: &ParentRef) -> Key {
+    Key::new(reference.namespace.as_deref().unwrap_or(&route.namespace), &reference.name)
+}
+
+/// The listeners that take a route, whether they are served or not, and its hosts there.
 fn find(
     context: &Context<'_>,
     gateway: &Gateway<'_>,
-    route: Attaching<'_>,
+    route: AttachingRoute<'_>,
     reference: &ParentRef,
-) -> Result<(Vec<usize>, Vec<String>), Condition> {
+) -> Result<Listeners, Condition> {
     let no = |reason, message: &str| Err(Condition::no("Accepted", reason, message));
     let is_meant = |listener: &Listener<'_>| {
         reference.section_name.as_ref().is_none_or(|name| *name == listener.spec.name)
@@ -96,33 +145,38 @@ fn find(
     if allowed.is_empty() {
         return no("NotAllowedByListeners", "allowedRoutes of the listeners does not let this route in");
     }
-    let mut hostnames: Vec<String> = Vec::new();
-    let mut listeners = Vec::new();
-    let mut has_matching_host = false;
+    let mut found = Listeners { all: Vec::new(), served: Vec::new(), hostnames: Vec::new() };
     for index in allowed {
         let listener = &gateway.listeners[index];
         let own = listener.spec.hostname.as_deref().filter(|hostname| !hostname.is_empty());
         let Some(hosts) = hosts::intersect(route.hostnames, own) else { continue };
-        has_matching_host = true;
-        if listener.raw.is_some() {
-            hostnames
-                .extend(hosts.into_iter().filter(|host| !route.hostnames.is_empty() && !host.is_empty()));
-            listeners.push(index);
+        found.all.push(index);
+        if listener.raw.is_none() {
+            continue;
+        }
+        found.served.push(index);
+        for host in hosts.into_iter().filter(|host| !route.hostnames.is_empty() && !host.is_empty()) {
+            if !found.hostnames.contains(&host) {
+                found.hostnames.push(host);
+            }
         }
     }
-    if !has_matching_host {
+    if found.all.is_empty() {
         return no("NoMatchingListenerHostname", "no listener is for any of the route's hostnames");
     }
-    if listeners.is_empty() {
-        return no("NoReadyListeners", "the listeners that would take this route cannot be served");
+    Ok(found)
+}
+
+impl Listeners {
+    fn describe(&self, gateway: &Gateway<'_>) -> String {
+        let names = |listeners: &mut dyn Iterator<Item = &usize>| {
+            let names = listeners.map(|index| gateway.listeners[*index].spec.name.as_str());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let attached = format!("attached to {}", names(&mut self.all.iter()));
+        let idle = names(&mut self.all.iter().filter(|index| !self.served.contains(*index)));
+        if idle.is_empty() { attached } else { format!("{attached}; not served there now: {idle}") }
     }
-    let mut unique: Vec<String> = Vec::new();
-    for host in hostnames {
-        if !unique.contains(&host) {
-            unique.push(host);
-        }
-    }
-    Ok((listeners, unique))
 }
 
 fn positions(gateway: &Gateway<'_>, keep: impl Fn(&Listener<'_>) -> bool) -> Vec<usize> {
@@ -136,7 +190,7 @@ fn is_allowed(
     context: &Context<'_>,
     gateway: &Gateway<'_>,
     listener: &Listener<'_>,
-    route: Attaching<'_>,
+    route: AttachingRoute<'_>,
 ) -> bool {
     let own = (route.kind.group(), route.kind.name());
     let is_kind = listener.kinds.iter().any(|kind| *kind == own || *kind == super::gateway::HTTP_ROUTE);
@@ -166,10 +220,10 @@ fn is_namespace_allowed(
 }
 
 /// A reference as a status repeats it: as the API server has it, with its defaults.
-fn parent_ref(reference: &ParentRef, group: &str, kind: &str) -> Value {
+fn parent_ref(reference: &ParentRef, kind: Kind) -> Value {
     let mut value = Map::new();
-    value.insert("group".to_owned(), group.into());
-    value.insert("kind".to_owned(), kind.into());
+    value.insert("group".to_owned(), kind.group().into());
+    value.insert("kind".to_owned(), kind.name().into());
     if let Some(namespace) = &reference.namespace {
         value.insert("namespace".to_owned(), namespace.as_str().into());
     }

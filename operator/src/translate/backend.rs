@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use penstock_config::raw::RawBackendEndpoint;
+use penstock_config::UpstreamProtocol;
+use penstock_config::raw::{RawBackend, RawBackendEndpoint, RawHeaderEdits, RawUpstreamTls};
 
 use super::context::{Context, RefError, Secrets};
 use super::output::{EndpointSource, HostSource};
@@ -12,43 +14,87 @@ use super::service::{named_by, protocol, raw_backend};
 use super::status::{Condition, Status, StatusUpdate};
 use super::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::api::BackendEndpoint;
-use crate::world::{Key, Kind, ObjectId};
+use crate::world::{Key, ObjectId};
 
-/// What the statuses of Backends in use shall say. `problems` are what the check of documents found.
-pub(super) fn statuses(
-    context: &Context<'_>,
-    policies: &Policies<'_>,
-    problems: &BTreeMap<UpstreamKey, String>,
-    used: &BTreeSet<ObjectId>,
-) -> Vec<StatusUpdate> {
-    let mut statuses = Vec::new();
-    for (key, object) in context.world.backends.iter() {
-        if !used.contains(&object.id()) {
-            continue;
-        }
-        let usable = upstream(context, policies, key, "backend".to_owned());
-        let accepted = match (usable, problems.get(&UpstreamKey::Backend(key.clone()))) {
-            (Err(error), _) => Condition::no("Accepted", "Invalid", error.message),
-            (Ok(_), Some(message)) => Condition::no("Accepted", "Invalid", message.as_str()),
-            (Ok(_), None) => Condition::yes("Accepted", "Accepted", "the Backend can be used"),
-        };
-        let mut conditions = vec![accepted];
-        conditions.extend(Condition::fields(&object.unread));
-        statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
-    }
-    statuses
+/// The Backends that something leads to, each read once.
+pub(super) struct Backends<'a, 'c> {
+    context: &'c Context<'a>,
+    policies: &'c Policies<'a>,
+    read: BTreeMap<Key, Result<Rc<BackendParts>, RefError>>,
 }
 
-/// A Backend.
-///
-/// # Errors
-/// It does not exist or cannot be used.
-pub(super) fn upstream(
-    context: &Context<'_>,
-    policies: &Policies<'_>,
-    key: &Key,
-    name: String,
-) -> Result<Upstream, RefError> {
+/// A Backend as documents have it, but for its name there: an AIServiceBackend makes another backend of it.
+pub(super) struct BackendParts {
+    endpoints: Vec<RawBackendEndpoint>,
+    source: Option<EndpointSource>,
+    protocol: UpstreamProtocol,
+    tls: Option<RawUpstreamTls>,
+    secrets: Secrets,
+}
+
+impl<'a, 'c> Backends<'a, 'c> {
+    pub(super) fn new(context: &'c Context<'a>, policies: &'c Policies<'a>) -> Self {
+        Self { context, policies, read: BTreeMap::new() }
+    }
+
+    /// A Backend.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be used.
+    pub(super) fn get(&mut self, key: &Key) -> Result<Rc<BackendParts>, RefError> {
+        if let Some(read) = self.read.get(key) {
+            return read.clone();
+        }
+        let read = read(self.context, self.policies, key).map(Rc::new);
+        self.read.insert(key.clone(), read.clone());
+        read
+    }
+
+    /// What the statuses of Backends in use shall say. `problems` are what the check of documents found.
+    pub(super) fn statuses(
+        &mut self,
+        problems: &BTreeMap<UpstreamKey, String>,
+        used: &BTreeSet<ObjectId>,
+    ) -> Vec<StatusUpdate> {
+        let mut statuses = Vec::new();
+        for (key, object) in self.context.world.backends.iter() {
+            if !used.contains(&object.id()) {
+                continue;
+            }
+            let accepted = match (self.get(key), problems.get(&UpstreamKey::Backend(key.clone()))) {
+                (Err(error), _) => Condition::no("Accepted", "Invalid", error.message),
+                (Ok(_), Some(message)) => Condition::no("Accepted", "Invalid", message.as_str()),
+                (Ok(_), None) => Condition::yes("Accepted", "Accepted", "the Backend can be used"),
+            };
+            let mut conditions = vec![accepted];
+            conditions.extend(Condition::fields(&object.unread));
+            statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
+        }
+        statuses
+    }
+}
+
+impl BackendParts {
+    /// The backend of a document.
+    pub(super) fn upstream(&self, name: String) -> Upstream {
+        let raw = RawBackend {
+            endpoints: self.endpoints.clone(),
+            protocol: self.protocol,
+            tls: self.tls.clone(),
+            ..raw_backend(name.clone())
+        };
+        Upstream {
+            name,
+            raw: RawUpstream::Backend(Box::new(raw)),
+            source: self.source.clone(),
+            secrets: self.secrets.clone(),
+            prefix: None,
+            headers: RawHeaderEdits::default(),
+        }
+    }
+}
+
+fn read(context: &Context<'_>, policies: &Policies<'_>, key: &Key) -> Result<BackendParts, RefError> {
     let object = context.world.backends.get(key);
     let object = object
         .ok_or_else(|| RefError::new("BackendNotFound", format!("the Backend {key} does not exist")))?;
@@ -63,7 +109,8 @@ pub(super) fn upstream(
     let hosts: Result<Vec<HostSource>, String> =
         spec.endpoints.iter().map(|endpoint| host(context, endpoint)).collect();
     let hosts = hosts.map_err(invalid)?;
-    let (tls, secrets) = match (policies.tls(Kind::Backend, key, None)?, &spec.tls) {
+    let ports: BTreeSet<u16> = spec.endpoints.iter().filter_map(BackendEndpoint::port).collect();
+    let (tls, secrets) = match (policies.tls().of_backend(key, &ports)?, &spec.tls) {
         (Some((tls, secrets)), _) => (Some(tls), secrets),
         (None, Some(tls)) => {
             let (tls, secrets) = upstream_tls(context, key, tls)?;
@@ -71,21 +118,17 @@ pub(super) fn upstream(
         }
         (None, None) => (None, Secrets::new()),
     };
-    let mut raw = raw_backend(name.clone());
-    raw.protocol = protocol(spec.app_protocols.iter().map(String::as_str), tls.is_some());
-    raw.tls = tls;
+    let protocol = protocol(spec.app_protocols.iter().map(String::as_str), tls.is_some());
     // Where nothing can change, the document has it all.
     let fixed: Option<Vec<RawBackendEndpoint>> = hosts.iter().map(fixed).collect();
-    let source = match fixed {
+    let (endpoints, source) = match fixed {
         Some(mut endpoints) => {
             endpoints.dedup();
-            raw.endpoints = endpoints;
-            None
+            (endpoints, None)
         }
-        None => Some(EndpointSource::Hosts(hosts)),
+        None => (Vec::new(), Some(EndpointSource::Hosts(hosts))),
     };
-    let raw = RawUpstream::Backend(Box::new(raw));
-    Ok(Upstream { name, raw, source, secrets, prefix: None, headers: Default::default() })
+    Ok(BackendParts { endpoints, source, protocol, tls, secrets })
 }
 
 /// One endpoint of a Backend.

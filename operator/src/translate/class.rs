@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::features::FEATURES;
+use super::options::ENVOY_GATEWAY_CONTROLLER;
 use super::output::Severity;
 use super::status::{Condition, Status, StatusUpdate};
-use super::{ENVOY_GATEWAY_CONTROLLER, FEATURES};
 use crate::api::{EnvoyProxy, GatewayClass};
 use crate::world::{Key, Kind, Object};
 

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::names;
+use super::options::Options;
 use super::output::{DataSource, Event, Severity};
-use super::{Options, names};
 use crate::api::{SecretRef, SecretValue};
-use crate::world::{Key, Kind, ObjectId, World};
+use crate::world::{Key, Kind, Object, ObjectId, World};
 
 /// What all parts of a translation have at hand.
 pub(super) struct Context<'a> {
@@ -159,4 +160,11 @@ pub(super) fn data_file(secrets: &mut Secrets, what: &str, kind: Kind, object: &
     let source = DataSource { object: ObjectId { kind, key: object.clone() }, key: key.to_owned() };
     secrets.insert(name.clone(), source);
     format!("secret:{name}")
+}
+
+/// Oldest first; of equal age, by name.
+pub(super) fn by_age<'a, T>(objects: impl Iterator<Item = &'a Object<T>>) -> Vec<&'a Object<T>> {
+    let mut objects: Vec<_> = objects.collect();
+    objects.sort_by_key(|object| (&object.meta.created, &object.meta.key));
+    objects
 }

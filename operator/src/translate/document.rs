@@ -1,37 +1,24 @@
 //! The routing document of one Gateway, put together from what attaches to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use penstock_config::Address;
 use penstock_config::raw::{Document, RawMetadata, RawRoute, RawRule};
 
+use super::attach::AttachedRoute;
 use super::check::{self, Origin, Problem};
 use super::context::{Context, Secrets};
 use super::gateway::Gateway;
 use super::names;
 use super::output::EndpointSource;
-use super::rules::{BuiltRoute, Offer};
+use super::rules::Offer;
 use super::shadows::{self, Shadow};
-use super::upstream::{RawUpstream, Upstream};
+use super::upstream::RawUpstream;
+use super::upstreams::MadeUpstreams;
 use crate::world::{Kind, ObjectId};
 
 /// Who offers models of routes that say nothing about it.
 const DEFAULT_OWNER: &str = "penstock";
-
-/// A route that attaches to a Gateway.
-pub(super) struct Attachment<'r> {
-    /// Its position among all routes.
-    pub(super) route: usize,
-    /// What it is.
-    pub(super) id: ObjectId,
-    /// Its rules.
-    pub(super) built: &'r BuiltRoute,
-    /// Positions of the listeners that take it.
-    pub(super) listeners: BTreeSet<usize>,
-    /// Its hosts there; empty is all.
-    pub(super) hostnames: Vec<String>,
-}
 
 /// A finished document.
 pub(super) struct Finished {
@@ -47,19 +34,18 @@ pub(super) struct Finished {
     pub(super) shadows: Vec<Shadow>,
 }
 
-/// Puts a Gateway's document together. `attachments` are in the order of precedence, and `upstreams` are all there are,
-/// by name.
+/// Puts a Gateway's document together. `routes` are in the order of precedence, and `upstreams` are all there are.
 pub(super) fn build(
     context: &Context<'_>,
     gateway: &Gateway<'_>,
-    attachments: &[Attachment<'_>],
-    upstreams: &BTreeMap<String, Rc<Upstream>>,
+    routes: &[AttachedRoute<'_>],
+    upstreams: &MadeUpstreams<'_, '_>,
 ) -> Finished {
     let mut document = empty(context, gateway);
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
-    for attachment in attachments {
-        for (route, origin) in raw_routes(gateway, attachment, &mut names) {
+    for attached in routes {
+        for (route, origin) in raw_routes(gateway, attached, &mut names) {
             document.routes.push(route);
             origins.push(origin);
         }
@@ -69,10 +55,10 @@ pub(super) fn build(
         endpoints: BTreeMap::new(),
         secrets: Secrets::new(),
         problems: Vec::new(),
-        shadows: shadows::find(attachments),
+        shadows: shadows::find(routes),
     };
     for name in used(&document) {
-        let Some(upstream) = upstreams.get(&name) else { continue };
+        let Some((_, upstream)) = upstreams.by_name.get(&name) else { continue };
         // Documents want to know where endpoints come from; whoever publishes puts the real names in.
         let from: Vec<String> = upstream.source.iter().map(|_| name.clone()).collect();
         match &upstream.raw {
@@ -133,19 +119,19 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 /// once a route, or where a redirect has to name the ports of different listeners.
 fn raw_routes(
     gateway: &Gateway<'_>,
-    attachment: &Attachment<'_>,
+    attached: &AttachedRoute<'_>,
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
-    for (port, listeners) in by_port(gateway, attachment) {
+    for (port, listeners) in by_port(gateway, attached) {
         let mut current: Option<&Option<Offer>> = None;
-        for rule in &attachment.built.rules {
+        for rule in &attached.built.rules {
             if current != Some(&rule.offer) {
                 current = Some(&rule.offer);
                 let route = RawRoute {
-                    name: unique_name(&attachment.id, names),
+                    name: unique_name(&attached.id, names),
                     listeners: listeners.clone(),
-                    hostnames: attachment.hostnames.clone(),
+                    hostnames: attached.hostnames.clone(),
                     models_owned_by: rule
                         .offer
                         .as_ref()
@@ -153,7 +139,7 @@ fn raw_routes(
                     models_created_at: rule.offer.as_ref().and_then(|offer| offer.since.clone()),
                     rules: Vec::new(),
                 };
-                routes.push((route, Origin { route: attachment.route, rules: Vec::new() }));
+                routes.push((route, Origin { route: attached.route, rules: Vec::new() }));
             }
             if let Some((route, origin)) = routes.last_mut() {
                 route.rules.push(with_port(&rule.raw, port));
@@ -165,9 +151,9 @@ fn raw_routes(
 }
 
 /// The names of the listeners that a route attaches to, by port if its redirects need that.
-fn by_port(gateway: &Gateway<'_>, attachment: &Attachment<'_>) -> Vec<(Option<u16>, Vec<String>)> {
-    let listeners = attachment.listeners.iter().filter_map(|index| gateway.listeners.get(*index));
-    let needs_port = attachment.built.rules.iter().any(|rule| wants_port(&rule.raw));
+fn by_port(gateway: &Gateway<'_>, attached: &AttachedRoute<'_>) -> Vec<(Option<u16>, Vec<String>)> {
+    let listeners = attached.listeners.iter().filter_map(|index| gateway.listeners.get(*index));
+    let needs_port = attached.built.rules.iter().any(|rule| wants_port(&rule.raw));
     let mut groups: BTreeMap<Option<u16>, Vec<String>> = BTreeMap::new();
     for listener in listeners {
         let port = needs_port.then_some(listener.spec.port);

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use penstock_config::raw::{RawBackendEndpoint, RawEndpoint};
 use penstock_config::{Address, Engine};
 
-use super::{EndpointSource, HostSource, Options};
+use super::options::Options;
+use super::output::{EndpointSource, HostSource};
 use crate::api::InferencePool;
 use crate::world::{Key, World};
 

@@ -15,12 +15,15 @@ use crate::world::{Key, Meta, shorten};
 /// The annotation that names the ConfigMap to use: `NAME` or `NAME/KEY`.
 pub const CONFIG_ANNOTATION: &str = "penstock.dev/endpoint-picker-config";
 
-/// The most faults of a configuration that are told.
+/// The most faults of a configuration that a message has.
 const MAX_FAULTS: usize = 5;
+
+/// The most bytes of one of them.
+const MAX_FAULT_BYTES: usize = 500;
 
 /// Which configuration a pool's picker has.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
+pub(super) struct PickerConfig {
     /// The document; `None` for the default.
     pub(super) document: Option<Value>,
     /// Whether what was named is what is used.
@@ -32,8 +35,8 @@ pub(super) struct Found {
 /// How looking for a configuration went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was found.
-    Found,
+    /// It was named and is used.
+    Loaded,
     /// Nothing was named, or what was named has no configuration.
     Default,
     /// What was named is not there.
@@ -43,7 +46,7 @@ pub(super) enum Outcome {
 }
 
 /// Finds a pool's configuration.
-pub(super) fn find(context: &Context<'_>, meta: &Meta, pool: &InferencePool) -> Found {
+pub(super) fn find(context: &Context<'_>, meta: &Meta, pool: &InferencePool) -> PickerConfig {
     if let Some(named) = meta.annotations.get(CONFIG_ANNOTATION) {
         let (name, key) =
             named.split_once('/').map_or((named.as_str(), None), |(name, key)| (name, Some(key)));
@@ -55,19 +58,19 @@ pub(super) fn find(context: &Context<'_>, meta: &Meta, pool: &InferencePool) -> 
         );
     }
     let Some(reference) = &pool.endpoint_picker_ref else {
-        return Found::default_profile(Outcome::Default, "the pool names no endpoint picker");
+        return PickerConfig::default_profile(Outcome::Default, "the pool names no endpoint picker");
     };
     let (group, kind) =
         (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
         let message = format!("endpointPickerRef names a {kind} of group {group:?}, which is not a Service");
-        return Found::default_profile(Outcome::Missing, &message);
+        return PickerConfig::default_profile(Outcome::Missing, &message);
     }
     let service_key = Key::new(meta.key.namespace.as_str(), &reference.name);
     let service = context.world.services.get(&service_key).and_then(|it| it.spec.as_ref().ok());
     let Some(service) = service else {
         let message = format!("the Service {service_key} of endpointPickerRef does not exist");
-        return Found::default_profile(Outcome::Missing, &message);
+        return PickerConfig::default_profile(Outcome::Missing, &message);
     };
     let deployments = context.world.deployments.in_namespace(&service_key.namespace);
     let mut templates = deployments.filter_map(|(key, it)| Some((key, &it.spec.as_ref().ok()?.template)));
@@ -78,12 +81,12 @@ pub(super) fn find(context: &Context<'_>, meta: &Meta, pool: &InferencePool) -> 
     });
     let Some((deployment, template)) = selected else {
         let message = format!("no Deployment is behind the endpoint picker's Service {service_key}");
-        return Found::default_profile(Outcome::Default, &message);
+        return PickerConfig::default_profile(Outcome::Default, &message);
     };
     of_deployment(context, deployment, template)
 }
 
-fn of_deployment(context: &Context<'_>, deployment: &Key, template: &PodTemplate) -> Found {
+fn of_deployment(context: &Context<'_>, deployment: &Key, template: &PodTemplate) -> PickerConfig {
     for container in &template.spec.containers {
         if let Some(text) = argument(container, &["config-text", "configText"]) {
             return judge(context, text, &format!("--config-text of Deployment {deployment}"));
@@ -96,12 +99,12 @@ fn of_deployment(context: &Context<'_>, deployment: &Key, template: &PodTemplate
             }
             None => {
                 let message = format!("{file} of Deployment {deployment} is on no volume of a ConfigMap");
-                Found::default_profile(Outcome::Missing, &message)
+                PickerConfig::default_profile(Outcome::Missing, &message)
             }
         };
     }
     let message = format!("Deployment {deployment} has no --config-file");
-    Found::default_profile(Outcome::Default, &message)
+    PickerConfig::default_profile(Outcome::Default, &message)
 }
 
 /// The value of an argument that is spelt in one of these ways, with one dash or two.
@@ -137,11 +140,11 @@ fn mounted(template: &PodTemplate, container: &Container, file: &str) -> Option<
 }
 
 /// The configuration in a ConfigMap. Without a key, it is the only one, or the one that is called as charts call it.
-fn from_map(context: &Context<'_>, map: &Key, key: Option<&str>, how: &str) -> Found {
+fn from_map(context: &Context<'_>, map: &Key, key: Option<&str>, how: &str) -> PickerConfig {
     const USUAL_KEY: &str = "default-plugins.yaml";
     let Some(data) = context.config_map(map) else {
         let message = format!("the ConfigMap {map}, {how}, does not exist");
-        return Found::default_profile(Outcome::Missing, &message);
+        return PickerConfig::default_profile(Outcome::Missing, &message);
     };
     let only = if data.len() == 1 { data.keys().next().map(String::as_str) } else { None };
     let key = key.or(only).unwrap_or(USUAL_KEY);
@@ -149,39 +152,90 @@ fn from_map(context: &Context<'_>, map: &Key, key: Option<&str>, how: &str) -> F
         Some(text) => judge(context, text, &format!("{key} of ConfigMap {map}, {how}")),
         None => {
             let message = format!("the ConfigMap {map}, {how}, has no key {}", shorten(key, 100));
-            Found::default_profile(Outcome::Missing, &message)
+            PickerConfig::default_profile(Outcome::Missing, &message)
         }
     }
 }
 
 /// Reads and checks a document. One with faults is not used.
-fn judge(context: &Context<'_>, text: &str, place: &str) -> Found {
+fn judge(context: &Context<'_>, text: &str, place: &str) -> PickerConfig {
     let faulty = |what: &str| {
-        let message = format!("{place}, has faults: {}", shorten(what, 1000));
-        Found::default_profile(Outcome::Faulty, &message)
+        let message = format!("{place}, has faults: {what}");
+        PickerConfig::default_profile(Outcome::Faulty, &message)
     };
     let options = serde_saphyr::options! { with_snippet: false };
     let document: Value = match serde_saphyr::from_str_with_options(text, options) {
         Ok(document) => document,
-        Err(error) => return faulty(&error.to_string()),
+        Err(error) => return faulty(&shorten(&error.to_string(), MAX_FAULT_BYTES)),
     };
     if !document.is_object() {
         return faulty("it is no EndpointPickerConfig");
     }
     let faults = context.options.profiles.check(&document);
     if !faults.is_empty() {
-        let told: Vec<String> = faults.iter().take(MAX_FAULTS).map(ToString::to_string).collect();
-        return faulty(&told.join("; "));
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        return faulty(&summary(&faults));
     }
-    Found {
+    PickerConfig {
         document: Some(document),
-        outcome: Outcome::Found,
+        outcome: Outcome::Loaded,
         message: format!("the picker follows {place}"),
     }
 }
 
-impl Found {
+/// Faults in a sentence. An ending that several have in common, such as the names to choose from, stands there once, behind
+/// all of them: none is cut off for the sake of a list that is there already.
+fn summary(faults: &[String]) -> String {
+    let is_shared = |ending: &str| {
+        let has_it = |fault: &&String| fault.strip_suffix(ending).is_some_and(|fault| fault.ends_with("; "));
+        faults.iter().filter(has_it).count() > 1
+    };
+    let mut endings: Vec<&str> = Vec::new();
+    let mut parts = Vec::new();
+    for fault in faults.iter().take(MAX_FAULTS) {
+        let (fault, ending) = match fault.rsplit_once("; ") {
+            Some((fault, ending)) if is_shared(ending) => (fault, Some(ending)),
+            _ => (fault.as_str(), None),
+        };
+        parts.push(shorten(fault, MAX_FAULT_BYTES));
+        endings.extend(ending.filter(|ending| !endings.contains(ending)));
+    }
+    if faults.len() > MAX_FAULTS {
+        parts.push(format!("and {} more", faults.len() - MAX_FAULTS));
+    }
+    parts.extend(endings.into_iter().map(str::to_owned));
+    parts.join("; ")
+}
+
+impl PickerConfig {
     fn default_profile(outcome: Outcome, why: &str) -> Self {
         Self { document: None, outcome, message: format!("the picker follows the default profile: {why}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn names_to_choose_from_are_listed_once_and_behind_all_faults() {
+        let names: Vec<String> = (0..18).map(|number| format!("a-long-name-of-a-plugin-{number}")).collect();
+        let unknown = |index: usize, name: &str| {
+            format!("plugins[{index}].type: unknown plugin type {name}; built are {}", names.join(", "))
+        };
+        let faults = [unknown(0, "one"), unknown(1, "two"), "plugins[2].name: is there twice".to_owned()];
+        let expected = format!(
+            "plugins[0].type: unknown plugin type one; plugins[1].type: unknown plugin type two; plugins[2].name: is \
+             there twice; built are {}",
+            names.join(", ")
+        );
+        assert_eq!(summary(&faults), expected);
+    }
+
+    #[test]
+    fn a_single_fault_keeps_its_ending_and_many_are_counted() {
+        assert_eq!(summary(&["a: unknown; built are b".to_owned()]), "a: unknown; built are b");
+        let many: Vec<String> = (0..8).map(|number| format!("fault {number}")).collect();
+        assert_eq!(summary(&many), "fault 0; fault 1; fault 2; fault 3; fault 4; and 3 more");
     }
 }

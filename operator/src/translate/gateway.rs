@@ -9,14 +9,12 @@ use penstock_config::raw::{RawCertificate, RawListener, RawListenerTls, RawProto
 
 use super::class::{self, Class, Parameters};
 use super::context::{Context, RefError, Referrer, Secrets, data_file};
+use super::options::ADMIN_PORT;
 use super::output::PortMapping;
 use super::status::{Condition, ListenerStatus, Status, StatusUpdate};
 use super::{certificates, names};
 use crate::api::{self, GatewayListener, SecretRef};
 use crate::world::{Key, Kind, Object};
-
-/// The port of the data plane's admin listener, which clients cannot have.
-pub(super) const ADMIN_PORT: u16 = 9901;
 
 /// The annotation of a Gateway that names its GatewayConfig (Envoy AI Gateway).
 const CONFIG_ANNOTATION: &str = "aigateway.envoyproxy.io/gateway-config";
@@ -242,7 +240,14 @@ impl<'a> Listener<'a> {
             match (&self.refused, &self.conflict) {
                 (Some(error), _) => no("Accepted", error),
                 (None, Some(conflict)) => no("Accepted", conflict),
-                (None, None) => Condition::yes("Accepted", "Accepted", "the listener is served"),
+                (None, None) if self.raw.is_some() => {
+                    Condition::yes("Accepted", "Accepted", "the listener is served")
+                }
+                (None, None) => Condition::yes(
+                    "Accepted",
+                    "Accepted",
+                    "the listener is valid, and is not served before what it refers to can be used",
+                ),
             },
             match &self.conflict {
                 Some(RefError { reason, message }) => Condition::yes("Conflicted", reason, message.as_str()),

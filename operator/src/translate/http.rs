@@ -2,6 +2,8 @@
 
 mod filters;
 
+use std::rc::Rc;
+
 use penstock_config::Span;
 use penstock_config::Statuses;
 use penstock_config::raw::{
@@ -11,7 +13,8 @@ use penstock_config::raw::{
 
 use super::context::{Context, RefError, Referrer};
 use super::rules::{self, BuiltRoute, BuiltRule, RuleNames};
-use super::upstream::{RawUpstream, Upstreams};
+use super::upstream::{RawUpstream, Upstream};
+use super::upstreams::Upstreams;
 use crate::api::{HttpBackendRef, HttpMatch, HttpRetry, HttpRoute, HttpRule, RequestMirror};
 use crate::world::{Kind, Object};
 
@@ -22,7 +25,7 @@ pub(super) fn build<'w>(
     context: &Context<'w>,
     object: &Object<HttpRoute>,
     route: &HttpRoute,
-    upstreams: &mut Upstreams<'w, '_>,
+    upstreams: &mut Upstreams<'w, '_, '_>,
 ) -> BuiltRoute {
     let from = Referrer::of(Kind::HttpRoute, &object.meta.key.namespace);
     let mut building = Building { context, from, upstreams, built: BuiltRoute::default() };
@@ -39,16 +42,28 @@ pub(super) fn build<'w>(
     building.built
 }
 
-struct Building<'a, 'w, 'c, 'u> {
+struct Building<'a, 'w, 'c, 'p, 'u> {
     context: &'a Context<'w>,
     from: Referrer<'a>,
-    upstreams: &'u mut Upstreams<'w, 'c>,
+    upstreams: &'u mut Upstreams<'w, 'c, 'p>,
     built: BuiltRoute,
 }
 
-impl Building<'_, '_, '_, '_> {
+/// What a rule leads to, by its references in their order.
+struct Leads<'r> {
+    mirrors: Vec<RawMirror>,
+    targets: Vec<(&'r HttpBackendRef, Option<Rc<Upstream>>)>,
+}
+
+impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
     fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<RawRule> {
+        let filters = Filters::read(&rule.filters);
+        // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
+        let leads = Leads {
+            mirrors: filters.mirrors().filter_map(|mirror| self.mirror(mirror)).collect(),
+            targets: rule.backend_refs.iter().map(|reference| (reference, self.resolve(reference))).collect(),
+        };
         let matches: Result<Vec<RawMatch>, String> = rule.matches.iter().map(one_match).collect();
         let mut matches = match matches {
             Ok(matches) => matches,
@@ -57,12 +72,11 @@ impl Building<'_, '_, '_, '_> {
                 return None;
             }
         };
-        let filters = Filters::read(&rule.filters);
         if matches.is_empty() && filters.changes_prefix() {
             matches.push(rules::every_path());
         }
         let mut raw = RawRule { name: Some(name), matches, ..RawRule::default() };
-        if let Err(message) = self.act(rule, &filters, &mut raw) {
+        if let Err(message) = act(rule, &filters, leads, &mut raw) {
             // Requests that would have met it get an error, not what some wider rule makes of them.
             self.built.fault(position, message);
             raw = RawRule { name: raw.name, matches: raw.matches, ..RawRule::default() };
@@ -71,54 +85,16 @@ impl Building<'_, '_, '_, '_> {
         Some(raw)
     }
 
-    /// What a rule does.
-    fn act(&mut self, rule: &HttpRule, filters: &Filters<'_>, raw: &mut RawRule) -> Result<(), String> {
-        filters.refuse_unknown()?;
-        raw.timeouts = rules::timeouts(rule.timeouts.as_ref(), RawTimeouts::default())?;
-        raw.retry = rule.retry.as_ref().map_or(Ok(RawRetry::default()), retry)?;
-        raw.request_headers = filters.request_headers();
-        raw.response_headers = filters.response_headers();
-        if let Some(redirect) = filters.redirect()? {
-            raw.redirect = Some(redirect);
-            return Ok(());
-        }
-        raw.url_rewrite = filters.url_rewrite()?;
-        for mirror in filters.mirrors() {
-            raw.mirrors.extend(self.mirror(mirror));
-        }
-        for reference in &rule.backend_refs {
-            let target = self.target(reference)?;
-            raw.targets.push(target);
-        }
-        if raw.targets.is_empty() {
-            raw.targets.push(rules::nowhere(1, 0));
-        }
-        Ok(())
-    }
-
-    fn target(&mut self, reference: &HttpBackendRef) -> Result<RawTarget, String> {
-        let weight = reference.weight.unwrap_or(1);
+    /// The upstream that a reference leads to; `None` if it leads nowhere, which is noted.
+    fn resolve(&mut self, reference: &HttpBackendRef) -> Option<Rc<Upstream>> {
         let object = reference.object();
-        let upstream = rules::resolve(self.context, self.from, &object, reference.port, self.upstreams);
-        let upstream = match upstream {
-            Ok(upstream) => upstream,
+        match rules::resolve(self.context, self.from, &object, reference.port, self.upstreams) {
+            Ok(upstream) => Some(upstream),
             Err(error) => {
                 self.built.unresolved.push(error);
-                return Ok(rules::nowhere(weight, 0));
+                None
             }
-        };
-        let filters = Filters::read(&reference.filters);
-        filters.refuse_unknown()?;
-        if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
-            return Err(
-                "a backendRef can change headers and URL; redirects and mirrors are for rules".to_owned()
-            );
         }
-        let mut target = rules::to_upstream(&upstream, weight, 0);
-        rules::change_headers(&mut target, filters.request_headers());
-        target.response_headers = filters.response_headers();
-        target.url_rewrite = filters.url_rewrite()?;
-        Ok(target)
     }
 
     fn mirror(&mut self, mirror: &RequestMirror) -> Option<RawMirror> {
@@ -139,6 +115,44 @@ impl Building<'_, '_, '_, '_> {
             }
         }
     }
+}
+
+/// What a rule does.
+fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRule) -> Result<(), String> {
+    filters.refuse_unknown()?;
+    raw.timeouts = rules::timeouts(rule.timeouts.as_ref(), RawTimeouts::default())?;
+    raw.retry = rule.retry.as_ref().map_or(Ok(RawRetry::default()), retry)?;
+    raw.request_headers = filters.request_headers();
+    raw.response_headers = filters.response_headers();
+    if let Some(redirect) = filters.redirect()? {
+        raw.redirect = Some(redirect);
+        return Ok(());
+    }
+    raw.url_rewrite = filters.url_rewrite()?;
+    raw.mirrors = leads.mirrors;
+    for (reference, upstream) in leads.targets {
+        raw.targets.push(target(reference, upstream.as_deref())?);
+    }
+    if raw.targets.is_empty() {
+        raw.targets.push(rules::nowhere(1, 0));
+    }
+    Ok(())
+}
+
+/// A target; one that answers with 500 where its reference leads nowhere.
+fn target(reference: &HttpBackendRef, upstream: Option<&Upstream>) -> Result<RawTarget, String> {
+    let weight = reference.weight.unwrap_or(1);
+    let Some(upstream) = upstream else { return Ok(rules::nowhere(weight, 0)) };
+    let filters = Filters::read(&reference.filters);
+    filters.refuse_unknown()?;
+    if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
+        return Err("a backendRef can change headers and URL; redirects and mirrors are for rules".to_owned());
+    }
+    let mut target = rules::to_upstream(upstream, weight, 0);
+    rules::change_headers(&mut target, filters.request_headers());
+    target.response_headers = filters.response_headers();
+    target.url_rewrite = filters.url_rewrite()?;
+    Ok(target)
 }
 
 /// Which share of requests is copied. A fraction becomes whole percents, and never none where there are some.

@@ -14,6 +14,9 @@ pub const DEFAULT_CONTROLLER: &str = "penstock.dev/gateway-controller";
 /// The controller name of Envoy Gateway's GatewayClasses, which are taken over if the operator is told so.
 pub const ENVOY_GATEWAY_CONTROLLER: &str = "gateway.envoyproxy.io/gatewayclass-controller";
 
+/// The port of a data plane's admin listener, which clients cannot have.
+pub const ADMIN_PORT: u16 = 9901;
+
 /// Whether GatewayClasses of Envoy Gateway are taken over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Adoption {
@@ -55,6 +58,12 @@ impl Options {
         controller_name == self.controller_name
             || self.adoption == Adoption::EnvoyGateway && controller_name == ENVOY_GATEWAY_CONTROLLER
     }
+
+    /// The controller names that are ours: entries of theirs in shared statuses are ours to take back.
+    pub fn controllers(&self) -> Vec<String> {
+        let adopted = (self.adoption == Adoption::EnvoyGateway).then(|| ENVOY_GATEWAY_CONTROLLER.to_owned());
+        std::iter::once(self.controller_name.clone()).chain(adopted).collect()
+    }
 }
 
 impl Default for Options {
@@ -67,7 +76,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             use_dns_without_slices: false,
             allow_loopback: false,
-            admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, super::gateway::ADMIN_PORT))),
+            admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, ADMIN_PORT))),
             profiles: Arc::new(NoProfileCheck),
         }
     }

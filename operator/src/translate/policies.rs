@@ -2,34 +2,26 @@
 
 mod credential;
 mod tls;
+mod tls_policies;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_config::raw::{RawCredential, RawUpstreamTls};
+use penstock_config::raw::RawCredential;
 
-use super::context::{Context, RefError, Secrets};
+use super::context::{Context, RefError, Secrets, by_age};
 use super::status::{Condition, Status, StatusUpdate};
-use crate::api::{BackendSecurityPolicy, BackendTlsPolicy};
+use crate::api::BackendSecurityPolicy;
 use crate::world::{Key, Kind, Object, ObjectId};
 
-pub(super) use tls::{Authorities, upstream_tls};
+pub(super) use tls::upstream_tls;
+pub(super) use tls_policies::TlsPolicies;
 
 /// All policies, by what they are for.
 pub(super) struct Policies<'a> {
     credentials: BTreeMap<ObjectId, Result<(RawCredential, Secrets), RefError>>,
-    tls: BTreeMap<Target, TlsPolicy<'a>>,
-    tls_conditions: BTreeMap<Key, Vec<Condition>>,
+    tls: TlsPolicies<'a>,
     statuses: Vec<(Vec<ObjectId>, StatusUpdate)>,
-}
-
-/// What a BackendTLSPolicy is for: an object, and one of its ports by name.
-type Target = (ObjectId, Option<String>);
-
-/// What a BackendTLSPolicy makes of the upstreams that it is for.
-struct TlsPolicy<'a> {
-    object: &'a Object<BackendTlsPolicy>,
-    tls: Result<(RawUpstreamTls, Secrets), RefError>,
 }
 
 impl<'a> Policies<'a> {
@@ -37,15 +29,11 @@ impl<'a> Policies<'a> {
     pub(super) fn read(context: &Context<'a>) -> Self {
         let mut policies = Self {
             credentials: BTreeMap::new(),
-            tls: BTreeMap::new(),
-            tls_conditions: BTreeMap::new(),
+            tls: TlsPolicies::read(context),
             statuses: Vec::new(),
         };
         for object in by_age(context.world.security_policies.iter().map(|(_, object)| &**object)) {
             policies.read_credential(context, object);
-        }
-        for object in by_age(context.world.backend_tls_policies.iter().map(|(_, object)| &**object)) {
-            policies.read_tls(context, object);
         }
         policies
     }
@@ -63,32 +51,9 @@ impl<'a> Policies<'a> {
         self.credentials.get(&id).cloned().transpose()
     }
 
-    /// TLS towards an upstream, if there is a policy for it: one for this port, or else one for the whole object.
-    ///
-    /// # Errors
-    /// The policy has no usable authorities: nothing may be sent without them.
-    pub(super) fn tls(
-        &self,
-        kind: Kind,
-        key: &Key,
-        port_name: Option<&str>,
-    ) -> Result<Option<(RawUpstreamTls, Secrets)>, RefError> {
-        let id = ObjectId { kind, key: key.clone() };
-        let of_port = port_name.and_then(|name| self.tls.get(&(id.clone(), Some(name.to_owned()))));
-        let policy = of_port.or_else(|| self.tls.get(&(id, None)));
-        policy.map(|policy| policy.tls.clone()).transpose()
-    }
-
-    /// The BackendTLSPolicies for an object, whatever their fate.
-    pub(super) fn tls_policies_for(&self, kind: Kind, key: &Key) -> Vec<&Key> {
-        let id = ObjectId { kind, key: key.clone() };
-        let for_object = self.tls.iter().filter(|((target, _), _)| *target == id);
-        for_object.map(|(_, policy)| &policy.object.meta.key).collect()
-    }
-
-    /// The conditions of a BackendTLSPolicy.
-    pub(super) fn tls_conditions(&self, policy: &Key) -> Option<&Vec<Condition>> {
-        self.tls_conditions.get(policy)
+    /// The BackendTLSPolicies.
+    pub(super) fn tls(&self) -> &TlsPolicies<'a> {
+        &self.tls
     }
 
     /// What the statuses of BackendSecurityPolicies shall say that are for something in use.
@@ -97,7 +62,7 @@ impl<'a> Policies<'a> {
         self.statuses.into_iter().filter(in_use).map(|(_, status)| status).collect()
     }
 
-    fn read_credential(&mut self, context: &Context<'_>, object: &'a Object<BackendSecurityPolicy>) {
+    fn read_credential(&mut self, context: &Context<'_>, object: &Object<BackendSecurityPolicy>) {
         let mut conditions = Vec::new();
         let mut all_targets = Vec::new();
         match &object.spec {
@@ -127,41 +92,4 @@ impl<'a> Policies<'a> {
         conditions.extend(Condition::fields(&object.unread));
         self.statuses.push((all_targets, StatusUpdate::new(object, Status::Conditions(conditions))));
     }
-
-    fn read_tls(&mut self, context: &Context<'_>, object: &'a Object<BackendTlsPolicy>) {
-        let key = &object.meta.key;
-        let mut conditions = Vec::new();
-        match &object.spec {
-            Err(error) => conditions.push(Condition::no("Accepted", "Invalid", error.as_str())),
-            Ok(spec) => {
-                let validation = &spec.validation;
-                let authorities = Authorities {
-                    references: &validation.ca_certificate_refs,
-                    well_known: validation.well_known_ca_certificates.as_deref(),
-                };
-                let tls = tls::from_policy(context, &key.namespace, &authorities, &validation.hostname);
-                let mut overruled = Vec::new();
-                for reference in &spec.target_refs {
-                    let (group, kind) = (reference.group.as_deref(), reference.kind.as_deref());
-                    let kind = Kind::in_group(group.unwrap_or_default(), kind.unwrap_or_default());
-                    let Some(kind @ (Kind::Service | Kind::Backend)) = kind else { continue };
-                    let id = ObjectId { kind, key: Key::new(key.namespace.as_str(), &reference.name) };
-                    match self.tls.entry((id, reference.section_name.clone())) {
-                        Entry::Vacant(free) => drop(free.insert(TlsPolicy { object, tls: tls.clone() })),
-                        Entry::Occupied(taken) => overruled.push(taken.key().0.to_string()),
-                    }
-                }
-                conditions.extend(tls::conditions(&tls, &overruled));
-            }
-        }
-        conditions.extend(Condition::fields(&object.unread));
-        self.tls_conditions.insert(key.clone(), conditions);
-    }
-}
-
-/// Oldest first; of equal age, by name.
-pub(super) fn by_age<'a, T>(objects: impl Iterator<Item = &'a Object<T>>) -> Vec<&'a Object<T>> {
-    let mut objects: Vec<_> = objects.collect();
-    objects.sort_by_key(|object| (&object.meta.created, &object.meta.key));
-    objects
 }

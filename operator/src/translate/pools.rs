@@ -10,7 +10,7 @@ use penstock_config::{Engine, UpstreamProtocol};
 use serde_json::{Value, json};
 
 use super::context::{Context, RefError};
-use super::epp::{self, Found, Outcome};
+use super::epp::{self, Outcome, PickerConfig};
 use super::output::{EndpointSource, Severity};
 use super::policies::Policies;
 use super::service;
@@ -21,13 +21,13 @@ use crate::world::{Key, Kind};
 
 /// All pools.
 pub(super) struct Pools<'a> {
-    info: BTreeMap<&'a Key, Info>,
+    parts: BTreeMap<&'a Key, PoolParts>,
     statuses: Vec<StatusUpdate>,
 }
 
 /// What is known of a pool beside its own object.
-struct Info {
-    picker: Found,
+struct PoolParts {
+    picker: PickerConfig,
     /// Why it cannot be served.
     refused: Option<String>,
     objectives: Vec<RawObjective>,
@@ -37,7 +37,7 @@ struct Info {
 }
 
 /// The Gateways that lead to pools, with the controller names of their classes.
-pub(super) type Users = BTreeMap<Key, BTreeSet<(Key, String)>>;
+pub(super) type PoolUsers = BTreeMap<Key, BTreeSet<(Key, String)>>;
 
 impl<'a> Pools<'a> {
     /// Reads all pools.
@@ -45,20 +45,20 @@ impl<'a> Pools<'a> {
         let mut statuses = Vec::new();
         let mut objectives = objectives::read(context, &mut statuses);
         let mut rewrites = rewrites::read(context, &mut statuses);
-        let mut info = BTreeMap::new();
+        let mut parts = BTreeMap::new();
         for (key, object) in context.world.pools.iter() {
             let (picker, refused) = match &object.spec {
                 Ok(pool) => (epp::find(context, &object.meta, pool), refusal(pool)),
                 Err(error) => {
                     let message = "the pool cannot be read".to_owned();
-                    (Found { document: None, outcome: Outcome::Default, message }, Some(error.clone()))
+                    (PickerConfig { document: None, outcome: Outcome::Default, message }, Some(error.clone()))
                 }
             };
             let objectives = objectives.remove(key).unwrap_or_default();
             let rewrites = rewrites.remove(key).unwrap_or_default();
-            info.insert(key, Info { picker, refused, objectives, rewrites, faults: Vec::new() });
+            parts.insert(key, PoolParts { picker, refused, objectives, rewrites, faults: Vec::new() });
         }
-        Self { info, statuses }
+        Self { parts, statuses }
     }
 
     /// A pool.
@@ -73,17 +73,17 @@ impl<'a> Pools<'a> {
         name: String,
     ) -> Result<Upstream, RefError> {
         let missing = || RefError::new("BackendNotFound", format!("the InferencePool {key} does not exist"));
-        let info = self.info.get(key).ok_or_else(missing)?;
+        let parts = self.parts.get(key).ok_or_else(missing)?;
         let object = context.world.pools.get(key).ok_or_else(missing)?;
-        if let Some(message) = &info.refused {
+        if let Some(message) = &parts.refused {
             return Err(RefError::new("InvalidBackend", format!("InferencePool {key}: {message}")));
         }
         let app_protocol = object.spec.as_ref().ok().and_then(|pool| pool.app_protocol.as_deref());
         let mut raw = raw_pool(name.clone());
         raw.protocol = service::protocol(app_protocol, false);
-        raw.picker.clone_from(&info.picker.document);
-        raw.objectives.clone_from(&info.objectives);
-        raw.model_rewrites.clone_from(&info.rewrites);
+        raw.picker.clone_from(&parts.picker.document);
+        raw.objectives.clone_from(&parts.objectives);
+        raw.model_rewrites.clone_from(&parts.rewrites);
         let mut secrets = Default::default();
         if let Some((credential, values)) = policies.credential(Kind::InferencePool, key)? {
             raw.credential = Some(credential);
@@ -101,10 +101,10 @@ impl<'a> Pools<'a> {
 
     /// Notes that the document's check found a fault in a pool.
     pub(super) fn fault(&mut self, key: &Key, message: String) {
-        if let Some(info) = self.info.get_mut(key)
-            && !info.faults.contains(&message)
+        if let Some(parts) = self.parts.get_mut(key)
+            && !parts.faults.contains(&message)
         {
-            info.faults.push(message);
+            parts.faults.push(message);
         }
     }
 
@@ -112,29 +112,29 @@ impl<'a> Pools<'a> {
     pub(super) fn into_statuses(
         self,
         context: &Context<'_>,
-        users: &Users,
+        users: &PoolUsers,
         gateways: &BTreeSet<Key>,
         controllers: &[String],
     ) -> Vec<StatusUpdate> {
         let mut statuses = self.statuses;
-        for (key, info) in self.info {
+        for (key, parts) in self.parts {
             let Some(object) = context.world.pools.get(key) else { continue };
             let used = users.get(key).into_iter().flatten();
             let mut entries: Vec<ParentStatus> = Vec::new();
             for (gateway, controller) in used {
-                let mut conditions = conditions(&info);
+                let mut conditions = conditions(&parts);
                 conditions.extend(Condition::fields(&object.unread));
                 let parent_ref = parent_ref(gateway);
                 entries.push(ParentStatus { parent_ref, controller_name: controller.clone(), conditions });
             }
             if !entries.is_empty() {
-                let (severity, reason) = match info.picker.outcome {
-                    Outcome::Found => (Severity::Normal, "EndpointPickerConfigFound"),
+                let (severity, reason) = match parts.picker.outcome {
+                    Outcome::Loaded => (Severity::Normal, "EndpointPickerConfigFound"),
                     Outcome::Default => (Severity::Normal, "DefaultEndpointPickerConfig"),
                     Outcome::Missing => (Severity::Warning, "EndpointPickerConfigMissing"),
                     Outcome::Faulty => (Severity::Warning, "EndpointPickerConfigFaulty"),
                 };
-                context.event(object.id(), severity, reason, info.picker.message.as_str());
+                context.event(object.id(), severity, reason, parts.picker.message.as_str());
             }
             let nameless = gateways.iter().map(parent_ref).collect();
             let entries = Entries { controllers: controllers.to_vec(), entries, nameless };
@@ -163,24 +163,24 @@ fn refusal(pool: &InferencePool) -> Option<String> {
         .then(|| format!("appProtocol {:?} is not served", crate::world::shorten(protocol, 80)))
 }
 
-fn conditions(info: &Info) -> Vec<Condition> {
-    let accepted = match &info.refused {
+fn conditions(parts: &PoolParts) -> Vec<Condition> {
+    let accepted = match &parts.refused {
         Some(message) => Condition::no("Accepted", "NotSupportedByParent", message.as_str()),
-        None if info.faults.is_empty() => {
-            let message = format!("the Gateway serves this pool; {}", info.picker.message);
+        None if parts.faults.is_empty() => {
+            let message = format!("the Gateway serves this pool; {}", parts.picker.message);
             Condition::yes("Accepted", "Accepted", message)
         }
         None => {
-            let message = format!("the Gateway serves this pool, without: {}", info.faults.join("; "));
+            let message = format!("the Gateway serves this pool, without: {}", parts.faults.join("; "));
             Condition::yes("Accepted", "Accepted", message)
         }
     };
-    let resolved = match info.picker.outcome {
-        Outcome::Found | Outcome::Default => {
-            Condition::yes("ResolvedRefs", "ResolvedRefs", info.picker.message.as_str())
+    let resolved = match parts.picker.outcome {
+        Outcome::Loaded | Outcome::Default => {
+            Condition::yes("ResolvedRefs", "ResolvedRefs", parts.picker.message.as_str())
         }
         Outcome::Missing | Outcome::Faulty => {
-            Condition::no("ResolvedRefs", "InvalidExtensionRef", info.picker.message.as_str())
+            Condition::no("ResolvedRefs", "InvalidExtensionRef", parts.picker.message.as_str())
         }
     };
     vec![accepted, resolved]

@@ -1,41 +1,42 @@
 //! All routes: what they attach to, what becomes of them in documents, and their statuses.
 
-mod told;
+mod statuses;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::attach::{Attached, Attaching, attach};
+use super::attach::{AttachedRoute, AttachingRoute, Attachment, attach, missing_parent};
 use super::check::Problem;
 use super::context::Context;
-use super::document::{self, Attachment, Finished};
+use super::document::{self, Finished};
 use super::gateway::Gateway;
 use super::output::Severity;
 use super::policies::Policies;
-use super::pools::{Pools, Users};
+use super::pools::{PoolUsers, Pools};
 use super::rules::BuiltRoute;
-use super::upstream::{Upstream, UpstreamKey, Upstreams};
+use super::upstream::UpstreamKey;
+use super::upstreams::{MadeUpstreams, Upstreams};
 use super::{ai, ai_backend, http};
 use crate::api::{AiGatewayRoute, HttpRoute, ParentRef};
 use crate::world::{Key, Kind, Meta, Object, ObjectId};
 
 /// All routes that have to do with Gateways of ours.
-pub(super) struct Routing<'a> {
+pub(super) struct Routing<'a, 'c> {
     /// By precedence: the oldest first, then by name.
     routes: Vec<Route<'a>>,
-    /// What they lead to, by name in documents.
-    upstreams: BTreeMap<String, (UpstreamKey, Rc<Upstream>)>,
+    /// What they lead to.
+    pub(super) upstreams: MadeUpstreams<'a, 'c>,
 }
 
 /// A route.
 struct Route<'a> {
     object: RouteObject<'a>,
-    attached: Vec<Attached>,
+    /// Its references to Gateways of ours, in its order.
+    attachments: Vec<Attachment>,
     built: BuiltRoute,
-    /// What it leads to, usable or not.
-    asked: BTreeSet<UpstreamKey>,
+    /// What it refers to, usable or not.
+    references: BTreeSet<UpstreamKey>,
 }
 
 /// A route's object.
@@ -48,12 +49,12 @@ enum RouteObject<'a> {
 /// What the documents of all Gateways became.
 pub(super) type Documents = BTreeMap<Key, Finished>;
 
-impl<'a> Routing<'a> {
+impl<'a, 'c> Routing<'a, 'c> {
     /// Attaches all routes and builds their rules.
     pub(super) fn of(
-        context: &Context<'a>,
+        context: &'c Context<'a>,
         gateways: &BTreeMap<Key, Gateway<'a>>,
-        policies: &Policies<'a>,
+        policies: &'c Policies<'a>,
         pools: &Pools<'a>,
     ) -> Self {
         let world = context.world;
@@ -63,20 +64,17 @@ impl<'a> Routing<'a> {
             http.chain(ai).filter(|object| object.is_meant(context)).collect();
         objects.sort_by_key(|object| (&object.meta().created, &object.meta().key, object.id().kind));
 
+        let mut routes: Vec<Route<'a>> =
+            objects.into_iter().map(|object| Route::attach(context, gateways, object)).collect();
         let mut upstreams = Upstreams::new(context, policies, pools);
-        let mut routes = Vec::new();
-        for object in objects {
-            let attaching =
-                Attaching { kind: object.id().kind, key: &object.meta().key, hostnames: object.hostnames() };
-            let references = object.parents().iter();
-            let attached: Vec<Attached> =
-                references.filter_map(|it| attach(context, gateways, attaching, it)).collect();
-            let is_attached = attached.iter().any(|attached| !attached.listeners.is_empty());
-            let built =
-                if is_attached { object.build(context, &mut upstreams) } else { BuiltRoute::default() };
-            routes.push(Route { object, attached, built, asked: upstreams.take_asked() });
+        // Those that are served come first, so that others do not change the names that documents have. Of the others, too,
+        // the status names references that lead nowhere.
+        let (served, others): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| route.is_served());
+        for route in served.into_iter().chain(others).filter(|route| !route.attachments.is_empty()) {
+            route.built = route.object.build(context, &mut upstreams);
+            route.references = upstreams.take_references();
         }
-        Self { routes, upstreams: upstreams.into_usable() }
+        Self { routes, upstreams: upstreams.finish() }
     }
 
     /// The documents of all Gateways. What their check takes out is noted where it belongs.
@@ -86,12 +84,9 @@ impl<'a> Routing<'a> {
         gateways: &mut BTreeMap<Key, Gateway<'_>>,
         pools: &mut Pools<'_>,
     ) -> Documents {
-        let upstreams: BTreeMap<String, Rc<Upstream>> =
-            self.upstreams.iter().map(|(name, (_, upstream))| (name.clone(), upstream.clone())).collect();
         let mut documents = Documents::new();
         for (key, gateway) in gateways {
-            let attachments = self.attachments(key);
-            let finished = document::build(context, gateway, &attachments, &upstreams);
+            let finished = document::build(context, gateway, &self.attached_to(key), &self.upstreams);
             for problem in &finished.problems {
                 self.note(context, gateway, pools, problem);
             }
@@ -101,9 +96,9 @@ impl<'a> Routing<'a> {
     }
 
     /// The Gateways that lead to each pool.
-    pub(super) fn pool_users(&self, documents: &Documents) -> Users {
-        let mut users = Users::new();
-        for (key, gateway, controller) in self.asked(documents) {
+    pub(super) fn pool_users(&self, documents: &Documents) -> PoolUsers {
+        let mut users = PoolUsers::new();
+        for (key, gateway, controller) in self.references(documents) {
             if let UpstreamKey::Pool(pool) = key {
                 users.entry(pool.clone()).or_default().insert((gateway.clone(), controller.to_owned()));
             }
@@ -115,7 +110,7 @@ impl<'a> Routing<'a> {
     /// controller's, and two that write one status never rest.
     pub(super) fn used(&self, context: &Context<'_>, documents: &Documents) -> BTreeSet<ObjectId> {
         let mut used = BTreeSet::new();
-        for (key, ..) in self.asked(documents) {
+        for (key, ..) in self.references(documents) {
             let (kind, key) = match key {
                 UpstreamKey::Pool(key) => (Kind::InferencePool, key),
                 UpstreamKey::Backend(key) => (Kind::Backend, key),
@@ -137,7 +132,7 @@ impl<'a> Routing<'a> {
         let problems = documents.values().flat_map(|finished| &finished.problems);
         let of_backend = |problem: &Problem| match problem {
             Problem::Backend { name, message } => {
-                self.upstreams.get(name).map(|(key, _)| (key.clone(), message.clone()))
+                self.upstreams.by_name.get(name).map(|(key, _)| (key.clone(), message.clone()))
             }
             _ => None,
         };
@@ -145,29 +140,28 @@ impl<'a> Routing<'a> {
     }
 
     /// What routes lead to, usable or not, with the Gateways that they attach to and the controller names of these.
-    fn asked<'r>(
+    fn references<'r>(
         &'r self,
         documents: &'r Documents,
     ) -> impl Iterator<Item = (&'r UpstreamKey, &'r Key, &'r str)> {
         self.routes.iter().flat_map(move |route| {
-            let attached = route.attached.iter();
-            let attached =
-                attached.filter(|it| !it.listeners.is_empty() && documents.contains_key(&it.gateway));
-            attached.flat_map(move |it| {
-                route.asked.iter().map(move |key| (key, &it.gateway, it.controller.as_str()))
+            let attachments = route.attachments.iter();
+            let served = attachments.filter(|it| !it.served.is_empty() && documents.contains_key(&it.gateway));
+            served.flat_map(move |it| {
+                route.references.iter().map(move |key| (key, &it.gateway, it.controller.as_str()))
             })
         })
     }
 
     /// What attaches to a Gateway.
-    fn attachments(&self, gateway: &Key) -> Vec<Attachment<'_>> {
-        let mut attachments = Vec::new();
+    fn attached_to(&self, gateway: &Key) -> Vec<AttachedRoute<'_>> {
+        let mut attached_routes = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let mut listeners = BTreeSet::new();
             let mut hostnames: Vec<String> = Vec::new();
-            for attached in route.attached.iter().filter(|attached| attached.gateway == *gateway) {
-                listeners.extend(attached.listeners.iter().copied());
-                for host in &attached.hostnames {
+            for attachment in route.attachments.iter().filter(|attachment| attachment.gateway == *gateway) {
+                listeners.extend(attachment.served.iter().copied());
+                for host in &attachment.hostnames {
                     if !hostnames.contains(host) {
                         hostnames.push(host.clone());
                     }
@@ -175,10 +169,10 @@ impl<'a> Routing<'a> {
             }
             if !listeners.is_empty() && !route.built.rules.is_empty() {
                 let (id, built) = (route.object.id(), &route.built);
-                attachments.push(Attachment { route: index, id, built, listeners, hostnames });
+                attached_routes.push(AttachedRoute { route: index, id, built, listeners, hostnames });
             }
         }
-        attachments
+        attached_routes
     }
 
     fn note(
@@ -196,13 +190,13 @@ impl<'a> Routing<'a> {
                 warn(self.routes[*route].object.id(), message);
             }
             Problem::Pool { name, message } => {
-                if let Some((UpstreamKey::Pool(key), _)) = self.upstreams.get(name) {
+                if let Some((UpstreamKey::Pool(key), _)) = self.upstreams.by_name.get(name) {
                     pools.fault(key, message.clone());
                     warn(ObjectId { kind: Kind::InferencePool, key: key.clone() }, message);
                 }
             }
             Problem::Backend { name, message } => {
-                let id = match self.upstreams.get(name) {
+                let id = match self.upstreams.by_name.get(name) {
                     Some((UpstreamKey::Backend(key), _)) => (Kind::Backend, key),
                     Some((UpstreamKey::AiBackend(key), _)) => (Kind::AiServiceBackend, key),
                     Some((UpstreamKey::Service(key, _), _)) => (Kind::Service, key),
@@ -218,6 +212,29 @@ impl<'a> Routing<'a> {
                 warn(gateway.object.id(), message);
             }
         }
+    }
+}
+
+impl<'a> Route<'a> {
+    /// A route whose rules are not built yet.
+    fn attach(
+        context: &Context<'a>,
+        gateways: &BTreeMap<Key, Gateway<'a>>,
+        object: RouteObject<'a>,
+    ) -> Self {
+        let Meta { key, .. } = object.meta();
+        let attaching = AttachingRoute { kind: object.id().kind, key, hostnames: object.hostnames() };
+        for message in object.parents().iter().filter_map(|it| missing_parent(context.world, key, it)) {
+            context.event(object.id(), Severity::Warning, "ParentNotFound", message);
+        }
+        let attach = |parent| attach(context, gateways, attaching, parent);
+        let attachments = object.parents().iter().filter_map(attach).collect();
+        Self { object, attachments, built: BuiltRoute::default(), references: BTreeSet::new() }
+    }
+
+    /// Whether a listener that is served takes it.
+    fn is_served(&self) -> bool {
+        self.attachments.iter().any(|attachment| !attachment.served.is_empty())
     }
 }
 
@@ -283,7 +300,7 @@ impl<'a> RouteObject<'a> {
         }
     }
 
-    fn build(self, context: &Context<'a>, upstreams: &mut Upstreams<'a, '_>) -> BuiltRoute {
+    fn build(self, context: &Context<'a>, upstreams: &mut Upstreams<'a, '_, '_>) -> BuiltRoute {
         match self {
             Self::Http(object) => match &object.spec {
                 Ok(route) => http::build(context, object, route, upstreams),

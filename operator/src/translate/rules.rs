@@ -8,7 +8,8 @@ use penstock_config::{Span, Timeout};
 use super::context::{Context, RefError, Referrer};
 use super::headers;
 use super::names;
-use super::upstream::{RawUpstream, Upstream, UpstreamKey, Upstreams};
+use super::upstream::{RawUpstream, Upstream, UpstreamKey};
+use super::upstreams::Upstreams;
 use crate::api::{HttpTimeouts, ObjectRef};
 use crate::world::{Key, Kind, shorten};
 
@@ -113,7 +114,7 @@ pub(super) fn resolve(
     from: Referrer<'_>,
     reference: &ObjectRef,
     port: Option<u16>,
-    upstreams: &mut Upstreams<'_, '_>,
+    upstreams: &mut Upstreams<'_, '_, '_>,
 ) -> Result<std::rc::Rc<Upstream>, RefError> {
     let key = Key::new(reference.namespace.as_deref().unwrap_or(from.namespace), &reference.name);
     let group = reference.group.as_deref().unwrap_or("");

@@ -3,13 +3,13 @@
 use penstock_config::raw::RawBackend;
 use penstock_config::{Balancing, Span, UpstreamProtocol};
 
-use super::Options;
 use super::context::{Context, RefError};
+use super::options::Options;
 use super::output::{EndpointSource, HostSource};
 use super::policies::Policies;
 use super::upstream::{RawUpstream, Upstream};
 use crate::api::{Service, ServicePort};
-use crate::world::{Key, Kind, World};
+use crate::world::{Key, World};
 
 /// A port of a Service.
 ///
@@ -24,7 +24,7 @@ pub(super) fn upstream(
 ) -> Result<Upstream, RefError> {
     let port = port_of(context.world, key, port)?;
     let mut raw = raw_backend(name.clone());
-    let tls = policies.tls(Kind::Service, key, Some(&port.name))?;
+    let tls = policies.tls().of_service(key, &port.name)?;
     let (tls, secrets) = tls.map_or((None, Default::default()), |(tls, secrets)| (Some(tls), secrets));
     raw.protocol = protocol(port.app_protocol.iter().map(String::as_str), tls.is_some());
     raw.tls = tls;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use penstock_config::raw::{RawMatch, RawPathMatchType, RawRule};
 
-use super::document::Attachment;
+use super::attach::AttachedRoute;
 use crate::world::ObjectId;
 
 /// A rule that never sees a request.
@@ -21,20 +21,20 @@ pub(super) struct Shadow {
     pub(super) by: ObjectId,
 }
 
-/// The rules of a Gateway that never see a request. `attachments` are in the order of precedence.
-pub(super) fn find(attachments: &[Attachment<'_>]) -> Vec<Shadow> {
+/// The rules of a Gateway that never see a request. `routes` are in the order of precedence.
+pub(super) fn find(routes: &[AttachedRoute<'_>]) -> Vec<Shadow> {
     let mut taken: BTreeMap<(usize, &str, String), usize> = BTreeMap::new();
     let mut shadows = Vec::new();
-    for (index, attachment) in attachments.iter().enumerate() {
-        let mut hosts: Vec<&str> = attachment.hostnames.iter().map(String::as_str).collect();
+    for (index, attached) in routes.iter().enumerate() {
+        let mut hosts: Vec<&str> = attached.hostnames.iter().map(String::as_str).collect();
         if hosts.is_empty() {
             hosts.push("");
         }
-        for rule in &attachment.built.rules {
+        for rule in &attached.built.rules {
             let mut older = None;
             let mut is_reached = false;
             for condition in conditions(&rule.raw) {
-                for listener in &attachment.listeners {
+                for listener in &attached.listeners {
                     for host in &hosts {
                         let key = (*listener, *host, condition.clone());
                         match *taken.entry(key).or_insert(index) {
@@ -45,8 +45,8 @@ pub(super) fn find(attachments: &[Attachment<'_>]) -> Vec<Shadow> {
                 }
             }
             if let (Some(older), false) = (older, is_reached) {
-                let by = attachments[older].id.clone();
-                shadows.push(Shadow { route: attachment.route, rule: rule.position, by });
+                let by = routes[older].id.clone();
+                shadows.push(Shadow { route: attached.route, rule: rule.position, by });
             }
         }
     }

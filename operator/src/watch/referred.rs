@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::{Unlisted, full_name, installed, kind::json};
 use crate::{
     cluster::Cluster,
-    publish::MANAGED_BY,
+    manifest::MANAGED_BY,
     world::{Key, Kind, ObjectId},
 };
 

@@ -45,6 +45,7 @@ macro_rules! kinds {
 kinds! {
     GatewayClass: "gateway.networking.k8s.io" "GatewayClass" "gatewayclasses" ["v1", "v1beta1"] cluster,
     Gateway: "gateway.networking.k8s.io" "Gateway" "gateways" ["v1", "v1beta1"] namespaced,
+    ListenerSet: "gateway.networking.k8s.io" "ListenerSet" "listenersets" ["v1"] namespaced,
     HttpRoute: "gateway.networking.k8s.io" "HTTPRoute" "httproutes" ["v1", "v1beta1"] namespaced,
     ReferenceGrant: "gateway.networking.k8s.io" "ReferenceGrant" "referencegrants" ["v1", "v1beta1"] namespaced,
     BackendTlsPolicy: "gateway.networking.k8s.io" "BackendTLSPolicy" "backendtlspolicies" ["v1", "v1alpha3"] namespaced,

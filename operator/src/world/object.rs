@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize as _;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Key, Kind, ObjectId};
-use crate::api::ParentRef;
+use crate::api::{Body, ParentRef, Part};
 
 /// The most unread fields that are told of one object. A status message has room for some dozens.
 const MAX_UNREAD: usize = 40;
@@ -15,25 +14,10 @@ const MAX_UNREAD: usize = 40;
 /// The most bytes of an unread field's path.
 const MAX_UNREAD_BYTES: usize = 160;
 
-/// What is decoded of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Its `spec`.
-    Spec,
-    /// All of it.
-    Whole,
-}
-
 /// The type of a kind's objects.
 pub trait Resource: Body {
     /// The kind.
     const KIND: Kind;
-}
-
-/// What is read of an object beside its metadata.
-pub trait Body: DeserializeOwned + PartialEq {
-    /// Where it stands.
-    const PART: Part = Part::Spec;
 }
 
 /// An object.

@@ -24,14 +24,14 @@ fn the_walkthrough_becomes_a_document_that_can_be_served() {
     let mut arguments = vec!["translate", "--endpoint", "vllm-llama3-8b-instruct=10.0.0.7:8000"];
     arguments.extend(files.iter().map(String::as_str));
     let output = operator(&arguments);
-    let (document, told) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{told}");
+    let (document, notes) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{notes}");
     let snapshot = Snapshot::compile(document, &EpcCheck).expect("a sound document");
     assert_eq!(snapshot.pools.len(), 2);
     assert!(document.contains("10.0.0.7:8000"), "{document}");
     assert!(document.contains("envoy-ai-gateway-basic-testupstream.default.svc.cluster.local"), "{document}");
-    assert!(told.contains("AIGatewayRoute default/inference-pool-with-aigwroute: Accepted=True"), "{told}");
-    assert!(told.contains("left out: ServiceAccount"), "{told}");
+    assert!(notes.contains("AIGatewayRoute default/inference-pool-with-aigwroute: Accepted=True"), "{notes}");
+    assert!(notes.contains("left out: ServiceAccount"), "{notes}");
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn what_cannot_be_translated_ends_with_64_and_says_why() {
         let output = operator(&all);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
-        let told = text(&output.stderr);
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+        let notes = text(&output.stderr);
+        assert!(notes.contains(expected), "{arguments:?}: {notes}");
     }
 }
 
@@ -90,4 +90,12 @@ fn definitions_are_printed_by_group() {
     let unknown = operator(&["crds", "--group", "example.com"]);
     assert_eq!(unknown.status.code(), Some(64));
     assert!(text(&unknown.stderr).contains("llm-d.ai"));
+}
+
+#[test]
+fn a_misspelt_level_of_the_log_is_explained() {
+    let output = operator(&["run", "--log-level", "eror"]);
+    let explanation = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{explanation}");
+    assert!(explanation.contains("eror is no level: write error, warn"), "{explanation}");
 }

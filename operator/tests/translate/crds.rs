@@ -14,7 +14,14 @@ use crate::support::folder;
 const CHAPTERS: &[(&str, &[Kind])] = &[
     (
         "Gateway API",
-        &[Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute, Kind::ReferenceGrant, Kind::BackendTlsPolicy],
+        &[
+            Kind::GatewayClass,
+            Kind::Gateway,
+            Kind::ListenerSet,
+            Kind::HttpRoute,
+            Kind::ReferenceGrant,
+            Kind::BackendTlsPolicy,
+        ],
     ),
     (
         "Gateway API Inference Extension",

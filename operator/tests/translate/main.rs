@@ -7,4 +7,6 @@ mod golden;
 mod hostile;
 mod properties;
 mod published;
+mod statuses;
 mod support;
+mod upstream_tls;

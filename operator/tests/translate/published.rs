@@ -6,10 +6,11 @@ use std::fs;
 use std::sync::Arc;
 
 use penstock_operator::cluster::Cluster;
+use penstock_operator::manifest::{DIGEST, Manifest, OwnedKind};
 use penstock_operator::provision::DataPlane;
-use penstock_operator::publish::{Context, DIGEST, Manifest, Pieces, Plan};
+use penstock_operator::publish::{Context, Pieces, Plan};
 use penstock_operator::translate::translate;
-use penstock_operator::watch::{Owned, OwnedKind};
+use penstock_operator::watch::Owned;
 use serde_json::Value;
 
 use crate::golden::pretty::assert_same;
@@ -29,22 +30,22 @@ fn plans() -> Vec<Plan> {
 
 #[test]
 fn what_is_written_is_what_is_expected() {
-    let mut told = String::new();
+    let mut written = String::new();
     for plan in plans() {
         for (step, manifests) in plan.steps.iter().enumerate() {
             for manifest in manifests {
-                writeln!(told, "---\n# step {} of Gateway {}", step + 1, plan.gateway).unwrap();
-                told.push_str(&shown(manifest));
+                writeln!(written, "---\n# step {} of Gateway {}", step + 1, plan.gateway).unwrap();
+                written.push_str(&shown(manifest));
             }
         }
     }
     let cluster = folder("tests/data-published");
     let expected = cluster.join("expected.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(expected, told).unwrap();
+        fs::write(expected, written).unwrap();
         return;
     }
-    assert_same(&fs::read_to_string(&expected).unwrap_or_default(), &told, &cluster);
+    assert_same(&fs::read_to_string(&expected).unwrap_or_default(), &written, &cluster);
 }
 
 /// An object without the hashes, which say nothing to a reader.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use penstock_operator::translate::{
-    Adoption, Endpoints, Options, Translation, endpoints, merge, render, render_endpoints,
+    Adoption, Condition, Endpoints, Options, Status, Translation, endpoints, merge, render,
+    render_endpoints, translate,
 };
-use penstock_operator::world::World;
+use penstock_operator::world::{Kind, World};
 use penstock_picker::EpcCheck;
 use serde_json::Value;
 
@@ -49,8 +50,61 @@ pub(crate) fn options() -> Options {
     Options { adoption: Adoption::EnvoyGateway, profiles: Arc::new(EpcCheck), ..Options::default() }
 }
 
+/// A Gateway `gw` with a plain listener in the namespace `n`, and its class.
+const GATEWAY: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: penstock}
+spec: {controllerName: penstock.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: n}
+spec: {gatewayClassName: penstock, listeners: [{name: http, protocol: HTTP, port: 8080}]}
+---
+";
+
+/// A translation of manifests beside a Gateway `gw` in the namespace `n`.
+pub(crate) fn translated(manifests: &str) -> Translation {
+    translate(&world(documents(&format!("{GATEWAY}{manifests}"))), &options())
+}
+
+/// The routing document of the only Gateway, in YAML.
+pub(crate) fn document(translation: &Translation) -> String {
+    let gateway = translation.gateways.values().next().expect("a Gateway that is served");
+    render(&gateway.document).unwrap()
+}
+
+/// All conditions in an object's status.
+pub(crate) fn conditions<'t>(translation: &'t Translation, kind: Kind, name: &str) -> Vec<&'t Condition> {
+    let is_it = |id: &penstock_operator::world::ObjectId| id.kind == kind && id.key.name == name;
+    let updates = translation.statuses.iter().filter(|update| is_it(&update.object));
+    let all = updates.flat_map(|update| match &update.status {
+        Status::Conditions(all) | Status::Class { conditions: all, .. } => all.iter().collect::<Vec<_>>(),
+        Status::Gateway { conditions, listeners } => {
+            conditions.iter().chain(listeners.iter().flat_map(|listener| &listener.conditions)).collect()
+        }
+        Status::Parents(entries) | Status::Ancestors(entries) => {
+            entries.entries.iter().flat_map(|entry| &entry.conditions).collect()
+        }
+    });
+    all.collect()
+}
+
+/// The first condition of a type in an object's status: whether it holds, its reason and its message.
+pub(crate) fn condition<'t>(
+    translation: &'t Translation,
+    (kind, name): (Kind, &str),
+    condition: &str,
+) -> (bool, &'static str, &'t str) {
+    let all = conditions(translation, kind, name);
+    let found = all.iter().find(|it| it.kind == condition);
+    let found = found.unwrap_or_else(|| panic!("{} {name} has no {condition}: {all:?}", kind.name()));
+    (found.is_true(), found.reason, &found.message)
+}
+
 /// Everything that a translation says, with the endpoints that there are.
-pub(crate) fn told(world: &World, translation: &Translation, options: &Options) -> String {
+pub(crate) fn report(world: &World, translation: &Translation, options: &Options) -> String {
     let mut text = String::new();
     for (key, gateway) in &translation.gateways {
         writeln!(

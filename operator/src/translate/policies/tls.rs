@@ -2,10 +2,9 @@
 
 use penstock_config::raw::RawUpstreamTls;
 
-use crate::api::{BackendTls, LocalRef, SecretRef, SecretValue};
+use crate::api::{BackendTls, BackendTlsValidation, LocalRef, SecretRef, SecretValue, SubjectAltName};
 use crate::translate::certificates;
 use crate::translate::context::{Context, RefError, Referrer, Secrets, data_file};
-use crate::translate::status::Condition;
 use crate::world::{Key, Kind};
 
 /// The key of a ConfigMap or Secret that has authorities.
@@ -14,30 +13,70 @@ const CA: &str = "ca.crt";
 const INVALID_CA: &str = "InvalidCACertificateRef";
 
 /// Whom to trust.
-pub(in crate::translate) struct Authorities<'a> {
+struct Authorities<'a> {
     /// ConfigMaps or Secrets.
-    pub(in crate::translate) references: &'a [LocalRef],
+    references: &'a [LocalRef],
     /// `System`.
-    pub(in crate::translate) well_known: Option<&'a str>,
+    well_known: Option<&'a str>,
+}
+
+/// Why the TLS of a policy cannot be had.
+#[derive(Debug, Clone)]
+pub(super) enum TlsFault {
+    /// Its authorities.
+    Authorities(RefError),
+    /// The names that it wants in a certificate.
+    Names(String),
 }
 
 /// TLS as a BackendTLSPolicy wants it.
 pub(super) fn from_policy(
     context: &Context<'_>,
     namespace: &str,
-    authorities: &Authorities<'_>,
-    hostname: &str,
-) -> Result<(RawUpstreamTls, Secrets), RefError> {
+    validation: &BackendTlsValidation,
+) -> Result<(RawUpstreamTls, Secrets), TlsFault> {
+    let hostname = validation.hostname.as_str();
+    check_names(hostname, &validation.subject_alt_names).map_err(TlsFault::Names)?;
+    let authorities = Authorities {
+        references: &validation.ca_certificate_refs,
+        well_known: validation.well_known_ca_certificates.as_deref(),
+    };
     let mut secrets = Secrets::new();
-    let ca_file = ca_file(context, namespace, authorities, &mut secrets)?;
+    let ca_file =
+        ca_file(context, namespace, &authorities, &mut secrets).map_err(TlsFault::Authorities)?;
     if ca_file.is_none() && authorities.well_known.is_none() {
-        return Err(RefError::new(
-            INVALID_CA,
-            "neither caCertificateRefs nor wellKnownCACertificates is there",
-        ));
+        let message = "neither caCertificateRefs nor wellKnownCACertificates is there";
+        return Err(TlsFault::Authorities(RefError::new(INVALID_CA, message)));
     }
     let sni = (!hostname.is_empty()).then(|| hostname.to_owned());
     Ok((RawUpstreamTls { sni, ca_file, ..RawUpstreamTls::default() }, secrets))
+}
+
+/// The data plane verifies the name that it asks for and no other: names that are not that one are an identity that nobody
+/// would check.
+fn check_names(hostname: &str, names: &[SubjectAltName]) -> Result<(), String> {
+    let is_hostname = |name: &SubjectAltName| {
+        name.kind == "Hostname"
+            && name.hostname.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(hostname))
+    };
+    if names.iter().all(is_hostname) {
+        return Ok(());
+    }
+    Err("subjectAltNames other than the hostname cannot be verified yet, so requests to its targets are answered with \
+         500"
+    .to_owned())
+}
+
+impl TlsFault {
+    /// Why an upstream that the policy is for cannot be used.
+    pub(super) fn to_ref_error(&self, policy: &Key) -> RefError {
+        match self {
+            Self::Authorities(error) => error.clone(),
+            Self::Names(message) => {
+                RefError::new("UnsupportedValue", format!("BackendTLSPolicy {policy}: {message}"))
+            }
+        }
+    }
 }
 
 /// TLS as a Backend wants it.
@@ -64,26 +103,6 @@ pub(in crate::translate) fn upstream_tls(
         raw.client_key_file = file("tls.key");
     }
     Ok((raw, secrets))
-}
-
-/// The conditions of a BackendTLSPolicy.
-pub(super) fn conditions(
-    tls: &Result<(RawUpstreamTls, Secrets), RefError>,
-    overruled: &[String],
-) -> Vec<Condition> {
-    let accepted = match tls {
-        Err(error) => Condition::no("Accepted", "NoValidCACertificate", error.message.as_str()),
-        Ok(_) if !overruled.is_empty() => {
-            let message = format!("an older policy is for {} already", overruled.join(", "));
-            Condition::no("Accepted", "Conflicted", message)
-        }
-        Ok(_) => Condition::yes("Accepted", "Accepted", "TLS is used towards its targets"),
-    };
-    let resolved = match tls {
-        Err(error) => Condition::no("ResolvedRefs", error.reason, error.message.as_str()),
-        Ok(_) => Condition::yes("ResolvedRefs", "ResolvedRefs", "all references lead somewhere"),
-    };
-    vec![accepted, resolved]
 }
 
 /// The file with the authorities; `None` for the system's. The document has room for one.

@@ -7,8 +7,7 @@ use penstock_config::raw::RawObjective;
 
 use super::is_pool;
 use crate::api::InferenceObjective;
-use crate::translate::context::Context;
-use crate::translate::policies::by_age;
+use crate::translate::context::{Context, by_age};
 use crate::translate::status::{Condition, Status, StatusUpdate};
 use crate::world::{Key, Object, Resource};
 

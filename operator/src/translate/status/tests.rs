@@ -10,10 +10,10 @@ fn update(status: Status) -> StatusUpdate {
 
 #[test]
 fn times_of_transition_are_kept_and_a_second_merge_changes_nothing() {
-    let told = update(Status::Conditions(vec![Condition::yes("Accepted", "Accepted", "fine")]));
-    let first = merge(&json!({"other": 1}), &told, "2026-01-01T00:00:00Z");
+    let accepted = update(Status::Conditions(vec![Condition::yes("Accepted", "Accepted", "fine")]));
+    let first = merge(&json!({"other": 1}), &accepted, "2026-01-01T00:00:00Z");
     assert_eq!(first["other"], 1);
-    assert_eq!(merge(&first, &told, "2026-02-01T00:00:00Z"), first);
+    assert_eq!(merge(&first, &accepted, "2026-02-01T00:00:00Z"), first);
     let refused = update(Status::Conditions(vec![Condition::no("Accepted", "Invalid", "not fine")]));
     let second = merge(&first, &refused, "2026-03-01T00:00:00Z");
     assert_eq!(second["conditions"][0]["lastTransitionTime"], "2026-03-01T00:00:00Z");

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Documents, Route, RouteObject, Routing};
 use crate::translate::ai_backend;
+use crate::translate::attach::Attachment;
 use crate::translate::check::Problem;
 use crate::translate::context::Context;
 use crate::translate::gateway::Gateway;
@@ -15,12 +16,15 @@ use crate::translate::status::{Condition, Entries, ParentStatus, SHADOWED, Statu
 use crate::translate::upstream::UpstreamKey;
 use crate::world::{Key, Kind, ObjectId};
 
-/// The most faults that one condition tells.
-const MAX_TOLD: usize = 8;
+/// The most faults that one condition names.
+const MAX_FAULTS: usize = 8;
 
-/// What became of a route in a Gateway's document.
+/// What became of each route towards each of its parents: conditions, in the order of routes and of their references.
+pub(in crate::translate) struct Verdicts(Vec<Vec<Vec<Condition>>>);
+
+/// What the check of a Gateway's document found about a route.
 #[derive(Default)]
-struct Taken<'p> {
+struct Findings<'p> {
     /// Why the check took it out.
     route: Option<&'p str>,
     /// Why the check took rules out, by position.
@@ -29,25 +33,51 @@ struct Taken<'p> {
     shadows: BTreeMap<usize, &'p ObjectId>,
 }
 
-impl Routing<'_> {
+impl Routing<'_, '_> {
+    /// What became of all routes.
+    pub(in crate::translate) fn verdicts(&self, documents: &Documents) -> Verdicts {
+        let findings = findings(documents);
+        let of_route = |(index, route): (usize, &Route<'_>)| {
+            let towards = route.attachments.iter().map(|attachment| {
+                conditions(route, &attachment.accepted, findings.get(&(&attachment.gateway, index)))
+            });
+            towards.collect()
+        };
+        Verdicts(self.routes.iter().enumerate().map(of_route).collect())
+    }
+
+    /// Counts, at each listener, the routes that are attached to it and accepted.
+    pub(in crate::translate) fn count(&self, verdicts: &Verdicts, gateways: &mut BTreeMap<Key, Gateway<'_>>) {
+        for (route, verdicts) in self.routes.iter().zip(&verdicts.0) {
+            let mut listeners = BTreeSet::new();
+            for (attachment, conditions) in route.attachments.iter().zip(verdicts) {
+                if conditions.first().is_some_and(Condition::is_true) {
+                    listeners.extend(attachment.listeners.iter().map(|index| (&attachment.gateway, *index)));
+                }
+            }
+            for (gateway, listener) in listeners {
+                let listener = gateways.get_mut(gateway).and_then(|it| it.listeners.get_mut(listener));
+                if let Some(listener) = listener {
+                    listener.attached += 1;
+                }
+            }
+        }
+    }
+
     /// What the statuses of routes shall say.
     pub(in crate::translate) fn statuses(
         &self,
-        documents: &Documents,
+        verdicts: Verdicts,
         controllers: &[String],
     ) -> Vec<StatusUpdate> {
-        let taken = taken(documents);
         let mut statuses = Vec::new();
-        for (index, route) in self.routes.iter().enumerate() {
-            let mut entries = Vec::new();
-            for attached in &route.attached {
-                let of_route = taken.get(&(&attached.gateway, index));
-                entries.push(ParentStatus {
-                    parent_ref: attached.parent_ref.clone(),
-                    controller_name: attached.controller.clone(),
-                    conditions: conditions(route, &attached.accepted, of_route),
-                });
-            }
+        for (route, verdicts) in self.routes.iter().zip(verdicts.0) {
+            let entry = |(attachment, conditions): (&Attachment, Vec<Condition>)| ParentStatus {
+                parent_ref: attachment.parent_ref.clone(),
+                controller_name: attachment.controller.clone(),
+                conditions,
+            };
+            let entries: Vec<ParentStatus> = route.attachments.iter().zip(verdicts).map(entry).collect();
             match route.object {
                 RouteObject::Http(object) => {
                     let controllers = controllers.to_vec();
@@ -66,31 +96,6 @@ impl Routing<'_> {
         statuses
     }
 
-    /// Counts, at each listener, the routes that are attached to it and accepted.
-    pub(in crate::translate) fn count(
-        &self,
-        documents: &Documents,
-        gateways: &mut BTreeMap<Key, Gateway<'_>>,
-    ) {
-        let taken = taken(documents);
-        for (index, route) in self.routes.iter().enumerate() {
-            let mut listeners = BTreeSet::new();
-            for attached in &route.attached {
-                let of_route = taken.get(&(&attached.gateway, index));
-                if conditions(route, &attached.accepted, of_route)[0].is_true() {
-                    listeners
-                        .extend(attached.listeners.iter().map(|listener| (&attached.gateway, *listener)));
-                }
-            }
-            for (gateway, listener) in listeners {
-                let listener = gateways.get_mut(gateway).and_then(|it| it.listeners.get_mut(listener));
-                if let Some(listener) = listener {
-                    listener.attached += 1;
-                }
-            }
-        }
-    }
-
     /// What the statuses of BackendTLSPolicies shall say: one entry for each Gateway that leads to their targets.
     pub(in crate::translate) fn policy_statuses(
         &self,
@@ -100,7 +105,7 @@ impl Routing<'_> {
         controllers: &[String],
     ) -> Vec<StatusUpdate> {
         let mut users: BTreeMap<&Key, BTreeSet<(&Key, &str)>> = BTreeMap::new();
-        for (key, gateway, controller) in self.asked(documents) {
+        for (key, gateway, controller) in self.references(documents) {
             let target = match key {
                 UpstreamKey::Pool(_) => None,
                 UpstreamKey::Backend(key) => Some((Kind::Backend, key.clone())),
@@ -110,13 +115,13 @@ impl Routing<'_> {
                 UpstreamKey::Service(key, _) => Some((Kind::Service, key.clone())),
             };
             let Some((kind, target)) = target else { continue };
-            for policy in policies.tls_policies_for(kind, &target) {
+            for policy in policies.tls().for_object(kind, &target) {
                 users.entry(policy).or_default().insert((gateway, controller));
             }
         }
         let mut statuses = Vec::new();
         for (key, object) in context.world.backend_tls_policies.iter() {
-            let conditions = policies.tls_conditions(key).cloned().unwrap_or_default();
+            let conditions = policies.tls().conditions(key).to_vec();
             let entry = |(gateway, controller): &(&Key, &str)| ParentStatus {
                 parent_ref: json!({
                     "group": Kind::Gateway.group(),
@@ -137,50 +142,51 @@ impl Routing<'_> {
     }
 }
 
-/// What was taken out, by Gateway and position of the route.
-fn taken(documents: &Documents) -> BTreeMap<(&Key, usize), Taken<'_>> {
-    let mut taken: BTreeMap<(&Key, usize), Taken<'_>> = BTreeMap::new();
+/// What the checks of documents found, by Gateway and position of the route.
+fn findings(documents: &Documents) -> BTreeMap<(&Key, usize), Findings<'_>> {
+    let mut findings: BTreeMap<(&Key, usize), Findings<'_>> = BTreeMap::new();
     for (gateway, finished) in documents {
         for Shadow { route, rule, by } in &finished.shadows {
-            taken.entry((gateway, *route)).or_default().shadows.insert(*rule, by);
+            findings.entry((gateway, *route)).or_default().shadows.insert(*rule, by);
         }
         for problem in &finished.problems {
             match problem {
                 Problem::Route { route, message } => {
-                    taken.entry((gateway, *route)).or_default().route = Some(message);
+                    findings.entry((gateway, *route)).or_default().route = Some(message);
                 }
                 Problem::Rule { route, rule, message } => {
-                    taken.entry((gateway, *route)).or_default().rules.entry(*rule).or_insert(message);
+                    findings.entry((gateway, *route)).or_default().rules.entry(*rule).or_insert(message);
                 }
                 _ => {}
             }
         }
     }
-    taken
+    findings
 }
 
 /// A route's conditions towards one parent.
-fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>>) -> Vec<Condition> {
+fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findings<'_>>) -> Vec<Condition> {
     let mut conditions = vec![attaching.clone()];
     if let Some(error) = route.object.error() {
         let message = format!("the route cannot be read: {error}");
         return vec![Condition::no("Accepted", "UnsupportedValue", message)];
     }
     if attaching.is_true() {
-        let mut faults: BTreeMap<usize, &str> = taken.map(|taken| taken.rules.clone()).unwrap_or_default();
+        let mut faults: BTreeMap<usize, &str> =
+            findings.map(|findings| findings.rules.clone()).unwrap_or_default();
         faults.extend(route.built.faults.iter().map(|(position, message)| (*position, message.as_str())));
-        let told: Vec<String> = faults
+        let listed: Vec<String> = faults
             .iter()
-            .take(MAX_TOLD)
+            .take(MAX_FAULTS)
             .map(|(position, message)| format!("rules[{position}]: {message}"))
             .collect();
-        let told = told.join("; ");
+        let listed = listed.join("; ");
         let sound = route.built.positions().into_iter().filter(|position| !faults.contains_key(position));
-        match taken.and_then(|taken| taken.route) {
+        match findings.and_then(|findings| findings.route) {
             Some(message) => conditions[0] = Condition::no("Accepted", "UnsupportedValue", message),
             None if sound.count() > 0 => {
                 if !faults.is_empty() {
-                    let message = format!("Dropped Rule(s): {told}");
+                    let message = format!("Dropped Rule(s): {listed}");
                     conditions.push(Condition::yes("PartiallyInvalid", "UnsupportedValue", message));
                 }
             }
@@ -188,22 +194,22 @@ fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>
                 conditions[0] = Condition::no("Accepted", "UnsupportedValue", "the route has no rules");
             }
             None => {
-                let message = format!("no rule of it can be served: {told}");
+                let message = format!("no rule of it can be served: {listed}");
                 conditions[0] = Condition::no("Accepted", "UnsupportedValue", message);
             }
         }
     }
-    if let Some(taken) = taken.filter(|taken| conditions[0].is_true() && !taken.shadows.is_empty()) {
-        tell_shadows(route, taken, &mut conditions);
+    if let Some(findings) = findings.filter(|it| conditions[0].is_true() && !it.shadows.is_empty()) {
+        add_shadows(route, findings, &mut conditions);
     }
     conditions.push(match route.built.unresolved.first() {
         None => Condition::yes("ResolvedRefs", "ResolvedRefs", "all references lead somewhere"),
         Some(first) => {
-            let mut told: Vec<&str> =
+            let mut messages: Vec<&str> =
                 route.built.unresolved.iter().map(|error| error.message.as_str()).collect();
-            told.dedup();
-            told.truncate(MAX_TOLD);
-            Condition::no("ResolvedRefs", first.reason, told.join("; "))
+            messages.dedup();
+            messages.truncate(MAX_FAULTS);
+            Condition::no("ResolvedRefs", first.reason, messages.join("; "))
         }
     });
     conditions.extend(Condition::fields(route.object.unread()));
@@ -211,20 +217,20 @@ fn conditions(route: &Route<'_>, attaching: &Condition, taken: Option<&Taken<'_>
 }
 
 /// Says which rules never see a request. A route that has no other, and whose requests are another tenant's, is refused.
-fn tell_shadows(route: &Route<'_>, taken: &Taken<'_>, conditions: &mut Vec<Condition>) {
-    let told: Vec<String> = taken
+fn add_shadows(route: &Route<'_>, findings: &Findings<'_>, conditions: &mut Vec<Condition>) {
+    let shadowed: Vec<String> = findings
         .shadows
         .iter()
-        .take(MAX_TOLD)
+        .take(MAX_FAULTS)
         .map(|(position, by)| format!("rules[{position}]: the same requests go to {by}, which is older"))
         .collect();
-    let told = told.join("; ");
-    let is_whole = route.built.positions().iter().all(|position| taken.shadows.contains_key(position));
+    let shadowed = shadowed.join("; ");
+    let is_whole = route.built.positions().iter().all(|position| findings.shadows.contains_key(position));
     let own = &route.object.meta().key.namespace;
-    if is_whole && taken.shadows.values().any(|by| by.key.namespace != *own) {
-        conditions[0] = Condition::no("Accepted", "Shadowed", told);
+    if is_whole && findings.shadows.values().any(|by| by.key.namespace != *own) {
+        conditions[0] = Condition::no("Accepted", "Shadowed", shadowed);
     } else {
-        conditions.push(Condition::yes(SHADOWED, "OlderRouteWins", told));
+        conditions.push(Condition::yes(SHADOWED, "OlderRouteWins", shadowed));
     }
 }
 
@@ -235,9 +241,9 @@ fn over_parents(entries: &[ParentStatus]) -> Vec<Condition> {
     for entry in entries.iter().filter(|entry| !is_accepted(entry)) {
         let name = entry.parent_ref.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
         let message = entry.conditions.first().map_or("", |condition| condition.message.as_str());
-        let told = format!("not by Gateway {name}: {message}");
-        if !refused.contains(&told) {
-            refused.push(told);
+        let line = format!("not by Gateway {name}: {message}");
+        if !refused.contains(&line) {
+            refused.push(line);
         }
     }
     let best = entries.iter().find(is_accepted).or_else(|| entries.first());

@@ -1,15 +1,22 @@
-//! One object to be written.
+//! One object to be written: its name, its labels and the Gateway that it belongs to.
+//!
+//! What is written, what runs a data plane and what is watched all build on this, and it builds on none of them.
+
+mod kind;
+mod labels;
+mod names;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{DIGEST, GATEWAY_NAME, MANAGED_BY, Names};
-use crate::{
-    watch::{OwnedKey, OwnedKind},
-    world::Key,
-};
+use crate::world::Key;
+
+pub(crate) use kind::Drift;
+pub use kind::{OwnedKey, OwnedKind};
+pub use labels::{DIGEST, FIELD_MANAGER, GATEWAY_NAME, MANAGED_BY};
+pub use names::Names;
 
 /// The Gateway that objects belong to: they go when it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
