@@ -77,9 +77,8 @@ pub fn run(flags: &Flags) -> Result<(), SimulateError> {
     let slo = flags.slo();
     let mut report = Report::new(&model, &slo, flags);
     for name in flags.workloads() {
-        let workload = match Workload::named(name, &flags.size()) {
-            // What was asked for by name is not skipped: that would be a success with nothing done.
-            Err(missing @ WorkloadError::NoTrace { .. }) if !flags.names_workloads() => {
+        let workload = match Workload::named(name, &flags.workload_config()) {
+            Err(missing) if flags.skips(&missing) => {
                 let skipped = Skipped { name: name.to_owned(), reason: missing.to_string() };
                 println!("\n{skipped}");
                 report.skipped.push(skipped);
@@ -151,3 +150,6 @@ fn run_policy(config: &RunConfig, workload: &Workload, slo: &Slo, name: &str) ->
         wall: started.elapsed().max(Duration::from_nanos(1)),
     })
 }
+
+#[cfg(test)]
+mod tests;

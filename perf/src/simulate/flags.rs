@@ -7,7 +7,8 @@ use clap::Args;
 use super::{
     measure::Slo,
     model::{ModelError, ModelSpec},
-    policy, workload,
+    policy,
+    workload::{self, WorkloadError},
 };
 
 /// Simulates gateways in front of a pool of model servers.
@@ -116,7 +117,7 @@ impl Flags {
         Slo { ttft_ms: self.slo_ttft, tpot_ms: self.slo_tpot }
     }
 
-    pub(super) fn size(&self) -> workload::WorkloadConfig {
+    pub(super) fn workload_config(&self) -> workload::WorkloadConfig {
         workload::WorkloadConfig {
             servers: usize::from(self.endpoints),
             speed: self.speed,
@@ -127,9 +128,10 @@ impl Flags {
         }
     }
 
-    /// Whether workloads were asked for by name, each of which is to be run then.
-    pub(super) fn names_workloads(&self) -> bool {
-        !self.workloads.is_empty()
+    /// Whether a workload is left out instead of failing the run: what was asked for by name is not, since that would be
+    /// a success with nothing done.
+    pub(super) fn skips(&self, error: &WorkloadError) -> bool {
+        self.workloads.is_empty() && matches!(error, WorkloadError::NoTrace { .. })
     }
 
     pub(super) fn workloads(&self) -> Vec<&str> {

@@ -1,6 +1,6 @@
 //! Reports of simulations: tables on the terminal, JSON, plots.
 
-mod html;
+pub(super) mod html;
 
 use std::{
     fmt::{self, Write as _},
@@ -158,7 +158,7 @@ pub(super) fn table(report: &WorkloadReport) -> String {
 
 impl fmt::Display for Skipped {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: skipped: {}", self.name, self.reason)
+        write!(formatter, "skipped: {}", self.reason)
     }
 }
 

@@ -17,7 +17,7 @@
 mod synthetic;
 mod trace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(crate) use self::trace::TraceError;
 use super::request::{Request, Segment, mix};
@@ -67,7 +67,7 @@ pub(crate) struct PoolChange {
     pub(crate) members: Vec<usize>,
 }
 
-/// How a workload is sized.
+/// How large a workload is, and where its traces are.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkloadConfig {
     pub(crate) servers: usize,
@@ -89,8 +89,10 @@ pub enum WorkloadError {
     #[error("no workload is called {0}; there are {known}", known = NAMES.join(", "))]
     Unknown(String),
     /// Its trace was not named. A made-up one in its place was turned down: its figures would pass for the trace's.
-    #[error("it replays a trace: --{flag} FILE names it; the public file is {public}")]
+    #[error("{workload} replays a trace: name its file with --{flag} FILE; it is published as {public}")]
     NoTrace {
+        /// The workload.
+        workload: &'static str,
         /// The flag that names the file.
         flag: &'static str,
         /// Where the file is published.
@@ -103,29 +105,36 @@ pub enum WorkloadError {
 
 impl Workload {
     /// The workload of that name.
-    pub(crate) fn named(name: &str, size: &WorkloadConfig) -> Result<Self, WorkloadError> {
+    pub(crate) fn named(name: &str, config: &WorkloadConfig) -> Result<Self, WorkloadError> {
+        let no_trace = |workload, flag, public| WorkloadError::NoTrace { workload, flag, public };
         let mut phases = Vec::new();
         let base = match name {
-            "mooncake" => trace::mooncake(named(size.mooncake.as_deref(), "mooncake", trace::MOONCAKE)?)?,
-            "azure-code" => trace::azure(named(size.azure.as_deref(), "azure", trace::AZURE)?)?,
+            "mooncake" => {
+                let missing = no_trace("mooncake", "mooncake", trace::MOONCAKE);
+                trace::mooncake(config.mooncake.as_deref().ok_or(missing)?)?
+            }
+            "azure-code" => {
+                let missing = no_trace("azure-code", "azure", trace::AZURE);
+                trace::azure(config.azure.as_deref().ok_or(missing)?)?
+            }
             "shared-prefix" => {
                 phases = synthetic::STAGES.map(|rate| format!("{rate}/s")).to_vec();
-                synthetic::shared_prefix(size.seed)
+                synthetic::shared_prefix(config.seed)
             }
-            "burst" => synthetic::bursts(size.seed),
+            "burst" => synthetic::bursts(config.seed),
             "chat" | "slow-server" | "join-leave" | "gateways-3" | "gateways-10" => {
-                synthetic::chat(size.seed)
+                synthetic::chat(config.seed)
             }
             _ => return Err(WorkloadError::Unknown(name.to_owned())),
         };
-        let copies = (size.servers / SERVERS).max(1);
-        let speed = size.speed * size.servers as f64 / (copies * SERVERS) as f64;
+        let copies = (config.servers / SERVERS).max(1);
+        let speed = config.speed * config.servers as f64 / (copies * SERVERS) as f64;
         let mut workload = Self {
             name: name.to_owned(),
-            requests: size.requests.unwrap_or(base.len() * copies),
+            requests: config.requests.unwrap_or(base.len() * copies),
             base,
             copies,
-            servers: size.servers,
+            servers: config.servers,
             phases,
             slowdown: if name == "slow-server" { 3.0 } else { 1.0 },
             is_joined_and_left: name == "join-leave",
@@ -193,15 +202,6 @@ impl Request {
             self.prompt.iter().map(|one| Segment { seed: one.seed.wrapping_add(salt), ..*one }).collect();
         Self { at_ns: self.at_ns + later_ns, prompt, ..self.clone() }
     }
-}
-
-/// The file of a trace, if the command line named it.
-fn named<'a>(
-    path: Option<&'a Path>,
-    flag: &'static str,
-    public: &'static str,
-) -> Result<&'a Path, WorkloadError> {
-    path.ok_or(WorkloadError::NoTrace { flag, public })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::report::{
 };
 
 /// The page.
-pub(super) fn html(report: &Report) -> String {
+pub(in crate::simulate) fn html(report: &Report) -> String {
     let mut body = format!(
         "<p>Model {}, seed {}; good is a first token within {} ms and {} ms for each further one.</p>",
         escape(&report.model.name),

@@ -25,8 +25,8 @@ impl Traces {
         Self { folder }
     }
 
-    /// A size of workloads that has them.
-    pub(crate) fn size(&self, servers: usize, seed: u64) -> WorkloadConfig {
+    /// A configuration that names them.
+    pub(crate) fn config(&self, servers: usize, seed: u64) -> WorkloadConfig {
         let path = |name: &str| Some(Path::join(self.folder.path(), name));
         WorkloadConfig {
             servers,

@@ -12,7 +12,7 @@ fn scene(gateways: u32) -> RunConfig {
 
 fn workload(name: &str, requests: usize) -> Workload {
     let traces = Traces::new();
-    Workload::named(name, &WorkloadConfig { requests: Some(requests), ..traces.size(4, 5) }).unwrap()
+    Workload::named(name, &WorkloadConfig { requests: Some(requests), ..traces.config(4, 5) }).unwrap()
 }
 
 fn figures(outcome: &Outcome) -> Figures {
