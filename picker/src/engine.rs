@@ -15,6 +15,10 @@ use penstock_config::Engine;
 pub struct EngineSeries {
     /// What all wanted names begin with. Most lines of a page share it, so it is compared just once.
     pub(crate) prefix: &'static str,
+    /// Labels whose values tell the engines behind one port apart. One that is absent is the same as an empty one.
+    pub(crate) engine_labels: EngineLabels,
+    /// What several samples of one name are that have the same engine labels.
+    pub(crate) repeats: Repeats,
     pub(crate) wanted: &'static [Wanted],
 }
 
@@ -32,6 +36,19 @@ impl EngineSeries {
     }
 }
 
+/// Up to two names of labels, the second empty where there is one; no label has an empty name.
+pub(crate) type EngineLabels = [&'static str; 2];
+
+/// What the samples of one engine are to each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Repeats {
+    /// The same number, as each of the engine's ranks (tensor, pipeline or expert parallel) sees it. The largest counts:
+    /// ranks write their numbers down one after the other.
+    Copies,
+    /// Parts of one number, which add up.
+    Parts,
+}
+
 /// One wanted series.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -45,7 +62,7 @@ pub(crate) struct Wanted {
 /// Which samples of a family count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Filter {
-    /// Every one; several are several engines behind one port.
+    /// Every one.
     Any,
     /// Those with exactly this label.
     Is(&'static str, &'static str),
@@ -66,11 +83,13 @@ pub(crate) enum Field {
     KvUsageOld,
     /// LoRA adapters in its labels, a Unix time as its value.
     Adapters,
-    /// Tokens in a block and number of blocks, in the two labels named here.
+    /// Tokens in a block and number of the engine's blocks, in the two labels named here.
     CacheLabels(&'static str, &'static str),
+    /// The same, with the blocks of all engines behind the port in each engine's sample.
+    TotalCacheLabels(&'static str, &'static str),
     /// Tokens in one KV-cache block.
     BlockTokens,
-    /// KV-cache blocks.
+    /// KV-cache blocks of the engine.
     Blocks,
 }
 
@@ -87,23 +106,35 @@ const fn total(suffix: &'static str, breakdown: &'static str, field: Field) -> W
 }
 
 /// vLLM. `gpu_cache_usage_perc` is the name of before 0.9; for a while pages had both.
+///
+/// With `--data-parallel-size`, each engine has its own queue and cache, and series labelled `engine="0"` and so on.
+/// Only `num_gpu_blocks` is the sum over all of them, and each engine's `cache_config_info` has that sum (in
+/// `core_client.py`, where engines report that they are ready).
 pub(crate) static VLLM: EngineSeries = EngineSeries {
     prefix: "vllm:",
+    engine_labels: ["engine", "model_name"],
+    repeats: Repeats::Copies,
     wanted: &[
         any("num_requests_waiting", Field::Waiting),
         any("num_requests_running", Field::Running),
         any("kv_cache_usage_perc", Field::KvUsage),
         any("gpu_cache_usage_perc", Field::KvUsageOld),
         any("lora_requests_info", Field::Adapters),
-        any("cache_config_info", Field::CacheLabels("block_size", "num_gpu_blocks")),
+        any("cache_config_info", Field::TotalCacheLabels("block_size", "num_gpu_blocks")),
     ],
 };
 
 /// SGLang. With priority scheduling the two request gauges also come split by `priority`, next to their
 /// total; adding them up would count every request twice. Since 0.5.11 the size of the cache is in two
 /// gauges, before that in the labels of `cache_config_info`.
+///
+/// Series are labelled by the rank of the scheduler that wrote them. Each `dp_rank` has its own queue and cache; the
+/// ranks within it (`tp_rank`, `pp_rank`, `moe_ep_rank`) schedule the same requests, and write the same numbers with
+/// `--enable-metrics-for-all-schedulers` or under context parallelism.
 pub(crate) static SGLANG: EngineSeries = EngineSeries {
     prefix: "sglang:",
+    engine_labels: ["dp_rank", "model_name"],
+    repeats: Repeats::Copies,
     wanted: &[
         total("num_queue_reqs", "priority", Field::Waiting),
         total("num_running_reqs", "priority", Field::Running),
@@ -117,6 +148,8 @@ pub(crate) static SGLANG: EngineSeries = EngineSeries {
 /// TensorRT-LLM's own server.
 pub(crate) static TRTLLM_SERVE: EngineSeries = EngineSeries {
     prefix: "trtllm_",
+    engine_labels: ["model_name", ""],
+    repeats: Repeats::Copies,
     wanted: &[
         any("num_requests_waiting", Field::Waiting),
         any("num_requests_running", Field::Running),
@@ -126,9 +159,11 @@ pub(crate) static TRTLLM_SERVE: EngineSeries = EngineSeries {
     ],
 };
 
-/// Triton with the TensorRT-LLM backend.
+/// Triton with the TensorRT-LLM backend; each model is an engine.
 pub(crate) static TRITON_TENSORRT_LLM: EngineSeries = EngineSeries {
     prefix: "nv_trt_llm_",
+    engine_labels: ["model", "version"],
+    repeats: Repeats::Copies,
     wanted: &[
         is("request_metrics", "request_type", "waiting", Field::Waiting),
         is("request_metrics", "request_type", "scheduled", Field::Running),
@@ -138,10 +173,15 @@ pub(crate) static TRITON_TENSORRT_LLM: EngineSeries = EngineSeries {
     ],
 };
 
-/// Triton with any other backend: requests that wait, for every model that it serves.
+/// Triton with any other backend: requests that wait, for every model that it serves, added up. The models of an
+/// ensemble are steps of one request and not engines that share the requests there are.
 ///
 /// The endpoint picker takes `nv_inference_exec_count` for the running requests. That is a counter of all
 /// executions since the server started, so that the oldest server looks busiest for ever; it is left out,
 /// and what this gateway itself has in flight stands in for it.
-pub(crate) static TRITON: EngineSeries =
-    EngineSeries { prefix: "nv_inference_", wanted: &[any("pending_request_count", Field::Waiting)] };
+pub(crate) static TRITON: EngineSeries = EngineSeries {
+    prefix: "nv_inference_",
+    engine_labels: ["", ""],
+    repeats: Repeats::Parts,
+    wanted: &[any("pending_request_count", Field::Waiting)],
+};

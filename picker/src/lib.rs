@@ -51,7 +51,7 @@ pub mod simulation {
 
 pub use crate::endpoint::{Endpoint, ErrorKind, InFlight, Mark, Outcome, ScrapeCounters};
 pub use crate::endpoint_id::EndpointId;
-pub use crate::load::{LoadSample, LoraState};
+pub use crate::load::{EngineCount, LoadSample, LoraState};
 pub use crate::picker::{Applied, ApplyError, Picker};
 pub use crate::pool::{
     EffectiveLoad, EjectionState, EndpointReport, ExplainedEndpoint, Explanation, Picked, Pool, PoolReport,

@@ -25,27 +25,37 @@
 //! An endpoint without a sample, or with one so old that it says nothing any more, has its requests in flight for
 //! both queue and batch, so that a pool without metrics is balanced by what was sent.
 
-use std::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    },
 };
 
 /// The load of a model server as it reports it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadSample {
-    /// Requests that wait for a place in the batch.
+    /// Engines behind the address, each with a queue and a cache of its own.
+    pub engines: EngineCount,
+    /// Requests that wait for a place in a batch, over all engines.
     pub waiting: u32,
-    /// Requests in the batch.
+    /// Requests in a batch, likewise.
     pub running: u32,
-    /// Share of the KV cache in use, 0 to 1. Values out of range are clamped, NaN counts as 0.
+    /// Share of the KV cache in use, 0 to 1; the mean of several engines. Values out of range are clamped, NaN counts
+    /// as 0.
     pub kv_usage: f64,
     /// LoRA adapters, where the server says.
     pub lora: Option<LoraState>,
     /// Tokens in a block of the KV cache.
     pub block_size: Option<u32>,
-    /// Blocks of the KV cache.
+    /// Blocks of the KV cache, over all engines.
     pub num_gpu_blocks: Option<u64>,
 }
+
+/// How many engines serve behind one address (data parallel ranks), at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineCount(NonZeroU32);
 
 /// The LoRA adapters of a model server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +87,8 @@ pub(crate) struct LoadState {
     /// Most requests seen running without any waiting.
     most_running: AtomicU32,
     tokens_at_mark: AtomicU64,
+    /// Engines that the last sample is of; 0 before the first.
+    engines: AtomicU32,
     in_flight: AtomicU32,
     tokens_in_flight: AtomicU64,
     /// Prompt tokens to be computed for requests of this gateway whose answer has not begun.
@@ -86,6 +98,8 @@ pub(crate) struct LoadState {
 /// An endpoint's load at one moment, as scorers and the saturation detector see it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Load {
+    /// Engines that share the requests below, and that thresholds hold for one by one.
+    pub(crate) engines: EngineCount,
     /// Requests waiting, corrected.
     pub(crate) waiting: u32,
     /// Requests running, corrected.
@@ -117,11 +131,40 @@ pub(crate) struct ReportedLoad {
 /// The last sample, uncorrected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RawSample {
+    pub(crate) engines: EngineCount,
     pub(crate) waiting: u32,
     pub(crate) running: u32,
     pub(crate) kv_usage: f64,
     /// Nanoseconds on the pool's clock.
     pub(crate) at_ns: u64,
+}
+
+impl EngineCount {
+    /// So many; none counts as one.
+    pub fn new(engines: u32) -> Self {
+        Self(NonZeroU32::new(engines).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// How many.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// What holds for one engine, for all of them.
+    pub(crate) fn times(self, of_one: f64) -> f64 {
+        of_one * f64::from(self.get())
+    }
+
+    /// What holds for all of them, for one.
+    pub(crate) fn share(self, of_all: f64) -> f64 {
+        of_all / f64::from(self.get())
+    }
+}
+
+impl Default for EngineCount {
+    fn default() -> Self {
+        Self(NonZeroU32::MIN)
+    }
 }
 
 impl LoadState {
@@ -177,6 +220,7 @@ impl LoadState {
             let share = if tokens == 0 { 0.0 } else { 1.0 / tokens as f64 };
             self.kv_per_token.store(share.to_bits(), Relaxed);
         }
+        self.engines.store(sample.engines.get(), Relaxed);
         self.waiting.store(sample.waiting, Relaxed);
         self.running.store(sample.running, Relaxed);
         self.kv_usage.store(kv_usage.to_bits(), Relaxed);
@@ -189,6 +233,7 @@ impl LoadState {
     pub(crate) fn sample(&self) -> Option<RawSample> {
         let at_ns = self.sampled_at.load(Acquire);
         (at_ns > 0).then(|| RawSample {
+            engines: self.engines(),
             waiting: self.waiting.load(Relaxed),
             running: self.running.load(Relaxed),
             kv_usage: f64::from_bits(self.kv_usage.load(Relaxed)),
@@ -200,12 +245,16 @@ impl LoadState {
     /// that still counts, all that runs here is ours, so that nothing stays behind when it has finished.
     pub(crate) fn estimate(&self, now_ns: u64, expiry_ns: u64) -> LoadSample {
         let load = self.corrected(now_ns, expiry_ns);
-        match load.kv_usage {
-            Some(kv_usage) => {
-                LoadSample { waiting: load.waiting, running: load.running, kv_usage, ..LoadSample::default() }
-            }
-            None => LoadSample { running: load.in_flight, ..LoadSample::default() },
-        }
+        let (waiting, running, kv_usage) = match load.kv_usage {
+            Some(kv_usage) => (load.waiting, load.running, kv_usage),
+            None => (0, load.in_flight, 0.0),
+        };
+        LoadSample { engines: load.engines, waiting, running, kv_usage, ..LoadSample::default() }
+    }
+
+    /// Engines behind the address, by the last sample, however old: they seldom change while it is the same endpoint.
+    fn engines(&self) -> EngineCount {
+        EngineCount::new(self.engines.load(Relaxed))
     }
 
     /// The corrected load. A sample older than `expiry_ns` counts as none.
@@ -216,6 +265,7 @@ impl LoadState {
         let Some(sample) = self.sample().filter(|sample| now_ns.saturating_sub(sample.at_ns) <= expiry_ns)
         else {
             return Load {
+                engines: self.engines(),
                 waiting: in_flight,
                 running: in_flight,
                 in_flight,
@@ -244,6 +294,7 @@ impl LoadState {
             waiting => u64::from(others) * u64::from(waiting) / u64::from(reported),
         };
         Load {
+            engines: sample.engines,
             waiting: total - running,
             running,
             kv_usage: Some(kv_usage),

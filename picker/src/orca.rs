@@ -24,7 +24,7 @@ use base64::{Engine as _, engine::DecodePaddingMode, engine::general_purpose};
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::load::LoadSample;
+use crate::load::{EngineCount, LoadSample};
 
 mod protobuf;
 
@@ -41,7 +41,9 @@ pub const MAX_REPORT_BYTES: usize = 4096;
 /// What a report says of an endpoint's load. Numbers that it does not have are absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoadReport {
-    /// Requests in the queue.
+    /// Engines that it is of: the most values that one of its metrics has.
+    pub engines: u32,
+    /// Requests in the queue, over all engines.
     pub waiting: Option<u32>,
     /// Requests being computed. No engine reports it so far.
     pub running: Option<u32>,
@@ -98,6 +100,8 @@ impl LoadReport {
     /// The load with what is reported in place of what was known or estimated.
     pub(crate) fn over(&self, known: LoadSample) -> LoadSample {
         LoadSample {
+            // In formats that have a metric only once, a report is of one of several engines.
+            engines: EngineCount::new(self.engines.max(known.engines.get())),
             waiting: self.waiting.unwrap_or(known.waiting),
             running: self.running.unwrap_or(known.running),
             kv_usage: self.kv_usage.unwrap_or(known.kv_usage),
@@ -176,6 +180,7 @@ impl Metrics {
         let total = |(sum, count): (f64, u32)| (count > 0).then(|| sum.round() as u32);
         let (usage, caches) = self.kv_usage;
         LoadReport {
+            engines: self.waiting.1.max(self.running.1).max(caches),
             waiting: total(self.waiting),
             running: total(self.running),
             kv_usage: (caches > 0).then(|| usage / f64::from(caches)),

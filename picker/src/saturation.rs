@@ -1,6 +1,7 @@
 //! Whether a pool can take a request: the utilization detector.
 //!
-//! An endpoint's utilization is the larger of its queue and its KV cache, each as a share of a threshold. A pool is
+//! An endpoint's utilization is the larger of its queue and its KV cache, each as a share of a threshold. Of several
+//! engines behind one address, each has a queue: the threshold holds for their mean. A pool is
 //! *saturated* when its endpoints' mean reaches 1: then requests of a priority below zero are shed. It is *full* when
 //! every endpoint is, which is what makes other requests wait or fail; see `docs/design/saturation.md` for the two
 //! meanings of a full endpoint. An endpoint whose load is unknown is neither.
@@ -16,7 +17,7 @@ const HOPELESS_QUEUE: f64 = 200.0;
 /// Thresholds of the utilization detector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Detector {
-    /// Requests waiting at an endpoint.
+    /// Requests waiting at an engine.
     pub(crate) queue_depth: f64,
     /// Share of the KV cache, above 0 and at most 1.
     pub(crate) kv_usage: f64,
@@ -43,7 +44,7 @@ impl Detector {
     /// How much of its thresholds an endpoint uses; `None` where its load is unknown.
     pub(crate) fn utilization(&self, load: &Load) -> Option<f64> {
         let kv_usage = load.kv_usage?;
-        Some((f64::from(load.waiting) / self.queue_depth).max(kv_usage / self.kv_usage))
+        Some((f64::from(load.waiting) / self.queue_limit(load)).max(kv_usage / self.kv_usage))
     }
 
     /// Whether the endpoint exceeds no threshold by more than the headroom.
@@ -51,7 +52,7 @@ impl Detector {
         let allowed = 1.0 + self.headroom;
         let kv_limit = (self.kv_usage * allowed).min(1.0);
         load.kv_usage.is_none_or(|kv_usage| {
-            f64::from(load.waiting) <= self.queue_depth * allowed && kv_usage <= kv_limit
+            f64::from(load.waiting) <= self.queue_limit(load) * allowed && kv_usage <= kv_limit
         })
     }
 
@@ -60,21 +61,24 @@ impl Detector {
     /// itself: the correction for what was sent since is an estimate, which may spread requests but fails nobody.
     fn is_full(&self, load: &Load, action: SaturationAction) -> bool {
         let Some(kv_usage) = load.kv_usage else { return false };
+        let queue_limit = self.queue_limit(load);
         match action {
-            SaturationAction::Queue => {
-                f64::from(load.waiting) >= self.queue_depth || kv_usage >= self.kv_usage
-            }
+            SaturationAction::Queue => f64::from(load.waiting) >= queue_limit || kv_usage >= self.kv_usage,
             SaturationAction::Reject => {
-                self.is_hopeless(load.waiting, kv_usage)
-                    && self.is_hopeless(load.reported.waiting, load.reported.kv_usage)
+                self.is_hopeless(load.waiting, kv_usage, queue_limit)
+                    && self.is_hopeless(load.reported.waiting, load.reported.kv_usage, queue_limit)
             }
         }
     }
 
-    fn is_hopeless(&self, waiting: u32, kv_usage: f64) -> bool {
+    fn is_hopeless(&self, waiting: u32, kv_usage: f64, queue_limit: f64) -> bool {
         let waiting = f64::from(waiting);
-        waiting >= self.queue_depth && kv_usage >= self.kv_usage
-            || waiting >= self.queue_depth * HOPELESS_QUEUE
+        waiting >= queue_limit && kv_usage >= self.kv_usage || waiting >= queue_limit * HOPELESS_QUEUE
+    }
+
+    /// Requests that wait at an endpoint where each of its engines is at the threshold.
+    fn queue_limit(&self, load: &Load) -> f64 {
+        load.engines.times(self.queue_depth)
     }
 }
 
@@ -110,7 +114,7 @@ mod tests {
     use penstock_config::SaturationAction::{Queue, Reject};
 
     use super::{Detector, Gauge};
-    use crate::load::{Load, ReportedLoad};
+    use crate::load::{EngineCount, Load, ReportedLoad};
 
     /// As the server said it itself.
     fn load(waiting: u32, kv_usage: f64) -> Load {
@@ -173,6 +177,31 @@ mod tests {
                 gauge.is_full()
             };
             assert_eq!((is_full(Queue), is_full(Reject)), (waits, is_refused), "{load:?}");
+        }
+    }
+
+    #[test]
+    fn the_queue_threshold_holds_for_each_of_several_engines() {
+        let detector = Detector::default();
+        let of_8 = |load| Load { engines: EngineCount::new(8), ..load };
+        assert_eq!(detector.utilization(&of_8(load(8, 0.4))), Some(0.5), "one at each is the lesser share");
+        assert_eq!(detector.utilization(&of_8(load(40, 0.4))), Some(1.0));
+        assert!(detector.has_room(&of_8(load(40, 0.8))));
+        assert!(!detector.has_room(&of_8(load(41, 0.8))));
+        for (load, waits, is_refused) in [
+            (load(39, 0.79), false, false),
+            (load(40, 0.1), true, false),
+            (load(39, 0.85), true, false),
+            (load(40, 0.85), true, true),
+            (load(7999, 0.0), true, false),
+            (load(8000, 0.0), true, true),
+        ] {
+            let load = of_8(load);
+            assert_eq!(
+                (detector.is_full(&load, Queue), detector.is_full(&load, Reject)),
+                (waits, is_refused),
+                "{load:?}"
+            );
         }
     }
 

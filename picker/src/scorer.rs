@@ -2,7 +2,8 @@
 //!
 //! Names, formulas and defaults are those of the endpoint picker of llm-d (v0.10). A scorer sees all candidates at
 //! once, since most compare them with each other; its result does not depend on their order. `expected-ttft-scorer` is
-//! this picker's own, and its default.
+//! this picker's own, and its default. Requests and tokens count per engine, so that an address with eight of them is
+//! compared with what it can take.
 
 mod expected_ttft;
 
@@ -31,19 +32,19 @@ pub(crate) enum Scorer {
     LoraAffinity,
     /// Fewest requests waiting, on an absolute scale.
     LoadAware {
-        /// Requests waiting at which the score reaches 0.
+        /// Requests waiting at which the score reaches 0, at each engine.
         threshold: f64,
     },
     /// Fewest requests of this gateway, relative to the busiest candidate.
     ActiveRequest {
-        /// Up to as many count as idle.
+        /// Up to as many count as idle, at each engine.
         idle_threshold: u32,
         /// Score of the least busy one that is not idle, 0 to 1.
         max_busy_score: f64,
     },
     /// Fewest estimated tokens of this gateway's requests.
     TokenLoad {
-        /// Tokens at which the score reaches 0.
+        /// Tokens at which the score reaches 0, at each engine.
         threshold: f64,
     },
     /// Holds most of the prompt.
@@ -131,24 +132,29 @@ impl Scorer {
     ) {
         let endpoint = |candidate: &Candidate| &*context.endpoints[candidate.index];
         match self {
-            Self::Queue => least(candidates, scores, |load| load.waiting),
-            Self::RunningRequests => least(candidates, scores, |load| load.running),
+            Self::Queue => least(candidates, scores, |load| load.engines.share(load.waiting.into())),
+            Self::RunningRequests => {
+                least(candidates, scores, |load| load.engines.share(load.running.into()));
+            }
             Self::KvCacheUtilization => free_cache(candidates, scores),
             Self::LoraAffinity => {
                 fill(candidates, scores, |candidate| lora_affinity(endpoint(candidate), context.model));
             }
             Self::LoadAware { threshold } => fill(candidates, scores, |candidate| {
-                LOAD_AWARE_TOP * (1.0 - (f64::from(candidate.load.waiting) / threshold).min(1.0))
+                let load = &candidate.load;
+                LOAD_AWARE_TOP * (1.0 - (f64::from(load.waiting) / load.engines.times(*threshold)).min(1.0))
             }),
             Self::ActiveRequest { idle_threshold, max_busy_score } => {
-                let most = candidates.iter().map(|candidate| candidate.load.in_flight).max().unwrap_or(0);
-                fill(candidates, scores, |candidate| match candidate.load.in_flight {
-                    count if count <= *idle_threshold => 1.0,
-                    count => f64::from(most - count) / f64::from(most) * max_busy_score,
+                let count = |load: &Load| load.engines.share(load.in_flight.into());
+                let most = candidates.iter().map(|candidate| count(&candidate.load)).fold(0.0, f64::max);
+                fill(candidates, scores, |candidate| match count(&candidate.load) {
+                    count if count <= f64::from(*idle_threshold) => 1.0,
+                    count => (most - count) / most * max_busy_score,
                 });
             }
             Self::TokenLoad { threshold } => fill(candidates, scores, |candidate| {
-                1.0 - (candidate.load.tokens as f64 / threshold).min(1.0)
+                let load = &candidate.load;
+                1.0 - (load.tokens as f64 / load.engines.times(*threshold)).min(1.0)
             }),
             Self::PrefixCache { length_weight, max_tokens } => {
                 fill(candidates, scores, |candidate| prefix(context, candidate, *length_weight, *max_tokens));
@@ -183,13 +189,12 @@ fn fill(candidates: &[Candidate], scores: &mut [f64], score: impl Fn(&Candidate)
 }
 
 /// (max − n)/(max − min); all 1 where all are equal.
-fn least(candidates: &[Candidate], scores: &mut [f64], count: impl Fn(&Load) -> u32) {
+fn least(candidates: &[Candidate], scores: &mut [f64], count: impl Fn(&Load) -> f64) {
     let counts = || candidates.iter().map(|candidate| count(&candidate.load));
-    let (min, max) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
-    let range = f64::from(max - min);
+    let (min, max) = (counts().fold(f64::INFINITY, f64::min), counts().fold(0.0, f64::max));
     fill(candidates, scores, |candidate| match count(&candidate.load) {
-        _ if max == min => 1.0,
-        count => f64::from(max - count) / range,
+        _ if max <= min => 1.0,
+        count => (max - count) / (max - min),
     });
 }
 

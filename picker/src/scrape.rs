@@ -40,7 +40,7 @@ use tls::TlsClient;
 use crate::{
     endpoint::Endpoint,
     engine::EngineSeries,
-    load::{LoadSample, LoraState},
+    load::{EngineCount, LoadSample, LoraState},
     random,
 };
 
@@ -148,6 +148,7 @@ async fn sit_out(endpoint: &Endpoint, pause: Pause) -> bool {
 /// What a page does not say counts as zero, for all endpoints of the engine alike.
 fn sample(reading: Reading) -> LoadSample {
     LoadSample {
+        engines: EngineCount::new(reading.engines),
         waiting: reading.waiting.unwrap_or(0),
         running: reading.running.unwrap_or(0),
         kv_usage: reading.kv_usage.unwrap_or(0.0),

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use penstock_config::{NoProfileCheck, Snapshot};
-use penstock_picker::{ErrorKind, PickRequest, Picker, Pool};
+use penstock_picker::{ErrorKind, PickError, PickRequest, Picked, Picker, Pool};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -28,6 +28,19 @@ fn apply(picker: &Arc<Picker>, address: SocketAddr, metrics: &str) -> Arc<Pool> 
     let snapshot = Snapshot::compile(&document, &NoProfileCheck).unwrap();
     picker.apply(&snapshot.pools).unwrap();
     picker.pool("pool").unwrap()
+}
+
+fn pick(pool: &Pool) -> Result<Picked, PickError> {
+    let headers = HeaderMap::new();
+    pool.pick(&PickRequest {
+        model: "m",
+        blocks: &[],
+        prompt_bytes: 1,
+        max_tokens: None,
+        priority: 0,
+        headers: &headers,
+        exclude: &[],
+    })
 }
 
 /// What a server notices.
@@ -100,6 +113,24 @@ async fn a_scraped_page_becomes_the_load_of_the_endpoint() {
     while next(&mut requests).await != Seen::ConnectionClosed {}
 }
 
+/// It was refused: eight waiting requests were held against the threshold of one engine.
+#[tokio::test]
+async fn a_page_of_eight_engines_with_one_request_waiting_at_each_refuses_nobody() {
+    let samples =
+        [("num_requests_waiting", "1"), ("num_requests_running", "4"), ("kv_cache_usage_perc", "0.85")];
+    let lines = samples.iter().flat_map(|(name, value)| {
+        (0..8).map(move |engine| format!("vllm:{name}{{engine=\"{engine}\",model_name=\"m\"}} {value}\n"))
+    });
+    let page: &'static str = lines.collect::<String>().leak();
+    let (address, mut requests) = serve(Some(page)).await;
+    let pool = apply(&Picker::new(), address, FAST);
+    expect(&mut requests, 2).await;
+    let report = pool.report();
+    let scraped = report.endpoints[0].scraped.as_ref().unwrap();
+    assert_eq!((scraped.engines, scraped.waiting, scraped.running), (8, 8, 32));
+    assert_eq!(pick(&pool).unwrap().endpoint.address(), address);
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up_and_asked_again() {
     let (address, mut requests) = serve(None).await;
@@ -118,15 +149,5 @@ async fn a_pool_without_metrics_is_still_balanced() {
     let pool = apply(&Picker::new(), address, FAST);
     expect(&mut requests, 2).await;
     assert!(pool.report().endpoints[0].scraped.is_none());
-    let headers = HeaderMap::new();
-    let request = PickRequest {
-        model: "m",
-        blocks: &[],
-        prompt_bytes: 1,
-        max_tokens: None,
-        priority: 0,
-        headers: &headers,
-        exclude: &[],
-    };
-    assert_eq!(pool.pick(&request).unwrap().endpoint.address(), address);
+    assert_eq!(pick(&pool).unwrap().endpoint.address(), address);
 }

@@ -1,4 +1,4 @@
-use super::{Load, LoadSample, LoadState};
+use super::{EngineCount, Load, LoadSample, LoadState};
 
 const FOREVER: u64 = u64::MAX;
 
@@ -122,4 +122,22 @@ fn nonsense_from_a_server_stays_in_range() {
         let usage = state.corrected(2, FOREVER).kv_usage.unwrap();
         assert!((0.0..=1.0).contains(&usage));
     }
+}
+
+#[test]
+fn the_number_of_engines_outlives_the_sample_that_named_it() {
+    let state = LoadState::default();
+    assert_eq!(state.corrected(1, FOREVER).engines.get(), 1, "nothing is known yet");
+    state.store(&LoadSample { engines: EngineCount::new(8), ..sample(8, 16, 0.5) }, 1, 0, 0);
+    for (now, expiry) in [(2, FOREVER), (100, 10)] {
+        assert_eq!(state.corrected(now, expiry).engines.get(), 8);
+        assert_eq!(state.estimate(now, expiry).engines.get(), 8);
+    }
+    state.store(&sample(0, 0, 0.0), 200, 0, 0);
+    assert_eq!(state.corrected(201, FOREVER).engines.get(), 1);
+}
+
+#[test]
+fn no_engine_counts_as_one() {
+    assert_eq!((EngineCount::new(0), EngineCount::new(1)), (EngineCount::default(), EngineCount::default()));
 }

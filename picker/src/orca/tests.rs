@@ -2,10 +2,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 
 use super::{LoadReport, parse};
-use crate::load::LoadSample;
+use crate::load::{EngineCount, LoadSample};
 
 fn report(waiting: Option<u32>, kv_usage: Option<f64>) -> LoadReport {
-    LoadReport { waiting, running: None, kv_usage }
+    let engines = u32::from(waiting.is_some() || kv_usage.is_some());
+    LoadReport { engines, waiting, running: None, kv_usage }
 }
 
 #[track_caller]
@@ -44,7 +45,15 @@ fn reads_what_triton_sends() {
 fn several_engines_become_one() {
     let text = "TEXT named_metrics.kv_cache_usage_perc=0.2, named_metrics.kv_cache_usage_perc=0.6, \
                 named_metrics.num_requests_waiting=1, named_metrics.num_requests_waiting=2";
-    assert_reads(text, report(Some(3), Some(0.4)));
+    assert_reads(text, LoadReport { engines: 2, ..report(Some(3), Some(0.4)) });
+}
+
+#[test]
+fn a_report_of_fewer_engines_than_are_known_leaves_their_number() {
+    let known = LoadSample { engines: EngineCount::new(8), ..LoadSample::default() };
+    assert_eq!(report(Some(3), None).over(known).engines.get(), 8);
+    let two = LoadReport { engines: 2, ..report(Some(3), None) };
+    assert_eq!(two.over(LoadSample::default()).engines.get(), 2);
 }
 
 #[test]

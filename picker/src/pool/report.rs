@@ -77,11 +77,13 @@ pub struct EndpointReport {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub struct ScrapedReport {
-    /// Requests waiting.
+    /// Engines behind the address.
+    pub engines: u32,
+    /// Requests waiting, over all engines.
     pub waiting: u32,
-    /// Requests running.
+    /// Requests running, over all engines.
     pub running: u32,
-    /// Share of the KV cache in use.
+    /// Share of the KV cache in use; the mean of several engines.
     pub kv_usage: f64,
     /// LoRA adapters of running requests.
     pub active_adapters: Vec<Box<str>>,
@@ -174,6 +176,7 @@ impl Pool {
         let sample = endpoint.load.sample()?;
         let age_ns = now_ns.saturating_sub(sample.at_ns);
         Some(ScrapedReport {
+            engines: sample.engines.get(),
             waiting: sample.waiting,
             running: sample.running,
             kv_usage: sample.kv_usage,

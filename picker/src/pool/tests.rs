@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use super::{EjectionState, Picked, Pool};
-use crate::{Endpoint, LoadSample, Outcome, PickError, PickRequest, Picker};
+use crate::{Endpoint, EngineCount, LoadSample, Outcome, PickError, PickRequest, Picker};
 
 const RETRY_AFTER: Duration = Duration::from_secs(7);
 
@@ -232,6 +232,49 @@ async fn a_full_pool_says_when_to_come_back() {
     assert_eq!(pool.admit(&request()).await.unwrap_err(), full);
     report(&pool.endpoints()[1], 0, 0, 0.1);
     assert_eq!(pool.pick(&request()).unwrap().endpoint.address(), address(1));
+}
+
+/// What data parallel engines behind one address report together.
+fn report_engines(endpoint: &Endpoint, engines: u32, waiting: u32, running: u32, kv_usage: f64) {
+    let engines = EngineCount::new(engines);
+    let sample = LoadSample { engines, waiting, running, kv_usage, ..LoadSample::default() };
+    endpoint.store_sample(sample, endpoint.mark());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_waiting_at_each_of_eight_engines_refuses_nobody() {
+    let (_picker, pool) = pool(spec(1));
+    let endpoint = pool.endpoints().remove(0);
+    report_engines(&endpoint, 8, 8, 64, 0.85);
+    pool.pick(&request()).unwrap();
+    assert_eq!(pool.report().endpoints[0].scraped.as_ref().unwrap().engines, 8);
+    // As many as one engine may have, at each of them.
+    report_engines(&endpoint, 8, 40, 64, 0.85);
+    assert_eq!(pool.pick(&request()).unwrap_err(), PickError::Saturated { retry_after: RETRY_AFTER });
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_engines_with_little_to_do_neither_shed_nor_hold_back() {
+    let (_picker, pool) = pool(queueing(1));
+    report_engines(&pool.endpoints()[0], 8, 8, 64, 0.3);
+    let report = pool.report();
+    assert!((report.saturation - 0.375).abs() < 1e-9, "{report:?}");
+    assert!(!report.is_full);
+    pool.pick(&PickRequest { priority: -1, ..request() }).unwrap();
+    pool.admit(&request()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_engines_take_eight_times_what_one_takes() {
+    for profile in [json!([{"type": "expected-ttft-scorer"}]), json!([{"type": "queue-scorer"}])] {
+        let (_picker, pool) = pool(with_profile(spec(2), &profile));
+        let [one, eight] = [pool.endpoints()[0].clone(), pool.endpoints()[1].clone()];
+        report_engines(&one, 1, 0, 0, 0.1);
+        report_engines(&eight, 8, 0, 0, 0.1);
+        let picked: Vec<_> = (0..90).map(|_| pool.pick(&request()).unwrap()).collect();
+        let counts = counts(&picked);
+        assert!((8..=12).contains(&counts[&one.address()]), "{profile}: {counts:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 //! All that matters is counted in prompt tokens to be computed, so that neither model nor hardware need be known:
 //!
 //! ```text
-//! cost  = queued + new + batch × (new × batchDelayWeight + requestTokens)
+//! cost  = new + (queued + batch × (new × batchDelayWeight + requestTokens)) / engines
 //! score = least cost / cost
 //! ```
 //!
@@ -12,7 +12,8 @@
 //! two are the wait for the first token. What is computed for a newcomer stalls everyone in the batch, whose members
 //! have begun to read: their delay counts, but less than that of somebody who waits. And each of them makes every step
 //! a little longer. Requests of other gateways are in `batch`, and those of them that wait are in `queued`, as the last
-//! metrics page showed them; without one, what this gateway sent is all there is.
+//! metrics page showed them; without one, what this gateway sent is all there is. `engines` is how many share them
+//! behind one address, 1 but for data parallel servers.
 //!
 //! Two things make it hold up where a cost alone does not (figures in `docs/design/default-profile.md`):
 //!
@@ -65,7 +66,7 @@ impl ExpectedTtft {
         let queued = load.prefill as f64 + waiting;
         let new = (context.prefill(candidate) as f64 - credit).max(1.0);
         let batch = f64::from(load.in_flight) + f64::from(load.others);
-        queued + new + batch * (new * self.batch_delay_weight + self.request_tokens)
+        new + load.engines.share(queued + batch * (new * self.batch_delay_weight + self.request_tokens))
     }
 
     /// The candidate that all gateways would send the unknown part of the prompt to.

@@ -8,7 +8,7 @@ use super::{Candidate, Context, ExpectedTtft, Scorer};
 use crate::{
     clock::Clock,
     endpoint::{Attributes, Endpoint, Shared},
-    load::{Load, LoraState, ReportedLoad},
+    load::{EngineCount, Load, LoraState, ReportedLoad},
     session,
 };
 
@@ -98,17 +98,21 @@ fn arbitrary_seen() -> impl Strategy<Value = Seen> {
     let usage = proptest::option::of(0.0..=1.0_f64);
     let sent = (count.clone(), any::<u64>(), any::<u64>());
     let load = (count.clone(), count.clone(), usage, sent, count.clone(), count);
-    let load = load.prop_map(|(waiting, running, kv_usage, sent, others, others_waiting)| Load {
-        waiting,
-        running,
-        kv_usage,
-        in_flight: sent.0,
-        tokens: sent.1,
-        prefill: sent.2,
-        others,
-        others_waiting,
-        reported: ReportedLoad::default(),
-    });
+    let load =
+        (load, 0..9_u32).prop_map(|((waiting, running, kv_usage, sent, others, others_waiting), engines)| {
+            Load {
+                engines: EngineCount::new(engines),
+                waiting,
+                running,
+                kv_usage,
+                in_flight: sent.0,
+                tokens: sent.1,
+                prefill: sent.2,
+                others,
+                others_waiting,
+                reported: ReportedLoad::default(),
+            }
+        });
     let names = || proptest::collection::vec(prop_oneof![Just("m".into()), Just("n".into())], 0..3);
     let lora = proptest::option::of(
         (names(), names(), 0..5_u32).prop_map(|(active, waiting, max_lora)| LoraState {
@@ -354,4 +358,32 @@ fn gateways_agree_on_a_home_for_what_they_do_not_know() {
     let mut matched = [0; 4];
     matched[usize::from(holder)] = 96;
     assert_eq!(best(&seen(3, matched)), [holder]);
+}
+
+#[test]
+fn several_engines_behind_one_address_are_scored_by_what_each_has() {
+    let one = Load {
+        waiting: 3,
+        running: 5,
+        kv_usage: Some(0.5),
+        in_flight: 6,
+        tokens: 9000,
+        prefill: 700,
+        ..Load::default()
+    };
+    let eight = Load {
+        engines: EngineCount::new(8),
+        waiting: 8 * one.waiting,
+        running: 8 * one.running,
+        in_flight: 8 * one.in_flight,
+        tokens: 8 * one.tokens,
+        prefill: 8 * one.prefill,
+        ..one
+    };
+    let idle = Load { kv_usage: Some(0.0), ..Load::default() };
+    for scorer in all() {
+        let scores = scores(&scorer, &loads([one, eight, idle]), &HeaderMap::new());
+        assert!((scores[0] - scores[1]).abs() < 1e-9, "{scorer:?}: {scores:?}");
+        assert!(scores[2] >= scores[1], "{scorer:?}: {scores:?}");
+    }
 }

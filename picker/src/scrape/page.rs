@@ -5,9 +5,10 @@
 //! idle gateway spends its time on. So lines are found with `memchr`, refused by their first bytes, and only
 //! a wanted one is looked at more closely. Nothing is buffered but a line that the end of a chunk has cut.
 //!
-//! Several series of one family (data parallel engines behind one port, Triton's models) become one number:
-//! requests add up; KV-cache usage is averaged, because the caches are equally large and the engine's own
-//! balancer sends a request to the emptiest.
+//! Several series of one family become one number, and how many engines it is of (data parallel engines behind one
+//! port): requests add up; KV-cache usage is averaged, because the caches are equally large and the engine's own
+//! balancer sends a request to the emptiest. Series of one engine (its tensor parallel ranks) are taken for copies of
+//! each other; `engine` has the labels that tell which is which.
 //!
 //! What is broken is skipped and counted, never guessed: a value that is no number, is not finite or is
 //! negative, labels that do not parse, a line over [`MAX_LINE_BYTES`].
@@ -51,7 +52,7 @@ impl PageScanner {
     #[must_use]
     pub fn new(series: &'static EngineSeries) -> Self {
         let begins = series.wanted.iter().fold(0, |bits, w| bits | first_bit(w.suffix.as_bytes()));
-        Self { series, begins, cut_line: Vec::new(), is_skipping: false, tally: Tally::default() }
+        Self { series, begins, cut_line: Vec::new(), is_skipping: false, tally: Tally::new(series.repeats) }
     }
 
     /// Reads the next bytes of the page.
@@ -71,7 +72,7 @@ impl PageScanner {
         if !self.is_skipping {
             self.line(&last);
         }
-        let reading = std::mem::take(&mut self.tally).into_reading();
+        let reading = self.tally.take_reading();
         self.reset();
         self.cut_line = last;
         self.cut_line.clear();
@@ -84,7 +85,7 @@ impl PageScanner {
         self.cut_line.clear();
         self.cut_line.shrink_to(MAX_IDLE_BYTES);
         self.is_skipping = false;
-        self.tally = Tally::default();
+        self.tally.reset();
     }
 
     /// Completes the line that the last chunk ended in. Returns what follows it, or nothing if this chunk
@@ -143,7 +144,7 @@ impl PageScanner {
         }
         let Some((wanted, rest)) = self.wanted(line) else { return };
         let first = &wanted[0];
-        match Sample::parse(rest) {
+        match Sample::parse(rest, &self.series.engine_labels) {
             // Only Triton has several wanted series of one name; its labels tell them apart.
             Some(sample) => {
                 let named = wanted.iter().take_while(|w| w.suffix == first.suffix);

@@ -230,6 +230,8 @@ impl Writer<'_> {
     fn cache_config(&mut self) {
         let name = "vllm:cache_config_info";
         self.head(name, "Information of the LLMEngine CacheConfig", "gauge");
+        // Of all engines together, and in each of their samples.
+        let blocks = 27_440 * self.page.engines.len();
         for engine in 0..self.page.engines.len() {
             self.line(format_args!(
                 "{name}{{block_size=\"16\",cache_dtype=\"auto\",calculate_kv_scales=\"False\",\
@@ -237,7 +239,7 @@ impl Writer<'_> {
                  gpu_memory_utilization=\"0.9\",is_attention_free=\"False\",kv_cache_memory_bytes=\"None\",\
                  kv_offloading_backend=\"native\",kv_offloading_size=\"None\",kv_sharing_fast_prefill=\"False\",\
                  mamba_block_size=\"None\",mamba_cache_dtype=\"auto\",num_cpu_blocks=\"None\",\
-                 num_gpu_blocks=\"27440\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"sha256\",\
+                 num_gpu_blocks=\"{blocks}\",num_gpu_blocks_override=\"None\",prefix_caching_hash_algo=\"sha256\",\
                  sliding_window=\"None\",swap_space=\"4.0\",user_specified_block_size=\"False\"}} 1.0"
             ));
         }

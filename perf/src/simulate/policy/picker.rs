@@ -188,9 +188,9 @@ impl Policy for PickerPolicy {
             waiting: gauges.waiting,
             running: gauges.running,
             kv_usage: gauges.kv_usage,
-            lora: None,
             block_size: Some(BLOCK_TOKENS),
             num_gpu_blocks: Some(self.config.blocks as u64),
+            ..LoadSample::default()
         };
         endpoint.store_sample(sample, mark);
     }

@@ -4,25 +4,31 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-use crate::engine::Filter;
+use crate::engine::{EngineLabels, Filter};
 
 /// The labels and the value of a sample that is wanted.
 #[derive(Debug)]
 pub(super) struct Sample<'l> {
     /// What stands between the braces; known to parse.
     labels: &'l [u8],
+    /// The engine that it is of.
+    pub(super) engine: EngineKey<'l>,
     /// Finite and not negative.
     pub(super) value: f64,
 }
 
+/// Values of the labels that tell engines apart, still escaped; empty where there is no such label.
+pub(super) type EngineKey<'l> = [&'l [u8]; 2];
+
 impl<'l> Sample<'l> {
     /// Parses `{labels} value`, with whatever may follow (a timestamp, an exemplar). Nothing if the labels do
     /// not parse or the value is none that a wanted series can have.
-    pub(super) fn parse(line: &'l [u8]) -> Option<Self> {
+    pub(super) fn parse(line: &'l [u8], engine_labels: &EngineLabels) -> Option<Self> {
         let line = line.trim_ascii();
+        let mut engine = EngineKey::default();
         let (labels, rest) = match line.strip_prefix(b"{") {
             Some(inside) => {
-                let end = closing_brace(inside)?;
+                let end = closing_brace(inside, engine_labels, &mut engine)?;
                 (&inside[..end], &inside[end + 1..])
             }
             None => (&line[..0], line),
@@ -30,7 +36,7 @@ impl<'l> Sample<'l> {
         let rest = rest.trim_ascii_start();
         let number = &rest[..memchr2(b' ', b'\t', rest).unwrap_or(rest.len())];
         let value: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
-        (value.is_finite() && value >= 0.0).then_some(Self { labels, value })
+        (value.is_finite() && value >= 0.0).then_some(Self { labels, engine, value })
     }
 
     /// The un-escaped value of a label. Bytes that are no UTF-8 are replaced.
@@ -72,11 +78,21 @@ impl<'l> Iterator for Labels<'l> {
     }
 }
 
-/// Where the label set ends that begins with these bytes, if it parses up to there.
-fn closing_brace(inside: &[u8]) -> Option<usize> {
+/// Where the label set ends that begins with these bytes, if it parses up to there. Notes on the way which engine
+/// it is of; of a label that is there twice, the first counts.
+fn closing_brace<'l>(
+    inside: &'l [u8],
+    engine_labels: &EngineLabels,
+    engine: &mut EngineKey<'l>,
+) -> Option<usize> {
     let mut labels = Labels { rest: inside.trim_ascii_start() };
     while !labels.rest.starts_with(b"}") {
-        labels.next()?;
+        let (name, value) = labels.next()?;
+        for (known, wanted) in engine.iter_mut().zip(engine_labels) {
+            if known.is_empty() && name == wanted.as_bytes() {
+                *known = value;
+            }
+        }
     }
     Some(inside.len() - labels.rest.len())
 }

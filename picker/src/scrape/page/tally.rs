@@ -1,13 +1,17 @@
 //! Adds the samples of a page up to the numbers that a pick uses.
 
-use super::sample::Sample;
-use crate::engine::Field;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// What one page said. A number that no series gave is absent, not zero: an engine that hides its queue must
+use super::sample::{EngineKey, Sample};
+use crate::engine::{Field, Repeats};
+
+/// The numbers of one page. One that no series gave is absent, not zero: an engine that hides its queue must
 /// not look idle.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Requests in the queue, over all engines behind the port.
+    /// Engines behind the port, by the number of which most have a series; 0 if none has.
+    pub engines: u32,
+    /// Requests in the queue, over all engines.
     pub waiting: Option<u32>,
     /// Requests being computed, likewise.
     pub running: Option<u32>,
@@ -44,52 +48,135 @@ pub struct Adapters {
     pub waiting: Vec<Box<str>>,
 }
 
-/// Sums in progress over the lines of a page.
-#[derive(Debug, Default)]
+/// Engines of one page that are kept apart. Larger deployments have an address for each node.
+const MAX_ENGINES: usize = 512;
+/// Engines for which a tally keeps room between two pages.
+const MAX_IDLE_ENGINES: usize = 64;
+
+/// Numbers in progress over the lines of a page.
+#[derive(Debug)]
 pub(super) struct Tally {
-    waiting: Sum,
-    running: Sum,
-    kv_usage: Sum,
-    kv_usage_old: Sum,
+    repeats: Repeats,
+    engines: Vec<EngineTally>,
     block_tokens: Option<f64>,
-    blocks: Sum,
+    /// Blocks of all engines, where the page says that itself.
+    total_blocks: Option<f64>,
     adapters: Option<NewestAdapters>,
     pub(super) malformed: u32,
 }
 
+/// Numbers in progress of one engine.
+#[derive(Debug, Default)]
+struct EngineTally {
+    /// Hash of the labels that tell it from the others.
+    key: u64,
+    waiting: Option<f64>,
+    running: Option<f64>,
+    kv_usage: Option<f64>,
+    kv_usage_old: Option<f64>,
+    blocks: Option<f64>,
+}
+
 impl Tally {
+    pub(super) fn new(repeats: Repeats) -> Self {
+        Self {
+            repeats,
+            engines: Vec::new(),
+            block_tokens: None,
+            total_blocks: None,
+            adapters: None,
+            malformed: 0,
+        }
+    }
+
     pub(super) fn add(&mut self, field: Field, sample: &Sample<'_>) {
         match field {
-            Field::Waiting => self.waiting.add(sample.value),
-            Field::Running => self.running.add(sample.value),
-            Field::KvUsage => self.kv_usage.add(sample.value.min(1.0)),
-            Field::KvUsageOld => self.kv_usage_old.add(sample.value.min(1.0)),
-            Field::BlockTokens => self.add_block_tokens(sample.value),
-            Field::Blocks => self.blocks.add(sample.value),
+            Field::Waiting => self.add_to_engine(sample, sample.value, |engine| &mut engine.waiting),
+            Field::Running => self.add_to_engine(sample, sample.value, |engine| &mut engine.running),
+            Field::KvUsage => {
+                self.add_to_engine(sample, sample.value.min(1.0), |engine| &mut engine.kv_usage)
+            }
+            Field::KvUsageOld => {
+                self.add_to_engine(sample, sample.value.min(1.0), |engine| &mut engine.kv_usage_old);
+            }
+            Field::BlockTokens => raise(&mut self.block_tokens, sample.value),
+            Field::Blocks => self.add_to_engine(sample, sample.value, |engine| &mut engine.blocks),
             Field::CacheLabels(tokens, blocks) => {
-                // "None" is vLLM's way to say that it does not know yet; it is not malformed.
-                let number = |name| sample.label(name).and_then(|v| v.parse::<u32>().ok());
-                number(tokens).into_iter().for_each(|tokens| self.add_block_tokens(tokens.into()));
-                number(blocks).into_iter().for_each(|blocks| self.blocks.add(blocks.into()));
+                if let Some(tokens) = number(sample, tokens) {
+                    raise(&mut self.block_tokens, tokens);
+                }
+                if let Some(blocks) = number(sample, blocks) {
+                    self.add_to_engine(sample, blocks, |engine| &mut engine.blocks);
+                }
+            }
+            Field::TotalCacheLabels(tokens, blocks) => {
+                if let Some(tokens) = number(sample, tokens) {
+                    raise(&mut self.block_tokens, tokens);
+                }
+                if let Some(blocks) = number(sample, blocks) {
+                    raise(&mut self.total_blocks, blocks);
+                }
             }
             Field::Adapters => self.add_adapters(sample),
         }
     }
 
-    pub(super) fn into_reading(self) -> Reading {
+    /// The numbers of the page, as far as it was read.
+    pub(super) fn take_reading(&mut self) -> Reading {
+        let over_all = |number: fn(&EngineTally) -> Option<f64>| {
+            self.engines.iter().filter_map(number).fold(Sum::default(), Sum::with)
+        };
+        let (waiting, running) = (over_all(|engine| engine.waiting), over_all(|engine| engine.running));
+        let (kv_usage, kv_usage_old) =
+            (over_all(|engine| engine.kv_usage), over_all(|engine| engine.kv_usage_old));
+        let blocks = self.total_blocks.or(over_all(|engine| engine.blocks).total());
+        let engines = [&waiting, &running, &kv_usage, &kv_usage_old].map(|sum| sum.engines);
         Reading {
-            waiting: self.waiting.total().map(whole),
-            running: self.running.total().map(whole),
-            kv_usage: self.kv_usage.mean().or(self.kv_usage_old.mean()),
-            block_tokens: self.block_tokens.map(whole).filter(|tokens| *tokens > 0),
-            blocks: self.blocks.total().map(|blocks| blocks.round() as u64).filter(|blocks| *blocks > 0),
-            adapters: self.adapters.map(NewestAdapters::into_adapters),
+            engines: engines.into_iter().max().unwrap_or(0),
+            waiting: waiting.total().map(whole),
+            running: running.total().map(whole),
+            kv_usage: kv_usage.mean().or(kv_usage_old.mean()),
+            block_tokens: self.block_tokens.take().map(whole).filter(|tokens| *tokens > 0),
+            blocks: blocks.map(|blocks| blocks.round() as u64).filter(|blocks| *blocks > 0),
+            adapters: self.adapters.take().map(NewestAdapters::into_adapters),
             malformed: self.malformed,
         }
     }
 
-    fn add_block_tokens(&mut self, tokens: f64) {
-        self.block_tokens = Some(self.block_tokens.map_or(tokens, |known| known.max(tokens)));
+    /// Forgets the page.
+    pub(super) fn reset(&mut self) {
+        self.engines.clear();
+        self.engines.shrink_to(MAX_IDLE_ENGINES);
+        self.block_tokens = None;
+        self.total_blocks = None;
+        self.adapters = None;
+        self.malformed = 0;
+    }
+
+    /// Adds a number to those of the sample's engine.
+    fn add_to_engine(
+        &mut self,
+        sample: &Sample<'_>,
+        value: f64,
+        field: fn(&mut EngineTally) -> &mut Option<f64>,
+    ) {
+        let key = key(&sample.engine);
+        let place = match self.engines.iter().position(|engine| engine.key == key) {
+            Some(place) => place,
+            None if self.engines.len() == MAX_ENGINES => {
+                self.malformed += 1;
+                return;
+            }
+            None => {
+                self.engines.push(EngineTally { key, ..EngineTally::default() });
+                self.engines.len() - 1
+            }
+        };
+        let number = field(&mut self.engines[place]);
+        match (self.repeats, *number) {
+            (Repeats::Parts, Some(part)) => *number = Some(part + value),
+            (Repeats::Copies, _) | (Repeats::Parts, None) => raise(number, value),
+        }
     }
 
     /// vLLM keeps every combination of adapters that it ever had as a series of its own, with the time of
@@ -149,25 +236,41 @@ fn names(list: &str) -> Vec<Box<str>> {
     names
 }
 
+/// A number over engines.
 #[derive(Debug, Default)]
 struct Sum {
     value: f64,
-    samples: u32,
+    engines: u32,
 }
 
 impl Sum {
-    fn add(&mut self, value: f64) {
-        self.value += value;
-        self.samples += 1;
+    fn with(self, value: f64) -> Self {
+        Self { value: self.value + value, engines: self.engines + 1 }
     }
 
     fn total(&self) -> Option<f64> {
-        (self.samples > 0).then_some(self.value)
+        (self.engines > 0).then_some(self.value)
     }
 
     fn mean(&self) -> Option<f64> {
-        self.total().map(|total| total / f64::from(self.samples))
+        self.total().map(|total| total / f64::from(self.engines))
     }
+}
+
+/// Tells engines of a page apart. Two that come to the same number would count as one: a server gains nothing by
+/// choosing its labels so.
+fn key([first, second]: &EngineKey<'_>) -> u64 {
+    xxh3_64(first) ^ xxh3_64(second).rotate_left(1)
+}
+
+/// The number in a label. `None` is vLLM's way to say that it does not know yet, and not malformed.
+fn number(sample: &Sample<'_>, label: &str) -> Option<f64> {
+    sample.label(label).and_then(|value| value.parse::<u32>().ok()).map(f64::from)
+}
+
+/// Makes a number at least as large.
+fn raise(known: &mut Option<f64>, value: f64) {
+    *known = Some(known.map_or(value, |known| known.max(value)));
 }
 
 /// Saturates: a page may claim any number.

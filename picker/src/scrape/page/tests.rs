@@ -30,6 +30,7 @@ fn reads_a_whole_vllm_page() {
     let page = VllmPage::default().render();
     assert!((56 << 10..68 << 10).contains(&page.len()), "{} bytes", page.len());
     let expected = Reading {
+        engines: 1,
         waiting: Some(3),
         running: Some(17),
         kv_usage: Some(0.4375),
@@ -61,9 +62,117 @@ fn reads_the_recorded_page_of_the_simulator() {
 fn several_engines_behind_one_port_become_one() {
     let page = VllmPage { engines: vec![(1, 10, 0.2), (2, 20, 0.4)], ..VllmPage::default() };
     let reading = vllm(&page.render());
-    assert_eq!((reading.waiting, reading.running), (Some(3), Some(30)));
+    assert_eq!((reading.engines, reading.waiting, reading.running), (2, Some(3), Some(30)));
     assert!((reading.kv_usage.unwrap() - 0.3).abs() < 1e-9);
     assert_eq!((reading.block_tokens, reading.blocks), (Some(16), Some(54_880)));
+}
+
+#[test]
+fn eight_engines_of_vllm_are_eight() {
+    let page = VllmPage { engines: vec![(1, 4, 0.85); 8], ..VllmPage::default() };
+    let reading = vllm(&page.render());
+    assert_eq!((reading.engines, reading.waiting, reading.running), (8, Some(8), Some(32)));
+    assert!((reading.kv_usage.unwrap() - 0.85).abs() < 1e-9);
+    // vLLM adds the blocks up by itself, and writes the sum into the sample of each engine.
+    assert_eq!(reading.blocks, Some(8 * 27_440));
+}
+
+#[test]
+fn engines_count_by_their_labels_wherever_they_begin() {
+    // A node of a deployment over several, whose load balancer serves engines 4 and 5 only.
+    let page = "vllm:num_requests_waiting{engine=\"4\",model_name=\"m\"} 1\n\
+                vllm:num_requests_waiting{engine=\"5\",model_name=\"m\"} 2\n\
+                vllm:num_requests_running{model_name=\"m\",engine=\"5\"} 3\n\
+                vllm:num_requests_running{model_name=\"m\",engine=\"4\"} nan\n";
+    let reading = vllm(page);
+    assert_eq!((reading.engines, reading.waiting, reading.running), (2, Some(3), Some(3)));
+    assert_eq!(reading.malformed, 1);
+}
+
+#[test]
+fn models_behind_one_port_are_engines_of_their_own() {
+    let page = "vllm:num_requests_waiting{engine=\"0\",model_name=\"a\"} 1\n\
+                vllm:num_requests_waiting{engine=\"0\",model_name=\"b\"} 2\n\
+                vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"a\"} 0.2\n\
+                vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"b\"} 0.6\n";
+    let reading = vllm(page);
+    assert_eq!((reading.engines, reading.waiting, reading.kv_usage), (2, Some(3), Some(0.4)));
+
+    let page = "nv_trt_llm_request_metrics{model=\"a\",request_type=\"waiting\",version=\"1\"} 7\n\
+                nv_trt_llm_request_metrics{model=\"b\",request_type=\"waiting\",version=\"1\"} 1\n\
+                nv_trt_llm_request_metrics{model=\"b\",request_type=\"scheduled\",version=\"1\"} 3\n";
+    let reading = read(&TRITON_TENSORRT_LLM, page.as_bytes());
+    assert_eq!((reading.engines, reading.waiting, reading.running), (2, Some(8), Some(3)));
+}
+
+/// A sample of SGLang for each rank, with the labels that its schedulers have.
+fn sglang(name: &str, ranks: &[(Option<u32>, u32, u32)], value: f64) -> String {
+    let line = |(dp, tp, pp): &(Option<u32>, u32, u32)| {
+        let dp = dp.map(|dp| format!("dp_rank=\"{dp}\",")).unwrap_or_default();
+        format!(
+            "sglang:{name}{{{dp}engine_type=\"unified\",model_name=\"m\",moe_ep_rank=\"0\",\
+             pp_rank=\"{pp}\",tp_rank=\"{tp}\"}} {value:?}\n"
+        )
+    };
+    ranks.iter().map(line).collect()
+}
+
+#[test]
+fn ranks_of_one_engine_of_sglang_are_counted_once() {
+    // All schedulers write metrics: eight tensor parallel ranks, or two in each of four pipeline stages.
+    let tensor: Vec<_> = (0..8).map(|tp| (None, tp, 0)).collect();
+    let pipeline: Vec<_> = (0..8).map(|rank| (None, rank % 2, rank / 2)).collect();
+    for ranks in [tensor, pipeline] {
+        let page = [
+            sglang("num_queue_reqs", &ranks, 2.0),
+            sglang("num_running_reqs", &ranks, 5.0),
+            sglang("token_usage", &ranks, 0.5),
+            sglang("page_size", &ranks, 64.0),
+            sglang("num_pages", &ranks, 1000.0),
+        ]
+        .concat();
+        let reading = read(&SGLANG, page.as_bytes());
+        assert_eq!((reading.engines, reading.waiting, reading.running), (1, Some(2), Some(5)));
+        assert_eq!((reading.kv_usage, reading.blocks), (Some(0.5), Some(1000)));
+    }
+}
+
+#[test]
+fn a_rank_that_is_behind_the_others_does_not_hide_a_queue() {
+    let page = [
+        sglang("num_queue_reqs", &[(None, 0, 0)], 3.0),
+        sglang("num_queue_reqs", &[(None, 1, 0)], 2.0),
+        sglang("num_queue_reqs", &[(None, 2, 0)], 0.0),
+    ];
+    assert_eq!(read(&SGLANG, page.concat().as_bytes()).waiting, Some(3));
+}
+
+#[test]
+fn data_parallel_ranks_of_sglang_are_engines() {
+    // Data parallel attention: eight tensor parallel ranks, two for each of four data parallel ones.
+    let ranks: Vec<_> = (0..8).map(|tp| (Some(tp / 2), tp, 0)).collect();
+    let (busy, idle) = ranks.split_at(4);
+    let page = [
+        sglang("num_queue_reqs", busy, 3.0),
+        sglang("num_queue_reqs", idle, 0.0),
+        sglang("num_running_reqs", &ranks, 2.0),
+        sglang("token_usage", busy, 0.75),
+        sglang("token_usage", idle, 0.25),
+        // Only one rank of each writes these.
+        sglang("page_size", &[(Some(0), 0, 0), (Some(1), 2, 0), (Some(2), 4, 0), (Some(3), 6, 0)], 1.0),
+        sglang("num_pages", &[(Some(0), 0, 0), (Some(1), 2, 0), (Some(2), 4, 0), (Some(3), 6, 0)], 500.0),
+    ];
+    let reading = read(&SGLANG, page.concat().as_bytes());
+    assert_eq!((reading.engines, reading.waiting, reading.running), (4, Some(6), Some(8)));
+    assert_eq!((reading.kv_usage, reading.blocks), (Some(0.5), Some(2000)));
+}
+
+#[test]
+fn engines_without_end_take_no_memory_without_end() {
+    let page: String =
+        (0..2000).map(|n| format!("vllm:num_requests_waiting{{engine=\"{n}\"}} 1\n")).collect();
+    let reading = vllm(&page);
+    assert_eq!((reading.engines, reading.waiting, reading.malformed), (512, Some(512), 1488));
 }
 
 #[test]
@@ -107,7 +216,7 @@ fn reads_the_other_engines() {
                   nv_inference_pending_request_count{model=\"a\",version=\"1\"} 3\n\
                   nv_inference_pending_request_count{model=\"b\",version=\"2\"} 11\n";
     let reading = read(&TRITON, triton.as_bytes());
-    assert_eq!((reading.waiting, reading.running), (Some(14), None));
+    assert_eq!((reading.engines, reading.waiting, reading.running), (1, Some(14), None));
 }
 
 #[test]
@@ -191,7 +300,7 @@ fn a_page_given_up_leaves_nothing_behind() {
     scanner.feed(b"vllm:num_requests_waiting 5\nvllm:num_requests_run");
     scanner.reset();
     scanner.feed(b"ning 7\nvllm:num_requests_running 3\n");
-    assert_eq!(scanner.finish(), Reading { running: Some(3), ..Reading::default() });
+    assert_eq!(scanner.finish(), Reading { engines: 1, running: Some(3), ..Reading::default() });
 }
 
 /// Pieces that pages are made of, so that random pages come close to real ones.
@@ -212,6 +321,7 @@ fn fragment() -> impl Strategy<Value = String> {
     let labels = [
         "engine=\"0\"",
         "engine=\"1\",",
+        "model_name=\"m\"",
         "max_lora=\"3\"",
         "running_lora_adapters=\"b,a\"",
         "waiting_lora_adapters=\"c\"",

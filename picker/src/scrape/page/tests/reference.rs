@@ -28,8 +28,14 @@ pub(super) fn read_plainly(page: &[u8]) -> Reading {
             None => malformed += 1,
         }
     }
+    // The largest of each engine.
     let values = |name: &str| -> Vec<f64> {
-        samples.get(name).into_iter().flatten().map(|(_, value)| *value).collect()
+        let mut engines: BTreeMap<_, f64> = BTreeMap::new();
+        for (labels, value) in samples.get(name).into_iter().flatten() {
+            let largest = engines.entry(["engine", "model_name"].map(|label| labels.get(label))).or_default();
+            *largest = largest.max(*value);
+        }
+        engines.into_values().collect()
     };
     let total =
         |name| Some(values(name)).filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>().round() as u32);
@@ -42,13 +48,19 @@ pub(super) fn read_plainly(page: &[u8]) -> Reading {
         let series = samples.get("vllm:cache_config_info").into_iter().flatten();
         series.filter_map(|(labels, _)| labels.get(label)?.parse().ok()).collect()
     };
-    let blocks: u64 = config("num_gpu_blocks").into_iter().map(u64::from).sum();
+    let gauges = [
+        "vllm:num_requests_waiting",
+        "vllm:num_requests_running",
+        "vllm:kv_cache_usage_perc",
+        "vllm:gpu_cache_usage_perc",
+    ];
     Reading {
+        engines: gauges.map(|name| values(name).len() as u32).into_iter().max().unwrap_or(0),
         waiting: total("vllm:num_requests_waiting"),
         running: total("vllm:num_requests_running"),
         kv_usage: mean("vllm:kv_cache_usage_perc").or(mean("vllm:gpu_cache_usage_perc")),
         block_tokens: config("block_size").into_iter().max().filter(|tokens| *tokens > 0),
-        blocks: Some(blocks).filter(|blocks| *blocks > 0),
+        blocks: config("num_gpu_blocks").into_iter().max().map(u64::from).filter(|blocks| *blocks > 0),
         adapters: samples.get("vllm:lora_requests_info").map(|series| newest(series)),
         malformed,
     }
