@@ -31,8 +31,8 @@ pub use envoy::{
     EnvoyShutdown,
 };
 pub use gateway::{
-    AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure, LabelRequirement,
-    LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
+    AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
+    LabelRequirement, LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
 };
 pub use inference::{
     EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,

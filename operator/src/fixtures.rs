@@ -115,7 +115,8 @@ impl ApiServer {
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
-        let is_silent = self.state.lock().silent.as_ref().is_some_and(|silent| path.contains(silent.as_str()));
+        let is_silent =
+            self.state.lock().silent.as_ref().is_some_and(|silent| path.contains(silent.as_str()));
         if head.method != Method::GET {
             self.state.lock().writes.push(format!("{} {path}", head.method));
             self.changed.notify_waiters();

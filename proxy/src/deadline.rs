@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use penstock_config::{ConnectionSpec, Timeouts};
+use penstock_config::Timeouts;
+use penstock_wire::ConnectionOptions;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::Error;
@@ -88,7 +89,7 @@ impl Deadlines {
     }
 
     /// Starts the clock of one attempt.
-    pub(crate) fn start_attempt(&mut self, timeouts: &Timeouts, connection: &ConnectionSpec) {
+    pub(crate) fn start_attempt(&mut self, timeouts: &Timeouts, connection: &ConnectionOptions) {
         let now = Instant::now();
         self.attempt = timeouts.per_try.map(|limit| now + limit);
         self.stream_idle = timeouts.stream_idle;
@@ -158,7 +159,10 @@ impl Deadlines {
 mod tests {
     use std::future::poll_fn;
 
+    use penstock_config::ConnectionSpec;
+
     use super::*;
+    use crate::peers::options;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -175,7 +179,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_counts_once_the_response_has_begun() {
         let mut deadlines = Deadlines::new(Instant::now());
-        deadlines.start_attempt(&timeouts(Some(2 * SECOND), Some(3 * SECOND)), &ConnectionSpec::default());
+        deadlines.start_attempt(
+            &timeouts(Some(2 * SECOND), Some(3 * SECOND)),
+            &options(&ConnectionSpec::default()),
+        );
         let (after, error) = expiry(&mut deadlines).await;
         assert!(matches!((after.as_secs(), &error), (2, Error::UpstreamTimeout)), "{after:?}, {error}");
         deadlines.answered(Instant::now());
@@ -190,7 +197,7 @@ mod tests {
         let mut deadlines = Deadlines::new(Instant::now());
         deadlines.limit_request(Some(Instant::now() + SECOND));
         for _ in 0..2 {
-            deadlines.start_attempt(&timeouts(Some(9 * SECOND), None), &ConnectionSpec::default());
+            deadlines.start_attempt(&timeouts(Some(9 * SECOND), None), &options(&ConnectionSpec::default()));
             deadlines.end_attempt();
         }
         let (after, error) = expiry(&mut deadlines).await;
@@ -202,7 +209,7 @@ mod tests {
     async fn an_upstream_that_takes_nothing_is_given_up() {
         let mut deadlines = Deadlines::new(Instant::now());
         let connection = ConnectionSpec { write_timeout: Some(SECOND), ..ConnectionSpec::default() };
-        deadlines.start_attempt(&timeouts(None, None), &connection);
+        deadlines.start_attempt(&timeouts(None, None), &options(&connection));
         let stalled = Some(Instant::now());
         let error = poll_fn(|cx| deadlines.poll(cx, stalled)).await;
         assert!(matches!(error, Error::UpstreamReset(None)), "{error}");

@@ -11,6 +11,7 @@
 
 mod answer;
 mod limit;
+mod upstream;
 
 pub(crate) use self::{answer::Dialect, limit::Limit};
 

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 
+use penstock_wire::{Connection, Connections};
+
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
@@ -9,7 +11,6 @@ use crate::pick::{self, Patience};
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
 use crate::retry::{self, Failure, Replacement};
-use crate::upstream::{Connection, Connections};
 
 /// Runs attempts, of which the first is chosen, until one was answered, and passes its response on.
 ///
@@ -57,7 +58,7 @@ async fn try_once(
     let mut connection = connect(connections, client, arrived, routed, attempt).await?;
     let exchanged = match connection.start(outgoing, body) {
         Ok(()) => relay::exchange(&mut connection, client, arrived, routed, attempt, response).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     let is_stale = connection.is_stale();
     if matches!(exchanged, Err(Error::UpstreamTimeout | Error::StreamIdle)) {
@@ -109,7 +110,7 @@ async fn connect(
         let deadlines = &mut arrived.deadlines;
         tokio::select! {
             biased;
-            connected = &mut connecting => return connected,
+            connected = &mut connecting => return Ok(connected?),
             // A pod that is gone may leave an address behind that never answers: nobody shall wait for that to time out.
             () = endpoint.left(), if watches_pool => {
                 if retry::has_other_endpoint(arrived, routed, attempt) {

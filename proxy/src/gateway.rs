@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use penstock_wire::Connections;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -29,7 +30,6 @@ use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
 use crate::runtime::Live;
-use crate::upstream::Connections;
 use crate::{forward, head, models, respond, route, settle};
 
 /// What all requests share beyond the snapshot.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use penstock_config::{Mirror, Upstream as UpstreamAt};
 use penstock_picker::Outcome;
+use penstock_wire::{Connections, Event};
 
 use crate::body::Body;
 use crate::client::Client;
@@ -19,7 +20,6 @@ use crate::error::{Error, Limit};
 use crate::prepare::{self, Prepared, Recipient};
 use crate::random;
 use crate::runtime::Runtime;
-use crate::upstream::{Connections, Event};
 use crate::upstreams::{Chosen, Excluded};
 
 /// How long a copy may take where the rule sets no deadline for requests.

@@ -8,13 +8,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use penstock_config::{HeaderEdits, Rewrite, Rule, Target};
 use penstock_picker::orca;
+use penstock_wire::{BodyFraming, Outgoing};
 
 use crate::client::Client;
 use crate::codec::{Decoder, Draft};
 use crate::context::Arrived;
 use crate::error::Error;
 use crate::request_id;
-use crate::upstream::{BodyFraming, Outgoing};
 use crate::upstreams::{Chosen, Upstream};
 
 mod hop;

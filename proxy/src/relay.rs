@@ -16,6 +16,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::StatusCode;
 use penstock_picker::orca;
+use penstock_wire::{Connection, Event};
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
@@ -23,7 +24,6 @@ use crate::client::{Client, Follows};
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
 use crate::retry::{self, Replacement};
-use crate::upstream::{Connection, Event};
 
 /// What an exchange that got a response came to.
 pub(crate) enum Exchanged {
@@ -136,7 +136,7 @@ async fn body(
 /// What has happened at the upstream already.
 async fn here(connection: &mut Connection) -> Result<Option<Event>, Error> {
     poll_fn(|cx| match connection.poll_event(cx) {
-        Poll::Ready(event) => Poll::Ready(event.map(Some)),
+        Poll::Ready(event) => Poll::Ready(event.map(Some).map_err(Error::from)),
         Poll::Pending => Poll::Ready(Ok(None)),
     })
     .await
@@ -187,7 +187,7 @@ async fn next(
             });
             let happened = poll_fn(|cx| {
                 if let Poll::Ready(event) = connection.poll_event(cx) {
-                    return Poll::Ready(event.map(Happened::Upstream));
+                    return Poll::Ready(event.map(Happened::Upstream).map_err(Error::from));
                 }
                 if let Poll::Ready(chunk) = watch.as_mut().poll(cx) {
                     return Poll::Ready(chunk.map(Happened::Client));

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as UpstreamAt};
 use penstock_picker::Picker;
 use penstock_sources::Applier;
+use penstock_wire::Connections;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -29,7 +30,6 @@ use crate::metrics::{Configured, Metrics, UpstreamKind};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
 use crate::runtime::{self, Live, Runtime};
-use crate::upstream::Connections;
 use crate::upstreams::{Chooser, Upstream};
 
 pub(crate) mod certificates;

@@ -1,9 +1,4 @@
-//! A client's connection: what is written in pieces goes out as one, and within a deadline.
-//!
-//! Pingora's session writes the head of a response apart from its body, and a chunk apart from the end of the body. Each
-//! write to a socket walks the whole of TCP, which costs more than all else that a small response takes. A connection that
-//! is *corked* keeps what is written, and hands it over with the first write after. Pingora has such a buffer too, but
-//! empties it without a deadline; so the deadline sits here, beneath everything that writes.
+//! A client's connection, as the session of each of its requests has it.
 //!
 //! A connection outlives the session that Pingora's proxy makes of each request, in ways that the proxy does not know of: a
 //! head that it cannot parse is answered in the gateway's words, a body that the session has not read is dropped before the
@@ -12,19 +7,19 @@
 mod head_watch;
 
 use std::fmt;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
+use penstock_wire::{CorkedStream, Io};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
@@ -34,23 +29,16 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 pub(crate) use head_watch::HeadWatch;
 use head_watch::take;
 
 use crate::deadline::Timer;
 use crate::error::Error;
-use crate::io::Io;
-
-/// The most that a corked connection keeps, in bytes. Larger writes gain nothing from being joined.
-const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// How much is read with TLS before there is a session, in bytes: most heads.
 const FIRST_BYTES: usize = 2 * 1024;
-
-/// Pieces that one write hands to the system.
-const MAX_SLICES: usize = 8;
 
 /// Who has the connection.
 enum Phase {
@@ -84,13 +72,8 @@ pub(crate) struct GivenBack(Mutex<Option<(Box<ClientStream>, Next)>>);
 /// A connection to a client, as one request's session has it.
 pub(crate) struct ClientStream {
     /// Until it is given back.
-    io: Option<Io>,
+    corked: Option<CorkedStream>,
     socket: Option<Arc<SocketDigest>>,
-    kept: BytesMut,
-    is_corked: AtomicBool,
-    write_timeout_ms: AtomicU64,
-    /// Runs while the client takes nothing of what is written.
-    stalled: Option<Pin<Box<Sleep>>>,
     /// Of the head's deadline, and between two requests of the deadlines of requests.
     timer: Mutex<Timer>,
     phase: Mutex<Phase>,
@@ -109,37 +92,27 @@ impl ClientStream {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Set once, right after creation: it saves a getpeername for each request.
         let _already_set = digest.peer_addr.set(Some(peer.into()));
-        Self::new(Io::Tcp(stream), Some(Arc::new(digest)), write_timeout, Arc::default())
+        let corked = CorkedStream::new(Io::Tcp(stream), write_timeout);
+        Self::new(corked, Some(Arc::new(digest)), Arc::default())
     }
 
     /// A connection with TLS.
     pub(crate) fn tls(stream: Stream, write_timeout: Duration) -> Self {
         let digest = stream.get_socket_digest();
-        Self::new(Io::Tls(stream), digest, write_timeout, Arc::default())
+        Self::new(CorkedStream::new(Io::Tls(stream), write_timeout), digest, Arc::default())
     }
 
-    fn new(
-        io: Io,
-        socket: Option<Arc<SocketDigest>>,
-        write_timeout: Duration,
-        given_back: Arc<GivenBack>,
-    ) -> Self {
-        let stream = Self {
-            io: Some(io),
+    fn new(corked: CorkedStream, socket: Option<Arc<SocketDigest>>, given_back: Arc<GivenBack>) -> Self {
+        Self {
+            corked: Some(corked),
             socket,
-            kept: BytesMut::new(),
-            is_corked: AtomicBool::new(false),
-            write_timeout_ms: AtomicU64::new(0),
-            stalled: None,
             timer: Mutex::default(),
             phase: Mutex::new(Phase::Open),
             ahead: BytesMut::new(),
             received: AtomicUsize::new(0),
             is_ahead: AtomicBool::new(true),
             given_back,
-        };
-        stream.set_write_timeout(write_timeout);
-        stream
+        }
     }
 
     /// The connection under an HTTP/1.1 session.
@@ -159,27 +132,30 @@ impl ClientStream {
 
     /// The socket, where there is nothing else: with TLS what it carries is not what is read.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
-        match &self.io {
-            Some(Io::Tcp(socket)) => Some(socket),
-            Some(Io::Tls(_)) | None => None,
+        match self.io()? {
+            Io::Tcp(socket) => Some(socket),
+            Io::Tls(_) => None,
         }
     }
 
     /// How long a write may take to get on, from now on.
     pub(crate) fn set_write_timeout(&self, limit: Duration) {
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.write_timeout_ms.store(limit_ms, Ordering::Relaxed);
+        if let Some(corked) = &self.corked {
+            corked.set_write_timeout(limit);
+        }
     }
 
     /// Whether what is written is kept for the next write.
     pub(crate) fn cork(&self, is_corked: bool) {
-        self.is_corked.store(is_corked, Ordering::Relaxed);
+        if let Some(corked) = &self.corked {
+            corked.cork(is_corked);
+        }
     }
 
     /// Resolves when something has come, or with `false` at the connection's end or at `due`. A session in the meantime, and
     /// what Pingora's proxy puts around one, would take some 20 KB of each idle connection.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<bool> {
-        let readable = match &mut self.io {
+        let readable = match self.corked.as_mut().map(CorkedStream::io_mut) {
             Some(Io::Tcp(socket)) => socket.poll_read_ready(cx).map(|ready| ready.is_ok()),
             // What comes next can only be told by reading it.
             Some(Io::Tls(stream)) => {
@@ -242,61 +218,8 @@ impl ClientStream {
         *self.phase.lock() = Phase::Over(Next::Linger);
     }
 
-    fn keep(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
-        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if !*self.is_corked.get_mut() || self.kept.len() + length > MAX_KEPT_BYTES {
-            return None;
-        }
-        for buf in bufs {
-            self.kept.extend_from_slice(buf);
-        }
-        Some(length)
-    }
-
-    /// Writes what was kept and then `bufs`. Resolves with what was written of `bufs`, which is nothing only if they
-    /// are empty.
-    fn poll_through(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let is_empty = bufs.iter().all(|buf| buf.is_empty());
-        loop {
-            let kept = self.kept.len();
-            if kept == 0 && is_empty {
-                return Poll::Ready(Ok(0));
-            }
-            let written = ready!(self.poll_once(cx, bufs))?;
-            if written < kept {
-                self.kept.advance(written);
-                continue;
-            }
-            self.kept.clear();
-            if written > kept || is_empty {
-                return Poll::Ready(Ok(written - kept));
-            }
-        }
-    }
-
-    fn poll_once(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let written = if io.is_write_vectored() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            slices[0] = IoSlice::new(&self.kept);
-            let count = bufs.len().min(MAX_SLICES - 1);
-            for (slice, buf) in slices[1..].iter_mut().zip(bufs) {
-                *slice = IoSlice::new(buf);
-            }
-            let skipped = usize::from(self.kept.is_empty());
-            Pin::new(io).poll_write_vectored(cx, &slices[skipped..=count])
-        } else if self.kept.is_empty() && bufs.len() == 1 {
-            Pin::new(io).poll_write(cx, &bufs[0])
-        } else {
-            // One TLS record in place of several.
-            let mut joined = self.kept.to_vec();
-            for buf in bufs {
-                let room = (MAX_KEPT_BYTES + self.kept.len()).saturating_sub(joined.len());
-                joined.extend_from_slice(&buf[..buf.len().min(room)]);
-            }
-            Pin::new(io).poll_write(cx, &joined)
-        };
-        self.guard(cx, written)
+    fn io(&self) -> Option<&Io> {
+        self.corked.as_ref().map(CorkedStream::io)
     }
 
     /// Whether what the session writes, or its end, is not to reach the client. As long as no head is here, all that a
@@ -307,17 +230,6 @@ impl ClientStream {
             Phase::Head(head) => head.swallows_writes(),
             Phase::Over(_) => true,
         }
-    }
-
-    /// Gives up what is pending for too long.
-    fn guard<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if done.is_ready() {
-            self.stalled = None;
-            return done;
-        }
-        let limit = Duration::from_millis(self.write_timeout_ms.load(Ordering::Relaxed));
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -338,8 +250,8 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, phase, timer, ahead, received, .. } = self.get_mut();
-        let Some(io) = io else { return Poll::Ready(Ok(())) };
+        let Self { corked, phase, timer, ahead, received, .. } = self.get_mut();
+        let Some(io) = corked.as_mut().map(CorkedStream::io_mut) else { return Poll::Ready(Ok(())) };
         let before = buffer.filled().len();
         let read = match phase.get_mut() {
             Phase::Open if ahead.is_empty() => Pin::new(io).poll_read(cx, buffer),
@@ -373,9 +285,9 @@ impl AsyncWrite for ClientStream {
             }
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        match this.keep(bufs) {
-            Some(kept) => Poll::Ready(Ok(kept)),
-            None => this.poll_through(cx, bufs),
+        match &mut this.corked {
+            Some(corked) => Pin::new(corked).poll_write_vectored(cx, bufs),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -384,13 +296,8 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if *this.is_corked.get_mut() {
-            return Poll::Ready(Ok(()));
-        }
-        ready!(this.poll_through(cx, &[]))?;
-        let flushed = this.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_flush(cx));
-        this.guard(cx, flushed)
+        let corked = self.get_mut().corked.as_mut();
+        corked.map_or(Poll::Ready(Ok(())), |corked| Pin::new(corked).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -398,9 +305,8 @@ impl AsyncWrite for ClientStream {
         if this.is_mute() {
             return Poll::Ready(Ok(()));
         }
-        ready!(this.poll_through(cx, &[]))?;
-        let closed = this.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_shutdown(cx));
-        this.guard(cx, closed)
+        let corked = this.corked.as_mut();
+        corked.map_or(Poll::Ready(Ok(())), |corked| Pin::new(corked).poll_shutdown(cx))
     }
 }
 
@@ -415,9 +321,8 @@ impl Drop for ClientStream {
             },
             Phase::Over(next) => std::mem::replace(next, Next::Linger),
         };
-        let Some(io) = self.io.take() else { return };
-        let write_timeout = Duration::from_millis(*self.write_timeout_ms.get_mut());
-        let mut stream = Self::new(io, self.socket.take(), write_timeout, self.given_back.clone());
+        let Some(corked) = self.corked.take() else { return };
+        let mut stream = Self::new(corked.renewed(), self.socket.take(), self.given_back.clone());
         stream.leave_timer(std::mem::take(self.timer.get_mut()));
         stream.ahead = std::mem::take(&mut self.ahead);
         self.given_back.put(stream, next);
@@ -434,7 +339,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        match &self.io {
+        match self.io() {
             Some(Io::Tcp(stream)) => stream.as_raw_fd(),
             Some(Io::Tls(stream)) => stream.id(),
             None => -1,
@@ -444,14 +349,14 @@ impl UniqueID for ClientStream {
 
 impl Ssl for ClientStream {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        match &self.io {
+        match self.io() {
             Some(Io::Tls(stream)) => stream.get_ssl_digest(),
             Some(Io::Tcp(_)) | None => None,
         }
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match &self.io {
+        match self.io() {
             Some(Io::Tls(stream)) => stream.selected_alpn_proto(),
             Some(Io::Tcp(_)) | None => None,
         }
@@ -482,79 +387,5 @@ impl Peek for ClientStream {}
 impl fmt::Debug for ClientStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientStream").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn pair(limit: Duration) -> (ClientStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (server, peer) = listener.accept().await.unwrap();
-        (ClientStream::plain(server, peer, limit), client)
-    }
-
-    #[tokio::test]
-    async fn what_is_written_corked_goes_out_with_the_next_write() {
-        let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
-        stream.cork(true);
-        stream.write_all(b"head ").await.unwrap();
-        stream.flush().await.unwrap();
-        assert_eq!(client.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        stream.cork(false);
-        stream.write_all(b"body").await.unwrap();
-        let mut read = [0; 9];
-        client.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"head body");
-    }
-
-    #[tokio::test]
-    async fn a_flush_is_enough_and_so_is_the_end() {
-        for by_flush in [true, false] {
-            let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
-            stream.cork(true);
-            stream.write_all(b"all").await.unwrap();
-            stream.cork(false);
-            if by_flush {
-                stream.flush().await.unwrap();
-            } else {
-                AsyncWriteExt::shutdown(&mut stream).await.unwrap();
-            }
-            let mut read = [0; 3];
-            client.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"all");
-        }
-    }
-
-    #[tokio::test]
-    async fn more_than_is_kept_passes_in_order() {
-        let (mut stream, mut client) = pair(Duration::from_secs(5)).await;
-        stream.cork(true);
-        stream.write_all(b"head ").await.unwrap();
-        let large = vec![b'x'; 3 * MAX_KEPT_BYTES];
-        let writing = tokio::spawn(async move {
-            stream.write_all(&large).await.unwrap();
-            stream.cork(false);
-            stream.write_all(b" tail").await.unwrap();
-            AsyncWriteExt::shutdown(&mut stream).await.unwrap();
-        });
-        let mut read = Vec::new();
-        client.read_to_end(&mut read).await.unwrap();
-        writing.await.unwrap();
-        assert_eq!(read.len(), 10 + 3 * MAX_KEPT_BYTES);
-        assert!(read.starts_with(b"head x") && read.ends_with(b"x tail"));
-    }
-
-    #[tokio::test]
-    async fn a_client_that_takes_nothing_is_given_up() {
-        let (mut stream, _client) = pair(Duration::from_millis(20)).await;
-        let endless = vec![b'x'; 1 << 26];
-        let error = stream.write_all(&endless).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

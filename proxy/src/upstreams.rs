@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use penstock_config::{ModelRewrite, PoolSpec};
 use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
+use penstock_wire::Peers;
 use serde_json::{Value, json};
 
 pub(crate) use self::chosen::{Chosen, EndpointKey};
@@ -21,7 +22,6 @@ use crate::codec::Codec;
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::metrics::{PickOutcome, UpstreamMetrics};
-use crate::peers::Peers;
 use crate::random;
 
 /// What requests are forwarded to, with everything that takes.

@@ -72,7 +72,8 @@ pub(super) fn upstream(
         if let RawUpstream::Backend(raw) = &mut upstream.raw {
             raw.credential = Some(credential);
             if let (None, Some(unmatched)) = (&raw.tls, policies.tls().unmatched(Kind::Backend, &backend)) {
-                let message = format!("AIServiceBackend {key}: no credential is sent without TLS: {unmatched}");
+                let message =
+                    format!("AIServiceBackend {key}: no credential is sent without TLS: {unmatched}");
                 return Err(RefError::new("InvalidBackend", message));
             }
         }

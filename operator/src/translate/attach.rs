@@ -75,7 +75,8 @@ pub(super) fn attach(
     let (gateway, found) = match kind {
         Kind::ListenerSet => {
             let gateway = gateways.get(&listener_sets::gateway_of(context.world, &key)?)?;
-            let message = format!("ListenerSets are not served: attach the route to Gateway {}", gateway.key());
+            let message =
+                format!("ListenerSets are not served: attach the route to Gateway {}", gateway.key());
             (gateway, Err(Condition::no("Accepted", "UnsupportedValue", message)))
         }
         _ => {

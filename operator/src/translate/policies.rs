@@ -27,11 +27,8 @@ pub(super) struct Policies<'a> {
 impl<'a> Policies<'a> {
     /// Reads all policies. Of several for the same thing, the oldest wins.
     pub(super) fn read(context: &Context<'a>) -> Self {
-        let mut policies = Self {
-            credentials: BTreeMap::new(),
-            tls: TlsPolicies::read(context),
-            statuses: Vec::new(),
-        };
+        let mut policies =
+            Self { credentials: BTreeMap::new(), tls: TlsPolicies::read(context), statuses: Vec::new() };
         for object in by_age(context.world.security_policies.iter().map(|(_, object)| &**object)) {
             policies.read_credential(context, object);
         }

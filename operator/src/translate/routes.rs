@@ -146,7 +146,8 @@ impl<'a, 'c> Routing<'a, 'c> {
     ) -> impl Iterator<Item = (&'r UpstreamKey, &'r Key, &'r str)> {
         self.routes.iter().flat_map(move |route| {
             let attachments = route.attachments.iter();
-            let served = attachments.filter(|it| !it.served.is_empty() && documents.contains_key(&it.gateway));
+            let served =
+                attachments.filter(|it| !it.served.is_empty() && documents.contains_key(&it.gateway));
             served.flat_map(move |it| {
                 route.references.iter().map(move |key| (key, &it.gateway, it.controller.as_str()))
             })
@@ -217,11 +218,7 @@ impl<'a, 'c> Routing<'a, 'c> {
 
 impl<'a> Route<'a> {
     /// A route whose rules are not built yet.
-    fn attach(
-        context: &Context<'a>,
-        gateways: &BTreeMap<Key, Gateway<'a>>,
-        object: RouteObject<'a>,
-    ) -> Self {
+    fn attach(context: &Context<'a>, gateways: &BTreeMap<Key, Gateway<'a>>, object: RouteObject<'a>) -> Self {
         let Meta { key, .. } = object.meta();
         let attaching = AttachingRoute { kind: object.id().kind, key, hostnames: object.hostnames() };
         for message in object.parents().iter().filter_map(|it| missing_parent(context.world, key, it)) {

@@ -7,7 +7,8 @@ use crate::support::{condition, conditions, translated};
 
 /// A Secret `certificate` as `openssl x509 -req` makes it where it is given no extensions.
 fn version_1() -> String {
-    let secrets = std::fs::read_to_string(crate::support::folder("tests/data/listeners/secrets.yaml")).unwrap();
+    let secrets =
+        std::fs::read_to_string(crate::support::folder("tests/data/listeners/secrets.yaml")).unwrap();
     let secret = secrets.split("---\n").find(|secret| secret.contains("name: version-1")).unwrap();
     format!("{}---\n", secret.replace("namespace: infra", "namespace: n"))
 }
@@ -61,7 +62,11 @@ fn a_listener_without_its_certificate_counts_its_routes() {
     // Its backend does not exist either, served or not.
     let resolved = condition(&translation, (Kind::HttpRoute, "route"), "ResolvedRefs");
     assert_eq!((resolved.0, resolved.1), (false, "BackendNotFound"), "{resolved:?}");
-    assert_eq!(translation.gateways.len(), 1, "no document for a Gateway without a listener that can be served");
+    assert_eq!(
+        translation.gateways.len(),
+        1,
+        "no document for a Gateway without a listener that can be served"
+    );
 }
 
 /// A route whose rules are these, attached as `parent` says.
@@ -151,7 +156,9 @@ spec: {{gatewayClassName: penstock, addresses: [{address}], listeners: [{{name: 
         fields.map(|it| it.message.clone())
     };
     assert_eq!(unread("{type: IPAddress}"), None);
-    assert!(unread("{type: IPAddress, value: 192.0.2.1}").is_some_and(|it| it.contains("spec.addresses[].value")));
+    assert!(
+        unread("{type: IPAddress, value: 192.0.2.1}").is_some_and(|it| it.contains("spec.addresses[].value"))
+    );
 }
 
 #[test]
@@ -168,7 +175,8 @@ fn features_that_are_claimed_have_the_names_of_gateway_api_in_order() {
 #[test]
 fn every_redirect_that_is_claimed_is_served() {
     for status in [301, 302, 303, 307, 308] {
-        let rule = format!("{{filters: [{{type: RequestRedirect, requestRedirect: {{statusCode: {status}}}}}]}}");
+        let rule =
+            format!("{{filters: [{{type: RequestRedirect, requestRedirect: {{statusCode: {status}}}}}]}}");
         let translation = translated(&route("{name: gw}", &rule));
         assert!(condition(&translation, ROUTE, "Accepted").0);
         let document = crate::support::document(&translation);
@@ -181,7 +189,9 @@ fn a_header_that_is_set_and_added_does_not_make_the_rule_a_500() {
     let modifier = "set: [{name: X-Team, value: a}], add: [{name: x-team, value: b}], remove: [x-team]";
     for kind in ["requestHeaderModifier", "responseHeaderModifier"] {
         let class = kind[..1].to_uppercase() + &kind[1..];
-        let rule = format!("{{filters: [{{type: {class}, {kind}: {{{modifier}}}}}], backendRefs: [{{name: s, port: 80}}]}}");
+        let rule = format!(
+            "{{filters: [{{type: {class}, {kind}: {{{modifier}}}}}], backendRefs: [{{name: s, port: 80}}]}}"
+        );
         let service = "
 apiVersion: v1
 kind: Service

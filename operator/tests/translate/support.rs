@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use penstock_operator::translate::{
-    Adoption, Condition, Endpoints, Options, Status, Translation, endpoints, merge, render,
-    render_endpoints, translate,
+    Adoption, Condition, Endpoints, Options, Status, Translation, endpoints, merge, render, render_endpoints,
+    translate,
 };
 use penstock_operator::world::{Kind, World};
 use penstock_picker::EpcCheck;

@@ -65,7 +65,8 @@ spec:
 }
 
 const HTTPS: &str = "{fqdn: {hostname: api.example.com, port: 443}}";
-const BOTH: &str = "{fqdn: {hostname: api.example.com, port: 443}}, {fqdn: {hostname: api.example.com, port: 80}}";
+const BOTH: &str =
+    "{fqdn: {hostname: api.example.com, port: 443}}, {fqdn: {hostname: api.example.com, port: 80}}";
 const DAY: &str = "2026-01-01T00:00:00Z";
 
 #[test]
@@ -132,7 +133,8 @@ fn a_policy_that_an_older_one_overrules_says_so() {
         provider(HTTPS) + &policy("tls", DAY, "", "") + &policy("late", "2026-01-02T00:00:00Z", "", "");
     let translation = translated(&manifests);
     assert!(condition(&translation, POLICY, "Accepted").0);
-    let (is_accepted, reason, message) = condition(&translation, (Kind::BackendTlsPolicy, "late"), "Accepted");
+    let (is_accepted, reason, message) =
+        condition(&translation, (Kind::BackendTlsPolicy, "late"), "Accepted");
     assert_eq!((is_accepted, reason), (false, "Conflicted"), "{message}");
 }
 

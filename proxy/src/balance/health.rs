@@ -14,10 +14,7 @@ use pingora_load_balancing::{Backend, HealthRegistry, health_check::HealthCheck}
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Shared, endpoint::Endpoint, members::Members};
-use crate::{
-    probe,
-    tls::{UpstreamContext, upstream},
-};
+use crate::{peers, probe, tls::UpstreamContext};
 
 /// The most bytes of an answer that are read. What a check answers is a word, if anything.
 const ANSWER_LIMIT_BYTES: usize = 64 << 10;
@@ -88,7 +85,7 @@ impl Check {
         if let Some(tls) = &self.tls {
             tls.configure(&mut peer, &endpoint.name.host);
         }
-        peer.options.alpn = upstream::alpn(self.protocol);
+        peer.options.alpn = peers::protocol(self.protocol).alpn();
         let authority = &endpoint.name.authority;
         let HealthCheckSpec { path, timeout, .. } = &self.check;
         let answer = probe::get(&self.connector, &peer, authority, path, ANSWER_LIMIT_BYTES, *timeout).await;

@@ -2,14 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
+use penstock_tap::Tap;
+use penstock_wire::{Connection, Event};
 use pingora_http::ResponseHeader;
 
 use super::next;
 use crate::client::Client;
 use crate::context::{Arrived, Attempt};
 use crate::error::Error;
-use crate::upstream::{Connection, Event};
-use penstock_tap::Tap;
 
 /// The most that is held back, in bytes: heartbeats and roles have some hundred.
 const MAX_HELD_BYTES: usize = 64 * 1024;

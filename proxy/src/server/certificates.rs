@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use penstock_config::{BackendSpec, Fault, PoolSpec, Snapshot, UpstreamTls};
+use penstock_wire::Peers;
 
 use crate::credential::{Credential, CredentialError};
-use crate::peers::Peers;
+use crate::peers::peers;
 use crate::tls::{DownstreamTls, PemError, PemFiles, UpstreamContext};
 
 /// Everything that was built from files: TLS, and the secrets that upstreams ask for.
@@ -88,12 +89,12 @@ impl Certificates {
 
     /// How a pool's endpoints are connected to.
     pub(crate) fn pool_peers(&self, spec: &PoolSpec) -> Peers {
-        Peers::new(spec.protocol, &spec.connection, self.pools.get(&spec.name).cloned())
+        peers(spec.protocol, &spec.connection, self.pools.get(&spec.name).cloned())
     }
 
     /// How a backend's endpoints are connected to.
     pub(crate) fn backend_peers(&self, spec: &BackendSpec) -> Peers {
-        Peers::new(spec.protocol, &spec.connection, self.backend(spec))
+        peers(spec.protocol, &spec.connection, self.backend(spec))
     }
 
     /// What is shown to a pool's endpoints.

@@ -10,12 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use penstock_wire::Io;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::deadline::Timer;
 use crate::error::Error;
-use crate::io::Io;
 
 /// Headers that Pingora's HTTP/1.1 parser has room for.
 const PARSED_HEADERS: usize = 256;

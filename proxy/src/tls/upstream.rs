@@ -10,9 +10,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use penstock_config::{UpstreamProtocol, UpstreamTls};
+use penstock_config::UpstreamTls;
 use pingora_core::{
-    protocols::{ALPN, tls::CaType},
+    protocols::tls::CaType,
     upstreams::peer::{HttpPeer, Scheme},
     utils::tls::{CertKey, WrappedX509, parse_x509},
 };
@@ -82,17 +82,6 @@ impl PemFiles for UpstreamContext {
             self.loaded.store(Arc::new(new));
         }
         Ok(changed)
-    }
-}
-
-/// What to offer by ALPN, by which pingora's connector also knows an upstream that speaks HTTP/2
-/// without TLS.
-#[must_use]
-pub fn alpn(protocol: UpstreamProtocol) -> ALPN {
-    match protocol {
-        UpstreamProtocol::Http1 => ALPN::H1,
-        UpstreamProtocol::H2 | UpstreamProtocol::H2c => ALPN::H2,
-        UpstreamProtocol::Auto => ALPN::H2H1,
     }
 }
 

@@ -45,7 +45,11 @@ impl Scene {
     /// How often an object was written, as of now.
     fn writes_of(&self, name: &str) -> usize {
         let end = format!("/{name}");
-        self.server.writes().iter().filter(|write| write.starts_with("PATCH") && write.ends_with(&end)).count()
+        self.server
+            .writes()
+            .iter()
+            .filter(|write| write.starts_with("PATCH") && write.ends_with(&end))
+            .count()
     }
 }
 

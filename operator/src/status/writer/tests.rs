@@ -68,7 +68,11 @@ fn desired(name: &str, message: &str) -> Desired {
         api_version: "gateway.networking.k8s.io/v1".to_owned(),
         generation: 3,
         // Entries that lost their controller's name are ours, as InferencePools have it.
-        status: Status::Parents(Entries { controllers, entries: vec![entry], nameless: vec![json!({ "name": "gw" })] }),
+        status: Status::Parents(Entries {
+            controllers,
+            entries: vec![entry],
+            nameless: vec![json!({ "name": "gw" })],
+        }),
     };
     Desired { update, addresses: None }
 }

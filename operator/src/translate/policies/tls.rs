@@ -42,8 +42,7 @@ pub(super) fn from_policy(
         well_known: validation.well_known_ca_certificates.as_deref(),
     };
     let mut secrets = Secrets::new();
-    let ca_file =
-        ca_file(context, namespace, &authorities, &mut secrets).map_err(TlsFault::Authorities)?;
+    let ca_file = ca_file(context, namespace, &authorities, &mut secrets).map_err(TlsFault::Authorities)?;
     if ca_file.is_none() && authorities.well_known.is_none() {
         let message = "neither caCertificateRefs nor wellKnownCACertificates is there";
         return Err(TlsFault::Authorities(RefError::new(INVALID_CA, message)));

@@ -89,7 +89,10 @@ impl<'a> TlsPolicies<'a> {
     /// A policy for an object that names a port which the object does not have, in words.
     pub(in crate::translate) fn unmatched(&self, kind: Kind, key: &Key) -> Option<String> {
         let (policy, port) = self.unmatched.get(&ObjectId { kind, key: key.clone() })?;
-        Some(format!("BackendTLSPolicy {policy} is for port {port:?} of {} {key}, which has no such port", kind.name()))
+        Some(format!(
+            "BackendTLSPolicy {policy} is for port {port:?} of {} {key}, which has no such port",
+            kind.name()
+        ))
     }
 
     /// The policies for an object, whatever their fate.

@@ -16,11 +16,11 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::chunked::Decoder;
 use crate::error::Error;
+use crate::exchange::{BodyFraming, Event, Outgoing};
+use crate::head::{self, Framing, Head};
 use crate::io::Io;
-use crate::upstream::chunked::Decoder;
-use crate::upstream::head::{self, Framing, Head};
-use crate::upstream::{BodyFraming, Event, Outgoing};
 
 /// Room that a read finds at least, and at most, in bytes: the first holds most heads with what follows them.
 const MIN_READ_BYTES: usize = 4 * 1024;
@@ -71,7 +71,7 @@ enum Response {
 
 impl Http1 {
     /// Over a new connection.
-    pub(super) fn new(io: Io) -> Self {
+    pub(crate) fn new(io: Io) -> Self {
         Self {
             io,
             received: BytesMut::new(),
@@ -140,7 +140,7 @@ impl Http1 {
     }
 
     /// Whether the connection may carry another request.
-    pub(super) fn is_reusable(&self) -> bool {
+    pub(crate) fn is_reusable(&self) -> bool {
         self.keeps_alive
             && matches!(self.response, Response::Done)
             && self.request == Request::Whole
@@ -150,13 +150,13 @@ impl Http1 {
 
     /// Readies the connection for being idle. Its buffer goes: a thousand idle connections shall not hold memory, and a
     /// buffer that the allocator gives out again is in the processor's cache, which this one would not be.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn release_buffer(&mut self) {
         self.received = BytesMut::new();
         self.read_bytes = MIN_READ_BYTES;
     }
 
     /// Whether an idle connection is still open, and nothing has come that nobody asked for.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.io.is_quiet()
     }
 
@@ -241,15 +241,19 @@ impl Http1 {
             let read = ready!(self.poll_read(cx));
             match read {
                 Ok(0) | Err(_) if matches!(self.response, Response::Head { .. }) => {
-                    return Poll::Ready(Err(Error::UpstreamReset(read.err().map(Into::into))));
+                    let error = read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return Poll::Ready(Err(Error::Reset(error.into())));
                 }
                 Ok(0) if matches!(self.response, Response::Close) => {
                     self.response = Response::Done;
                     return Poll::Ready(Ok(Event::Body { data: Bytes::new(), is_end: true }));
                 }
-                Ok(0) => return Poll::Ready(Err(Error::StreamBroken(None))),
+                Ok(0) => {
+                    let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Poll::Ready(Err(Error::BrokenStream(error.into())));
+                }
                 Ok(_) => self.has_received = true,
-                Err(error) => return Poll::Ready(Err(Error::StreamBroken(Some(error.into())))),
+                Err(error) => return Poll::Ready(Err(Error::BrokenStream(error.into()))),
             }
         }
     }
@@ -262,7 +266,7 @@ impl Http1 {
         let data = match &mut self.response {
             Response::Head { is_head } => {
                 let head = head::take(&mut self.received, *is_head);
-                let head = head.map_err(|error| Error::InvalidResponse(Some(error.into())))?;
+                let head = head.map_err(|error| Error::InvalidResponse(error.into()))?;
                 return Ok(head.map(|head| self.begin(head)));
             }
             Response::Length { left } => {
@@ -277,7 +281,7 @@ impl Http1 {
             Response::Chunked(decoder) => {
                 let decoded = decoder.decode(&mut self.received);
                 let is_done = decoder.is_done();
-                let data = decoded.map_err(|error| Error::StreamBroken(Some(error.into())))?;
+                let data = decoded.map_err(|error| Error::BrokenStream(error.into()))?;
                 if is_done {
                     self.response = Response::Done;
                 } else if data.is_empty() {

@@ -14,11 +14,11 @@ const MAX_SIZE_DIGITS: u8 = 16;
 /// The body breaks the rules of the coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk of the response is malformed")]
-pub(crate) struct BadChunk;
+pub struct BadChunk;
 
 /// Takes one body apart, however its bytes are cut.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     state: State,
     /// Bytes since the last byte of body.
     framing_bytes: usize,
@@ -57,7 +57,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Whether the body has come to its end.
-    pub(crate) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
@@ -66,7 +66,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The coding is broken. What was taken before is lost: nothing that follows can be trusted.
-    pub(crate) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Bytes, BadChunk> {
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Bytes, BadChunk> {
         let (mut start, mut length, mut read) = (0, 0, 0);
         while read < buffer.len() && self.state != State::Done {
             let State::Data { left } = self.state else {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) enum Io {
+pub enum Io {
     /// Plain.
     Tcp(TcpStream),
     /// With TLS, or anything else that Pingora's connectors made.

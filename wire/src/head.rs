@@ -8,7 +8,7 @@ use httparse::{Header, ParserConfig, Status};
 use pingora_http::ResponseHeader;
 
 /// The longest head that is read, in bytes.
-pub(super) const MAX_HEAD_BYTES: usize = 1 << 20;
+pub const MAX_HEAD_BYTES: usize = 1 << 20;
 
 /// Headers that are tried for first, and the most that a response may have.
 const USUAL_HEADERS: usize = 48;
@@ -19,7 +19,7 @@ const ADDED_HEADERS: usize = 6;
 
 /// The response is no HTTP/1.1, or framed in a way that can be read in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadHead {
+pub enum BadHead {
     /// The status line or a header is malformed.
     #[error("the response's head is malformed: {0}")]
     Malformed(#[from] httparse::Error),
@@ -39,7 +39,7 @@ pub(crate) enum BadHead {
 
 /// How the body behind a head ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// There is none.
     Empty,
     /// After so many bytes.
@@ -52,18 +52,20 @@ pub(super) enum Framing {
 
 /// A head, and what it says about the connection.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) header: ResponseHeader,
-    pub(super) framing: Framing,
+pub struct Head {
+    /// The head itself. Length, if any, is as sent; no other header frames the body or speaks of the connection.
+    pub header: ResponseHeader,
+    /// How the body ends.
+    pub framing: Framing,
     /// Whether the connection may carry another request once the body is read.
-    pub(super) keeps_alive: bool,
+    pub keeps_alive: bool,
 }
 
 /// Takes a head out of `buffer`; `None` while it is incomplete. `is_head` tells that HEAD was asked for.
 ///
 /// # Errors
 /// See [`BadHead`].
-pub(super) fn take(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, BadHead> {
+pub fn take(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, BadHead> {
     let Some(length) = end_of_head(buffer) else {
         // Another protocol's greeting is told at once, and not when a deadline has passed.
         parse_into(&mut [const { MaybeUninit::uninit() }; MAX_HEADERS], buffer, |_| Ok(()))?;
@@ -137,11 +139,7 @@ fn build(response: &httparse::Response<'_, '_>, raw: &Bytes, is_head: bool) -> R
 /// How the body ends (RFC 9112 §6.3), and whether the response says it in two ways, of which the coding counts.
 fn framing(headers: &mut HeaderMap, status: StatusCode, is_head: bool) -> Result<(Framing, bool), BadHead> {
     let length = length(headers);
-    let is_chunked = match headers.remove(header::TRANSFER_ENCODING) {
-        Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        Some(_) => return Err(BadHead::Coding),
-        None => false,
-    };
+    let is_chunked = is_chunked(headers)?;
     let is_framed_twice = is_chunked && headers.remove(header::CONTENT_LENGTH).is_some();
     let is_empty = is_head
         || status.is_informational()
@@ -153,6 +151,18 @@ fn framing(headers: &mut HeaderMap, status: StatusCode, is_head: bool) -> Result
         (false, false, None) => Framing::Close,
     };
     Ok((framing, is_framed_twice))
+}
+
+/// Whether `Transfer-Encoding` says `chunked`, and takes it out. Said twice, or with another coding on a line of its own,
+/// it means what no two readers agree on.
+fn is_chunked(headers: &mut HeaderMap) -> Result<bool, BadHead> {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = lines.next() else { return Ok(false) };
+    if lines.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(BadHead::Coding);
+    }
+    headers.remove(header::TRANSFER_ENCODING);
+    Ok(true)
 }
 
 /// The one value of all `Content-Length`s. Lines and lists that repeat it are reduced to it.
@@ -269,6 +279,8 @@ mod tests {
             "content-length: 99999999999999999999\r\n",
             "transfer-encoding: gzip\r\n",
             "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: gzip\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
             "x: a\r\n set-cookie: evil=1\r\n",
             "x: a\rset-cookie: evil=1\r\n",
             "x: a\0b\r\n",

@@ -13,10 +13,10 @@ use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::upstream::{BodyFraming, Event, Outgoing};
+use crate::exchange::{BodyFraming, Event, Outgoing};
 
 /// A stream to an upstream.
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     session: Http2Session,
     sender: Option<SendStream<Bytes>>,
     unsent: VecDeque<Bytes>,
@@ -49,9 +49,14 @@ enum Response {
     Done,
 }
 
+/// The body that `Content-Length` announces never begins.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the response has a length and no body")]
+struct NoBody;
+
 impl Http2 {
     /// Over a stream that carries nothing yet.
-    pub(super) fn new(session: Http2Session) -> Self {
+    pub(crate) fn new(session: Http2Session) -> Self {
         Self {
             session,
             sender: None,
@@ -68,7 +73,7 @@ impl Http2 {
     ///
     /// # Errors
     /// The connection takes no more streams, or the request has no authority.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         outgoing: Outgoing,
         is_tls: bool,
@@ -80,7 +85,7 @@ impl Http2 {
         let ends_with_head = is_whole && self.unsent.is_empty();
         let header = header_of(outgoing, is_tls)?;
         let sent = self.session.write_request_header(Box::new(header), ends_with_head);
-        sent.map_err(|error| Error::UpstreamReset(Some(error)))?;
+        sent.map_err(|error| Error::Reset(error))?;
         self.sender = self.session.take_request_body_writer();
         self.request = match (ends_with_head, is_whole) {
             (true, _) => Sending::Ended,
@@ -91,46 +96,46 @@ impl Http2 {
     }
 
     /// Hands over more of the body.
-    pub(super) fn push(&mut self, chunk: Bytes) {
+    pub(crate) fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() && self.request == Sending::Open {
             self.unsent.push_back(chunk);
         }
     }
 
     /// Tells that the body is whole.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.request == Sending::Open {
             self.request = Sending::Whole;
         }
     }
 
     /// Whether everything that was handed over is sent, and more of the body can be.
-    pub(super) fn wants_body(&self) -> bool {
+    pub(crate) fn wants_body(&self) -> bool {
         self.request == Sending::Open && self.unsent.is_empty()
     }
 
     /// Since when the upstream has taken nothing of what is to be sent.
-    pub(super) fn stalled_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
     }
 
     /// Whether the head of the response has come.
-    pub(super) fn has_head(&self) -> bool {
+    pub(crate) fn has_head(&self) -> bool {
         self.response != Response::Head
     }
 
     /// Whether the upstream asked for HTTP/1.1 in place of this, or does not speak this at all.
-    pub(super) fn refuses_http2(&self) -> bool {
+    pub(crate) fn refuses_http2(&self) -> bool {
         self.refuses_http2
     }
 
     /// Keeps the connection from being given further streams.
-    pub(super) fn distrust(&self) {
+    pub(crate) fn distrust(&self) {
         self.session.conn.mark_shutdown();
     }
 
     /// Ends the stream: what is not over is cancelled.
-    pub(super) fn end(mut self) -> Http2Session {
+    pub(crate) fn end(mut self) -> Http2Session {
         let is_over = self.response == Response::Done && self.request == Sending::Ended;
         if !is_over && let Some(sender) = &mut self.sender {
             sender.send_reset(Reason::CANCEL);
@@ -140,7 +145,7 @@ impl Http2 {
 
     /// Sends what there is to be sent, and resolves with the next piece of the response, or once more of the body
     /// can be taken.
-    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         let had_unsent = !self.unsent.is_empty();
         if (had_unsent || self.request == Sending::Whole)
             && let Poll::Ready(sent) = self.poll_send(cx)
@@ -202,20 +207,20 @@ impl Http2 {
                 Some(Reason::PROTOCOL_ERROR) => is_foreign,
                 _ => false,
             };
-            return Poll::Ready(Err(Error::UpstreamReset(Some(error.into()))));
+            return Poll::Ready(Err(Error::Reset(error.into())));
         }
         let Some(header) = self.session.response_header().cloned() else {
-            return Poll::Ready(Err(Error::internal("a response before its request")));
+            return Poll::Ready(Err(Error::Internal("a response before its request")));
         };
         let is_end = self.session.check_response_end_or_error();
-        let is_end = is_end.map_err(|error| Error::InvalidResponse(Some(error)))?;
+        let is_end = is_end.map_err(|error| Error::InvalidResponse(error))?;
         // The h2 crate does not compare the length of a body that never begins.
         let may_lack_body =
             self.is_head || matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = header.headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes);
         if is_end && !may_lack_body && length.is_some_and(|digits| digits.iter().any(|digit| *digit != b'0'))
         {
-            return Poll::Ready(Err(Error::InvalidResponse(None)));
+            return Poll::Ready(Err(Error::InvalidResponse(NoBody.into())));
         }
         self.response = if is_end { Response::Done } else { Response::Body };
         Poll::Ready(Ok(Event::Head { header: Box::new(header), is_end }))
@@ -227,9 +232,9 @@ impl Http2 {
                 self.response = Response::Trailers;
                 return self.poll_trailers(cx);
             };
-            let data = data.map_err(|error| Error::StreamBroken(Some(error.into())))?;
+            let data = data.map_err(|error| Error::BrokenStream(error.into()))?;
             let is_end = self.session.check_response_end_or_error();
-            let is_end = is_end.map_err(|error| Error::StreamBroken(Some(error)))?;
+            let is_end = is_end.map_err(|error| Error::BrokenStream(error))?;
             if is_end {
                 self.response = Response::Done;
             } else if data.is_empty() {
@@ -241,7 +246,7 @@ impl Http2 {
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Error>> {
         let trailers = ready!(pin!(self.session.read_trailers()).poll(cx));
-        let trailers = trailers.map_err(|error| Error::StreamBroken(Some(error)))?;
+        let trailers = trailers.map_err(|error| Error::BrokenStream(error))?;
         self.response = Response::Done;
         Poll::Ready(Ok(match trailers {
             Some(trailers) => Event::Trailers(trailers),
@@ -256,11 +261,11 @@ fn header_of(mut outgoing: Outgoing, is_tls: bool) -> Result<RequestHeader, Erro
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let authority = authority.filter(|authority| !authority.as_str().contains('@'));
     let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
-    let authority = authority.ok_or(Error::BadHost("HTTP/2 upstreams need one"))?;
+    let authority = authority.ok_or(Error::NoAuthority)?;
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(outgoing.target).build();
     let mut parts = Request::new(()).into_parts().0;
     parts.method = outgoing.method;
-    parts.uri = uri.map_err(Error::internal)?;
+    parts.uri = uri.map_err(Error::InvalidRequest)?;
     parts.version = http::Version::HTTP_2;
     outgoing.headers.remove(header::TRANSFER_ENCODING);
     parts.headers = outgoing.headers;

@@ -13,25 +13,26 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHasher};
 use tokio::time::Instant;
 
-use crate::upstream::http1::Http1;
+use crate::http1::Http1;
 
 /// Locks that the pool is spread over.
 const SHARDS: usize = 16;
 
 /// Which requests a connection may serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     /// Where the endpoint is.
-    pub(crate) address: SocketAddr,
-    /// Which of the endpoints that were ever at this address; 0 for a backend's.
-    pub(crate) generation: u64,
-    /// How it is connected to: TLS, names, authorities.
-    pub(crate) manner: u64,
+    pub address: SocketAddr,
+    /// Which of the endpoints that were ever at this address, as it was given to
+    /// [`Connections::connect`](crate::Connections::connect).
+    pub generation: u64,
+    /// Of how it is connected to: TLS, names, authorities.
+    pub(crate) reuse_hash: u64,
 }
 
 /// Idle connections.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(crate) struct Idle {
     shards: [Mutex<FxHashMap<Key, Vec<Parked>>>; SHARDS],
     count: AtomicUsize,
     limit: usize,
@@ -45,12 +46,12 @@ struct Parked {
 
 impl Idle {
     /// A pool of at most `limit` connections.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { shards: Default::default(), count: AtomicUsize::new(0), limit }
     }
 
     /// A connection that is open and quiet, the one that was used last.
-    pub(super) fn take(&self, key: &Key) -> Option<Box<Http1>> {
+    pub(crate) fn take(&self, key: &Key) -> Option<Box<Http1>> {
         loop {
             let mut parked = self.shard(key).lock().get_mut(key)?.pop()?;
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -61,18 +62,18 @@ impl Idle {
     }
 
     /// Keeps a connection for `idle_timeout`. A full pool closes it.
-    pub(super) fn put(&self, key: Key, mut connection: Box<Http1>, idle_timeout: Duration) {
+    pub(crate) fn put(&self, key: Key, mut connection: Box<Http1>, idle_timeout: Duration) {
         if self.count.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        connection.rest();
+        connection.release_buffer();
         let parked = Parked { connection, until: Instant::now() + idle_timeout };
         self.shard(&key).lock().entry(key).or_default().push(parked);
     }
 
     /// Closes the connections that are dead, idle for too long, or not wanted.
-    pub(super) fn sweep(&self, is_wanted: impl Fn(&Key) -> bool) {
+    pub(crate) fn sweep(&self, is_wanted: impl Fn(&Key) -> bool) {
         let now = Instant::now();
         for shard in &self.shards {
             let mut closed = Vec::new();
@@ -89,7 +90,7 @@ impl Idle {
     }
 
     /// How many connections wait.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
