@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use penstock_config::{BackendSpec, Fault, PoolSpec, Snapshot, UpstreamTls};
+use penstock_tls::{PemErrors, PemFiles};
 use penstock_wire::Peers;
 
 use crate::credential::{Credential, CredentialError};
 use crate::peers::peers;
-use crate::tls::{DownstreamTls, PemError, PemFiles, UpstreamContext};
+use crate::tls::{DownstreamTls, UpstreamContext};
 
 /// Everything that was built from files: TLS, and the secrets that upstreams ask for.
 #[derive(Default)]
@@ -121,7 +122,7 @@ impl Certificates {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(files = ?files.files(), "certificates reloaded"),
                 Err(errors) => {
-                    for error in errors {
+                    for error in errors.0 {
                         tracing::error!(%error, "certificate refused; the one loaded before stays");
                     }
                 }
@@ -195,7 +196,7 @@ fn sound<T>(
 fn upstream(
     spec: &UpstreamTls,
     known: Option<&Arc<UpstreamContext>>,
-) -> Result<Arc<UpstreamContext>, Vec<PemError>> {
+) -> Result<Arc<UpstreamContext>, PemErrors> {
     match known.filter(|known| known.spec() == spec) {
         Some(known) => Ok(known.clone()),
         None => UpstreamContext::load(spec.clone()).map(Arc::new),
@@ -203,7 +204,7 @@ fn upstream(
 }
 
 fn keep<T>(
-    loaded: Result<T, Vec<PemError>>,
+    loaded: Result<T, PemErrors>,
     name: &Arc<str>,
     into: &mut HashMap<Arc<str>, T>,
     faults: &mut Vec<Fault>,
@@ -213,6 +214,6 @@ fn keep<T>(
         Ok(loaded) => {
             into.insert(name.clone(), loaded);
         }
-        Err(errors) => faults.extend(errors.iter().map(|error| Fault::new(path(), error.to_string()))),
+        Err(errors) => faults.extend(errors.0.iter().map(|error| Fault::new(path(), error.to_string()))),
     }
 }

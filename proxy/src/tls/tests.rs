@@ -1,64 +1,26 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs;
+use std::time::Duration;
 
 use penstock_config::{CertificateFiles, ClientCertificate, UpstreamTls};
-use pingora_core::{
-    connectors::http::Connector,
-    protocols::{ALPN, Stream, l4},
-    upstreams::peer::HttpPeer,
-};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use penstock_tls::{Identity, IdentityFiles, PemError, PemFault, PemFiles};
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::{ALPN, Stream, l4};
+use pingora_core::upstreams::peer::HttpPeer;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use super::*;
 
+#[path = "../../../tls/tests/support/files.rs"]
+mod files;
+
+use self::files::Files;
+
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A directory of certificates, all from one authority.
-pub(super) struct Files {
-    dir: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-    authority: String,
-}
-
-impl Files {
-    pub(super) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap().pem();
-        Self { dir: tempfile::tempdir().unwrap(), issuer: Issuer::new(params, key), authority }
-    }
-
-    /// Writes NAME.crt and NAME.key for the DNS names or addresses in `names`.
-    pub(super) fn issue(&self, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (
-            self.write(&format!("{name}.crt"), &certificate.pem()),
-            self.write(&format!("{name}.key"), &key.serialize_pem()),
-        )
-    }
-
-    fn pair(&self, name: &str, names: &[&str]) -> CertificateFiles {
-        let (certificate, private_key) = self.issue(name, names);
-        CertificateFiles { certificate, private_key }
-    }
-
-    fn authority(&self) -> PathBuf {
-        self.write("ca.crt", &self.authority)
-    }
-
-    fn write(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
+fn pair(files: &Files, name: &str, names: &[&str]) -> CertificateFiles {
+    let (certificate, private_key) = files.issue(name, names);
+    CertificateFiles { certificate, private_key }
 }
 
 fn plain() -> UpstreamTls {
@@ -98,7 +60,7 @@ fn asked_name(stream: &Stream) -> Option<String> {
 #[tokio::test]
 async fn a_client_gets_its_protocol_and_its_name_is_noted() {
     let files = Files::new();
-    let server = DownstreamTls::load(vec![files.pair("a", &["a.test"])]).unwrap();
+    let server = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
     for (alpn, expected) in [(ALPN::H2H1, ALPN::H2), (ALPN::H1, ALPN::H1)] {
         // Pingora's h2 client waits for spec, which nobody sends here, so only ours is awaited.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -119,8 +81,8 @@ async fn a_client_gets_its_protocol_and_its_name_is_noted() {
 #[tokio::test]
 async fn an_upstream_is_verified_by_name_by_address_or_not_at_all() {
     let files = Files::new();
-    let named = DownstreamTls::load(vec![files.pair("a", &["a.test"])]).unwrap();
-    let addressed = DownstreamTls::load(vec![files.pair("b", &["127.0.0.1"])]).unwrap();
+    let named = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
+    let addressed = DownstreamTls::load(vec![pair(&files, "b", &["127.0.0.1"])]).unwrap();
     let insecure = UpstreamTls { is_verified: false, ..plain() };
     let renamed = UpstreamTls { sni: Some("a.test".into()), ..trusting(&files) };
     for (what, server, spec, host, accepted) in [
@@ -140,24 +102,6 @@ async fn an_upstream_is_verified_by_name_by_address_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_and_a_bad_one_is_not() {
-    let files = Files::new();
-    let pair = files.pair("a", &["old.test"]);
-    let server = DownstreamTls::load(vec![pair.clone()]).unwrap();
-    assert!(!server.reload().unwrap(), "nothing changed");
-
-    files.issue("a", &["new.test"]);
-    assert!(server.reload().unwrap());
-    assert!(connect(&server, trusting(&files), "new.test", ALPN::H1).await.1.is_ok());
-
-    let (other, _) = files.issue("other", &["other.test"]);
-    fs::copy(other, &pair.certificate).unwrap();
-    let errors = server.reload().unwrap_err();
-    assert!(matches!(errors[..], [PemError::Mismatch { .. }]), "{errors:?}");
-    assert!(connect(&server, trusting(&files), "new.test", ALPN::H1).await.1.is_ok());
-}
-
-#[tokio::test]
 async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
     let files = Files::new();
     let client = files.issue("client", &["client.test"]);
@@ -171,8 +115,8 @@ async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
     };
     let before = peer();
     assert_eq!(before.client_cert_key.as_ref().unwrap().key().len(), {
-        let identity = pem::identity(&client.0, &client.1).unwrap();
-        identity.key.0.len()
+        let files = IdentityFiles { certificate: client.0.clone(), private_key: client.1.clone() };
+        Identity::load(&files).unwrap().key.der().len()
     });
     assert_eq!(before.options.ca.as_ref().unwrap().len(), 1);
     assert_eq!(upstream.files().len(), 3);
@@ -183,23 +127,15 @@ async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
 
     fs::write(&client.1, "garbage").unwrap();
     let after = peer().group_key;
-    assert!(matches!(upstream.reload().unwrap_err()[..], [PemError::NoKey { .. }]));
+    let errors = upstream.reload().unwrap_err().0;
+    assert!(matches!(errors[..], [PemError::Content { source: PemFault::NoKey, .. }]), "{errors:?}");
     assert_eq!(peer().group_key, after);
-}
-
-#[test]
-fn a_server_name_is_never_empty_and_never_bracketed() {
-    let upstream = UpstreamContext::load(plain()).unwrap();
-    assert_eq!(upstream.server_name("[::1]"), "::1");
-    assert_eq!(upstream.server_name("a.test"), "a.test");
-    let upstream = UpstreamContext::load(UpstreamTls { sni: Some("b.test".into()), ..plain() }).unwrap();
-    assert_eq!(upstream.server_name("[::1]"), "b.test");
 }
 
 #[tokio::test]
 async fn a_silent_client_is_cut_and_a_plain_one_refused() {
     let files = Files::new();
-    let server = DownstreamTls::load(vec![files.pair("a", &["a.test"])]).unwrap();
+    let server = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
 
@@ -214,50 +150,4 @@ async fn a_silent_client_is_cut_and_a_plain_one_refused() {
     let (stream, _) = listener.accept().await.unwrap();
     let result = server.accept(l4::stream::Stream::from(stream), LIMIT).await;
     assert!(matches!(result, Err(HandshakeError::Failed(_))));
-}
-
-#[test]
-fn every_fault_of_a_file_is_told_with_its_name() {
-    let files = Files::new();
-    let (certificate, key) = files.issue("a", &["a.test"]);
-    let missing = files.dir.path().join("missing");
-    let empty = files.write("empty", "");
-    let broken = files.write("broken", "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n");
-    let nonsense = files.write("nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let encrypted = files.write(
-        "encrypted",
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-    );
-    let unusable = files.write("unusable", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-    for (certificate, key, file, words) in [
-        (&missing, &key, &missing, "cannot open the file"),
-        (&empty, &key, &empty, "no certificate in it"),
-        (&key, &key, &key, "no certificate in it"),
-        (&broken, &key, &broken, "not valid PEM"),
-        (&nonsense, &key, &nonsense, "certificate 1 in it cannot be parsed"),
-        (&certificate, &certificate, &certificate, "no private key in it"),
-        (&certificate, &encrypted, &encrypted, "unencrypted"),
-        (&certificate, &unusable, &unusable, "cannot be used"),
-    ] {
-        let error = pem::identity(certificate, key).unwrap_err().to_string();
-        assert!(error.starts_with(&*file.to_string_lossy()), "{error}");
-        assert!(error.contains(words), "{error}");
-    }
-    let errors = DownstreamTls::load(vec![
-        CertificateFiles { certificate: missing.clone(), private_key: key.clone() },
-        CertificateFiles { certificate: empty, private_key: key },
-    ]);
-    assert_eq!(errors.unwrap_err().len(), 2, "all faults at once");
-    assert!(UpstreamContext::load(UpstreamTls { ca: Some(missing), ..plain() }).is_err());
-}
-
-/// Used by the resolver's tests too.
-#[test]
-fn an_identity_knows_its_names_and_its_expiry() {
-    let files = Files::new();
-    let (certificate, key) = files.issue("a", &["A.test", "*.b.test"]);
-    let identity = pem::identity(&certificate, Path::new(&key)).unwrap();
-    assert_eq!(identity.names, ["a.test", "*.b.test"]);
-    assert!(identity.not_after > 0);
-    assert!(!format!("{identity:?}").contains("PRIVATE"), "keys are never printed");
 }

@@ -6,26 +6,24 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
-use rustls::{
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
-use super::pem::Identity;
+use crate::identity::Identity;
 
 /// The certificates of one listener, replaceable while it serves.
 #[derive(Debug)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     names: ArcSwap<Names>,
 }
 
 impl Resolver {
-    pub(super) fn new(identities: &[Identity]) -> Self {
+    pub(crate) fn new(identities: &[Identity]) -> Self {
         Self { names: ArcSwap::from_pointee(Names::new(identities)) }
     }
 
     /// Puts other certificates in force. Handshakes under way finish with what they have.
-    pub(super) fn replace(&self, identities: &[Identity]) {
+    pub(crate) fn replace(&self, identities: &[Identity]) {
         self.names.store(Arc::new(Names::new(identities)));
     }
 }
@@ -78,20 +76,22 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::Files, *};
-    use crate::tls::pem;
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    fn identity(names: &[&str]) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Identity::new(vec![certificate.der().clone()], key).unwrap()
+    }
 
     #[test]
     fn names_choose_exact_before_wildcard_before_the_first() {
-        let files = Files::new();
-        let identities: Vec<_> = [&["first.test"][..], &["*.a.test"], &["x.a.test", "*.a.test"]]
-            .into_iter()
-            .enumerate()
-            .map(|(index, names)| {
-                let (certificate, key) = files.issue(&format!("c{index}"), names);
-                pem::identity(&certificate, &key).unwrap()
-            })
-            .collect();
+        let identities = [&["first.test"][..], &["*.a.test"], &["x.a.test", "*.a.test"]].map(identity);
         let names = Names::new(&identities);
         for (asked, expected) in [
             (Some("first.test"), 0),

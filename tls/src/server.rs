@@ -1,0 +1,99 @@
+//! TLS towards clients.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+
+use crate::identity::{Identity, IdentityFiles};
+use crate::pem::{PemErrors, PemFiles};
+use crate::provider::{HAS_VERSIONS, VERSIONS, provider};
+use crate::resolver::Resolver;
+
+/// What is offered by ALPN, the best first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The TLS side of one listener, whose certificates can be replaced while it serves.
+pub struct ServerTls {
+    pairs: Vec<IdentityFiles>,
+    resolver: Arc<Resolver>,
+    identities: Mutex<Vec<Identity>>,
+}
+
+impl ServerTls {
+    /// Reads certificates and keys. The first pair also answers clients that ask for no name or for
+    /// one that no certificate carries.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the files.
+    pub fn load(pairs: Vec<IdentityFiles>) -> Result<Self, PemErrors> {
+        let identities = read(&pairs)?;
+        let resolver = Arc::new(Resolver::new(&identities));
+        Ok(Self { pairs, resolver, identities: Mutex::new(identities) })
+    }
+
+    /// The configuration for rustls. It follows the certificates as they are reloaded.
+    #[must_use]
+    pub fn config(&self) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
+        let builder = builder.with_protocol_versions(&VERSIONS).expect(HAS_VERSIONS);
+        let mut config = builder.with_no_client_auth().with_cert_resolver(self.resolver.clone());
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+        config
+    }
+
+    /// When the first of the certificates in force expires, in seconds since 1970.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<i64> {
+        self.identities.lock().iter().map(|identity| identity.not_after).min()
+    }
+}
+
+impl PemFiles for ServerTls {
+    fn files(&self) -> Vec<PathBuf> {
+        self.pairs.iter().flat_map(|pair| [pair.certificate.clone(), pair.private_key.clone()]).collect()
+    }
+
+    fn reload(&self) -> Result<bool, PemErrors> {
+        // All or none: a rotation replaces the two files of a pair one after the other, and between
+        // the two they do not match.
+        let new = read(&self.pairs)?;
+        let mut identities = self.identities.lock();
+        let fingerprints = |of: &[Identity]| of.iter().map(|of| of.fingerprint).collect::<Vec<_>>();
+        let changed = fingerprints(&new) != fingerprints(&identities);
+        if changed {
+            self.resolver.replace(&new);
+            *identities = new;
+        }
+        Ok(changed)
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("pairs", &self.pairs).finish_non_exhaustive()
+    }
+}
+
+fn read(pairs: &[IdentityFiles]) -> Result<Vec<Identity>, PemErrors> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let mut errors = Vec::new();
+    let mut identities = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        match Identity::load(pair) {
+            Ok(identity) => {
+                // No reason to refuse it: the clock may be wrong, and an old certificate tells clients
+                // more than a closed port.
+                if identity.not_after <= now {
+                    tracing::warn!(file = %pair.certificate.display(), "this certificate has expired");
+                }
+                identities.push(identity);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(identities) } else { Err(PemErrors(errors)) }
+}
