@@ -56,6 +56,11 @@ impl Faults {
         Self(vec![fault])
     }
 
+    /// The same, as a list.
+    pub(crate) fn into_vec(self) -> Vec<Fault> {
+        self.0
+    }
+
     /// The faults, in document order where that is known.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()

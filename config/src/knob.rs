@@ -5,7 +5,7 @@
 //! two hand-written structs was turned down, because the two drift apart.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,21 @@ pub enum QuantityError {
     /// Not an IP address with a port.
     #[error("not an address: write an IP address and a port, such as \"10.0.0.1:8000\" or \"[::1]:8000\"")]
     Address,
+    /// A URL instead of an address.
+    #[error(
+        "a URL is not an address: write IP address and port alone, such as \"10.0.0.1:8000\"; TLS has a field of its \
+         own"
+    )]
+    AddressIsUrl,
+    /// A name instead of an IP address.
+    #[error(
+        "a name is not an address: write its IP address, such as \"127.0.0.1:8000\" for localhost; a backend's `host` \
+         may be a name"
+    )]
+    AddressIsName,
+    /// An IP address alone.
+    #[error("has no port: write the IP address with one, such as \"10.0.0.1:8000\" or \"[::1]:8000\"")]
+    AddressWithoutPort,
 }
 
 impl Span {
@@ -141,9 +156,23 @@ impl Address {
     /// Reads the document's notation.
     ///
     /// # Errors
-    /// [`QuantityError::Address`] unless the text is an IP address with a port.
+    /// The text is not an IP address with a port; which error depends on what it seems to be instead.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
-        text.parse().map(Self).map_err(|_| QuantityError::Address)
+        text.parse().map(Self).map_err(|_| {
+            let is_name = |(host, port): (&str, &str)| {
+                let has_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                has_port && host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains([':', '/'])
+            };
+            if text.contains("://") {
+                QuantityError::AddressIsUrl
+            } else if text.parse::<IpAddr>().is_ok() {
+                QuantityError::AddressWithoutPort
+            } else if text.rsplit_once(':').is_some_and(is_name) {
+                QuantityError::AddressIsName
+            } else {
+                QuantityError::Address
+            }
+        })
     }
 }
 

@@ -21,7 +21,9 @@ pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
+pub use lower::check_model_name;
 pub use parse::MAX_DOCUMENT_BYTES;
+pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{

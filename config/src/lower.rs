@@ -3,6 +3,7 @@
 mod file;
 mod listener;
 mod matching;
+mod models;
 mod names;
 mod rewrite;
 mod rule;
@@ -12,7 +13,6 @@ mod upstream;
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use crate::digest::digest;
@@ -27,6 +27,8 @@ use crate::table::{Table, TableBuilder, ValueTest};
 
 use file::Files;
 use matching::Matching;
+use models::Models;
+pub use models::check_model_name;
 use names::Names;
 
 /// Lowers a document.
@@ -39,19 +41,20 @@ pub(crate) fn snapshot(
     surroundings: &Surroundings,
     (text, report): (&str, Report),
 ) -> Result<Snapshot, Faults> {
-    let mut lowering = Report::default();
+    let (mut lowering, mut warnings) = (Report::default(), Report::default());
     let mut files = Files::new(secrets(document, surroundings, &mut lowering));
     let listeners = listener::lower(document, &mut files, &mut lowering);
     let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
     let backends = upstream::backends(document, &mut files, &mut lowering);
     let (secrets, secret_uses) = files.finish();
-    let routing = routing(document, &listeners, &mut lowering);
+    let routing = routing(document, &listeners, &mut lowering, &mut warnings);
     check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
     report.append(lowering);
     if let Some(faults) = report.into_faults() {
         return Err(faults);
     }
+    warn_of_empty_pools(document, &mut warnings);
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
         generation: document.metadata.generation,
@@ -71,6 +74,7 @@ pub(crate) fn snapshot(
         models: routing.models,
         tables: routing.tables,
         redacted: redacted(document),
+        warnings: warnings.into_faults().map(Faults::into_vec).unwrap_or_default(),
     })
 }
 
@@ -118,6 +122,21 @@ fn check_access_log(path: &str, report: &mut Report) {
     }
 }
 
+/// Legal, since endpoints may come and go, and rarely meant: nothing can come to such a pool without another document.
+fn warn_of_empty_pools(document: &Document, warnings: &mut Report) {
+    let place = FieldPath::Root.field("pools");
+    for (index, pool) in document.pools.iter().enumerate() {
+        if pool.endpoints.is_empty() && pool.endpoints_from.is_empty() {
+            warnings.add(&place.index(index).field("endpoints"), || {
+                format!(
+                    "the pool {} has no model server, here or in endpointsFrom: the answer to its requests is 503",
+                    Quoted(&pool.name)
+                )
+            });
+        }
+    }
+}
+
 /// What routes become.
 struct Routing {
     rules: Vec<Rule>,
@@ -125,7 +144,12 @@ struct Routing {
     tables: Vec<Table>,
 }
 
-fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> Routing {
+fn routing(
+    document: &Document,
+    listeners: &[Listener],
+    report: &mut Report,
+    warnings: &mut Report,
+) -> Routing {
     let listener_names = Names::of(document.listeners.iter().map(|listener| listener.name.as_str()));
     let pool_names = Names::of(document.pools.iter().map(|pool| pool.name.as_str()));
     let backend_names = Names::of(document.backends.iter().map(|backend| backend.name.as_str()));
@@ -164,33 +188,13 @@ fn routing(document: &Document, listeners: &[Listener], report: &mut Report) -> 
             rules.extend(lowered.map(|rule| Rule { models: named, ..rule }));
         }
     }
+    models.describe(&document.models, report, warnings);
     let tables = if report.is_empty() {
         builders.into_iter().map(|builder| builder.build(&models.positions())).collect()
     } else {
         Vec::new()
     };
-    Routing { rules, models: models.entries, tables }
-}
-
-/// The models that rules name exactly, each once, in document order.
-#[derive(Default)]
-struct Models {
-    entries: Vec<ModelEntry>,
-    known: FxHashMap<Arc<str>, usize>,
-}
-
-impl Models {
-    fn add(&mut self, id: &str, created: u64, owned_by: &str) {
-        if !self.known.contains_key(id) {
-            let id: Arc<str> = id.into();
-            self.known.insert(id.clone(), self.entries.len());
-            self.entries.push(ModelEntry { id, created, owned_by: owned_by.into() });
-        }
-    }
-
-    fn positions(&self) -> FxHashMap<&str, usize> {
-        self.known.iter().map(|(id, position)| (&**id, *position)).collect()
-    }
+    Routing { rules, models: models.into_entries(), tables }
 }
 
 /// The document with defaults, without values of headers and parameters that carry credentials.

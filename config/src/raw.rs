@@ -6,6 +6,7 @@
 mod endpoints;
 mod listener;
 mod matching;
+mod model;
 mod route;
 mod upstream;
 
@@ -22,6 +23,7 @@ pub use matching::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
     RawValueMatchType,
 };
+pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
 pub use route::{
     RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRoute, RawRule,
     RawScheme, RawTarget, RawUrlRewrite,
@@ -60,6 +62,10 @@ pub struct Document {
     #[serde(default)]
     #[schemars(length(max = 20_000))]
     pub routes: Vec<RawRoute>,
+    /// What is known of single models, for `GET /v1/models`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100_000))]
+    pub models: Vec<RawModel>,
     /// Groups of model servers among which the picker chooses.
     #[serde(default)]
     #[schemars(length(max = 20_000))]

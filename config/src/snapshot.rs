@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fault::Fault;
 use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
 use crate::spec::{
     BackendSpec, Listener, ListenerIndex, Lookup, ModelEntry, PoolSpec, RouteRequest, Rule, SecretUse,
@@ -45,6 +46,7 @@ pub struct Snapshot {
     pub(crate) models: Vec<ModelEntry>,
     pub(crate) tables: Vec<Table>,
     pub(crate) redacted: serde_json::Value,
+    pub(crate) warnings: Vec<Fault>,
 }
 
 impl Snapshot {
@@ -122,6 +124,11 @@ impl Snapshot {
     pub fn endpoint_lists(&self) -> impl Iterator<Item = Arc<str>> + '_ {
         let pools = self.pools.iter().flat_map(|pool| &pool.endpoints_from);
         pools.chain(self.backends.iter().flat_map(|backend| &backend.endpoints_from)).cloned()
+    }
+
+    /// What is legal and probably not meant, in document order.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
     }
 
     /// The document with its defaults filled in, for people to read. It holds no secrets: paths of key files stay,

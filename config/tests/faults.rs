@@ -343,6 +343,14 @@ fn pools_and_backends() {
         "backends[0].endpoints[0].host",
         "leave out scheme",
     );
+    for (address, part) in [
+        ("localhost:8000", "\"127.0.0.1:8000\" for localhost"),
+        ("http://10.0.0.1:8000", "a URL is not an address"),
+        ("10.0.0.1", "has no port"),
+    ] {
+        let body = format!("pools: [{{name: p, endpoints: [{{address: '{address}'}}]}}]\n");
+        assert_fault(&body, "pools[0].endpoints[0].address", part);
+    }
     assert_fault(
         "backends: [{name: b, endpoints: [{host: h, port: 0}]}]\n",
         "backends[0].endpoints[0].port",

@@ -318,6 +318,7 @@ fn document() -> impl Strategy<Value = Document> {
                     rules,
                 })
                 .collect(),
+            models: vec![],
             pools: serde_json::from_str(r#"[{"name": "p"}]"#).expect("a pool"),
             backends: vec![],
             limits: Default::default(),

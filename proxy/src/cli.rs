@@ -17,12 +17,12 @@ use std::{
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use penstock_config::Snapshot;
 use penstock_picker::EpcCheck;
-use penstock_sources::{StatusCell, cluster, file::FileSource};
+use penstock_sources::{cluster, file::FileSource, up::UpSource};
 
 mod generate;
 mod help;
 pub mod logging;
-mod up;
+pub(crate) mod up;
 mod validate;
 
 use generate::{CompletionOptions, ManOptions, SchemaOptions};
@@ -42,7 +42,7 @@ pub const EXIT_FAILURE: u8 = 1;
 /// What the command line asks for.
 #[derive(Debug, Parser)]
 #[command(name = "penstock", about = help::ABOUT, long_about = help::LONG_ABOUT, after_long_help = help::AFTER)]
-#[command(disable_help_subcommand = true, max_term_width = 100)]
+#[command(max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -72,7 +72,10 @@ enum Command {
 #[derive(Debug, Args)]
 struct ServeOptions {
     /// The routing document, in YAML or JSON; watched and reloaded when it changes
-    #[arg(short, long, value_name = "FILE", required_unless_present = "kubernetes")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["config", "kubernetes"])]
+    file: Option<PathBuf>,
+    /// The routing document too: `serve --config FILE` is `serve FILE`
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterOptions,
@@ -84,7 +87,7 @@ struct ServeOptions {
 #[derive(Debug, Args)]
 struct ClusterOptions {
     /// Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster
-    #[arg(long, value_name = "BASE", conflicts_with = "config")]
+    #[arg(long, value_name = "BASE", conflicts_with_all = ["file", "config"])]
     kubernetes: Option<String>,
     /// The namespace of the objects [default: the pod's own]
     #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
@@ -106,20 +109,11 @@ pub enum Next {
     Serve(Launch),
 }
 
-/// A gateway that is ready to start.
+/// A gateway that is ready to start, by where its configuration comes from.
 #[derive(Debug)]
-pub struct Launch {
-    /// Where the configuration comes from.
-    pub source: Source,
-    /// How loading went and will go.
-    pub status: Arc<StatusCell>,
-}
-
-/// Where the configuration comes from.
-#[derive(Debug)]
-pub enum Source {
-    /// Nowhere: this is all there is.
-    Fixed(Arc<Snapshot>),
+pub enum Launch {
+    /// Model servers, which have not been asked yet.
+    Up(UpSource),
     /// A file, and what it says now.
     File(FileSource, Arc<Snapshot>),
     /// The objects of a Kubernetes cluster.
@@ -142,8 +136,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
         Ok(Command::Up(options)) => return up::run(options),
         Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
         Ok(Command::Schema(options)) => generate::schema(&options),
-        Ok(Command::Completions(options)) => generate::completions(&options, &mut command()),
-        Ok(Command::Man(options)) => generate::man(&options, command()),
+        // What is generated leaves out `help`, which would come with a copy of every command.
+        Ok(Command::Completions(options)) => {
+            generate::completions(&options, &mut command().disable_help_subcommand(true))
+        }
+        Ok(Command::Man(options)) => generate::man(&options, command().disable_help_subcommand(true)),
         Err(error) => Ok(refuse(&error)),
     };
     Next::Exit(done.unwrap_or_else(|error| match error.kind() {
@@ -163,16 +160,13 @@ fn serve(options: ServeOptions) -> Next {
     let ClusterOptions { kubernetes, namespace, cache_dir, admin } = options.cluster;
     if let Some(base) = kubernetes {
         let options = cluster::ClusterOptions { base, namespace, cache_dir };
-        return Next::Serve(Launch { source: Source::Cluster { options, admin }, status: Arc::default() });
+        return Next::Serve(Launch::Cluster { options, admin });
     }
-    // The command line has one of the two.
-    let config = options.config.unwrap_or_default();
+    // The command line has one of the three.
+    let config = options.file.or(options.config).unwrap_or_default();
     let source = FileSource::new(&config, Arc::new(EpcCheck));
     match source.start() {
-        Ok(snapshot) => {
-            let status = source.status().clone();
-            Next::Serve(Launch { source: Source::File(source, snapshot), status })
-        }
+        Ok(snapshot) => Next::Serve(Launch::File(source, snapshot)),
         Err(error) => {
             let file = config.display();
             let faults = error.faults();

@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod admin;
 mod balance;
+mod bind;
 mod body;
 mod budget;
 pub mod cli;

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use penstock_config::ModelEntry;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -25,21 +24,18 @@ pub(crate) async fn list(
     let asked = path.strip_prefix(MODELS_PATH).and_then(|below| below.strip_prefix('/'));
     let body = match asked {
         None => {
-            json!({ "object": "list", "data": models.iter().map(|model| entry(model)).collect::<Vec<_>>() })
+            let entries: Vec<Value> = models.iter().map(|model| model.to_json()).collect();
+            json!({ "object": "list", "data": entries })
         }
         Some(asked) => {
             let asked = percent_encoding::percent_decode_str(asked).decode_utf8_lossy();
             let Some(model) = models.iter().find(|model| *model.id == *asked) else {
                 return Err(Error::unknown_model(&asked, models.iter().map(|model| &*model.id)));
             };
-            entry(model)
+            model.to_json()
         }
     };
     let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = Bytes::from(body.to_string());
     respond::answer(client, arrived, response, StatusCode::OK, content_type, body).await
-}
-
-fn entry(model: &ModelEntry) -> Value {
-    json!({ "id": &*model.id, "object": "model", "created": model.created, "owned_by": &*model.owned_by })
 }

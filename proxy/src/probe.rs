@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use http::HeaderValue;
 use penstock_config::UpstreamTls;
 use penstock_sources::up;
 use pingora_core::{connectors::http::Connector, upstreams::peer::HttpPeer};
+use pingora_error::ErrorType;
 use pingora_http::RequestHeader;
 use thiserror::Error;
 
@@ -57,6 +59,56 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Get<'a> {
+    /// What `Host` says.
+    pub authority: &'a str,
+    /// The path.
+    pub path: &'a str,
+    /// What `Authorization` says.
+    pub authorization: Option<&'a HeaderValue>,
+    /// The most bytes of the answer's body that are read.
+    pub limit_bytes: usize,
+    /// How long it may take, from connecting to the last byte.
+    pub timeout: Duration,
+}
+
+impl Get<'_> {
+    /// Asks `peer`. The connection is new, because an old one can outlive a listener that takes no more, and is closed
+    /// afterwards.
+    ///
+    /// # Errors
+    /// See [`ProbeError`]. An answer with a status of failure is an answer.
+    pub async fn send(&self, connector: &Connector, peer: &HttpPeer) -> Result<Answer, ProbeError> {
+        let answer = tokio::time::timeout(self.timeout, self.exchange(connector, peer)).await;
+        answer.map_err(|_| ProbeError::TimedOut(self.timeout))?
+    }
+
+    async fn exchange(&self, connector: &Connector, peer: &HttpPeer) -> Result<Answer, ProbeError> {
+        let mut request = RequestHeader::build("GET", self.path.as_bytes(), None)?;
+        request.insert_header("host", self.authority)?;
+        request.insert_header("user-agent", concat!("penstock/", env!("CARGO_PKG_VERSION")))?;
+        request.insert_header("accept", "*/*")?;
+        if let Some(authorization) = self.authorization {
+            request.insert_header("authorization", authorization)?;
+        }
+        let (mut session, _) = connector.get_http_session(peer).await?;
+        session.write_request_header(Box::new(request)).await?;
+        session.finish_request_body().await?;
+        session.read_response_header().await?;
+        let status = session.response_header().map_or(http::StatusCode::BAD_GATEWAY, |head| head.status);
+        let mut body = BytesMut::new();
+        while let Some(chunk) = session.read_response_body().await? {
+            if body.len() + chunk.len() > self.limit_bytes {
+                return Err(ProbeError::TooLarge { limit_bytes: self.limit_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body: body.freeze() })
+    }
+}
+
 /// Asks model servers for `penstock up`.
 pub struct ServerProbe(Connector);
 
@@ -72,61 +124,35 @@ impl up::Probe for ServerProbe {
         request: up::ProbeRequest<'a>,
     ) -> BoxFuture<'a, Result<up::ProbeAnswer, up::ProbeError>> {
         Box::pin(async move {
-            let up::ProbeRequest { url, address, path, limit_bytes, timeout } = request;
-            let mut peer = HttpPeer::new(address, false, String::new());
-            if url.is_tls {
-                let spec = UpstreamTls { sni: None, ca: None, client_certificate: None, is_verified: true };
-                // Names no file, so nothing can fail.
-                if let Ok(context) = UpstreamContext::load(spec) {
-                    context.configure(&mut peer, &url.host);
-                }
-            }
-            let answer = get(&self.0, &peer, &url.authority(), path, limit_bytes, timeout).await;
-            let answer = answer.map_err(|error| up::ProbeError(error.to_string()))?;
+            let up::ProbeRequest { authority, path, authorization, limit_bytes, timeout, .. } = request;
+            let peer = peer(&request)?;
+            let get = Get { authority, path, authorization, limit_bytes, timeout };
+            let answer = get.send(&self.0, &peer).await.map_err(|error| refusal(&error, timeout))?;
             Ok(up::ProbeAnswer { status: answer.status, body: answer.body.into() })
         })
     }
 }
 
-/// Asks `peer` for `path`. `authority` is what its `Host` is to be. The connection is new, because an
-/// old one can outlive a listener that takes no more, and is closed afterwards.
-///
-/// # Errors
-/// See [`ProbeError`]. An answer with a status of failure is an answer.
-pub async fn get(
-    connector: &Connector,
-    peer: &HttpPeer,
-    authority: &str,
-    path: &str,
-    limit_bytes: usize,
-    timeout: Duration,
-) -> Result<Answer, ProbeError> {
-    let asked = ask(connector, peer, authority, path, limit_bytes);
-    tokio::time::timeout(timeout, asked).await.map_err(|_| ProbeError::TimedOut(timeout))?
+fn peer(request: &up::ProbeRequest<'_>) -> Result<HttpPeer, up::ProbeError> {
+    let mut peer = HttpPeer::new(request.address, false, String::new());
+    let is_verified = match request.transport {
+        up::ProbeTransport::Plain => return Ok(peer),
+        up::ProbeTransport::Tls => true,
+        up::ProbeTransport::UnverifiedTls => false,
+    };
+    let spec = UpstreamTls { sni: None, ca: None, client_certificate: None, is_verified };
+    let context = UpstreamContext::load(spec).map_err(|errors| up::ProbeError::Failed(errors.to_string()))?;
+    context.configure(&mut peer, request.host);
+    Ok(peer)
 }
 
-async fn ask(
-    connector: &Connector,
-    peer: &HttpPeer,
-    authority: &str,
-    path: &str,
-    limit_bytes: usize,
-) -> Result<Answer, ProbeError> {
-    let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
-    request.insert_header("host", authority)?;
-    request.insert_header("user-agent", concat!("penstock/", env!("CARGO_PKG_VERSION")))?;
-    request.insert_header("accept", "*/*")?;
-    let (mut session, _) = connector.get_http_session(peer).await?;
-    session.write_request_header(Box::new(request)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let status = session.response_header().map_or(http::StatusCode::BAD_GATEWAY, |head| head.status);
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_response_body().await? {
-        if body.len() + chunk.len() > limit_bytes {
-            return Err(ProbeError::TooLarge { limit_bytes });
+fn refusal(error: &ProbeError, timeout: Duration) -> up::ProbeError {
+    match error {
+        ProbeError::TimedOut(timeout) => up::ProbeError::TimedOut(*timeout),
+        ProbeError::Failed(failed) if *failed.etype() == ErrorType::ConnectRefused => up::ProbeError::Refused,
+        ProbeError::Failed(failed) if *failed.etype() == ErrorType::ConnectTimedout => {
+            up::ProbeError::TimedOut(timeout)
         }
-        body.extend_from_slice(&chunk);
+        ProbeError::Failed(_) | ProbeError::TooLarge { .. } => up::ProbeError::Failed(error.to_string()),
     }
-    Ok(Answer { status, body: body.freeze() })
 }

@@ -1,6 +1,7 @@
 //! `penstock serve`: from a sound configuration to the end of the process.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
 use penstock_picker::EpcCheck;
 use penstock_sources::cluster::{self, ClusterOptions};
+use penstock_sources::up::UpSource;
 use penstock_sources::{Applier, StatusCell};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -17,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Sink, Writer};
 use crate::admin::{self, Admin};
-use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, Source, fail};
+use crate::bind::bind;
+use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, fail, up};
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::server::{Drained, Server};
@@ -44,7 +47,12 @@ async fn serve(launch: Launch) -> ExitCode {
             }
         };
     let stop = CancellationToken::new();
-    let starter = match start(launch, &stop).await {
+    let started = tokio::select! {
+        started = start(launch, &stop) => started,
+        _ = terminate.recv() => return ExitCode::SUCCESS,
+        _ = interrupt.recv() => return ExitCode::SUCCESS,
+    };
+    let starter = match started {
         Ok(starter) => starter,
         Err(code) => return code,
     };
@@ -79,12 +87,13 @@ async fn serve(launch: Launch) -> ExitCode {
 /// Starts what runs beside the request path, and the gateway itself where its document is known.
 async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>, ExitCode> {
     let starter = Arc::new(Starter::default());
-    match launch.source {
-        Source::Fixed(snapshot) => start_known(&starter, &snapshot, "", launch.status, stop).await?,
-        Source::File(source, snapshot) => {
-            let document = format!("{}: ", source.path().display());
+    match launch {
+        Launch::Up(source) => start_up(&starter, source, stop).await?,
+        Launch::File(source, snapshot) => {
+            let document = source.path().display();
             source.read_lists(|reference, text| starter.set_list(reference, text));
-            start_known(&starter, &snapshot, &document, launch.status, stop).await?;
+            let status = source.status().clone();
+            start_known(&starter, &snapshot, &|fault| format!("{document}: {fault}"), status, stop)?;
             let (applier, stop): (Arc<dyn Applier>, _) = (starter.clone(), stop.clone());
             tokio::spawn(async move {
                 if let Err(error) = source.watch(applier, stop).await {
@@ -92,13 +101,44 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
                 }
             });
         }
-        Source::Cluster { options, admin } => {
-            let socket = bind_admin(admin).await.map_err(|why| fail(EXIT_FAILURE, &why))?;
-            serve_admin(socket, &starter, launch.status.clone(), stop);
-            follow_cluster(&starter, options, launch.status, stop).await?;
+        Launch::Cluster { options, admin } => {
+            let socket = bind_admin(admin).map_err(|fault| fail(EXIT_FAILURE, &fault))?;
+            let status = Arc::new(StatusCell::default());
+            serve_admin(socket, &starter, status.clone(), stop);
+            follow_cluster(&starter, options, status, stop).await?;
         }
     }
     Ok(starter)
+}
+
+/// Serves what the model servers have, and goes on asking them. While none can be used yet, only the admin listener
+/// answers.
+async fn start_up(
+    starter: &Arc<Starter>,
+    mut source: UpSource,
+    stop: &CancellationToken,
+) -> Result<(), ExitCode> {
+    let (snapshot, problems) = source.start().await.map_err(|error| up::refuse(&error))?;
+    up::warn(&problems);
+    let status = source.status().clone();
+    match snapshot {
+        Some(snapshot) => start_known(starter, &snapshot, &up::describe, status, stop)?,
+        None => {
+            tracing::warn!("no model server can be used yet; they are asked again every few seconds");
+            let refuse = |fault: Fault| fail(EXIT_FAILURE, &up::describe(&fault));
+            let (listen, admin) = source.addresses();
+            // A port that is taken is told at once, and not when the servers are there.
+            bind(listen).map_err(|error| refuse(Fault::new("listeners[0].address", error.to_string())))?;
+            serve_admin(bind_admin(admin).map_err(refuse)?, starter, status, stop);
+        }
+    }
+    let (applier, stop): (Arc<dyn Applier>, _) = (starter.clone(), stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = source.watch(applier, stop).await {
+            tracing::error!(%error, "the model servers are not asked again; restart to have them asked");
+        }
+    });
+    Ok(())
 }
 
 /// Follows the cluster on a thread of its own: requests, however many, never keep its news waiting, nor does a large
@@ -165,25 +205,26 @@ impl Applier for Within {
     }
 }
 
-/// Starts the gateway with the document that there is, or says why that cannot be done.
-async fn start_known(
+/// Starts the gateway with the document that there is, or says why that cannot be done, in the words of `describe`.
+fn start_known(
     starter: &Arc<Starter>,
     snapshot: &Arc<Snapshot>,
-    document: &str,
+    describe: &dyn Fn(&Fault) -> String,
     status: Arc<StatusCell>,
     stop: &CancellationToken,
 ) -> Result<(), ExitCode> {
-    let refuse = |code, reason: String| fail(code, &format_args!("{document}{reason}"));
     let admin_socket = match snapshot.admin.enabled {
-        true => Some(bind_admin(snapshot.admin.address).await.map_err(|why| refuse(EXIT_FAILURE, why))?),
+        true => {
+            Some(bind_admin(snapshot.admin.address).map_err(|fault| fail(EXIT_FAILURE, &describe(&fault)))?)
+        }
         false => None,
     };
     starter.apply(snapshot).map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = faults.iter().map(describe).collect();
         // An address in use is the machine's state; a certificate that cannot be read is a faulty configuration.
         let is_faulty = faults.iter().any(|fault| !fault.path.ends_with(".address"));
         let code = if is_faulty { EXIT_USAGE } else { EXIT_FAILURE };
-        refuse(code, lines.join(&format!("\n{document}")))
+        fail(code, &lines.join("\n"))
     })?;
     if let Some(socket) = admin_socket {
         serve_admin(socket, starter, status, stop);
@@ -276,10 +317,8 @@ impl Applier for Starter {
     }
 }
 
-async fn bind_admin(address: std::net::SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("admin.address: cannot listen on {address}: {error}"))
+fn bind_admin(address: SocketAddr) -> Result<TcpListener, Fault> {
+    bind(address).map_err(|error| Fault::new("admin.address", error.to_string()))
 }
 
 fn open_access_log(

@@ -1,6 +1,5 @@
 //! The running gateway: listeners, the configuration in force, and the way it ends.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +23,7 @@ use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
 use crate::gateway::{Gateway, Shared};
-use crate::listen::{self, Listening};
+use crate::listen::Listening;
 use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics, UpstreamKind};
 use crate::mirror::Mirrors;
@@ -429,15 +428,4 @@ async fn sweep(connections: Weak<Connections>, picker: Weak<Picker>, balancers: 
             generation => endpoints.contains(&generation),
         });
     }
-}
-
-/// Binds an address without waiting, so that a reload can do it too.
-fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(listen::BACKLOG)?;
-    tokio::net::TcpListener::from_std(socket.into())
 }

@@ -74,9 +74,13 @@ fn up_tells_which_server_does_not_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let output = penstock(&["up", &url], "");
+    let output = penstock(&["up", &url, "--print"], "");
     assert_eq!(output.status.code(), Some(69));
-    assert!(err(&output).contains(&format!("{url}: Connection refused")), "{}", err(&output));
+    assert!(
+        err(&output).contains(&format!("{url}: connection refused: nothing listens")),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]
@@ -85,6 +89,32 @@ fn up_prints_a_document_that_validates() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let output = penstock(&["validate", "-"], &out(&output));
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn up_prints_no_document_that_does_not_validate() {
+    let output = penstock(&["up", "--model", "two\nlines=http://127.0.0.1:9", "--print"], "");
+    assert_eq!((output.status.code(), &*out(&output)), (Some(64), ""));
+    assert!(err(&output).contains("routes[0].rules[0].models[0]: "), "{}", err(&output));
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for arguments in [&["help"][..], &["help", "serve"]] {
+        let output = penstock(arguments, "");
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert!(out(&output).contains("Usage: penstock"), "{}", out(&output));
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let document = format!("{SOUND}pools: [{{name: p}}]\n");
+    let output = penstock(&["validate", "-"], &document);
+    assert_eq!((output.status.code(), &*out(&output)), (Some(0), "-: ok\n"));
+    assert!(err(&output).starts_with("-: warning: pools[0].endpoints: "), "{}", err(&output));
+    let output = penstock(&["validate", "--quiet", "-"], &document);
+    assert_eq!((output.status.code(), &*err(&output)), (Some(0), ""));
 }
 
 #[test]

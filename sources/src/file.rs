@@ -100,6 +100,7 @@ impl FileSource {
     /// See [`LoadError`].
     pub fn start(&self) -> Result<Arc<Snapshot>, LoadError> {
         let snapshot = self.load()?;
+        self.warn(&snapshot);
         self.status.succeeded(&snapshot);
         *self.lists.lock() = snapshot.endpoint_lists().collect();
         Ok(snapshot)
@@ -134,6 +135,12 @@ impl FileSource {
         let text = text?;
         let surroundings = Surroundings { directory: self.directory(), secrets: None };
         Ok(Arc::new(Snapshot::compile_in(&text, &*self.profiles, &surroundings)?))
+    }
+
+    fn warn(&self, snapshot: &Snapshot) {
+        for warning in snapshot.warnings() {
+            tracing::warn!(path = %self.path.display(), %warning, "the routing document may not be what was meant");
+        }
     }
 
     fn read(&self) -> Result<String, ReadError> {
@@ -205,6 +212,7 @@ impl FileSource {
         let path = self.path.display();
         match outcome {
             Ok(snapshot) => {
+                self.warn(&snapshot);
                 *self.lists.lock() = snapshot.endpoint_lists().collect();
                 let generation = self.status.succeeded(&snapshot);
                 tracing::info!(%path, generation, "routing document reloaded");

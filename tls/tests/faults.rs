@@ -1,5 +1,7 @@
 //! What is wrong with certificates, keys and their files, in words.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 use std::path::{Path, PathBuf};
 
 use penstock_tls::{

@@ -1,5 +1,7 @@
 //! What the two sides are configured with, shown by handshakes between them.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 use std::fs;
 use std::io;
 use std::sync::Arc;

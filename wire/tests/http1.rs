@@ -1,5 +1,7 @@
 //! Exchanges over HTTP/1.1 with a server that says, byte by byte, what it is told to.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -47,7 +47,20 @@ fn addresses_are_ip_and_port() {
     for text in ["127.0.0.1:0", "[::1]:8080", "[::]:80"] {
         assert!(Address::parse(text).is_ok(), "{text}");
     }
-    for text in ["localhost:80", "127.0.0.1", "::1:80", ":80", "127.0.0.1:65536"] {
+    for text in ["", ":80", "127.0.0.1:65536", "localhost", "a:b:80", "localhost:"] {
         assert_eq!(Address::parse(text), Err(QuantityError::Address), "{text}");
+    }
+}
+
+#[test]
+fn what_is_written_instead_of_an_address_is_recognised() {
+    for text in ["http://10.0.0.1:8000", "https://localhost", "http://[::1]:80/v1"] {
+        assert_eq!(Address::parse(text), Err(QuantityError::AddressIsUrl), "{text}");
+    }
+    for text in ["localhost:8000", "vllm-0.models.svc:80"] {
+        assert_eq!(Address::parse(text), Err(QuantityError::AddressIsName), "{text}");
+    }
+    for text in ["127.0.0.1", "::1", "::1:80"] {
+        assert_eq!(Address::parse(text), Err(QuantityError::AddressWithoutPort), "{text}");
     }
 }

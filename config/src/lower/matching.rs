@@ -6,7 +6,7 @@ use http::Method;
 use http::header::HeaderName;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::text;
+use super::{models, text};
 use crate::knob::Size;
 use crate::raw::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawRule, RawValueMatchType,
@@ -95,16 +95,7 @@ impl Matching {
     }
 
     fn check_model(&self, model: &str, place: &FieldPath<'_>, report: &mut Report) {
-        if model.is_empty() {
-            report.add(place, || "is empty: name a model".to_owned());
-        }
-        if model.len() as u64 > self.model_bytes.0 {
-            let most = self.model_bytes;
-            report.add(place, || {
-                format!("{} is longer than limits.modelBytes ({most}) lets a request name", Quoted(model))
-            });
-        }
-        if let Err(message) = text::model(model) {
+        if let Err(message) = models::check_name(model, self.model_bytes) {
             report.add(place, || message);
         }
     }

@@ -1,7 +1,6 @@
 //! Lowering routes and their rules.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -17,12 +16,10 @@ use crate::table::{Alternative, TableBuilder};
 /// When the models of a route came to be, in seconds since the Unix epoch.
 pub(super) fn created_at(route: &RawRoute, place: &FieldPath<'_>, report: &mut Report) -> u64 {
     let Some(text) = &route.models_created_at else { return 0 };
-    let since = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    if since.is_none() {
-        let message = || "not a time: write it as \"2026-01-31T12:00:00Z\"".to_owned();
-        report.add(&place.field("modelsCreatedAt"), message);
-    }
-    since.map_or(0, |since| since.as_secs())
+    text::unix_time(text).unwrap_or_else(|message| {
+        report.add(&place.field("modelsCreatedAt"), || message);
+        0
+    })
 }
 
 /// The hosts of a route. Empty is every host.

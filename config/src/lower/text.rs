@@ -1,6 +1,7 @@
 //! Checks of single texts. Each says what is wrong, for a fault's message.
 
 use std::net::IpAddr;
+use std::time::UNIX_EPOCH;
 
 use http::{HeaderName, HeaderValue};
 
@@ -133,6 +134,14 @@ pub(super) fn model(text: &str) -> Result<(), String> {
         Some(bad) => Err(format!("{} is not a model's name: it contains {bad:?}", Quoted(text))),
         None => Ok(()),
     }
+}
+
+/// A time in RFC 3339, as seconds since the Unix epoch.
+pub(super) fn unix_time(text: &str) -> Result<u64, String> {
+    let since = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since
+        .map(|since| since.as_secs())
+        .ok_or_else(|| "not a time: write it as \"2026-01-31T12:00:00Z\"".to_owned())
 }
 
 /// A key of a Secret, as Kubernetes allows it. None leads out of a directory.

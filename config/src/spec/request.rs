@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::Rule;
 
 /// What of a request decides where it goes.
@@ -64,4 +66,32 @@ pub struct ModelEntry {
     pub created: u64,
     /// Who offers it.
     pub owned_by: Arc<str>,
+    /// How many tokens prompt and answer may have together.
+    pub max_model_len: Option<u64>,
+    /// Where its weights come from.
+    pub root: Option<Arc<str>>,
+    /// The base model, if this one is an adapter.
+    pub parent: Option<Arc<str>>,
+}
+
+impl ModelEntry {
+    /// The entry in OpenAI's shape, with the fields that vLLM and SGLang add. What is not known is left out.
+    pub fn to_json(&self) -> Value {
+        let mut entry = json!({
+            "id": &*self.id,
+            "object": "model",
+            "created": self.created,
+            "owned_by": &*self.owned_by,
+        });
+        let root = self.root.as_deref().map(Value::from);
+        let parent = self.parent.as_deref().map(Value::from);
+        let known =
+            [("root", root), ("parent", parent), ("max_model_len", self.max_model_len.map(Value::from))];
+        for (name, value) in known {
+            if let Some(value) = value {
+                entry[name] = value;
+            }
+        }
+        entry
+    }
 }

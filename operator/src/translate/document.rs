@@ -101,6 +101,7 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
         secrets_from: None,
         listeners: gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect(),
         routes: Vec::new(),
+        models: Vec::new(),
         pools: Vec::new(),
         backends: Vec::new(),
         limits: Default::default(),

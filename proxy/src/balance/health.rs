@@ -14,7 +14,7 @@ use pingora_load_balancing::{Backend, HealthRegistry, health_check::HealthCheck}
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Shared, endpoint::Endpoint, members::Members};
-use crate::{peers, probe, tls::UpstreamContext};
+use crate::{peers, probe::Get, tls::UpstreamContext};
 
 /// The most bytes of an answer that are read. What a check answers is a word, if anything.
 const ANSWER_LIMIT_BYTES: usize = 64 << 10;
@@ -88,8 +88,9 @@ impl Check {
         peer.options.alpn = peers::protocol(self.protocol).alpn();
         let authority = &endpoint.name.authority;
         let HealthCheckSpec { path, timeout, .. } = &self.check;
-        let answer = probe::get(&self.connector, &peer, authority, path, ANSWER_LIMIT_BYTES, *timeout).await;
-        match answer {
+        let (limit_bytes, timeout) = (ANSWER_LIMIT_BYTES, *timeout);
+        let get = Get { authority, path, authorization: None, limit_bytes, timeout };
+        match get.send(&self.connector, &peer).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(format!("answered {}", answer.status)),
             Err(error) => Err(error.to_string()),

@@ -18,22 +18,23 @@ pub(super) const AFTER: &str = "\
 Examples:
   penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
           Serve whatever models these two servers have, on 127.0.0.1:8080
-  penstock validate penstock.yaml && penstock serve --config penstock.yaml
+  penstock validate penstock.yaml && penstock serve penstock.yaml
           Check a document, then serve it
   penstock up http://10.0.0.1:8000 --print > penstock.yaml
           Write a document to start from
 
 Signals:
-  SIGHUP            Read the document, certificates and keys again
+  SIGHUP            Read the document, certificates and keys again; with `up`, ask the model servers at once
   SIGTERM, SIGINT   Take no new requests, finish those in flight, end. A second one ends at once
 
 Exit codes:
   0    Done, or asked to end
   64   The command line or the routing document is faulty
-  69   None of the model servers given to `up` answers
+  69   None of the model servers given to `up` can be used, and asking again would not help
   1    Anything else, such as an address in use or a certificate that cannot be read
 
 Environment:
+  PENSTOCK_API_KEY  The key that the model servers given to `up` ask for
   RUST_LOG          What is logged, where --log-level is not given: info, or warn,penstock_proxy=debug
   SSL_CERT_FILE, SSL_CERT_DIR
                     Authorities to trust instead of the system's, for upstreams that name none";
@@ -46,15 +47,16 @@ faulty document leaves the running one in force; the log, the admin listener's /
 metrics say why.
 
 Examples:
-  penstock serve --config penstock.yaml
-  penstock serve -c /etc/penstock/config.yaml --log-level warn --log-format json
+  penstock serve penstock.yaml
+  penstock serve /etc/penstock/config.yaml --log-level warn --log-format json
   penstock serve --kubernetes penstock-my-gateway --cache-dir /var/cache/penstock
           Follow ConfigMap penstock-my-gateway-routing and what it names; needs get, list and watch of these";
 
 /// For `validate`.
 pub(super) const AFTER_VALIDATE: &str = "\
 Prints all that is wrong with each document, one fault a line as FILE: PATH: MESSAGE. Exits with 64 if \
-there is any. Files that a document names, such as certificates, are opened only with --with-files: they may \
+there is any. What is legal and probably not meant, such as a pool without model servers, is a warning: FILE: warning: \
+PATH: MESSAGE. Files that a document names, such as certificates, are opened only with --with-files: they may \
 be on another machine.
 
 Examples:
@@ -64,14 +66,21 @@ Examples:
 
 /// For `up`.
 pub(super) const AFTER_UP: &str = "\
-Each server is asked for its /v1/models, and gets into the pool of every model that it names. LoRA \
-adapters go with their base model. A name that stands for several addresses is several endpoints. A \
-server that does not answer is reported and left out.
+Each server is asked for its /v1/models, and models that the same servers have share a pool. Clients see what the \
+servers say of their models, such as max_model_len. While all servers have the same models, requests that name none \
+go to them too: /health, /docs, files, batches. A name that stands for several addresses is several endpoints.
+
+The servers are asked again every few seconds, and at SIGHUP at once: one that is started later, and an adapter that is \
+loaded later, are served then. A server that does not answer now keeps its place, and gets no requests meanwhile.
+
+A key for protected servers comes from --api-key-file, from PENSTOCK_API_KEY or from --api-key. It is shown to all \
+servers, for their lists and with every request, whoever sent that.
 
 Examples:
   penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
   penstock up vllm.models.svc:8000 --listen 0.0.0.0:8080
-  penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434";
+  penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434
+  penstock up https://models.example.com --api-key-file key.txt";
 
 /// For `schema`.
 pub(super) const AFTER_SCHEMA: &str = "\

@@ -48,12 +48,14 @@ fn a_sound_document_is_ready_to_serve() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sound.yaml");
     fs::write(&path, SOUND).unwrap();
-    let Next::Serve(launch) = run_with(&["serve", "-c", path.to_str().unwrap()]) else {
-        panic!("would not serve");
-    };
-    let Source::File(_, snapshot) = &launch.source else { panic!("{launch:?}") };
-    assert_eq!(snapshot.listeners.len(), 1);
-    assert_eq!(launch.status.get().generation, 1);
+    let path = path.to_str().unwrap();
+    for arguments in [&["serve", path][..], &["serve", "-c", path], &["serve", "--config", path]] {
+        let Next::Serve(Launch::File(source, snapshot)) = run_with(arguments) else {
+            panic!("{arguments:?} would not serve");
+        };
+        assert_eq!(snapshot.listeners.len(), 1);
+        assert_eq!(source.status().get().generation, 1);
+    }
 }
 
 #[test]
@@ -65,11 +67,15 @@ fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
         &["up"],
         &["serve", "-c", "x", "--log-level", "a=b=c"],
         &["serve", "-c", "x", "--log-level", "loud"],
+        &["serve", "a.yaml", "-c", "b.yaml"],
+        &["serve", "a.yaml", "--kubernetes", "base"],
         &["up", "127.0.0.1:8000", "--listen", "8080"],
+        &["up", "127.0.0.1:8000", "--api-key", "a", "--api-key-file", "b"],
+        &["up", "127.0.0.1:8000", "--api-key", "a", "--print"],
     ] {
         assert!(is(exit_code(wrong), EXIT_USAGE), "{wrong:?}");
     }
-    for right in [&["--help"][..], &["--version"], &["up", "--help"]] {
+    for right in [&["--help"][..], &["--version"], &["up", "--help"], &["help"], &["help", "up"]] {
         assert!(is(exit_code(right), 0), "{right:?}");
     }
 }
@@ -91,6 +97,7 @@ fn every_command_has_help_with_an_example() {
 fn manual_pages_and_completions_are_generated_for_every_command() {
     let dir = tempfile::tempdir().unwrap();
     assert!(is(exit_code(&["man", "--directory", dir.path().to_str().unwrap()]), 0));
+    assert!(!dir.path().join("penstock-help.1").exists(), "it would repeat every other page");
     for page in ["penstock.1", "penstock-serve.1", "penstock-up.1"] {
         assert!(fs::read_to_string(dir.path().join(page)).unwrap().contains("penstock"), "{page}");
     }

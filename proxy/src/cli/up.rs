@@ -1,21 +1,24 @@
-//! `penstock up`: its options, and asking the model servers before anything is served.
+//! `penstock up`: its options, and what a person is told about model servers.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use penstock_config::Snapshot;
+use penstock_config::{Fault, Snapshot};
 use penstock_picker::EpcCheck;
-use penstock_sources::StatusCell;
-use penstock_sources::up::{self, Discovery, ServerUrl, UpError, UrlError};
+use penstock_sources::up::{self, ApiKey, ServerUrl, UpError, UpSource, UrlError};
 use thiserror::Error;
 
 use super::logging::{self, LogOptions};
-use super::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Launch, Next, Source, fail};
+use super::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Launch, Next, fail};
 use crate::probe::ServerProbe;
+
+/// The environment variable with the key of protected servers.
+const KEY_VARIABLE: &str = "PENSTOCK_API_KEY";
 
 /// Options of `up`.
 #[derive(Debug, Args)]
@@ -32,6 +35,12 @@ pub(super) struct UpOptions {
     /// Serve the model NAME from URL without asking the server; may be given several times
     #[arg(long = "model", value_name = "NAME=URL", value_parser = named_url)]
     models: Vec<(String, ServerUrl)>,
+    /// The file with the key that the servers ask for, read again when it changes
+    #[arg(long, value_name = "FILE", conflicts_with = "api_key")]
+    api_key_file: Option<PathBuf>,
+    /// The key itself; other users of this machine can see it, unlike one in a file or in PENSTOCK_API_KEY
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
     /// How long a server may take to answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
@@ -42,45 +51,78 @@ pub(super) struct UpOptions {
     log: LogOptions,
 }
 
-/// Asks the servers, and prepares to serve what they have.
+/// Prepares to serve what the servers have, or prints the document.
 pub(super) fn run(options: UpOptions) -> Next {
     logging::start(&options.log);
-    let print = options.print;
-    let discovery = match discover(options) {
-        Ok(discovery) => discovery,
-        Err(code) => return Next::Exit(code),
-    };
-    for warning in &discovery.warnings {
-        let _ = writeln!(io::stderr(), "penstock: {warning}");
-    }
-    if print {
-        let _ = write!(io::stdout(), "{}", discovery.document);
-        return Next::Exit(ExitCode::SUCCESS);
-    }
-    match Snapshot::compile(&discovery.document, &EpcCheck) {
-        Ok(snapshot) => {
-            let (snapshot, status) = (Arc::new(snapshot), Arc::new(StatusCell::default()));
-            status.succeeded(&snapshot);
-            Next::Serve(Launch { source: Source::Fixed(snapshot), status })
+    let UpOptions { urls, listen, admin_listen, models, api_key_file, api_key, timeout, print, .. } = options;
+    // A variable that is set to nothing is not set.
+    let variable = || std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    let key = match (api_key_file, api_key.or_else(variable)) {
+        (Some(file), _) => Some(ApiKey::in_file(file)),
+        (None, Some(_)) if print => {
+            return Next::Exit(fail(
+                EXIT_USAGE,
+                &"a document names the file of a key and never the key: give --print the key with --api-key-file",
+            ));
         }
-        Err(faults) => Next::Exit(fail(EXIT_USAGE, &faults)),
+        (None, Some(key)) => match ApiKey::from_text(&key) {
+            Ok(key) => Some(key),
+            Err(error) => return Next::Exit(fail(EXIT_USAGE, &error)),
+        },
+        (None, None) => None,
+    };
+    let timeout = Duration::from_secs(timeout);
+    let options = up::UpOptions { urls, models, listen, admin_listen, timeout, key };
+    let source = UpSource::new(options, Arc::new(ServerProbe::default()), Arc::new(EpcCheck));
+    if print { Next::Exit(print_document(source)) } else { Next::Serve(Launch::Up(source)) }
+}
+
+/// Says why there is nothing to serve.
+pub(crate) fn refuse(error: &UpError) -> ExitCode {
+    let code = match error {
+        UpError::NoServer(_) => EXIT_UNAVAILABLE,
+        UpError::Unresolved(_) | UpError::Key(_) | UpError::Invalid(_) => EXIT_USAGE,
+        UpError::Write(_) => EXIT_FAILURE,
+    };
+    fail(code, error)
+}
+
+/// Says what is wrong with some of the servers. Not through the log, which may be off or in a form for machines.
+pub(crate) fn warn(problems: &[String]) {
+    for problem in problems {
+        let _ = writeln!(io::stderr(), "penstock: {problem}");
     }
 }
 
-fn discover(options: UpOptions) -> Result<Discovery, ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| fail(EXIT_FAILURE, &format_args!("cannot start the runtime: {error}")))?;
-    let UpOptions { urls, models, listen, admin_listen, timeout, .. } = options;
-    let options = up::UpOptions { urls, models, listen, admin_listen, timeout: Duration::from_secs(timeout) };
-    runtime.block_on(up::discover(&options, &ServerProbe::default())).map_err(|error| {
-        let code = match error {
-            UpError::NoServer(_) => EXIT_UNAVAILABLE,
-            UpError::Unresolved(_) => EXIT_USAGE,
-            UpError::Write(_) => EXIT_FAILURE,
-        };
-        fail(code, &error)
-    })
+/// A fault as a person understands it who has not seen the document.
+pub(crate) fn describe(fault: &Fault) -> String {
+    let option = match fault.path.as_str() {
+        "listeners[0].address" => "--listen",
+        "admin.address" => "--admin-listen",
+        _ => return fault.to_string(),
+    };
+    format!("{option}: {}", fault.message)
+}
+
+fn print_document(mut source: UpSource) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(EXIT_FAILURE, &format_args!("cannot start the runtime: {error}")),
+    };
+    let (document, problems) = match runtime.block_on(source.discover()) {
+        Ok((Some(document), problems)) => (document, problems),
+        Ok((None, problems)) => return refuse(&UpError::NoServer(problems)),
+        Err(error) => return refuse(&error),
+    };
+    warn(&problems);
+    if let Err(faults) = Snapshot::compile(&document, &EpcCheck) {
+        return refuse(&faults.into());
+    }
+    match io::stdout().lock().write_all(document.as_bytes()) {
+        // Whoever read the output has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(EXIT_FAILURE, &error),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -34,8 +34,13 @@ pub(super) fn run(options: &ValidateOptions, profiles: &dyn ProfileCheck) -> io:
     for file in &options.files {
         let name = file.display();
         match check(file, profiles, options.with_files) {
-            Ok(()) if options.quiet => {}
-            Ok(()) => writeln!(io::stdout(), "{name}: ok")?,
+            Ok(_) if options.quiet => {}
+            Ok(warnings) => {
+                for warning in warnings {
+                    writeln!(io::stderr(), "{name}: warning: {warning}")?;
+                }
+                writeln!(io::stdout(), "{name}: ok")?;
+            }
             Err(error) => {
                 is_sound = false;
                 for fault in error.faults() {
@@ -47,18 +52,22 @@ pub(super) fn run(options: &ValidateOptions, profiles: &dyn ProfileCheck) -> io:
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) })
 }
 
-fn check(file: &Path, profiles: &dyn ProfileCheck, with_files: bool) -> Result<(), LoadError> {
+/// What is probably not meant in a sound document.
+fn check(file: &Path, profiles: &dyn ProfileCheck, with_files: bool) -> Result<Vec<Fault>, LoadError> {
     let text = if file == Path::new("-") {
         files::read_text_from(io::stdin().lock(), DOCUMENT_LIMIT_BYTES)?
     } else {
         files::read_text(file, DOCUMENT_LIMIT_BYTES)?
     };
     if let Some(checked) = penstock_config::check_endpoints(&text) {
-        return Ok(checked?);
+        return Ok(checked.map(|()| Vec::new())?);
     }
     let directory = file.parent().unwrap_or(Path::new("")).to_owned();
     let snapshot = Snapshot::compile_in(&text, profiles, &Surroundings { directory, secrets: None })?;
-    if with_files { check_files(&snapshot).map_err(LoadError::Refused) } else { Ok(()) }
+    if with_files {
+        check_files(&snapshot).map_err(LoadError::Refused)?;
+    }
+    Ok(snapshot.warnings().to_vec())
 }
 
 /// Reads the files that a document names, as `serve` does.

@@ -8,6 +8,7 @@ use penstock_config::{Fault, Listener, ListenerIndex, Snapshot};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::bind::bind;
 use crate::listen::{Acceptor, Listening};
 use crate::server::certificates::Certificates;
 use crate::tls::DownstreamTls;
@@ -59,12 +60,11 @@ impl Listeners {
             if self.socket_of(listener).is_some() {
                 continue;
             }
-            match super::bind(listener.address) {
+            match bind(listener.address) {
                 Ok(socket) => bound.push((index, Arc::new(socket))),
-                Err(error) => faults.push(Fault::new(
-                    format!("listeners[{index}].address"),
-                    format!("cannot listen on {}: {error}", listener.address),
-                )),
+                Err(error) => {
+                    faults.push(Fault::new(format!("listeners[{index}].address"), error.to_string()));
+                }
             }
         }
         if faults.is_empty() { Ok(Bound(bound)) } else { Err(faults) }

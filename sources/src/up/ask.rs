@@ -1,13 +1,14 @@
-//! Asking model servers what they serve (`GET /v1/models`, OpenAI's API).
+//! Asking model servers what they serve, and finding out why one cannot be used.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use penstock_config::Engine;
-use serde::Deserialize;
 
-use super::probe::{Probe, ProbeRequest};
+use super::listing::{Listing, Model};
+use super::probe::{Probe, ProbeAnswer, ProbeError, ProbeRequest, ProbeTransport};
 use super::url::ServerUrl;
 
 /// Where OpenAI's API lists models.
@@ -23,138 +24,171 @@ const ADDRESSES_PER_NAME: usize = 256;
 pub(super) struct Prober<'a> {
     pub(super) probe: &'a dyn Probe,
     pub(super) timeout: Duration,
+    pub(super) authorization: Option<&'a HeaderValue>,
 }
 
-/// One address of a model server, and the models that are served there.
+/// What asking a server came to: each of its addresses with its list, or why there are no addresses.
+pub(super) type Answers = Result<Vec<(SocketAddr, Result<Listing, Failure>)>, Failure>;
+
+/// Why a server cannot be used now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ModelServer {
-    pub(super) url: ServerUrl,
-    pub(super) address: SocketAddr,
-    pub(super) engine: Engine,
-    pub(super) models: Vec<Model>,
+pub(super) struct Failure {
+    reason: String,
+    /// Whether somebody has to mend something, so that asking again alone does not help.
+    pub(super) is_lasting: bool,
 }
 
-/// A model that a server lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Model {
-    pub(super) id: String,
-    /// The base model, if this one is an adapter.
-    pub(super) parent: Option<String>,
+impl Failure {
+    /// One that may be over when the server is asked again.
+    fn passing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_lasting: false }
+    }
+
+    /// One that stays until somebody mends something.
+    pub(super) fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_lasting: true }
+    }
 }
 
-/// What asking all addresses of one URL came to.
-#[derive(Debug, Default)]
-pub(super) struct Answers {
-    pub(super) servers: Vec<ModelServer>,
-    /// One line for each address that cannot be used.
-    pub(super) failures: Vec<String>,
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
 }
 
 impl Prober<'_> {
-    /// Asks every address of `url`.
-    pub(super) async fn ask(&self, url: &ServerUrl) -> Answers {
-        let addresses = match self.resolve(url).await {
-            Ok(addresses) => addresses,
-            Err(failure) => return Answers { failures: vec![failure], ..Answers::default() },
-        };
-        let several = addresses.len() > 1;
-        let answers = addresses.into_iter().map(|address| async move {
-            self.ask_address(url, address).await.map_err(|reason| match several {
-                true => format!("{url} ({address}): {reason}"),
-                false => format!("{url}: {reason}"),
-            })
-        });
-        let mut all = Answers::default();
-        for answer in futures::future::join_all(answers).await {
-            match answer {
-                Ok(server) => all.servers.push(server),
-                Err(failure) => all.failures.push(failure),
+    /// Asks every address of `url`. With a `model` nothing is asked: it is taken for granted that it is served there.
+    pub(super) async fn ask(&self, url: &ServerUrl, model: Option<&str>) -> Answers {
+        let addresses = self.resolve(url).await?.into_iter();
+        Ok(match model {
+            Some(model) => {
+                let listing = || Listing {
+                    engine: Engine::default(),
+                    models: vec![Model::named(model)],
+                    refused: Vec::new(),
+                };
+                addresses.map(|address| (address, Ok(listing()))).collect()
             }
-        }
-        all
+            None => {
+                let answers = addresses.map(async |address| (address, self.ask_address(url, address).await));
+                futures::future::join_all(answers).await
+            }
+        })
     }
 
-    /// Takes it for granted that `model` is served at `url`.
-    pub(super) async fn assume(&self, model: &str, url: &ServerUrl) -> Result<Vec<ModelServer>, String> {
-        let server = |address| ModelServer {
-            url: url.clone(),
-            address,
-            engine: Engine::default(),
-            models: vec![Model { id: model.to_owned(), parent: None }],
-        };
-        Ok(self.resolve(url).await?.into_iter().map(server).collect())
-    }
-
-    async fn resolve(&self, url: &ServerUrl) -> Result<Vec<SocketAddr>, String> {
+    async fn resolve(&self, url: &ServerUrl) -> Result<Vec<SocketAddr>, Failure> {
         let lookup = tokio::net::lookup_host((&*url.host, url.port));
         let found = match tokio::time::timeout(self.timeout, lookup).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(format!("{url}: cannot resolve the name: {error}")),
-            Err(_) => return Err(format!("{url}: the name was not resolved within {:?}", self.timeout)),
+            Ok(Err(error)) => return Err(Failure::passing(format!("cannot resolve the name: {error}"))),
+            Err(_) => {
+                return Err(Failure::passing(format!("the name was not resolved within {:?}", self.timeout)));
+            }
         };
         let mut addresses: Vec<SocketAddr> = found.collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(ADDRESSES_PER_NAME);
         if addresses.is_empty() {
-            return Err(format!("{url}: the name has no addresses"));
+            return Err(Failure::passing("the name has no addresses"));
         }
         Ok(addresses)
     }
 
-    async fn ask_address(&self, url: &ServerUrl, address: SocketAddr) -> Result<ModelServer, String> {
+    async fn ask_address(&self, url: &ServerUrl, address: SocketAddr) -> Result<Listing, Failure> {
+        let transport = if url.is_tls { ProbeTransport::Tls } else { ProbeTransport::Plain };
+        let answer = match self.get(url, address, transport).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explain(url, address, &error).await),
+        };
+        match answer.status {
+            StatusCode::OK => Listing::parse(&answer.body).map_err(|error| {
+                let what = "/v1/models answered something other than OpenAI's list of models";
+                Failure::lasting(format!("{what}: {error}"))
+            }),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(Failure::lasting(match self.authorization {
+                    Some(_) => format!("/v1/models answered {status}: the API key is not the server's"),
+                    None => format!(
+                        "/v1/models answered {status}: it asks for a key; give it with --api-key-file, or in \
+                         PENSTOCK_API_KEY"
+                    ),
+                }))
+            }
+            // So servers answer that are spoken to without TLS where they expect it.
+            StatusCode::BAD_REQUEST if !url.is_tls && self.speaks_tls(url, address).await => {
+                Err(expects_tls(url))
+            }
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::passing(format!("/v1/models answered {status}")))
+            }
+            status => Err(Failure::lasting(format!("/v1/models answered {status}: is it a model server?"))),
+        }
+    }
+
+    /// Why there was no answer, and what would mend it.
+    async fn explain(&self, url: &ServerUrl, address: SocketAddr, error: &ProbeError) -> Failure {
+        match error {
+            ProbeError::Refused => {
+                return Failure::passing(format!(
+                    "{error}: nothing listens on port {}; start the server, or mend the URL",
+                    url.port
+                ));
+            }
+            ProbeError::TimedOut(_) => {
+                let advice = "is the address right, and does a firewall let it through?";
+                return Failure::passing(format!("{error}: {advice}"));
+            }
+            ProbeError::Failed(_) => {}
+        }
+        if !url.is_tls {
+            return match self.speaks_tls(url, address).await {
+                true => expects_tls(url),
+                false => Failure::passing(error.to_string()),
+            };
+        }
+        if self.speaks_tls(url, address).await {
+            let advice = "name the authority that signed it in SSL_CERT_FILE";
+            return Failure::lasting(format!("its certificate is not trusted ({error}): {advice}"));
+        }
+        if self.get(url, address, ProbeTransport::Plain).await.is_ok() {
+            let plain = ServerUrl { is_tls: false, ..url.clone() };
+            return Failure::lasting(format!("it does not speak TLS on this port: write {plain}"));
+        }
+        Failure::passing(error.to_string())
+    }
+
+    async fn speaks_tls(&self, url: &ServerUrl, address: SocketAddr) -> bool {
+        self.get(url, address, ProbeTransport::UnverifiedTls).await.is_ok()
+    }
+
+    async fn get(
+        &self,
+        url: &ServerUrl,
+        address: SocketAddr,
+        transport: ProbeTransport,
+    ) -> Result<ProbeAnswer, ProbeError> {
+        // Only to whom the key was meant for: nobody who merely has the address, and not in the clear.
+        let is_meant = match transport {
+            ProbeTransport::Plain => !url.is_tls,
+            ProbeTransport::Tls => url.is_tls,
+            ProbeTransport::UnverifiedTls => false,
+        };
         let request = ProbeRequest {
-            url,
             address,
+            transport,
+            host: &url.host,
+            authority: &url.authority(),
             path: MODELS_PATH,
+            authorization: self.authorization.filter(|_| is_meant),
             limit_bytes: ANSWER_LIMIT_BYTES,
             timeout: self.timeout,
         };
-        let answer = self.probe.get(request).await.map_err(|error| error.to_string())?;
-        match answer.status {
-            StatusCode::OK => {}
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                return Err(format!(
-                    "/v1/models answered {status}: it wants credentials, which takes a configuration file with \
-                     requestHeaders"
-                ));
-            }
-            status => return Err(format!("/v1/models answered {status}")),
-        }
-        let listing: Listing = serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("/v1/models answered something other than OpenAI's list: {error}"))?;
-        let engine = listing.engine();
-        let models = listing.data.into_iter().filter(|entry| !entry.id.is_empty());
-        let models: Vec<Model> = models.map(|entry| Model { id: entry.id, parent: entry.parent }).collect();
-        if models.is_empty() {
-            return Err("/v1/models lists no model".to_owned());
-        }
-        Ok(ModelServer { url: url.clone(), address, engine, models })
+        self.probe.get(request).await
     }
 }
 
-/// OpenAI's list of models, with vLLM's `parent`. Whatever else is in it is of no use here.
-#[derive(Deserialize)]
-struct Listing {
-    data: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(default)]
-    parent: Option<String>,
-    #[serde(default)]
-    owned_by: Option<String>,
-}
-
-impl Listing {
-    /// The software that answers, as it calls itself. Decides no more than the names of its metrics.
-    fn engine(&self) -> Engine {
-        match self.data.first().and_then(|entry| entry.owned_by.as_deref()) {
-            Some("sglang") => Engine::Sglang,
-            Some("tensorrt_llm") => Engine::TrtllmServe,
-            _ => Engine::Vllm,
-        }
-    }
+fn expects_tls(url: &ServerUrl) -> Failure {
+    let tls = ServerUrl { is_tls: true, ..url.clone() };
+    Failure::lasting(format!("it speaks TLS on this port: write {tls}"))
 }

@@ -1,80 +1,172 @@
 //! The routing document that serves what the model servers list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::ask::ModelServer;
+use super::listing::{Listing, Model};
 use super::url::ServerUrl;
 
 /// The longest name that is made for a pool. Numbers for uniqueness come on top.
 const NAME_LENGTH: usize = 200;
 
-/// Writes a document, in YAML: one pool for each model, with the servers that have it.
+/// The most models that one rule can name.
+const MODELS_PER_RULE: usize = 1024;
+
+/// What of a document does not come from the servers.
+pub(super) struct Frame<'a> {
+    pub(super) listen: SocketAddr,
+    pub(super) admin_listen: SocketAddr,
+    /// Where the key is that the servers ask for.
+    pub(super) key_file: Option<&'a Path>,
+}
+
+/// An address of a server, and what it lists.
+pub(super) struct Endpoint<'a> {
+    pub(super) url: &'a ServerUrl,
+    pub(super) address: SocketAddr,
+    pub(super) listing: &'a Listing,
+}
+
+/// Writes a document, in YAML: one pool for the models that the same servers have, so that there is one account of what
+/// these are doing. `None` if there is no model.
 pub(super) fn write(
-    servers: &[ModelServer],
-    listen: SocketAddr,
-    admin: SocketAddr,
-) -> Result<String, serde_saphyr::ser_error::Error> {
-    let mut pools = Vec::new();
-    let mut routes = Vec::new();
-    let mut names = BTreeSet::new();
-    for group in groups(servers) {
-        let name = unique_name(group.models[0], &mut names);
-        let mut targets = Vec::new();
-        for (index, (transport, servers)) in by_transport(&group.servers).into_iter().enumerate() {
-            let pool = if index == 0 { name.clone() } else { unique_name(group.models[0], &mut names) };
-            targets.push(json!({ "pool": pool, "weight": servers.len() }));
-            pools.push(pool_of(&pool, transport, &servers));
-        }
-        routes.push(json!({ "name": name, "rules": [{ "models": group.models, "targets": targets }] }));
+    endpoints: &[Endpoint<'_>],
+    frame: &Frame<'_>,
+) -> Result<Option<String>, serde_saphyr::ser_error::Error> {
+    let (servers, models) = sort(endpoints);
+    let groups = groups(&models);
+    if groups.is_empty() {
+        return Ok(None);
     }
-    serde_saphyr::to_string(&json!({
+    let (mut pools, mut routes) = (Vec::new(), Vec::new());
+    let mut names = Names::default();
+    for group in &groups {
+        let name = names.unique(group.models[0]);
+        let of_group: Vec<&Endpoint<'_>> = group.servers.iter().map(|server| servers[*server]).collect();
+        let mut targets = Vec::new();
+        for (index, (transport, servers)) in by_transport(&of_group).into_iter().enumerate() {
+            let pool = if index == 0 { name.clone() } else { names.unique(group.models[0]) };
+            targets.push(json!({ "pool": pool, "weight": servers.len() }));
+            pools.push(pool_of(&pool, transport, &servers, frame.key_file));
+        }
+        let rules = group.models.chunks(MODELS_PER_RULE);
+        let mut rules: Vec<Value> =
+            rules.map(|models| json!({ "models": models, "targets": targets })).collect();
+        if groups.len() == 1 {
+            // What names no model can only be meant for these servers: their health, their documentation, their files.
+            rules.push(json!({ "name": "any", "targets": targets }));
+        }
+        routes.push(json!({ "name": name, "rules": rules }));
+    }
+    let mut document = json!({
         "apiVersion": "penstock.dev/v1alpha1",
         "kind": "RoutingConfig",
         "metadata": { "name": "up" },
-        "listeners": [{ "name": "http", "address": listen, "protocol": "HTTP" }],
+        "listeners": [{ "name": "http", "address": frame.listen, "protocol": "HTTP" }],
         "routes": routes,
-        "pools": pools,
-        "admin": { "address": admin },
-    }))
+    });
+    let described: Vec<Value> = models.values().filter_map(Listed::described).collect();
+    if !described.is_empty() {
+        document["models"] = described.into();
+    }
+    document["pools"] = pools.into();
+    document["admin"] = json!({ "address": frame.admin_listen });
+    serde_saphyr::to_string(&document).map(Some)
 }
 
-/// Models that share a pool, and the servers that have them.
-struct Group<'a> {
-    /// The base model, then its adapters.
-    models: Vec<&'a str>,
-    servers: Vec<&'a ModelServer>,
+/// A model, and the positions of the servers that have it.
+struct Listed {
+    model: Model,
+    servers: Vec<usize>,
 }
 
-/// Each model with its servers. An adapter is in its base model's group if the same servers have it, so
-/// that they are one pool, with one account of what they are doing.
-fn groups(servers: &[ModelServer]) -> Vec<Group<'_>> {
-    let mut by_model: BTreeMap<&str, (Option<&str>, Vec<&ModelServer>)> = BTreeMap::new();
-    for server in servers {
-        for model in &server.models {
-            let (parent, known) = by_model.entry(&model.id).or_default();
-            *parent = parent.or(model.parent.as_deref());
-            if !known.iter().any(|other| other.address == server.address) {
-                known.push(server);
+impl Listed {
+    /// Adds what another server says of it. Of lengths the shortest holds, which every server can take.
+    fn add(&mut self, model: &Model) {
+        let known = &mut self.model;
+        known.created = known.created.into_iter().chain(model.created).min();
+        known.max_model_len = known.max_model_len.into_iter().chain(model.max_model_len).min();
+        for (known, said) in [
+            (&mut known.owned_by, &model.owned_by),
+            (&mut known.root, &model.root),
+            (&mut known.parent, &model.parent),
+        ] {
+            if known.is_none() {
+                known.clone_from(said);
             }
         }
     }
-    let addresses =
-        |servers: &[&ModelServer]| servers.iter().map(|server| server.address).collect::<BTreeSet<_>>();
-    let joins = |model: &str| {
-        let (parent, servers) = &by_model[model];
-        let parent = parent.filter(|&parent| parent != model)?;
-        let (grandparent, of_parent) = by_model.get(parent)?;
-        (grandparent.is_none() && addresses(of_parent) == addresses(servers)).then_some(parent)
-    };
-    let heads = by_model.iter().filter(|(model, _)| joins(model).is_none());
-    let groups = heads.map(|(&head, (_, servers))| {
-        let adapters = by_model.keys().copied().filter(|model| joins(model) == Some(head));
-        Group { models: std::iter::once(head).chain(adapters).collect(), servers: servers.clone() }
-    });
-    groups.collect()
+
+    /// What the document says of it beyond its name; `None` if that is nothing.
+    fn described(&self) -> Option<Value> {
+        let Model { id, created, owned_by, max_model_len, root, parent } = &self.model;
+        let created = created.map(|created| UNIX_EPOCH + Duration::from_secs(created));
+        let fields = [
+            ("ownedBy", owned_by.as_deref().map(Value::from)),
+            ("createdAt", created.map(|at| humantime::format_rfc3339_seconds(at).to_string().into())),
+            ("maxModelLen", max_model_len.map(Value::from)),
+            ("root", root.as_deref().map(Value::from)),
+            ("parent", parent.as_deref().map(Value::from)),
+        ];
+        let mut described = json!({ "name": id });
+        for (name, value) in fields {
+            if let Some(value) = value {
+                described[name] = value;
+            }
+        }
+        described.as_object().is_some_and(|fields| fields.len() > 1).then_some(described)
+    }
+}
+
+/// Each server once, whatever URLs lead to it, and each model with the servers that have it.
+fn sort<'a>(endpoints: &'a [Endpoint<'a>]) -> (Vec<&'a Endpoint<'a>>, BTreeMap<&'a str, Listed>) {
+    let mut servers: Vec<&Endpoint<'_>> = Vec::new();
+    let mut positions: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut models: BTreeMap<&str, Listed> = BTreeMap::new();
+    for endpoint in endpoints {
+        let position = *positions.entry(endpoint.address).or_insert_with(|| {
+            servers.push(endpoint);
+            servers.len() - 1
+        });
+        for model in &endpoint.listing.models {
+            let listed = models
+                .entry(&model.id)
+                .and_modify(|listed| listed.add(model))
+                .or_insert_with(|| Listed { model: model.clone(), servers: Vec::new() });
+            listed.servers.push(position);
+        }
+    }
+    for listed in models.values_mut() {
+        listed.servers.sort_unstable();
+        listed.servers.dedup();
+    }
+    (servers, models)
+}
+
+/// Models that the same servers have.
+struct Group<'a> {
+    /// Base models, then adapters. Never empty.
+    models: Vec<&'a str>,
+    servers: &'a [usize],
+}
+
+fn groups<'a>(models: &'a BTreeMap<&'a str, Listed>) -> Vec<Group<'a>> {
+    let mut by_servers: BTreeMap<&[usize], Vec<(bool, &str)>> = BTreeMap::new();
+    for (id, listed) in models {
+        let is_adapter = listed.model.parent.as_deref().is_some_and(|parent| parent != *id);
+        by_servers.entry(&listed.servers).or_default().push((is_adapter, id));
+    }
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (servers, mut models) in by_servers {
+        models.sort_unstable();
+        groups.push(Group { models: models.into_iter().map(|(_, id)| id).collect(), servers });
+    }
+    groups.sort_unstable_by_key(|group| group.models[0]);
+    groups
 }
 
 /// How a server is connected to. A pool has one way for all its endpoints, so servers with names of their
@@ -98,22 +190,27 @@ impl<'a> Transport<'a> {
     }
 }
 
-fn by_transport<'a>(servers: &[&'a ModelServer]) -> BTreeMap<Transport<'a>, Vec<&'a ModelServer>> {
+fn by_transport<'a>(servers: &[&'a Endpoint<'a>]) -> BTreeMap<Transport<'a>, Vec<&'a Endpoint<'a>>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for &server in servers {
-        groups.entry(Transport::with(&server.url)).or_default().push(server);
+        groups.entry(Transport::with(server.url)).or_default().push(server);
     }
     groups
 }
 
-fn pool_of(name: &str, transport: Transport<'_>, servers: &[&ModelServer]) -> Value {
-    let engine = servers[0].engine;
+fn pool_of(
+    name: &str,
+    transport: Transport<'_>,
+    servers: &[&Endpoint<'_>],
+    key_file: Option<&Path>,
+) -> Value {
+    let engine = servers[0].listing.engine;
     let endpoints: Vec<Value> = servers
         .iter()
         .map(|server| {
             let mut endpoint = json!({ "address": server.address, "name": server.url.authority() });
-            if server.engine != engine {
-                endpoint["engine"] = json!(server.engine);
+            if server.listing.engine != engine {
+                endpoint["engine"] = json!(server.listing.engine);
             }
             endpoint
         })
@@ -124,23 +221,42 @@ fn pool_of(name: &str, transport: Transport<'_>, servers: &[&ModelServer]) -> Va
         Transport::Tls => pool["tls"] = json!({}),
         Transport::TlsTo(name) => pool["tls"] = json!({ "sni": name }),
     }
+    if let Some(file) = key_file {
+        pool["credential"] = json!({ "file": file.display().to_string() });
+    }
     pool
 }
 
-/// A model's name in the letters that the document allows in names, with a number if it is taken.
-fn unique_name(model: &str, taken: &mut BTreeSet<String>) -> String {
-    let letters = model.chars().map(|letter| match letter.to_ascii_lowercase() {
-        letter @ ('a'..='z' | '0'..='9' | '.') => letter,
-        _ => '-',
-    });
-    let name: String = letters.take(NAME_LENGTH).collect();
-    let name = match name.trim_matches(['-', '.']) {
-        "" => "model",
-        name => name,
-    };
-    let numbered = (2_u64..).map(|number| format!("{name}-{number}"));
-    let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
-    let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or_default();
-    taken.insert(free.clone());
-    free
+/// Names of pools and routes.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// The number that comes next, for names that were wanted more than once.
+    next: HashMap<String, usize>,
+}
+
+impl Names {
+    /// A model's name in the letters that the document allows in names, with a number if it is taken.
+    fn unique(&mut self, model: &str) -> String {
+        let letters = model.chars().map(|letter| match letter.to_ascii_lowercase() {
+            letter @ ('a'..='z' | '0'..='9' | '.') => letter,
+            _ => '-',
+        });
+        let name: String = letters.take(NAME_LENGTH).collect();
+        let name = match name.trim_matches(['-', '.']) {
+            "" => "model",
+            name => name,
+        };
+        if self.taken.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let next = self.next.entry(name.to_owned()).or_insert(2);
+        loop {
+            let numbered = format!("{name}-{next}");
+            *next += 1;
+            if self.taken.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+    }
 }

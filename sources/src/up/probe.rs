@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use thiserror::Error;
-
-use super::url::ServerUrl;
 
 /// Sends requests to model servers.
 pub trait Probe: Send + Sync {
@@ -22,16 +20,33 @@ pub trait Probe: Send + Sync {
 /// A `GET` of one address of a model server.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeRequest<'a> {
-    /// The server: whether TLS is spoken, and the name that its certificate and `Host` have.
-    pub url: &'a ServerUrl,
-    /// One of its addresses.
+    /// Where it is sent.
     pub address: SocketAddr,
+    /// How the server is connected to.
+    pub transport: ProbeTransport,
+    /// The name that the server's certificate has.
+    pub host: &'a str,
+    /// What `Host` says.
+    pub authority: &'a str,
     /// The path.
     pub path: &'a str,
+    /// What `Authorization` says.
+    pub authorization: Option<&'a HeaderValue>,
     /// The most bytes of the answer's body that are read.
     pub limit_bytes: usize,
     /// How long it may take, from connecting to the last byte.
     pub timeout: Duration,
+}
+
+/// How a server is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeTransport {
+    /// Without TLS.
+    Plain,
+    /// With TLS, as requests are: the certificate is verified.
+    Tls,
+    /// With TLS and any certificate, to find out what is wrong. Nothing secret is sent this way.
+    UnverifiedTls,
 }
 
 /// What a model server answered.
@@ -43,7 +58,16 @@ pub struct ProbeAnswer {
     pub body: Vec<u8>,
 }
 
-/// Why a model server gave no answer: the end of a sentence that begins with its address.
+/// Why a model server gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct ProbeError(pub String);
+pub enum ProbeError {
+    /// Nothing listens at the address.
+    #[error("connection refused")]
+    Refused,
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
