@@ -155,7 +155,7 @@ _penstock() {
             return 0
             ;;
         penstock__subcmd__up)
-            opts="-h --listen --admin-listen --model --timeout --print --log-level --log-format --help"
+            opts="-h --listen --admin-listen --model --api-key-file --api-key --timeout --print --log-level --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -170,6 +170,14 @@ _penstock() {
                     return 0
                     ;;
                 --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --api-key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --api-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

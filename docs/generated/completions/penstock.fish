@@ -32,7 +32,7 @@ complete -c penstock -n "__fish_penstock_needs_command" -f -a "schema" -d 'Print
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve model servers without any file: ask each which models it has'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "man" -d 'Print the manual page, or write those of all commands to a directory'
-complete -c penstock -n "__fish_penstock_using_subcommand serve" -s c -l config -d 'The routing document, in YAML or JSON; watched and reloaded when it changes' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -s c -l config -d 'The routing document too: `serve --config FILE` is `serve FILE`' -r -F
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l kubernetes -d 'Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l namespace -d 'The namespace of the objects [default: the pod\'s own]' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l cache-dir -d 'Keep the last good state here, and start from it when the API server cannot be reached' -r -F
@@ -52,6 +52,8 @@ complete -c penstock -n "__fish_penstock_using_subcommand schema" -s h -l help -
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l listen -d 'Where to serve clients' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l admin-listen -d 'Where health, metrics and debug pages are' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l model -d 'Serve the model NAME from URL without asking the server; may be given several times' -r
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l api-key-file -d 'The file with the key that the servers ask for, read again when it changes' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand up" -l api-key -d 'The key itself; other users of this machine can see it, unlike one in a file or in PENSTOCK_API_KEY' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l timeout -d 'How long a server may take to answer, in seconds' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-level -d 'What is logged: error, warn, info, debug, trace, or directives such as warn,rustls=debug' -r
 complete -c penstock -n "__fish_penstock_using_subcommand up" -l log-format -d 'How it is written to standard error' -r -f -a "text\t'For people'
