@@ -46,7 +46,8 @@ pub fn start(options: &LogOptions, default_filter: &str) {
 /// A word alone would be taken for a module's name, and would log everything of a module that does not exist.
 fn parse_filter(text: &str) -> Result<String, String> {
     for directive in text.split(',') {
-        if !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err() {
+        let is_level = !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
+        if !directive.contains(['=', '[']) && !is_level {
             return Err(format!(
                 "{directive} is no level: write error, warn, info, debug, trace or off, or MODULE=LEVEL"
             ));

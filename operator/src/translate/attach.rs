@@ -170,13 +170,16 @@ fn find(
 
 impl Listeners {
     fn describe(&self, gateway: &Gateway<'_>) -> String {
-        let names = |listeners: &mut dyn Iterator<Item = &usize>| {
-            let names = listeners.map(|index| gateway.listeners[*index].spec.name.as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        let attached = format!("attached to {}", names(&mut self.all.iter()));
-        let idle = names(&mut self.all.iter().filter(|index| !self.served.contains(*index)));
-        if idle.is_empty() { attached } else { format!("{attached}; not served there now: {idle}") }
+        let name = |index: &usize| gateway.listeners[*index].spec.name.as_str();
+        let all: Vec<&str> = self.all.iter().map(name).collect();
+        let idle = self.all.iter().filter(|index| !self.served.contains(*index));
+        let idle: Vec<&str> = idle.map(name).collect();
+        let attached = format!("attached to {}", all.join(", "));
+        if idle.is_empty() {
+            attached
+        } else {
+            format!("{attached}; not served there now: {}", idle.join(", "))
+        }
     }
 }
 

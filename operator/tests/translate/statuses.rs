@@ -9,22 +9,22 @@ use crate::support::{condition, conditions, translated};
 fn version_1() -> String {
     let secrets =
         std::fs::read_to_string(crate::support::folder("tests/data/listeners/secrets.yaml")).unwrap();
-    let secret = secrets.split("---\n").find(|secret| secret.contains("name: version-1")).unwrap();
-    format!("{}---\n", secret.replace("namespace: infra", "namespace: n"))
+    let secret = secrets.split("\n---\n").find(|secret| secret.contains("name: version-1")).unwrap();
+    format!("{}\n---\n", secret.replace("namespace: infra", "namespace: ns"))
 }
 
 /// A Gateway `secure` with one listener, and a route to it.
 const SECURE: &str = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {name: secure, namespace: n}
+metadata: {name: secure, namespace: ns}
 spec:
   gatewayClassName: penstock
   listeners: [{name: https, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: version-1}]}}]
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {name: route, namespace: n}
+metadata: {name: route, namespace: ns}
 spec: {parentRefs: [{name: secure}], rules: [{backendRefs: [{name: nowhere, port: 80}]}]}
 ---
 ";
@@ -75,7 +75,7 @@ fn route(parent: &str, rules: &str) -> String {
         "
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {{name: route, namespace: n}}
+metadata: {{name: route, namespace: ns}}
 spec: {{hostnames: [a.example.com], parentRefs: [{parent}], rules: [{rules}]}}
 ---
 "
@@ -99,7 +99,7 @@ fn a_service_that_does_not_exist_is_never_resolved() {
         let translation = translated(&route(parent, &format!("{{{rule}}}")));
         let (is_resolved, reason, message) = condition(&translation, ROUTE, "ResolvedRefs");
         assert_eq!((is_resolved, reason), (false, "BackendNotFound"), "{parent} {rule}: {message}");
-        assert!(message.contains("n/nowhere"), "{message}");
+        assert!(message.contains("ns/nowhere"), "{message}");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_route_of_a_listener_set_is_told_that_nobody_serves_it() {
     let set = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: ListenerSet
-metadata: {name: more, namespace: n}
+metadata: {name: more, namespace: ns}
 spec: {parentRef: {name: gw}, listeners: [{name: extra, protocol: HTTP, port: 8081}]}
 ---
 ";
@@ -116,7 +116,7 @@ spec: {parentRef: {name: gw}, listeners: [{name: extra, protocol: HTTP, port: 80
     let translation = translated(&(set.to_owned() + &route(parent, "{}")));
     let (is_accepted, reason, message) = condition(&translation, ROUTE, "Accepted");
     assert_eq!((is_accepted, reason), (false, "UnsupportedValue"), "{message}");
-    assert!(message.contains("attach the route to Gateway n/gw"), "{message}");
+    assert!(message.contains("attach the route to Gateway ns/gw"), "{message}");
     let (is_accepted, reason, _) = condition(&translation, (Kind::ListenerSet, "more"), "Accepted");
     assert_eq!((is_accepted, reason), (false, "NotAllowed"));
     assert_eq!(attached_routes(&translation, "gw"), 0);
@@ -131,7 +131,7 @@ fn a_route_whose_parent_does_not_exist_has_an_event() {
         .filter(|event| event.reason == "ParentNotFound")
         .map(|event| event.message.as_str())
         .collect();
-    assert_eq!(about, ["the Gateway n/typo of parentRefs does not exist"]);
+    assert_eq!(about, ["the Gateway ns/typo of parentRefs does not exist"]);
     // Its status is for whoever serves such a Gateway to write.
     assert_eq!(conditions(&translation, Kind::HttpRoute, "route").len(), 2);
 }
@@ -143,7 +143,7 @@ fn an_address_without_a_value_is_any_address() {
             "
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {{name: addressed, namespace: n}}
+metadata: {{name: addressed, namespace: ns}}
 spec: {{gatewayClassName: penstock, addresses: [{address}], listeners: [{{name: http, protocol: HTTP, port: 80}}]}}
 "
         )
@@ -195,12 +195,12 @@ fn a_header_that_is_set_and_added_does_not_make_the_rule_a_500() {
         let service = "
 apiVersion: v1
 kind: Service
-metadata: {name: s, namespace: n}
+metadata: {name: s, namespace: ns}
 spec: {ports: [{port: 80}]}
 ";
         let translation = translated(&(route("{name: gw}", &rule) + service));
         let document = crate::support::document(&translation);
-        assert!(!document.contains("status: 500") && document.contains("backend: n.s.80"), "{document}");
+        assert!(!document.contains("status: 500") && document.contains("backend: ns.s.80"), "{document}");
         assert!(conditions(&translation, Kind::HttpRoute, "route").iter().all(|it| it.is_true()));
     }
 }

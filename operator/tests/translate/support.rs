@@ -59,7 +59,7 @@ spec: {controllerName: penstock.dev/gateway-controller}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {name: gw, namespace: n}
+metadata: {name: gw, namespace: ns}
 spec: {gatewayClassName: penstock, listeners: [{name: http, protocol: HTTP, port: 8080}]}
 ---
 ";

@@ -13,7 +13,7 @@ fn provider(endpoints: &str) -> String {
         "
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIGatewayRoute
-metadata: {{name: models, namespace: n}}
+metadata: {{name: models, namespace: ns}}
 spec:
   parentRefs: [{{name: gw, kind: Gateway, group: gateway.networking.k8s.io}}]
   rules:
@@ -22,14 +22,14 @@ spec:
 ---
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: AIServiceBackend
-metadata: {{name: provider, namespace: n}}
+metadata: {{name: provider, namespace: ns}}
 spec:
   schema: {{name: OpenAI}}
   backendRef: {{group: gateway.envoyproxy.io, kind: Backend, name: provider}}
 ---
 apiVersion: aigateway.envoyproxy.io/v1beta1
 kind: BackendSecurityPolicy
-metadata: {{name: key, namespace: n}}
+metadata: {{name: key, namespace: ns}}
 spec:
   type: APIKey
   targetRefs: [{{group: aigateway.envoyproxy.io, kind: AIServiceBackend, name: provider}}]
@@ -37,12 +37,12 @@ spec:
 ---
 apiVersion: v1
 kind: Secret
-metadata: {{name: keys, namespace: n}}
+metadata: {{name: keys, namespace: ns}}
 stringData: {{apiKey: not-a-real-key}}
 ---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
-metadata: {{name: provider, namespace: n}}
+metadata: {{name: provider, namespace: ns}}
 spec: {{endpoints: [{endpoints}]}}
 ---
 "
@@ -55,7 +55,7 @@ fn policy(name: &str, created: &str, target: &str, names: &str) -> String {
         "
 apiVersion: gateway.networking.k8s.io/v1
 kind: BackendTLSPolicy
-metadata: {{name: {name}, namespace: n, creationTimestamp: {created:?}}}
+metadata: {{name: {name}, namespace: ns, creationTimestamp: {created:?}}}
 spec:
   targetRefs: [{{group: gateway.envoyproxy.io, kind: Backend, name: provider{target}}}]
   validation: {{wellKnownCACertificates: System, hostname: api.example.com{names}}}
@@ -77,7 +77,7 @@ fn a_section_of_a_backend_is_the_number_of_its_port() {
     assert!(document.contains("sni: api.example.com"), "{document}");
     assert!(document.contains("credential:"), "{document}");
     let (is_accepted, _, message) = condition(&translation, POLICY, "Accepted");
-    assert!(is_accepted && message.contains("port \"443\" of Backend n/provider"), "{message}");
+    assert!(is_accepted && message.contains("port \"443\" of Backend ns/provider"), "{message}");
 }
 
 #[test]
@@ -145,17 +145,17 @@ fn a_service_has_sections_by_name() {
             "
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {{name: route, namespace: n}}
+metadata: {{name: route, namespace: ns}}
 spec: {{parentRefs: [{{name: gw}}], rules: [{{backendRefs: [{{name: s, port: 443}}]}}]}}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: s, namespace: n}}
+metadata: {{name: s, namespace: ns}}
 spec: {{ports: [{{name: https, port: 443}}, {{name: http, port: 80}}]}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: BackendTLSPolicy
-metadata: {{name: tls, namespace: n}}
+metadata: {{name: tls, namespace: ns}}
 spec:
   targetRefs: [{{group: \"\", kind: Service, name: s, sectionName: {section}}}]
   validation: {{wellKnownCACertificates: System, hostname: s.example.com}}
