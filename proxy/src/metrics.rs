@@ -1,7 +1,7 @@
 //! What `/metrics` shows: one struct a subsystem, names that begin with `penstock_`, labels from the configuration only.
 //!
-//! The request path adds to atomics and does nothing else: the routing snapshot holds handles ([`RouteMetrics`],
-//! [`UpstreamMetrics`]) whose series were looked up when it was built. Turned down: `prometheus`' own label vectors,
+//! The request path adds to atomics and does nothing else: the routing snapshot holds handles (`RouteMetrics`,
+//! `UpstreamMetrics`) whose series were looked up when it was built. Turned down: `prometheus`' own label vectors,
 //! which hash every label of every series of every request, and its histograms, which take four atomic operations and
 //! a compare-and-swap loop for one observation; ours take two additions. The crate keeps the registry and the text.
 //!

@@ -53,7 +53,7 @@ pub struct Entry {
     pub attempts: u32,
     /// The status that the client got; 499 where it left before one.
     pub status: u16,
-    /// The reason where the gateway ended the request itself: [`Row::reason`](crate::error::Row::reason).
+    /// The reason where the gateway ended the request itself: `Row::reason`.
     pub error: Option<&'static str>,
     /// Whether the response was an event stream.
     pub is_stream: bool,
