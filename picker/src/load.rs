@@ -26,7 +26,7 @@
 //! both queue and batch, so that a pool without metrics is balanced by what was sent.
 
 use std::{
-    num::NonZeroU32,
+    fmt,
     sync::atomic::{
         AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
@@ -54,8 +54,10 @@ pub struct LoadSample {
 }
 
 /// How many engines serve behind one address (data parallel ranks), at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineCount(NonZeroU32);
+///
+/// Kept as its reciprocal, so that a pick has neither to convert nor to divide.
+#[derive(Clone, Copy, PartialEq)]
+pub struct EngineCount(f64);
 
 /// The LoRA adapters of a model server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,9 +89,9 @@ pub(crate) struct LoadState {
     /// Most requests seen running without any waiting.
     most_running: AtomicU32,
     tokens_at_mark: AtomicU64,
-    /// Engines that the last sample is of; 0 before the first.
-    engines: AtomicU32,
     in_flight: AtomicU32,
+    /// Engines that the last sample is of.
+    engines: AtomicEngineCount,
     tokens_in_flight: AtomicU64,
     /// Prompt tokens to be computed for requests of this gateway whose answer has not begun.
     prefill: AtomicU64,
@@ -142,28 +144,50 @@ pub(crate) struct RawSample {
 impl EngineCount {
     /// So many; none counts as one.
     pub fn new(engines: u32) -> Self {
-        Self(NonZeroU32::new(engines).unwrap_or(NonZeroU32::MIN))
+        Self(1.0 / f64::from(engines.max(1)))
     }
 
     /// How many.
     pub fn get(self) -> u32 {
-        self.0.get()
-    }
-
-    /// What holds for one engine, for all of them.
-    pub(crate) fn times(self, of_one: f64) -> f64 {
-        of_one * f64::from(self.get())
+        // Exact: a reciprocal has 52 bits, a count 32.
+        (1.0 / self.0).round() as u32
     }
 
     /// What holds for all of them, for one.
     pub(crate) fn share(self, of_all: f64) -> f64 {
-        of_all / f64::from(self.get())
+        of_all * self.0
     }
 }
 
 impl Default for EngineCount {
     fn default() -> Self {
-        Self(NonZeroU32::MIN)
+        Self(1.0)
+    }
+}
+
+impl fmt::Debug for EngineCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EngineCount").field(&self.get()).finish()
+    }
+}
+
+/// An [`EngineCount`] that a scrape replaces.
+#[derive(Debug)]
+struct AtomicEngineCount(AtomicU64);
+
+impl AtomicEngineCount {
+    fn load(&self) -> EngineCount {
+        EngineCount(f64::from_bits(self.0.load(Relaxed)))
+    }
+
+    fn store(&self, engines: EngineCount) {
+        self.0.store(engines.0.to_bits(), Relaxed);
+    }
+}
+
+impl Default for AtomicEngineCount {
+    fn default() -> Self {
+        Self(AtomicU64::new(EngineCount::default().0.to_bits()))
     }
 }
 
@@ -220,7 +244,7 @@ impl LoadState {
             let share = if tokens == 0 { 0.0 } else { 1.0 / tokens as f64 };
             self.kv_per_token.store(share.to_bits(), Relaxed);
         }
-        self.engines.store(sample.engines.get(), Relaxed);
+        self.engines.store(sample.engines);
         self.waiting.store(sample.waiting, Relaxed);
         self.running.store(sample.running, Relaxed);
         self.kv_usage.store(kv_usage.to_bits(), Relaxed);
@@ -254,7 +278,7 @@ impl LoadState {
 
     /// Engines behind the address, by the last sample, however old: they seldom change while it is the same endpoint.
     fn engines(&self) -> EngineCount {
-        EngineCount::new(self.engines.load(Relaxed))
+        self.engines.load()
     }
 
     /// The corrected load. A sample older than `expiry_ns` counts as none.
@@ -285,7 +309,8 @@ impl LoadState {
         };
         let running = total.min(room);
 
-        let sent = tokens as f64 - self.tokens_at_mark.load(Relaxed) as f64;
+        // Fewer than at the mark is less than nothing.
+        let sent = tokens.wrapping_sub(self.tokens_at_mark.load(Relaxed)).cast_signed() as f64;
         let kv_usage =
             (sample.kv_usage + sent * f64::from_bits(self.kv_per_token.load(Relaxed))).clamp(0.0, 1.0);
         // Whose requests wait is not told: each side's in proportion.

@@ -44,7 +44,9 @@ impl Detector {
     /// How much of its thresholds an endpoint uses; `None` where its load is unknown.
     pub(crate) fn utilization(&self, load: &Load) -> Option<f64> {
         let kv_usage = load.kv_usage?;
-        Some((f64::from(load.waiting) / self.queue_limit(load)).max(kv_usage / self.kv_usage))
+        let (queue, cache) = (queue(load, load.waiting) / self.queue_depth, kv_usage / self.kv_usage);
+        // Neither can be NaN, which `max` would look for.
+        Some(if queue > cache { queue } else { cache })
     }
 
     /// Whether the endpoint exceeds no threshold by more than the headroom.
@@ -52,7 +54,7 @@ impl Detector {
         let allowed = 1.0 + self.headroom;
         let kv_limit = (self.kv_usage * allowed).min(1.0);
         load.kv_usage.is_none_or(|kv_usage| {
-            f64::from(load.waiting) <= self.queue_limit(load) * allowed && kv_usage <= kv_limit
+            queue(load, load.waiting) <= self.queue_depth * allowed && kv_usage <= kv_limit
         })
     }
 
@@ -61,25 +63,25 @@ impl Detector {
     /// itself: the correction for what was sent since is an estimate, which may spread requests but fails nobody.
     fn is_full(&self, load: &Load, action: SaturationAction) -> bool {
         let Some(kv_usage) = load.kv_usage else { return false };
-        let queue_limit = self.queue_limit(load);
+        let waiting = queue(load, load.waiting);
         match action {
-            SaturationAction::Queue => f64::from(load.waiting) >= queue_limit || kv_usage >= self.kv_usage,
+            SaturationAction::Queue => waiting >= self.queue_depth || kv_usage >= self.kv_usage,
             SaturationAction::Reject => {
-                self.is_hopeless(load.waiting, kv_usage, queue_limit)
-                    && self.is_hopeless(load.reported.waiting, load.reported.kv_usage, queue_limit)
+                self.is_hopeless(waiting, kv_usage)
+                    && self.is_hopeless(queue(load, load.reported.waiting), load.reported.kv_usage)
             }
         }
     }
 
-    fn is_hopeless(&self, waiting: u32, kv_usage: f64, queue_limit: f64) -> bool {
-        let waiting = f64::from(waiting);
-        waiting >= queue_limit && kv_usage >= self.kv_usage || waiting >= queue_limit * HOPELESS_QUEUE
+    fn is_hopeless(&self, waiting: f64, kv_usage: f64) -> bool {
+        waiting >= self.queue_depth
+            && (kv_usage >= self.kv_usage || waiting >= self.queue_depth * HOPELESS_QUEUE)
     }
+}
 
-    /// Requests that wait at an endpoint where each of its engines is at the threshold.
-    fn queue_limit(&self, load: &Load) -> f64 {
-        load.engines.times(self.queue_depth)
-    }
+/// Requests that wait at each engine of an endpoint, on average.
+fn queue(load: &Load, waiting: u32) -> f64 {
+    load.engines.share(f64::from(waiting))
 }
 
 impl Gauge {

@@ -142,7 +142,7 @@ impl Scorer {
             }
             Self::LoadAware { threshold } => fill(candidates, scores, |candidate| {
                 let load = &candidate.load;
-                LOAD_AWARE_TOP * (1.0 - (f64::from(load.waiting) / load.engines.times(*threshold)).min(1.0))
+                LOAD_AWARE_TOP * (1.0 - (load.engines.share(load.waiting.into()) / threshold).min(1.0))
             }),
             Self::ActiveRequest { idle_threshold, max_busy_score } => {
                 let count = |load: &Load| load.engines.share(load.in_flight.into());
@@ -154,7 +154,7 @@ impl Scorer {
             }
             Self::TokenLoad { threshold } => fill(candidates, scores, |candidate| {
                 let load = &candidate.load;
-                1.0 - (load.tokens as f64 / load.engines.times(*threshold)).min(1.0)
+                1.0 - (load.engines.share(load.tokens as f64) / threshold).min(1.0)
             }),
             Self::PrefixCache { length_weight, max_tokens } => {
                 fill(candidates, scores, |candidate| prefix(context, candidate, *length_weight, *max_tokens));

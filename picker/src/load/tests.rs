@@ -141,3 +141,11 @@ fn the_number_of_engines_outlives_the_sample_that_named_it() {
 fn no_engine_counts_as_one() {
     assert_eq!((EngineCount::new(0), EngineCount::new(1)), (EngineCount::default(), EngineCount::default()));
 }
+
+#[test]
+fn a_number_of_engines_is_kept_exactly() {
+    assert_eq!(EngineCount::new(0).get(), 1);
+    for engines in (1..=100_000).chain([u32::MAX - 1, u32::MAX]) {
+        assert_eq!(EngineCount::new(engines).get(), engines);
+    }
+}

@@ -175,6 +175,7 @@ impl View<'_> {
         }
     }
 
+    #[inline]
     fn candidate(&self, index: usize, matched: &[u32]) -> Candidate {
         let endpoint = self.endpoint(index);
         Candidate {
