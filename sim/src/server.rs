@@ -2,7 +2,7 @@
 
 mod io;
 
-use std::{io::ErrorKind, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -146,21 +146,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// A PEM file is missing or holds nothing of use.
-    #[error("cannot read {}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls_pki_types::pem::Error,
-    },
-    /// Certificate, key and authorities do not make a TLS configuration.
+    /// Certificate, key or client authorities cannot be used.
     #[error("unusable TLS options")]
-    Tls(#[source] rustls::Error),
-    /// The file with client authorities holds none that can be used.
-    #[error("unusable client authorities")]
-    ClientAuthorities(#[source] rustls::server::VerifierBuilderError),
+    Tls(#[from] penstock_tls::PemErrors),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | provider | ring | ring |
 //! | versions | TLS 1.2 and 1.3 | TLS 1.2 and 1.3 |
-//! | whose certificates are trusted | those of the authorities given, else of the system's; anybody's if nothing is verified | clients are not asked for one |
+//! | whose certificates are trusted | those of the authorities given, else of the system's; anybody's if nothing is verified | those of the authorities given; without any, clients are not asked for a certificate |
 //! | the name that is asked for and verified | the one given, else the server's DNS name, else its address, which is verified and not sent | the certificate that carries the name: exactly, else by a wildcard for one label, else the first |
 //! | own certificate | the one given, if any | those given |
 //! | protocols (ALPN) | the caller's to say | `h2`, `http/1.1` |

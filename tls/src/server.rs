@@ -1,15 +1,16 @@
 //! TLS towards clients.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::identity::{Identity, IdentityFiles};
-use crate::pem::{PemErrors, PemFiles};
+use crate::pem::{self, PemError, PemErrors, PemFiles};
 use crate::provider::{HAS_VERSIONS, VERSIONS, provider};
 use crate::resolver::Resolver;
 
@@ -21,6 +22,8 @@ pub struct ServerTls {
     pairs: Vec<IdentityFiles>,
     resolver: Arc<Resolver>,
     identities: Mutex<Vec<Identity>>,
+    /// The authorities of clients' certificates; `None`: clients are not asked for one.
+    client_roots: Option<Arc<RootCertStore>>,
 }
 
 impl ServerTls {
@@ -32,15 +35,36 @@ impl ServerTls {
     pub fn load(pairs: Vec<IdentityFiles>) -> Result<Self, PemErrors> {
         let identities = read(&pairs)?;
         let resolver = Arc::new(Resolver::new(&identities));
-        Ok(Self { pairs, resolver, identities: Mutex::new(identities) })
+        Ok(Self { pairs, resolver, identities: Mutex::new(identities), client_roots: None })
+    }
+
+    /// Asks every client for a certificate of an authority in this PEM file, which is read once.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn verifying_clients(self, authorities: &Path) -> Result<Self, PemError> {
+        let certificates = pem::authorities(&pem::read(authorities)?).map_err(PemError::of(authorities))?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates);
+        Ok(Self { client_roots: Some(Arc::new(roots)), ..self })
     }
 
     /// The configuration for rustls. It follows the certificates as they are reloaded.
     #[must_use]
     pub fn config(&self) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
+        let provider = Arc::new(provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&VERSIONS).expect(HAS_VERSIONS);
-        let mut config = builder.with_no_client_auth().with_cert_resolver(self.resolver.clone());
+        let builder = match &self.client_roots {
+            None => builder.with_no_client_auth(),
+            Some(roots) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider);
+                builder.with_client_cert_verifier(
+                    verifier.build().expect("it has authorities, and no revocations"),
+                )
+            }
+        };
+        let mut config = builder.with_cert_resolver(self.resolver.clone());
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         config
     }

@@ -3,19 +3,16 @@
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::Uri;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use penstock_tls::{ClientOptions, ClientTls, PemErrors};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -53,15 +50,12 @@ pub enum Error {
     /// The name has no address.
     #[error("cannot resolve `{0}`")]
     Resolve(String, #[source] io::Error),
-    /// The PEM file cannot be read.
-    #[error("cannot read authorities from {}", .0.display())]
-    Pem(PathBuf, #[source] rustls_pki_types::pem::Error),
+    /// The file of authorities cannot be used.
+    #[error("unusable authorities")]
+    Authorities(#[from] PemErrors),
     /// Not a name that a certificate can have.
     #[error("`{0}` cannot be the name in a certificate")]
     Name(String),
-    /// The TLS library refuses the configuration.
-    #[error("unusable TLS configuration")]
-    Tls(#[source] rustls::Error),
 }
 
 /// What is put under load.
@@ -119,70 +113,16 @@ impl Target {
 }
 
 fn client_config(protocol: Protocol, trust: &Trust) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Tls)?;
-    let mut config = match trust {
-        Trust::Anyone => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth(),
-        Trust::File(path) => builder.with_root_certificates(roots(path)?).with_no_client_auth(),
+    let options = match trust {
+        Trust::Anyone => ClientOptions { is_verified: false, ..ClientOptions::verified() },
+        Trust::File(path) => ClientOptions { authorities: Some(path.clone()), ..ClientOptions::verified() },
     };
+    let mut config = ClientTls::load(&options)?.config();
     config.alpn_protocols = vec![match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
     }];
     Ok(config)
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, Error> {
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| Error::Pem(path.to_owned(), error))?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates);
-    Ok(roots)
-}
-
-/// Believes every certificate, but checks that the server holds its key, as the handshake's cost includes that.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// An open connection, plain or TLS.

@@ -7,8 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use penstock_tls::{IdentityFiles, PemErrors, ServerTls};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -118,34 +117,13 @@ impl AsyncWrite for Socket {
 
 /// Builds the TLS side of a listener.
 pub(super) fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, StartError> {
-    let pem = |path: &std::path::Path| {
-        let path = path.to_path_buf();
-        move |source| StartError::Pem { path, source }
+    let pair = IdentityFiles {
+        certificate: options.certificate_file.clone(),
+        private_key: options.key_file.clone(),
     };
-    let certificates = certificates(&options.certificate_file)?;
-    let key = PrivateKeyDer::from_pem_file(&options.key_file).map_err(pem(&options.key_file))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(StartError::Tls)?;
-    let builder = match &options.client_ca_file {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(self::certificates(path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(StartError::ClientAuthorities)?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder.with_single_cert(certificates, key).map_err(StartError::Tls)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|source| StartError::Pem { path: path.to_path_buf(), source })
+    let mut tls = ServerTls::load(vec![pair])?;
+    if let Some(authorities) = &options.client_ca_file {
+        tls = tls.verifying_clients(authorities).map_err(|error| PemErrors(vec![error]))?;
+    }
+    Ok(TlsAcceptor::from(Arc::new(tls.config())))
 }
