@@ -14,7 +14,7 @@ use penstock_sources::up::UpSource;
 use penstock_sources::{Applier, StatusCell};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Sink, Writer};
@@ -39,13 +39,13 @@ pub fn run(launch: Launch) -> ExitCode {
 
 async fn serve(launch: Launch) -> ExitCode {
     // The signals are caught before anything is bound: a supervisor may be quick.
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => {
-                return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}"));
-            }
-        };
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let (mut terminate, mut interrupt, hangup) = match signals {
+        [Ok(terminate), Ok(interrupt), Ok(hangup)] => (terminate, interrupt, hangup),
+        [Err(error), ..] | [_, Err(error), _] | [.., Err(error)] => {
+            return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}"));
+        }
+    };
     let stop = CancellationToken::new();
     let started = tokio::select! {
         started = start(launch, &stop) => started,
@@ -56,7 +56,7 @@ async fn serve(launch: Launch) -> ExitCode {
         Ok(starter) => starter,
         Err(code) => return code,
     };
-    tokio::spawn(reopen_on_hangup(starter.clone(), stop.clone()));
+    tokio::spawn(reopen_on_hangup(starter.clone(), hangup, stop.clone()));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
@@ -335,8 +335,7 @@ fn open_access_log(
 }
 
 /// Log rotation moves the file away and sends SIGHUP.
-async fn reopen_on_hangup(starter: Arc<Starter>, stop: CancellationToken) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+async fn reopen_on_hangup(starter: Arc<Starter>, mut hangup: Signal, stop: CancellationToken) {
     while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
         if let Some(access_log) = &*starter.access_log.lock() {
             access_log.reopen();

@@ -89,6 +89,8 @@ async fn a_server_that_comes_later_is_served_as_it_would_serve_itself() {
     let url = format!("http://{address}");
     let mut up = Up::start(&[&url]);
     up.line("nothing listens on port").await;
+    // As early as this it must not end the program either.
+    up.signal("HUP").await;
     up.line("no model server can be used yet").await;
 
     let options = Options {

@@ -68,7 +68,7 @@ Examples:
 pub(super) const AFTER_UP: &str = "\
 Each server is asked for its /v1/models, and models that the same servers have share a pool. Clients see what the \
 servers say of their models, such as max_model_len. While all servers have the same models, requests that name none \
-go to them too: /health, /docs, files, batches. A name that stands for several addresses is several endpoints.
+go to them too: /health, /docs, files, batches, and whatever else they offer. A name that stands for several addresses is several endpoints.
 
 The servers are asked again every few seconds, and at SIGHUP at once: one that is started later, and an adapter that is \
 loaded later, are served then. A server that does not answer now keeps its place, and gets no requests meanwhile.
