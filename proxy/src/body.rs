@@ -1,68 +1,63 @@
 //! A request's body: held for as long as another attempt may need it, within a bound for it and one for all of them.
 
+mod memory;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use penstock_config::Limits;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use memory::BodyMemory;
+use memory::{ClientKey, LargeBody, Refused, SMALL_BYTES};
 
 use crate::error::Error;
 
 /// Held chunks that are together no longer than this are joined, in bytes.
 const JOINED_BYTES: usize = 1024;
 
-/// Memory held by all request bodies in flight, in bytes, and its bound.
-#[derive(Debug, Default)]
-pub(crate) struct BodyMemory {
-    held: AtomicUsize,
-}
-
-impl BodyMemory {
-    /// Bytes that are held now.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    fn take(&self, bytes: usize, limit: usize) -> bool {
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) <= limit {
-            return true;
-        }
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-        false
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 /// The body of one request. Its chunks are the client's own bytes, held by reference count.
 #[derive(Debug)]
 pub(crate) struct Body {
     chunks: Vec<Bytes>,
-    /// Counted in `memory`.
+    /// Counted in `memory`; by `large`, once there is such a thing.
     held_bytes: usize,
     is_complete: bool,
     memory: Arc<BodyMemory>,
+    large: Option<Box<LargeBody>>,
 }
 
 impl Body {
     /// A body of which nothing has been read.
     pub(crate) fn new(memory: Arc<BodyMemory>) -> Self {
-        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory }
+        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory, large: None }
     }
 
-    /// Keeps `chunk` for further attempts.
+    /// Keeps `chunk`, which came from `client`, for further attempts.
     ///
     /// # Errors
-    /// The body, or all bodies in flight together, would exceed their limit.
-    pub(crate) fn hold(&mut self, chunk: Bytes, limits: &Limits) -> Result<(), Error> {
+    /// The body, or all bodies in flight together, would exceed their limit; or this one was given up for others.
+    pub(crate) fn hold(
+        &mut self,
+        chunk: Bytes,
+        client: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<(), Error> {
         let size = self.held_bytes.saturating_add(chunk.len());
         if size > limits.body_bytes {
             return Err(Error::BodyTooLarge { limit_bytes: limits.body_bytes });
         }
-        if !self.memory.take(chunk.len(), limits.bodies_in_flight_bytes) {
+        if size > SMALL_BYTES {
+            let (memory, held) = (&self.memory, self.held_bytes);
+            let large = self
+                .large
+                .get_or_insert_with(|| Box::new(LargeBody::new(memory, ClientKey::of(client), held)));
+            large.take(chunk.len(), limits.bodies_in_flight_bytes)?;
+        } else if !self.memory.take(chunk.len(), limits.bodies_in_flight_bytes) {
             return Err(Error::BodyMemoryExhausted);
         }
         self.held_bytes = size;
@@ -73,6 +68,27 @@ impl Body {
     /// Notes that the body has been read to its end.
     pub(crate) fn complete(&mut self) {
         self.is_complete = true;
+        if let Some(large) = &self.large {
+            large.complete();
+        }
+    }
+
+    /// What `read` resolves with, unless the body is given up for others first.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`Error::BodyGivenUp`].
+    pub(crate) async fn unless_given_up<T>(
+        &self,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let given_up = self.large.as_ref().map(|large| large.given_up());
+        let Some(given_up) = given_up else { return read.await };
+        let (mut read, mut given_up) = (pin!(read), pin!(CancellationToken::cancelled(given_up)));
+        std::future::poll_fn(|cx| match given_up.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(Error::BodyGivenUp)),
+            Poll::Pending => read.as_mut().poll(cx),
+        })
+        .await
     }
 
     /// Whether the body has been read to its end.
@@ -87,27 +103,51 @@ impl Body {
 
     /// The same body for somebody else, counted once more; `None` if it is not whole or there is no memory for it.
     pub(crate) fn share(&self, limits: &Limits) -> Option<Self> {
-        let is_admitted =
-            self.is_complete && self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes);
-        is_admitted.then(|| Self {
+        if !self.is_complete {
+            return None;
+        }
+        let large = match &self.large {
+            None => self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes).then_some(None)?,
+            Some(original) => {
+                let copy = LargeBody::new(&self.memory, original.client(), 0);
+                // Before it takes anything: one that is whole is not given up.
+                copy.complete();
+                copy.take(self.held_bytes, limits.bodies_in_flight_bytes).ok()?;
+                Some(Box::new(copy))
+            }
+        };
+        Some(Self {
             chunks: self.chunks.clone(),
             held_bytes: self.held_bytes,
             is_complete: true,
             memory: self.memory.clone(),
+            large,
         })
     }
 
     /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
     /// nor a client that is slow to take its answer others' bodies out of it.
     pub(crate) fn release(&mut self) {
-        self.memory.give_back(std::mem::take(&mut self.held_bytes));
         self.chunks = Vec::new();
+        let held_bytes = std::mem::take(&mut self.held_bytes);
+        if self.large.take().is_none() {
+            self.memory.give_back(held_bytes);
+        }
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.memory.give_back(self.held_bytes);
+        self.release();
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoRoom => Self::BodyMemoryExhausted,
+            Refused::GivenUp => Self::BodyGivenUp,
+        }
     }
 }
 

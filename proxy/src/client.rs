@@ -29,8 +29,11 @@ use crate::stream::ClientStream;
 use crate::tls;
 use tail::BodyTail;
 
-/// What a client has to send within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
+/// What a client has to send at least within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
 const STRETCH_BYTES: usize = 1024;
+
+/// A client that has sent much has to go on faster, as it takes up more memory: it has to send this part of it.
+const STRETCH_SHARE: usize = 64;
 
 /// A client that has sent the head of a request.
 pub(crate) struct Client<'a> {
@@ -70,12 +73,14 @@ struct Pace {
     due: Option<Instant>,
     /// Bytes of it that are.
     bytes: usize,
+    /// Bytes of the whole body that are.
+    total: usize,
 }
 
 impl ClientState {
     /// Of a client whose request head was read just now, and whose body may take `body_timeout`.
     pub(crate) fn new(draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
-        let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0 };
+        let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0, total: 0 };
         Self { pace, tail: None, draining, is_chunked: false }
     }
 }
@@ -134,7 +139,7 @@ impl<'a> Client<'a> {
         self.session.body_bytes_read() + self.state.tail.as_ref().map_or(0, BodyTail::bytes_read)
     }
 
-    /// The next piece of the body; `None` at its end. `limit` is what the next `STRETCH_BYTES` may take.
+    /// The next piece of the body; `None` at its end. `limit` is what the next stretch of it may take.
     ///
     /// # Errors
     /// The client left, is too slow, or broke the rules of its framing.
@@ -368,7 +373,8 @@ impl Pace {
 
     fn advance(&mut self, bytes: usize) {
         self.bytes += bytes;
-        if self.bytes >= STRETCH_BYTES {
+        self.total += bytes;
+        if self.bytes >= STRETCH_BYTES.max(self.total / STRETCH_SHARE) {
             (self.due, self.bytes) = (None, 0);
         }
     }

@@ -193,7 +193,8 @@ impl Arrived {
     /// # Errors
     /// The client broke off, or the body exceeds a limit.
     pub(crate) async fn read_body(&mut self, client: &mut Client<'_>) -> Result<Option<Bytes>, Error> {
-        let chunk = client.read_body(self.runtime.limits().body_idle_timeout).await?;
+        let read = client.read_body(self.runtime.limits().body_idle_timeout);
+        let chunk = self.body.unless_given_up(read).await?;
         match &chunk {
             Some(chunk) => self.hold(chunk.clone())?,
             None => self.body.complete(),
@@ -206,7 +207,7 @@ impl Arrived {
     /// # Errors
     /// The body exceeds a limit.
     pub(crate) fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.body.hold(chunk, self.runtime.limits())
+        self.body.hold(chunk, self.peer.map(|peer| peer.ip()), self.runtime.limits())
     }
 }
 

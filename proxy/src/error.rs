@@ -125,6 +125,9 @@ pub(crate) enum Error {
     /// An `Expect` header asks for something other than `100-continue`.
     #[error("only `Expect: 100-continue` is supported")]
     ExpectationFailed,
+    /// An HTTP/2 client sends frames that ask for work and carry nothing. The connection is closed.
+    #[error("the client sent more frames that carry nothing than it may (limits.http2ControlFrames)")]
+    FrameFlood,
     /// The client went away. Logged, not answered.
     #[error("the client closed the connection")]
     ClientGone,
@@ -137,6 +140,13 @@ pub(crate) enum Error {
         "the gateway holds as many request bodies as it may (limits.bodiesInFlightBytes); try again shortly"
     )]
     BodyMemoryExhausted,
+    /// The bodies that the gateway holds fill the memory set aside for them, and this one, which had not come to its end,
+    /// took up the most.
+    #[error(
+        "the gateway has no memory left for request bodies (limits.bodiesInFlightBytes), and gave up this one, whose \
+         client held the most in bodies that are not complete; try again shortly"
+    )]
+    BodyGivenUp,
     /// The gateway serves as many requests as it may.
     #[error("the gateway serves {limit} requests already (limits.concurrentRequests); try again shortly")]
     TooManyConcurrentRequests {
@@ -319,9 +329,11 @@ impl Error {
             Self::MethodNotAllowed { .. } => Row::new(Client, 405, "method_not_supported", "method_not_allowed"),
             Self::ExpectationFailed => Row::new(Client, 417, "expectation_failed", "expectation_failed").closes(),
             Self::ClientGone => Row::new(Client, 499, "client_gone", "client_gone").closes(),
+            Self::FrameFlood => Row::new(Client, 499, "frame_flood", "frame_flood").limit(Limit::Http2ControlFrames).closes(),
             Self::WriteTimeout => Row::new(Client, 499, "write_timeout", "write_timeout").limit(Limit::WriteTimeout).closes(),
 
             Self::BodyMemoryExhausted => Row::new(Gateway, 503, "overloaded", "body_memory_exhausted").limit(Limit::BodiesInFlightBytes),
+            Self::BodyGivenUp => Row::new(Gateway, 503, "overloaded", "body_given_up").limit(Limit::BodiesInFlightBytes).closes(),
             Self::TooManyConcurrentRequests { .. } => Row::new(Gateway, 503, "overloaded", "too_many_concurrent_requests").limit(Limit::ConcurrentRequests),
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
@@ -355,9 +367,10 @@ impl Error {
             | Self::Shed { retry_after }
             | Self::QueueFull { retry_after }
             | Self::QueueTimeout { retry_after } => Some(*retry_after),
-            Self::BodyMemoryExhausted | Self::TooManyConcurrentRequests { .. } | Self::Draining => {
-                Some(SHORTLY)
-            }
+            Self::BodyMemoryExhausted
+            | Self::BodyGivenUp
+            | Self::TooManyConcurrentRequests { .. }
+            | Self::Draining => Some(SHORTLY),
             _ => None,
         }
     }

@@ -181,9 +181,12 @@ async fn next(
         let reads_body = !arrived.body.is_complete() && connection.wants_body();
         let chunk = {
             let limit = arrived.runtime().limits().body_idle_timeout;
-            let deadlines = &mut arrived.deadlines;
+            let (deadlines, body) = (&mut arrived.deadlines, &arrived.body);
             let mut watch = pin!(async {
-                if reads_body { client.read_body(limit).await } else { Err(client.gone().await) }
+                match reads_body {
+                    true => body.unless_given_up(client.read_body(limit)).await,
+                    false => Err(client.gone().await),
+                }
             });
             let happened = poll_fn(|cx| {
                 if let Poll::Ready(event) = connection.poll_event(cx) {

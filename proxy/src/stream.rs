@@ -4,6 +4,7 @@
 //! head that it cannot parse is answered in the gateway's words, a body that the session has not read is dropped before the
 //! next request, and a connection may be closed in steps. It goes back to the loop that serves it then ([`GivenBack`]).
 
+mod frames;
 mod head_watch;
 
 use std::fmt;
@@ -285,10 +286,14 @@ impl AsyncWrite for ClientStream {
             }
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        match &mut this.corked {
-            Some(corked) => Pin::new(corked).poll_write_vectored(cx, bufs),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        let Some(corked) = &mut this.corked else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let written = Pin::new(corked).poll_write_vectored(cx, bufs);
+        if let (Poll::Ready(Ok(bytes)), Phase::Head(head)) = (&written, this.phase.get_mut()) {
+            head.written(*bytes);
         }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,11 +18,13 @@ knobs! {
         keep_alive_timeout: Span = Span::secs(60), in "1s"..="1h";
         /// The most bytes that a request's body may have. Answer: 413.
         body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
-        /// How long a client may take for the next KiB of a body, or for what is left of it. Answer: 408.
+        /// How long a client may take for the next KiB of a body, for the 64th part of what it has sent if that is more, or
+        /// for what is left. Answer: 408.
         body_idle_timeout: Span = Span::secs(30), in "100ms"..="1h";
         /// How long a client may take for a whole body. Answer: 408.
         body_timeout: Span = Span::secs(600), in "1s"..="24h";
-        /// The most bytes of request bodies held in memory at one time, over all requests. Answer: 503.
+        /// The most bytes of request bodies held in memory at one time, over all requests; an eighth is for bodies of up to
+        /// 64 KiB alone. Answer: 503.
         bodies_in_flight_bytes: Size = Size::gib(1), in "1MiB"..="1024GiB";
         /// The most requests served at one time. Answer: 503.
         concurrent_requests: u32 = 10_000, in 1..=1_000_000;
@@ -41,6 +43,10 @@ knobs! {
         drain_timeout: Span = Span::secs(5), in "10ms"..="5m";
         /// The most streams that one HTTP/2 connection of a client may have open.
         http2_streams: u32 = 256, in 1..=10_000;
+        /// The most HTTP/2 frames that carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, unknown ones, empty
+        /// DATA) from a client at once. Requests and what is sent to the client allow for more, a hundredth grows back
+        /// each second. The connection is closed.
+        http2_control_frames: u32 = 10_000, in 100..=10_000_000;
         /// The most copies of requests for mirrors that are on their way at one time. Further ones are not sent.
         mirrored_requests: u32 = 1000, in 0..=1_000_000;
         /// The most idle connections to upstreams that are kept for reuse. Takes effect at start.

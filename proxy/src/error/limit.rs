@@ -27,6 +27,8 @@ pub(crate) enum Limit {
     ConcurrentRequests,
     /// `limits.connections`
     Connections,
+    /// `limits.http2ControlFrames`
+    Http2ControlFrames,
     /// `limits.writeTimeout`
     WriteTimeout,
     /// `limits.modelBytes`
@@ -55,7 +57,7 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -68,6 +70,7 @@ impl Limit {
         Self::BodiesInFlightBytes,
         Self::ConcurrentRequests,
         Self::Connections,
+        Self::Http2ControlFrames,
         Self::WriteTimeout,
         Self::ModelBytes,
         Self::DrainBytes,
@@ -97,6 +100,7 @@ impl Limit {
             Self::BodiesInFlightBytes => "limits.bodiesInFlightBytes",
             Self::ConcurrentRequests => "limits.concurrentRequests",
             Self::Connections => "limits.connections",
+            Self::Http2ControlFrames => "limits.http2ControlFrames",
             Self::WriteTimeout => "limits.writeTimeout",
             Self::ModelBytes => "limits.modelBytes",
             Self::DrainBytes => "limits.drainBytes",

@@ -32,6 +32,8 @@ fn all() -> Vec<Error> {
         Error::ClientGone,
         Error::WriteTimeout,
         Error::BodyMemoryExhausted,
+        Error::BodyGivenUp,
+        Error::FrameFlood,
         Error::TooManyConcurrentRequests { limit: 1 },
         Error::Draining,
         Error::RequestTimeout,

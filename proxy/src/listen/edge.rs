@@ -50,9 +50,17 @@ impl Edge {
     /// Serves a connection to its end.
     pub(crate) async fn serve(self: &Arc<Self>, stream: ClientStream, h2c: bool, shutdown: &ShutdownWatch) {
         if h2c || stream.selected_alpn_proto() == Some(ALPN::H2) {
-            let due = Instant::now() + self.live.load().limits().header_timeout;
-            stream.await_head(HeadWatch::http2(due));
+            let (due, control_frames) = {
+                let live = self.live.load();
+                (Instant::now() + live.limits().header_timeout, live.limits().http2_control_frames)
+            };
+            stream.await_head(HeadWatch::http2(due, control_frames));
+            let given_back = stream.given_back().clone();
             self.process_new(Box::new(stream), shutdown).await;
+            // Its streams have had their ends; what ended the connection under them is counted.
+            if let Some((_, Next::Refuse(error))) = given_back.take() {
+                self.live.load().metrics().settle(Settlement::unread(&error));
+            }
         } else {
             self.serve_http1(stream, shutdown).await;
         }

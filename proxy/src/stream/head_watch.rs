@@ -14,6 +14,7 @@ use penstock_wire::Io;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
+use super::frames::{Flood, FrameMeter};
 use crate::deadline::Timer;
 use crate::error::Error;
 
@@ -43,6 +44,8 @@ pub(crate) struct HeadWatch {
     /// Bytes of the last request's body that are still to be dropped, and when that has to be done.
     unread_bytes: usize,
     drained_by: Instant,
+    /// Counts the frames after the preface.
+    frames: Option<Box<FrameMeter>>,
     /// Why the head is refused.
     pub(super) refusal: Option<Error>,
 }
@@ -50,7 +53,7 @@ pub(crate) struct HeadWatch {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Http1,
-    /// Of which only the preface is awaited: what follows has deadlines of its own.
+    /// Of which only the preface is awaited: what follows has deadlines of its own. Its frames are counted.
     Http2,
 }
 
@@ -67,13 +70,15 @@ impl HeadWatch {
             lines: 0,
             unread_bytes: 0,
             drained_by: due,
+            frames: None,
             refusal: None,
         }
     }
 
-    /// For the preface of HTTP/2, due at `due`.
-    pub(crate) fn http2(due: Instant) -> Self {
-        Self { protocol: Protocol::Http2, ..Self::http1(due, PREFACE_BYTES, 0) }
+    /// For the preface of HTTP/2, due at `due`, and for what follows it: `control_frames` that carry nothing at once.
+    pub(crate) fn http2(due: Instant, control_frames: u32) -> Self {
+        let frames = Some(Box::new(FrameMeter::new(control_frames, Instant::now())));
+        Self { protocol: Protocol::Http2, frames, ..Self::http1(due, PREFACE_BYTES, 0) }
     }
 
     /// The same, and a client that is late is told so.
@@ -111,7 +116,12 @@ impl HeadWatch {
             }
         }
         if self.protocol == Protocol::Http2 && self.received >= PREFACE_BYTES {
-            return Pin::new(io).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            let read = Pin::new(io).poll_read(cx, buffer);
+            return match self.count_frames(&buffer.filled()[before..]) {
+                Ok(()) => read,
+                Err(error) => Poll::Ready(Err(error)),
+            };
         }
         if self.protocol == Protocol::Http1 && self.received > self.limit_bytes {
             self.refusal = Some(Error::HeadersTooLarge { limit_bytes: self.limit_bytes });
@@ -127,8 +137,10 @@ impl HeadWatch {
         match read {
             Poll::Ready(read) => {
                 let new = &buffer.filled()[before..];
+                let preface = PREFACE_BYTES.saturating_sub(self.received).min(new.len());
                 self.received += new.len();
                 self.lines += memchr::memchr_iter(b'\n', new).count();
+                self.count_frames(&buffer.filled()[before + preface..])?;
                 Poll::Ready(read)
             }
             Poll::Pending => poll_until(timer, cx, self.due).map(|()| {
@@ -138,6 +150,21 @@ impl HeadWatch {
                 Ok(())
             }),
         }
+    }
+
+    /// Notes bytes that were written to the client.
+    pub(super) fn written(&mut self, bytes: usize) {
+        if let Some(frames) = &mut self.frames {
+            frames.written(bytes);
+        }
+    }
+
+    fn count_frames(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else { return Ok(()) };
+        frames.read(bytes).map_err(|Flood| {
+            self.refusal = Some(Error::FrameFlood);
+            io::Error::other("more frames that carry nothing than limits.http2ControlFrames allows")
+        })
     }
 
     /// The session cannot parse what came. Its parser has no room for more than so many headers, which alone tells such a

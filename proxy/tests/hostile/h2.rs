@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -291,5 +291,47 @@ async fn a_client_may_open_as_many_streams_as_the_limit_says() {
     assert!(!is_ready || fourth.current_max_send_streams() == 3);
     assert_eq!(fourth.current_max_send_streams(), 3);
     drop((open, h2, fourth));
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_frames_that_carry_nothing_are_cut() {
+    let sim = sim().await;
+    let gate = Gate::limited(sim.addr(), json!({"http2ControlFrames": 1000})).await;
+    let mut cut = 0.0;
+    // PING, SETTINGS, PRIORITY, WINDOW_UPDATE of the connection by one, and a type that nobody knows.
+    let floods = [
+        frame(0x6, 0, 0, &[0; 8]),
+        frame(0x4, 0, 0, &[]),
+        frame(0x2, 0, 1, &[0; 5]),
+        frame(0x8, 0, 0, &[0, 0, 0, 1]),
+        frame(0xfe, 0, 0, &[0; 9]),
+    ];
+    for flood in floods {
+        let mut stream = TcpStream::connect(gate.http).await.unwrap();
+        let (mut reader, mut writer) = stream.split();
+        let write = async {
+            let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(0x4, 0, 0, &[])].concat();
+            writer.write_all(&preface).await.unwrap();
+            let many = flood.repeat(100);
+            // As long as it is taken.
+            while writer.write_all(&many).await.is_ok() {}
+        };
+        let read = async {
+            let mut answers = vec![0; 64 << 10];
+            while reader.read(&mut answers).await.is_ok_and(|bytes| bytes > 0) {}
+        };
+        within("the flood to be cut", async { tokio::join!(write, read) }).await;
+        cut += 1.0;
+        gate.hit("limits.http2ControlFrames", cut).await;
+    }
+    // Requests allow for as much as they cause.
+    let mut client = H2::connect(gate.http).await;
+    for _ in 0..200 {
+        let (status, _) =
+            client.post("/v1/chat/completions", &[], chat_body(MODEL).as_bytes()).await.unwrap();
+        assert_eq!(status, 200);
+    }
+    gate.settled().await;
     gate.close().await;
 }

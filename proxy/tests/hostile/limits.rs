@@ -12,7 +12,7 @@ use crate::harness::{MODEL, eventually};
 use crate::villain::{Then, Villain};
 
 /// A chat completion whose body has `bytes` bytes.
-fn chat_of(bytes: usize) -> String {
+pub(crate) fn chat_of(bytes: usize) -> String {
     let body = chat_body(MODEL);
     let room = bytes - body.len();
     body.replacen("hi", &format!("hi{}", "x".repeat(room)), 1)

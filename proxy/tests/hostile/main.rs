@@ -12,6 +12,7 @@ mod gate;
 mod h2;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod hoarding;
 mod leaving;
 mod limits;
 mod target;

@@ -1,10 +1,11 @@
 //! A client that writes any bytes and reads answers strictly.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::PATIENCE;
 
@@ -25,6 +26,15 @@ pub(crate) struct Answer {
 impl Wire {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// A connection from another address of this machine, as another client's.
+    pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(to).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, unread: Vec::new() }
     }
@@ -53,6 +63,11 @@ impl Wire {
         };
         self.body(&mut answer).await;
         Some(answer)
+    }
+
+    /// The answer, if one came already.
+    pub(crate) async fn answer_if_any(&mut self) -> Option<Answer> {
+        tokio::time::timeout(Duration::from_millis(200), self.try_answer()).await.ok().flatten()
     }
 
     /// The next head, also an informational one.
