@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e torture
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -69,6 +69,9 @@ cluster: ## A Kubernetes cluster without containers, with Penstock and the walkt
 
 e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 	@scripts/e2e.sh
+
+torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)
+	scripts/torture.sh
 
 bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace
