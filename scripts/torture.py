@@ -425,9 +425,9 @@ ATTACKS = {
     "unknown frames": (unknown_frames, dict(memory=60, hit="limits.http2ControlFrames")),
     "resets": (resets, dict(memory=120)),
     "slow heads": (slow_heads, dict(memory=150, limits={"headerTimeout": "3s"}, hit="limits.headerTimeout")),
-    "10,000 streams": (many_streams, dict(memory=400, seconds=20,
+    "10,000 streams": (many_streams, dict(memory=640, seconds=20,
                                           servers=["--max-num-seqs", "20000", "--max-waiting-queue-length", "20000",
-                                                   "--inter-token-latency", "1000"])),
+                                                   "--inter-token-latency", "1000", "--kv-cache-size", "10000000"])),
 }
 
 
