@@ -1,6 +1,7 @@
 //! The contract of Penstock: the routing document as people and the operator write it, and the validated, compiled
 //! [`Snapshot`] that the proxy runs on. Nothing here does I/O.
 
+mod cidr;
 mod compile;
 mod digest;
 mod endpoints;
@@ -17,6 +18,7 @@ mod snapshot;
 mod spec;
 mod table;
 
+pub use cidr::{Cidr, CidrError};
 pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
@@ -27,9 +29,9 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, Limits,
-    MetricsSpec, PeekSpec, QueueSpec, RetryPolicy, SaturationAction, SaturationSpec, ShutdownSpec, StatusSet,
-    Statuses, Timeouts, UpstreamProtocol,
+    AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HeadersWithUnderscores,
+    HealthCheckSpec, Limits, MetricsSpec, PeekSpec, QueueSpec, RetryPolicy, SaturationAction, SaturationSpec,
+    ShutdownSpec, StatusSet, Statuses, Timeouts, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{

@@ -5,7 +5,7 @@ mod process;
 mod traffic;
 mod upstream;
 
-pub use choice::{Balancing, Engine, SaturationAction, UpstreamProtocol};
+pub use choice::{Balancing, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol};
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,

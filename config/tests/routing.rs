@@ -297,6 +297,8 @@ fn document() -> impl Strategy<Value = Document> {
             hostname: hostname.map(str::to_owned),
             protocol: Default::default(),
             tls: None,
+            headers_with_underscores: Default::default(),
+            trusted_proxies: vec![],
         };
         let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Document {

@@ -8,7 +8,7 @@
 mod attempt;
 mod candidates;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +64,10 @@ pub(crate) struct Arrived {
     pub(crate) listener: usize,
     /// The other end of the connection.
     pub(crate) peer: Option<SocketAddr>,
+    /// Whether that is a proxy that may speak for its clients.
+    pub(crate) is_proxy_trusted: bool,
+    /// The client whom it speaks for.
+    pub(crate) forwarded_for: Option<IpAddr>,
     /// When the head had been read.
     pub(crate) started: Instant,
     /// The same on the wall clock.
@@ -153,6 +157,8 @@ impl Arrived {
             runtime,
             listener,
             peer: None,
+            is_proxy_trusted: false,
+            forwarded_for: None,
             started,
             started_at: SystemTime::now(),
             request_id: RequestId::generate(),
@@ -175,11 +181,17 @@ impl Arrived {
         self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
     }
 
+    /// The client's address, by what trusted proxies say where there are any.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.forwarded_for.or_else(|| Some(self.peer?.ip()))
+    }
+
     /// What policies see of the request.
     pub(crate) fn subject<'a>(&'a mut self, head: &'a mut RequestHeader) -> Subject<'a> {
         Subject {
             head,
             peer: self.peer,
+            client: self.client(),
             request_id: self.request_id.as_str(),
             listener: &self.runtime.snapshot().listeners[self.listener].name,
             model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),

@@ -58,6 +58,15 @@ pub(crate) enum Error {
     /// A header's name or value holds what must not be passed on.
     #[error("a request header is not acceptable: {0}")]
     BadHeader(&'static str),
+    /// A header's name has an underscore. Built by [`Error::underscore`].
+    #[error(
+        "the header `{name}` has an underscore in its name, and could be taken for another one \
+         (listeners[].headersWithUnderscores)"
+    )]
+    Underscore {
+        /// The name, bounded.
+        name: Box<str>,
+    },
     /// The request's head is too long.
     #[error("the request headers exceed {limit_bytes} bytes (limits.headerBytes)")]
     HeadersTooLarge {
@@ -281,6 +290,11 @@ impl Error {
         Self::NoRoute { method: quotable(method).into(), path: quotable(path).into() }
     }
 
+    /// An [`Error::Underscore`] about the header of this name.
+    pub(crate) fn underscore(name: &str) -> Self {
+        Self::Underscore { name: quotable(name).into() }
+    }
+
     /// An [`Error::Internal`] with its cause.
     pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
@@ -313,6 +327,7 @@ impl Error {
             Self::BadHost(_) => Row::new(Client, 400, "bad_request", "bad_host").closes(),
             Self::Misdirected { .. } => Row::new(Client, 421, "misdirected_request", "misdirected"),
             Self::BadHeader(_) => Row::new(Client, 400, "bad_request", "bad_header").closes(),
+            Self::Underscore { .. } => Row::new(Client, 400, "bad_request", "underscore"),
             Self::HeadersTooLarge { .. } => Row::new(Client, 431, "headers_too_large", "headers_too_large").limit(Limit::HeaderBytes).closes(),
             Self::TooManyHeaders { .. } => Row::new(Client, 431, "headers_too_large", "too_many_headers").limit(Limit::HeaderCount).closes(),
             Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),

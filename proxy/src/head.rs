@@ -1,10 +1,13 @@
-//! The head of a request: limits, shapes that are used to smuggle requests, and headers that only the gateway
-//! may set.
+//! The head of a request: limits, shapes that are used to smuggle requests, and headers that are not the client's to
+//! set.
+
+mod forwarded;
+mod names;
 
 use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use penstock_config::ListenerIndex;
 use pingora_http::RequestHeader;
 
@@ -13,12 +16,7 @@ use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
 use crate::request_id::{self, RequestId};
 
-/// Headers that the gateway itself sets. A client that sends one would decide where it goes, or claim what
-/// only the gateway knows, so they are dropped.
-const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
-
-/// Families of such headers.
-const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
+pub(crate) use names::strip_own;
 
 /// The methods that may be served, as `Allow` lists them.
 pub(crate) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -50,8 +48,19 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     arrived.target = target(header)?;
     check_listener(client, arrived)?;
     arrived.user_agent = header.headers.get(header::USER_AGENT).cloned();
-    strip_own_headers(client.head_mut());
-    Ok(())
+    judge_names(client, arrived)
+}
+
+/// Removes the headers that are not the client's to set, or believes them if it is a proxy that may speak for others.
+fn judge_names(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Error> {
+    let listener = &arrived.runtime().snapshot().listeners[arrived.listener];
+    let underscores = listener.headers_with_underscores;
+    let is_trusted = arrived.peer.is_some_and(|peer| listener.trusts(peer.ip()));
+    if is_trusted {
+        arrived.forwarded_for = forwarded::client(&client.head().headers, listener);
+        arrived.is_proxy_trusted = true;
+    }
+    names::sift(client.head_mut(), underscores, is_trusted)
 }
 
 /// The checks of [`check`] that hold for a request that is only talked about.
@@ -240,26 +249,6 @@ fn unescaped(path: &str) -> Result<String, Error> {
     Ok(lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";"))
 }
 
-fn strip_own_headers(header: &mut RequestHeader) {
-    let own: Vec<HeaderName> = header.headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
-    for name in own {
-        header.remove_header(&name);
-    }
-}
-
-/// The same, of a request that is only talked about.
-pub(crate) fn strip_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
-    for name in own {
-        headers.remove(name);
-    }
-}
-
-fn is_own(name: &str) -> bool {
-    name.starts_with("x-")
-        && (OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,22 +280,6 @@ mod tests {
             "*",
         ] {
             assert!(check_path(path).is_ok(), "{path}");
-        }
-    }
-
-    #[test]
-    fn only_the_gateways_own_headers_are_stripped() {
-        for name in [
-            "x-ai-eg-model",
-            "x-gateway-model-name",
-            "x-penstock-pool",
-            "x-gateway-destination-endpoint",
-            "x-gateway-destination-endpoint-subset",
-        ] {
-            assert!(is_own(name), "{name}");
-        }
-        for name in ["x-request-id", "x-gateway-inference-objective", "x-session-token", "authorization"] {
-            assert!(!is_own(name), "{name}");
         }
     }
 

@@ -7,7 +7,7 @@
 //! members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece of a response, that no policy
 //! asks for. An empty chain costs one branch.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub struct Subject<'a> {
     pub head: &'a mut RequestHeader,
     /// The other end of the connection.
     pub peer: Option<SocketAddr>,
+    /// The client's address: that of the other end, or whom that one speaks for if it is a trusted proxy.
+    pub client: Option<IpAddr>,
     /// The id under which the request is reported.
     pub request_id: &'a str,
     /// The listener's name.

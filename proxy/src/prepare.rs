@@ -171,6 +171,9 @@ fn set_own_headers(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>
             Err(_) => headers.remove(X_FORWARDED_FOR),
         };
     }
+    if arrived.is_proxy_trusted && headers.contains_key(&X_FORWARDED_PROTO) {
+        return;
+    }
     let is_tls = arrived.runtime().snapshot().listeners[arrived.listener].is_tls();
     let protocol = if is_tls { "https" } else { "http" };
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol));

@@ -105,5 +105,13 @@ fn listener(
         }
         (RawProtocol::Http, None) | (RawProtocol::Https, Some(_)) => {}
     }
-    Listener { name: raw.name.as_str().into(), address: raw.address.0, hostname, tls, shares_address }
+    Listener {
+        name: raw.name.as_str().into(),
+        address: raw.address.0,
+        hostname,
+        tls,
+        shares_address,
+        headers_with_underscores: raw.headers_with_underscores,
+        trusted_proxies: raw.trusted_proxies.as_slice().into(),
+    }
 }

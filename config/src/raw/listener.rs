@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cidr::Cidr;
 use crate::knob::Address;
+use crate::settings::HeadersWithUnderscores;
 
 /// An address on which clients are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +29,17 @@ pub struct RawListener {
     /// The certificates. Needed with `protocol: HTTPS`, and only there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawListenerTls>,
+    /// What happens to requests with headers like `x_forwarded_for`: many servers make that the same as
+    /// `x-forwarded-for`, behind the back of whoever checked the latter.
+    #[serde(default)]
+    pub headers_with_underscores: HeadersWithUnderscores,
+    /// The addresses of proxies in front of the gateway, such as `10.0.0.0/8`. What they say in `x-forwarded-for`,
+    /// `x-forwarded-proto`, `x-forwarded-host`, `x-forwarded-port`, `x-forwarded-client-cert`, `x-real-ip`, `forwarded` and
+    /// `x-envoy-external-address` is believed and passed on; from others these headers are removed. The client's address is
+    /// the last one in `x-forwarded-for` that is no trusted proxy's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 /// What clients speak to a listener.

@@ -8,6 +8,7 @@ use rustc_hash::FxHashSet;
 use serde_json::{Map, Value};
 
 use super::resolve;
+use crate::cidr::Cidr;
 use crate::knob::{Address, QuantityError, Size, Span};
 use crate::report::{FieldPath, Quoted, Report, Suggestion};
 
@@ -262,6 +263,7 @@ fn check_format(text: &str, schema: &Value) -> Result<(), String> {
             Size::parse(text).map_err(|e| e.to_string()).and_then(|size| size_in_range(size, schema))
         }
         Some("address") => Address::parse(text).map(drop).map_err(|e| e.to_string()),
+        Some("cidr") => Cidr::parse(text).map(drop).map_err(|e| e.to_string()),
         _ => Ok(()),
     }
 }

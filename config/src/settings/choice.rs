@@ -58,4 +58,16 @@ pub enum Balancing {
     Random,
 }
 
+/// What happens to a request that has headers with an underscore in their names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeadersWithUnderscores {
+    /// It is refused with 400.
+    #[default]
+    Reject,
+    /// It loses those headers.
+    Drop,
+    /// They are headers like others.
+    Allow,
+}
+
 plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing);

@@ -1,10 +1,12 @@
 //! Where clients connect to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::HostPattern;
+use crate::cidr::Cidr;
+use crate::settings::HeadersWithUnderscores;
 
 /// An address on which clients are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whether other listeners have the same address. They all speak TLS, or none does.
     pub shares_address: bool,
+    /// What happens to requests that have such headers.
+    pub headers_with_underscores: HeadersWithUnderscores,
+    /// Where proxies are that may speak for their clients.
+    pub trusted_proxies: Box<[Cidr]>,
 }
 
 /// How a listener terminates TLS.
@@ -41,5 +47,10 @@ impl Listener {
     /// Whether clients speak TLS here.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether a proxy at this address may speak for its clients.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(address))
     }
 }

@@ -179,6 +179,8 @@ impl<'a> Listener<'a> {
             hostname: spec.hostname.clone().filter(|hostname| !hostname.is_empty()),
             protocol,
             tls,
+            headers_with_underscores: Default::default(),
+            trusted_proxies: Vec::new(),
         });
         listener
     }

@@ -1,7 +1,7 @@
 //! What is logged of a request.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -35,8 +35,10 @@ pub struct Entry {
     pub method: Method,
     /// The request target as the client sent it, of which only the path is written.
     pub path: Option<PathAndQuery>,
-    /// The client's address.
-    pub client: Option<SocketAddr>,
+    /// The other end of the connection: the client, or a proxy that speaks for it.
+    pub peer: Option<SocketAddr>,
+    /// The client's address, if a trusted proxy told it.
+    pub forwarded_for: Option<IpAddr>,
     /// The client's user agent.
     pub user_agent: Option<HeaderValue>,
     /// The listener's name.

@@ -36,8 +36,12 @@ impl Formatter {
         if let Some(path) = &entry.path {
             line.text("path", path.path().as_bytes(), MAX_PATH_BYTES);
         }
-        if let Some(client) = entry.client {
-            line.address("client", client);
+        if let Some(client) = entry.forwarded_for {
+            line.name("client");
+            line.display(format_args!("\"{client}\""));
+        }
+        if let Some(peer) = entry.peer {
+            line.address(if entry.forwarded_for.is_some() { "proxy" } else { "client" }, peer);
         }
         if let Some(agent) = &entry.user_agent {
             line.text("user_agent", agent.as_bytes(), MAX_USER_AGENT_BYTES);

@@ -16,7 +16,8 @@ fn entry() -> Entry {
         request_id: RequestId::accept(&HeaderValue::from_static("r-1")).unwrap(),
         method: Method::POST,
         path: Some("/v1/chat/completions?key=secret".parse().unwrap()),
-        client: Some("10.0.0.9:5000".parse().unwrap()),
+        peer: Some("10.0.0.9:5000".parse().unwrap()),
+        forwarded_for: None,
         user_agent: Some(HeaderValue::from_static("curl/8")),
         listener: "http".into(),
         route: Some("llama".into()),
@@ -67,10 +68,16 @@ fn a_line_says_all_about_a_request_but_its_query() {
 }
 
 #[test]
+fn a_client_behind_a_trusted_proxy_is_told_from_it() {
+    let line = written(&Entry { forwarded_for: Some("2001:db8::7".parse().unwrap()), ..entry() });
+    assert_eq!((&line["client"], &line["proxy"]), (&json!("2001:db8::7"), &json!("10.0.0.9:5000")));
+}
+
+#[test]
 fn what_is_unknown_is_left_out() {
     let line = written(&Entry {
         path: None,
-        client: None,
+        peer: None,
         user_agent: None,
         route: None,
         model: None,

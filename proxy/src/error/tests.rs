@@ -17,6 +17,7 @@ fn all() -> Vec<Error> {
         Error::BadHost("missing"),
         Error::Misdirected { server_name: "a.test".into(), host: "b.test".into() },
         Error::BadHeader("a line break"),
+        Error::underscore("a_b"),
         Error::HeadersTooLarge { limit_bytes: 1 },
         Error::TooManyHeaders { limit: 1 },
         Error::HeaderTimeout,

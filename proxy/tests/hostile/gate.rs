@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Gateway, MODEL, eventually};
+use crate::harness::{Gateway, MODEL, eventually, with};
 use crate::wire::{Answer, Wire};
 
 /// A gateway, and the admin listener beside it.
@@ -32,11 +32,19 @@ pub(crate) struct Setup {
     pub(crate) retry: Value,
     /// What the model `alias` is renamed to.
     pub(crate) renamed: &'static str,
+    /// Of the listener.
+    pub(crate) listener: Value,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: json!({}), timeouts: json!({}), retry: json!({"attempts": 1}), renamed: MODEL }
+        Self {
+            limits: json!({}),
+            timeouts: json!({}),
+            retry: json!({"attempts": 1}),
+            renamed: MODEL,
+            listener: json!({}),
+        }
     }
 }
 
@@ -51,10 +59,16 @@ impl Gate {
         Self::with(upstream, Setup { limits, ..Setup::default() }).await
     }
 
+    /// A gateway with these settings of its listener.
+    pub(crate) async fn listening(upstream: SocketAddr, listener: Value) -> Self {
+        Self::with(upstream, Setup { listener, ..Setup::default() }).await
+    }
+
     /// A gateway in front of `upstream`. `/pool` goes to a pool whatever the model, `/raw` and `/sim` to a backend without a look
     /// at the body; elsewhere the model decides: [`MODEL`] and `alias`, which is renamed.
     pub(crate) async fn with(upstream: SocketAddr, setup: Setup) -> Self {
-        let Setup { limits, timeouts, retry, renamed } = setup;
+        let Setup { limits, timeouts, retry, renamed, listener } = setup;
+        let listener = with(json!({"name": "http", "address": "127.0.0.1:0"}), listener);
         let rule = |mut rule: Value| {
             rule["timeouts"] = timeouts.clone();
             rule["retry"] = retry.clone();
@@ -64,6 +78,7 @@ impl Gate {
         let credentials = json!({"set": [{"name": "authorization", "value": "Bearer hush-hush"}]});
         let gateway = Gateway::start(json!({
             "limits": limits,
+            "listeners": [listener],
             "routes": [
                 {"name": "models", "rules": [
                     rule(json!({"matches": below("/v1"), "models": [MODEL], "targets": [{"pool": "pool"}]})),

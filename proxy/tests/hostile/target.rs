@@ -1,8 +1,10 @@
 //! Who is asked for what: request targets, hosts, methods, and headers that are not the client's to set.
 
 use penstock_sim::record::Framing;
+use serde_json::json;
 
 use crate::gate::{Gate, chat, chat_body, post, sim};
+use crate::h2::H2;
 use crate::harness::MODEL;
 
 fn get(target: &str, headers: &str) -> String {
@@ -152,14 +154,108 @@ async fn a_connection_header_cannot_take_away_what_the_upstream_needs() {
     gate.close().await;
 }
 
+/// What clients may say of where they come from only if they are trusted proxies, but for `x-forwarded-for`.
+const FORWARDING: [(&str, &str); 7] = [
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "public.test"),
+    ("x-forwarded-port", "8443"),
+    ("x-forwarded-client-cert", "Subject=\"CN=admin\""),
+    ("x-real-ip", "10.1.1.1"),
+    ("forwarded", "for=10.1.1.1"),
+    ("x-envoy-external-address", "10.1.1.1"),
+];
+
+fn from_afar() -> String {
+    let mut headers =
+        "host: llm\r\nx-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 203.0.113.7, 127.0.0.9\r\n".to_owned();
+    for (name, value) in FORWARDING {
+        headers += &format!("{name}: {value}\r\n");
+    }
+    get("/sim/sink", &headers)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_forwarded_for_line_stays_in_the_chain() {
+async fn what_a_client_says_of_where_it_comes_from_reaches_nobody() {
     let sim = sim().await;
-    let gate = Gate::open(sim.addr()).await;
-    gate.ask(get("/sim/sink", "host: llm\r\nx-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\n")).await;
+    // That others are trusted changes nothing.
+    for listener in [json!({}), json!({"trustedProxies": ["203.0.113.0/24", "::1/128"]})] {
+        let gate = Gate::listening(sim.addr(), listener).await;
+        assert_eq!(gate.ask(from_afar()).await.status, 200);
+        let seen = sim.requests().pop().unwrap();
+        assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
+        assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
+        for (name, _) in &FORWARDING[1..] {
+            assert_eq!(seen.header(name), None, "{name} went through");
+        }
+        let line = gate.gateway.log(1).await.pop().unwrap();
+        assert!(
+            line["client"].as_str().unwrap().starts_with("127.0.0.1:") && line["proxy"].is_null(),
+            "{line}"
+        );
+        gate.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_speaks_for_its_clients() {
+    let sim = sim().await;
+    let gate = Gate::listening(sim.addr(), json!({"trustedProxies": ["127.0.0.0/8"]})).await;
+    assert_eq!(gate.ask(from_afar()).await.status, 200);
     let seen = sim.requests().pop().unwrap();
-    assert_eq!(seen.header("x-forwarded-for"), Some("1.1.1.1, 2.2.2.2, 127.0.0.1"));
+    assert_eq!(seen.header("x-forwarded-for"), Some("1.1.1.1, 203.0.113.7, 127.0.0.9, 127.0.0.1"));
+    for (name, value) in FORWARDING {
+        assert_eq!(seen.header(name), Some(value));
+    }
+    // One that says nothing is taken at its address.
+    assert_eq!(gate.ask(get("/sim/sink", "host: llm\r\n")).await.status, 200);
+    let seen = sim.requests().pop().unwrap();
+    assert_eq!(
+        (seen.header("x-forwarded-for"), seen.header("x-forwarded-proto")),
+        (Some("127.0.0.1"), Some("http"))
+    );
+    let log = gate.gateway.log(2).await;
+    assert_eq!(log[0]["client"], "203.0.113.7", "the first entry may be anybody's");
+    assert!(log[0]["proxy"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", log[0]);
+    assert!(log[1]["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", log[1]);
     gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_with_an_underscore_is_refused_dropped_or_passed_on() {
+    let sim = sim().await;
+    let refused = ["x_ai_eg_model", "X_Forwarded_For", "content_length", "_", "a-b_c"];
+    let gate = Gate::open(sim.addr()).await;
+    for name in refused {
+        let mut wire = gate.wire().await;
+        wire.send(get("/sim/sink", &format!("host: llm\r\n{name}: 1\r\n"))).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status, &*answer.refusal(name)), (400, "bad_request"), "{name}");
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        let name = name.to_ascii_lowercase();
+        assert!(
+            message.contains(&format!("`{name}`")) && message.contains("headersWithUnderscores"),
+            "{message}"
+        );
+        // What follows is a request like others.
+        wire.send(get("/sim/sink", "host: llm\r\n")).await;
+        assert_eq!(wire.answer().await.status, 200);
+    }
+    let mut h2 = H2::connect(gate.http).await;
+    let (status, answer) = h2.post("/sim/sink", &[("x_forwarded_for", "1.1.1.1")], b"").await.unwrap();
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")));
+    drop(h2);
+    assert!(sim.requests().iter().all(|seen| seen.headers.iter().all(|(name, _)| !name.contains('_'))));
+    gate.close().await;
+
+    for (action, seen) in [("Drop", None), ("Allow", Some("1"))] {
+        let gate = Gate::listening(sim.addr(), json!({"headersWithUnderscores": action})).await;
+        for name in refused {
+            assert_eq!(gate.ask(get("/sim/sink", &format!("host: llm\r\n{name}: 1\r\n"))).await.status, 200);
+            let name = name.to_ascii_lowercase();
+            assert_eq!(sim.requests().pop().unwrap().header(&name), seen, "{action} {name}");
+        }
+        gate.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

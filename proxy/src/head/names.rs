@@ -1,0 +1,92 @@
+//! Headers that are judged by their names alone, all in one pass: those that only the gateway may set, those that only
+//! proxies in front of it may, and those that a server behind it may take for others.
+
+use http::{HeaderMap, HeaderName};
+use penstock_config::HeadersWithUnderscores;
+use pingora_http::RequestHeader;
+
+use crate::error::Error;
+
+/// Headers that the gateway itself sets. A client that sends one would decide where it goes, or claim what
+/// only the gateway knows, so they are dropped.
+const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
+
+/// Families of such headers.
+const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
+
+/// Removes what a client may not say. `is_trusted` tells that it is a proxy that may speak for its own clients.
+///
+/// # Errors
+/// A name has an underscore, and such requests are refused.
+pub(super) fn sift(
+    header: &mut RequestHeader,
+    underscores: HeadersWithUnderscores,
+    is_trusted: bool,
+) -> Result<(), Error> {
+    let mut removed = Vec::new();
+    for name in header.headers.keys() {
+        let text = name.as_str();
+        if text.as_bytes().contains(&b'_') {
+            match underscores {
+                HeadersWithUnderscores::Reject => return Err(Error::underscore(text)),
+                HeadersWithUnderscores::Drop => removed.push(name.clone()),
+                HeadersWithUnderscores::Allow => {}
+            }
+        } else if is_own(text) || !is_trusted && is_forwarding(text) {
+            removed.push(name.clone());
+        }
+    }
+    for name in removed {
+        header.remove_header(&name);
+    }
+    Ok(())
+}
+
+/// Removes what only the gateway may set from a request that is only talked about.
+pub(crate) fn strip_own(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name.as_str())).cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+fn is_own(name: &str) -> bool {
+    name.starts_with("x-")
+        && (OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// What proxies tell of a client and of how it was connected to them.
+fn is_forwarding(name: &str) -> bool {
+    matches!(
+        name,
+        "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-client-cert"
+            | "x-real-ip"
+            | "x-envoy-external-address"
+            | "forwarded"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_gateways_own_headers_are_stripped() {
+        for name in [
+            "x-ai-eg-model",
+            "x-gateway-model-name",
+            "x-penstock-pool",
+            "x-gateway-destination-endpoint",
+            "x-gateway-destination-endpoint-subset",
+        ] {
+            assert!(is_own(name), "{name}");
+        }
+        for name in ["x-request-id", "x-gateway-inference-objective", "x-session-token", "authorization"] {
+            assert!(!is_own(name), "{name}");
+        }
+    }
+}
