@@ -1,7 +1,7 @@
 //! Headers that are judged by their names alone, all in one pass: those that only the gateway may set, those that only
-//! proxies in front of it may, and those that a server behind it may take for others.
+//! proxies in front of it may, those that a server behind it may take for others, and cookies.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use penstock_config::HeadersWithUnderscores;
 use pingora_http::RequestHeader;
 
@@ -14,7 +14,8 @@ const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
 /// Families of such headers.
 const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
 
-/// Removes what a client may not say. `is_trusted` tells that it is a proxy that may speak for its own clients.
+/// Removes what a client may not say, and joins its cookies. `is_trusted` tells that it is a proxy that may speak for its
+/// own clients.
 ///
 /// # Errors
 /// A name has an underscore, and such requests are refused.
@@ -24,7 +25,9 @@ pub(super) fn sift(
     is_trusted: bool,
 ) -> Result<(), Error> {
     let mut removed = Vec::new();
+    let mut has_cookies = false;
     for name in header.headers.keys() {
+        has_cookies |= *name == header::COOKIE;
         let text = name.as_str();
         if text.as_bytes().contains(&b'_') {
             match underscores {
@@ -39,7 +42,21 @@ pub(super) fn sift(
     for name in removed {
         header.remove_header(&name);
     }
-    Ok(())
+    if has_cookies { join_cookies(header) } else { Ok(()) }
+}
+
+/// Makes one field of the cookies that an HTTP/2 client sends in several: HTTP/1.1 has one, and whoever reads cookies
+/// expects one (RFC 9113, 8.2.3). Done here and not towards HTTP/1.1 upstreams, so that routes and policies see the same.
+fn join_cookies(header: &mut RequestHeader) -> Result<(), Error> {
+    let mut cookies = header.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return Ok(()) };
+    let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+    for cookie in cookies {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).map_err(Error::internal)?;
+    header.insert_header(header::COOKIE, joined).map_err(Error::internal)
 }
 
 /// Removes what only the gateway may set from a request that is only talked about.

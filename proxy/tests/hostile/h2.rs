@@ -275,6 +275,31 @@ async fn an_expectation_is_met_or_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_in_several_fields_reach_the_upstream_as_one() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    let mut h2 = H2::connect(gate.http).await;
+    for (sent, seen) in [
+        (&["a=1"][..], "a=1"),
+        (&["a=1", "b=2"], "a=1; b=2"),
+        (&["a=1; b=2", "c=3", "d=4"], "a=1; b=2; c=3; d=4"),
+    ] {
+        let fields: Vec<_> =
+            sent.iter().map(|cookie| ("cookie", *cookie)).chain([("x-list", "1"), ("x-list", "2")]).collect();
+        let (status, _) = h2.post("/sim/sink", &fields, b"").await.unwrap();
+        assert_eq!(status, 200);
+        let headers = sim.requests().pop().unwrap().headers;
+        let all = |name: &str| {
+            headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(all("cookie"), [seen]);
+        assert_eq!(all("x-list"), ["1", "2"], "other fields stay apart");
+    }
+    drop(h2);
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_may_open_as_many_streams_as_the_limit_says() {
     let sim = sim().await;
     let gate = Gate::limited(sim.addr(), serde_json::json!({"http2Streams": 3})).await;
