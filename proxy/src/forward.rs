@@ -6,11 +6,12 @@ use penstock_wire::{Connection, Connections};
 
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
-use crate::error::Error;
+use crate::error::{Dialect, Error};
 use crate::pick::{self, Patience};
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
 use crate::retry::{self, Failure, Replacement};
+use crate::runtime::Runtime;
 
 /// Runs attempts, of which the first is chosen, until one was answered, and passes its response on.
 ///
@@ -45,6 +46,16 @@ pub(crate) async fn run(
     }
 }
 
+/// The dialect of the response that the attempt gets: that of the path there, unless a decoder makes it the client's.
+pub(crate) fn dialect(arrived: &Arrived, routed: &Routed, attempt: &Attempt) -> Dialect {
+    let asked = Dialect::of_path(arrived.target.path());
+    if attempt.decoder.is_some() {
+        return asked;
+    }
+    let target = prepare::rewritten_path(arrived, recipient(arrived.runtime(), routed, attempt));
+    target.map_or(asked, |target| Dialect::of_path(target.path()))
+}
+
 async fn try_once(
     connections: &Connections,
     client: &mut Client<'_>,
@@ -76,21 +87,26 @@ fn start(
     attempt: &mut Attempt,
 ) -> Result<Prepared, Error> {
     let runtime = arrived.runtime().clone();
+    let prepared = prepare::prepare(client, arrived, recipient(&runtime, routed, attempt))?;
     let rule = &runtime.snapshot().rules()[routed.rule];
     let upstream = runtime.upstream(attempt.upstream);
-    let recipient = Recipient {
-        rule,
-        prefix_length: routed.prefix_length,
-        target: Some(&rule.tiers()[attempt.target.0].targets[attempt.target.1]),
-        upstream,
-        endpoint: &attempt.endpoint,
-        model: attempt.model.as_deref(),
-    };
-    let prepared = prepare::prepare(client, arrived, recipient)?;
     arrived.deadlines.start_attempt(&rule.timeouts, upstream.peers.connection());
     routed.attempts += 1;
     attempt.start(&upstream.metrics);
     Ok(prepared)
+}
+
+/// Whom the attempt is for.
+fn recipient<'a>(runtime: &'a Runtime, routed: &Routed, attempt: &'a Attempt) -> Recipient<'a> {
+    let rule = &runtime.snapshot().rules()[routed.rule];
+    Recipient {
+        rule,
+        prefix_length: routed.prefix_length,
+        target: Some(&rule.tiers()[attempt.target.0].targets[attempt.target.1]),
+        upstream: runtime.upstream(attempt.upstream),
+        endpoint: &attempt.endpoint,
+        model: attempt.model.as_deref(),
+    }
 }
 
 async fn connect(

@@ -25,7 +25,7 @@ use crate::client::{Client, ClientState};
 use crate::context::{Arrived, RequestContext};
 use crate::count::Count;
 use crate::decide::Action;
-use crate::error::Error;
+use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
@@ -147,11 +147,15 @@ impl Gateway {
         tell_cause(ctx, &error);
         // A client that is slow to take its answer must not keep others' bodies out of memory meanwhile.
         ctx.arrived.body.release();
-        let RequestContext { client, arrived, response, .. } = ctx;
+        let RequestContext { client, arrived, routed, attempt, response, .. } = ctx;
         let client = &mut Client::new(session, client);
         let mut can_reuse_downstream = false;
         if client.is_answered() {
-            respond::end_broken(client, arrived, response, &error).await;
+            let dialect = match (routed, attempt) {
+                (Some(routed), Some(attempt)) => forward::dialect(arrived, routed, attempt),
+                _ => Dialect::of_path(arrived.target.path()),
+            };
+            respond::end_broken(client, response, &error, dialect).await;
         } else if error.row().status != 499 {
             let may_reuse = respond::refuse(client, arrived, response, &error).await;
             let limit = arrived.runtime().limits().drain_timeout;

@@ -105,7 +105,10 @@ fn rewrites(to: Recipient<'_>) -> impl Iterator<Item = &Rewrite> {
 }
 
 /// The path that an upstream is to see. An upstream is no proxy: whatever form the client used, it gets the origin form.
-fn rewritten_path(arrived: &Arrived, to: Recipient<'_>) -> Result<PathAndQuery, Error> {
+///
+/// # Errors
+/// What the rule makes of the path is none.
+pub(crate) fn rewritten_path(arrived: &Arrived, to: Recipient<'_>) -> Result<PathAndQuery, Error> {
     let Some(rewrite) = rewrites(to).find_map(|rewrite| rewrite.path.as_ref()) else {
         return Ok(arrived.target.path_and_query.clone());
     };

@@ -51,12 +51,12 @@ pub(crate) async fn refuse(
 }
 
 /// Ends an answer that broke off after its head. A stream ends with an event that says so; anything else is cut off in a
-/// way that the client can tell from a complete answer.
+/// way that the client can tell from a complete answer. `dialect` is that of the answer.
 pub(crate) async fn end_broken(
     client: &mut Client<'_>,
-    arrived: &Arrived,
     response: &mut Response,
     error: &Error,
+    dialect: Dialect,
 ) {
     client.close_after();
     let position = match &response.tap {
@@ -64,7 +64,7 @@ pub(crate) async fn end_broken(
         _ => None,
     };
     if let Some(position) = position {
-        let event = error.stream_event(Dialect::of_path(arrived.target.path()), position);
+        let event = error.stream_event(dialect, position);
         response.bytes += event.len() as u64;
         if client.write_body(event, true).await.is_ok() {
             return;

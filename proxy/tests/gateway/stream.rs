@@ -13,8 +13,8 @@ use penstock_sim::options::{Latency, Options};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, RawClient, RawServer, Stream, backend, body, chat, chunked_forever,
-    eventually, pool, post_json, request, sim, sim_with, until, with,
+    Client, Gateway, MODEL, Protocol, RawClient, RawServer, RefusedPort, Stream, backend, body, chat,
+    chunked_forever, eventually, pool, post_json, request, sim, sim_with, until, with,
 };
 
 /// A gateway with one pool of one endpoint.
@@ -64,6 +64,41 @@ fn assert_error_event(path: &str, text: &str, code: &str) {
         }
     }
     assert!(!text.contains("[DONE]"), "{text}");
+}
+
+/// What the client called it does not matter to a stream that has begun: its reader expects what the upstream speaks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_stream_ends_in_the_dialect_of_the_path_that_went_upstream() {
+    let server = RawServer::start(|mut connection| async move {
+        if connection.request().await.is_some() {
+            let head = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
+            connection.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\na\r\ndata: {{}}\n\n\r\n")).await;
+        }
+    })
+    .await;
+    let paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
+    for there in paths {
+        let rewrite = json!({"path": {"type": "ReplaceFullPath", "replaceFullPath": there}});
+        let gateway = before(server.addr(), "http1", json!({"urlRewrite": rewrite})).await;
+        for asked in paths {
+            let mut client = gateway.client(Protocol::H1).await;
+            let reply = client.send(post_json(asked, &chat(MODEL, true))).await;
+            assert_eq!(reply.status, 200);
+            assert_error_event(there, &reply.text(), "stream_broken");
+        }
+        gateway.stop().await;
+    }
+    server.stop().await;
+
+    // As long as nothing has begun, it is the client's path that counts.
+    let closed = RefusedPort::take();
+    let rewrite = json!({"path": {"type": "ReplaceFullPath", "replaceFullPath": "/v1/chat/completions"}});
+    let gateway = before(closed.addr(), "http1", json!({"urlRewrite": rewrite})).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = client.send(post_json("/v1/messages", &chat(MODEL, true))).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["type"]), (503, &json!("error")), "{}", reply.text());
+    drop(client);
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
