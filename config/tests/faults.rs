@@ -126,6 +126,21 @@ fn listeners() {
     assert!(found("{name: a, address: '127.0.0.1:0'}, {name: b, address: '127.0.0.1:0'}").is_empty());
     assert_eq!(found("{name: a, address: '127.0.0.1:9901'}")[0].0, "admin.address");
     assert_eq!(found("{name: a, address: '127.0.0.1:1', protocol: HTTPS}")[0].0, "listeners[0].tls");
+    for (setting, place, part) in [
+        (
+            "trustedProxies: [10.0.0.0/8, 10.0.0.1]",
+            "trustedProxies[1]",
+            "has no prefix length: \"10.0.0.1/32\"",
+        ),
+        ("trustedProxies: [10.1.0.0/8]", "trustedProxies[0]", "that length is \"10.0.0.0/8\""),
+        ("headersWithUnderscores: reject", "headersWithUnderscores", "did you mean \"Reject\"?"),
+        ("healthPath: healthz", "healthPath", "must start with /"),
+        ("healthPath: /health?x", "healthPath", "percent-encode it"),
+    ] {
+        let faults = found(&format!("{{name: a, address: '127.0.0.1:1', {setting}}}"));
+        assert_eq!((faults.len(), &*faults[0].0), (1, &*format!("listeners[0].{place}")), "{faults:?}");
+        assert!(faults[0].1.contains(part), "{faults:?}");
+    }
     let useless =
         "{name: a, address: '127.0.0.1:1', tls: {certificates: [{certificateFile: c, privateKeyFile: k}]}}";
     assert!(found(useless)[0].1.contains("protocol: HTTPS"));

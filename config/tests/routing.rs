@@ -299,6 +299,7 @@ fn document() -> impl Strategy<Value = Document> {
             tls: None,
             headers_with_underscores: Default::default(),
             trusted_proxies: vec![],
+            health_path: None,
         };
         let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Document {

@@ -5,6 +5,8 @@
 //! choose. Turned down: an explanation that follows the rules a second time, which was wrong as soon as one of them
 //! changed.
 
+mod unserved;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -49,6 +51,11 @@ pub(crate) enum Action {
     },
     /// It is told the models that it could ask for.
     ListModels,
+    /// It asked what it could do at its path (`OPTIONS`), and is told.
+    TellMethods {
+        /// The methods, as `Allow` lists them.
+        allow: &'static str,
+    },
 }
 
 /// What is known of a request before its body is read.
@@ -241,15 +248,9 @@ fn action(
     }
     match lookup {
         Lookup::Rule(matched) => Ok(action_of(runtime, question, matched)),
-        Lookup::NeedsModel => Err(Error::MissingModel),
-        Lookup::UnknownModel => match model {
-            RequestModel::Named(name) => {
-                let known = runtime.models(question.listener, question.host);
-                Err(Error::unknown_model(name, known.iter().map(|model| &*model.id)))
-            }
-            RequestModel::Absent | RequestModel::Unread => Err(Error::MissingModel),
-        },
-        Lookup::NoRoute => Err(Error::no_route(question.method.as_str(), question.path)),
+        Lookup::NeedsModel | Lookup::UnknownModel | Lookup::NoRoute => {
+            unserved::action(runtime, question, lookup, model)
+        }
     }
 }
 
@@ -273,11 +274,14 @@ fn action_of(runtime: &Runtime, question: &Question<'_>, matched: &Matched<'_>) 
     }
 }
 
+/// Whether the path is that of the list of models, or of one of them.
+fn is_models_path(path: &str) -> bool {
+    path.strip_prefix(MODELS_PATH).is_some_and(|after| after.is_empty() || after.starts_with('/'))
+}
+
 /// Whether the request asks for the list of models and no rule claims it.
 fn lists_models(runtime: &Runtime, question: &Question<'_>, lookup: &Lookup<'_>) -> bool {
-    let ends_segment = |after: &str| after.is_empty() || after.starts_with('/');
-    let is_asked =
-        *question.method == Method::GET && question.path.strip_prefix(MODELS_PATH).is_some_and(ends_segment);
+    let is_asked = matches!(*question.method, Method::GET | Method::HEAD) && is_models_path(question.path);
     // Looking for models takes time with each of them, so only the requests that ask pay for it.
     is_asked
         && match lookup {

@@ -125,12 +125,28 @@ pub(crate) enum Error {
         /// The request's path without its query, bounded.
         path: Box<str>,
     },
+    /// Only rules that go by the model match, and the request has no body to name one. Built by [`Error::no_model`].
+    #[error(
+        "no route serves {method} {path}: here requests are routed by the `model` in their body, and this one has none"
+    )]
+    NoModel {
+        /// The request's method, bounded.
+        method: Box<str>,
+        /// The request's path without its query, bounded.
+        path: Box<str>,
+    },
     /// The path exists and does not take this method.
     #[error("this path takes {allow} only")]
     MethodNotAllowed {
         /// The methods that it takes, as the `Allow` header lists them.
         allow: &'static str,
     },
+    /// The request wants a WebSocket.
+    #[error(
+        "WebSocket is not served here; send plain requests, which are answered with server-sent events where they \
+         stream"
+    )]
+    WebSocket,
     /// An `Expect` header asks for something other than `100-continue`.
     #[error("only `Expect: 100-continue` is supported")]
     ExpectationFailed,
@@ -295,6 +311,12 @@ impl Error {
         Self::Underscore { name: quotable(name).into() }
     }
 
+    /// An [`Error::NoModel`] for a method and a path, of which the query is left out.
+    pub(crate) fn no_model(method: &str, path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        Self::NoModel { method: quotable(method).into(), path: quotable(path).into() }
+    }
+
     /// An [`Error::Internal`] with its cause.
     pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
@@ -341,6 +363,8 @@ impl Error {
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
+            Self::NoModel { .. } => Row::new(Client, 404, "unknown_url", "no_model"),
+            Self::WebSocket => Row::new(Gateway, 501, "unsupported_protocol", "web_socket").closes(),
             Self::MethodNotAllowed { .. } => Row::new(Client, 405, "method_not_supported", "method_not_allowed"),
             Self::ExpectationFailed => Row::new(Client, 417, "expectation_failed", "expectation_failed").closes(),
             Self::ClientGone => Row::new(Client, 499, "client_gone", "client_gone").closes(),

@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use http::Method;
 use penstock_wire::Connections;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::http::ServerSession;
@@ -79,6 +80,14 @@ impl Gateway {
         let limit = arrived.runtime().limits().concurrent_requests as usize;
         *admitted = self.shared.in_flight.admit(limit);
         head?;
+        let listener = &arrived.runtime().snapshot().listeners[arrived.listener];
+        if let Some(path) = &listener.health_path
+            && **path == *arrived.target.path()
+            && matches!(arrived.target.method, Method::GET | Method::HEAD)
+        {
+            *reply = Some(Box::new(respond::health(self.shared.draining.load(Ordering::Relaxed))));
+            return Ok(());
+        }
         if admitted.is_none() {
             return Err(Error::TooManyConcurrentRequests { limit });
         }
@@ -133,6 +142,7 @@ impl Gateway {
                 respond::redirect(client, arrived, response, status, &location).await?;
             }
             Action::ListModels => models::list(client, arrived, response).await?,
+            Action::TellMethods { allow } => respond::methods(client, arrived, response, allow).await?,
         }
         client.pass_on(arrived.runtime().limits().drain_timeout).await
     }

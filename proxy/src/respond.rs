@@ -44,10 +44,15 @@ pub(crate) async fn refuse(
         client.close_after();
     }
     response.status = Some(answer.status.as_u16());
-    response.bytes = answer.body.len() as u64;
-    let is_head = arrived.target.method == Method::HEAD;
-    write(client, answer.status, answer.headers.into_iter().collect(), answer.body, is_head).await.is_ok()
-        && may_reuse
+    let (mut headers, mut body): (HeaderMap, _) = (answer.headers.into_iter().collect(), answer.body);
+    if arrived.target.method == Method::HEAD {
+        // Nothing follows, so nothing is said about it: there are clients that parse what is typed as JSON.
+        headers.remove(header::CONTENT_TYPE);
+        headers.remove(header::CONTENT_LENGTH);
+        body = Bytes::new();
+    }
+    response.bytes = body.len() as u64;
+    write(client, answer.status, headers, body).await.is_ok() && may_reuse
 }
 
 /// Ends an answer that broke off after its head. A stream ends with an event that says so; anything else is cut off in a
@@ -86,6 +91,32 @@ pub(crate) async fn redirect(
 ) -> Result<(), Error> {
     let location = HeaderValue::from_str(location).map_err(Error::internal)?;
     answer(client, arrived, response, status, (header::LOCATION, location), Bytes::new()).await
+}
+
+/// Answers with the methods that are served, as `Allow` lists them.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn methods(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    allow: &'static str,
+) -> Result<(), Error> {
+    let allow = (header::ALLOW, HeaderValue::from_static(allow));
+    answer(client, arrived, response, StatusCode::NO_CONTENT, allow, Bytes::new()).await
+}
+
+/// What a load balancer is told that asks whether to send requests.
+pub(crate) fn health(is_draining: bool) -> Reply {
+    let (status, body) = match is_draining {
+        false => (StatusCode::OK, &br#"{"ready":true}"#[..]),
+        true => (StatusCode::SERVICE_UNAVAILABLE, &br#"{"ready":false,"reason":"draining"}"#[..]),
+    };
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Reply { status, headers, body: Bytes::from_static(body) }
 }
 
 /// Answers with what a policy gives.
@@ -131,12 +162,16 @@ async fn finish(
     if !may_reuse {
         client.close_after();
     }
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if status != StatusCode::NO_CONTENT {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    // The header of an answer to HEAD tells the length of a body that does not come.
+    let body = if arrived.target.method == Method::HEAD { Bytes::new() } else { body };
     response.status = Some(status.as_u16());
     response.bytes = body.len() as u64;
     response.is_complete = true;
-    write(client, status, headers, body, arrived.target.method == Method::HEAD).await?;
+    write(client, status, headers, body).await?;
     if !may_reuse {
         client.linger();
     }
@@ -180,12 +215,10 @@ async fn write(
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    is_head: bool,
 ) -> Result<(), Error> {
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = status;
     parts.headers = headers;
     client.write_head(Box::new(ResponseHeader::from(parts)), Follows::Body).await?;
-    // The header of an answer to HEAD tells the length of a body that does not come.
-    client.write_body(if is_head { Bytes::new() } else { body }, true).await
+    client.write_body(body, true).await
 }

@@ -82,6 +82,9 @@ fn listener(
     let hostname = raw.hostname.as_deref().and_then(|hostname| {
         text::host_pattern(hostname).map_err(|message| report.add(&place.field("hostname"), || message)).ok()
     });
+    if let Some(Err(message)) = raw.health_path.as_deref().map(text::path) {
+        report.add(&place.field("healthPath"), || message);
+    }
     let tls_place = place.field("tls");
     let list_place = tls_place.field("certificates");
     let certificate = |(index, raw): (usize, &RawCertificate)| {
@@ -113,5 +116,6 @@ fn listener(
         shares_address,
         headers_with_underscores: raw.headers_with_underscores,
         trusted_proxies: raw.trusted_proxies.as_slice().into(),
+        health_path: raw.health_path.as_deref().map(Box::from),
     }
 }

@@ -40,6 +40,11 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub trusted_proxies: Vec<Cidr>,
+    /// A path at which load balancers may ask for the gateway's health by `GET` or `HEAD`, such as `/healthz`: 200 while it
+    /// takes requests, 503 while it drains. No rule sees such requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub health_path: Option<String>,
 }
 
 /// What clients speak to a listener.

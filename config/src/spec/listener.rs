@@ -25,6 +25,8 @@ pub struct Listener {
     pub headers_with_underscores: HeadersWithUnderscores,
     /// Where proxies are that may speak for their clients.
     pub trusted_proxies: Box<[Cidr]>,
+    /// Where load balancers ask for the gateway's health.
+    pub health_path: Option<Box<str>>,
 }
 
 /// How a listener terminates TLS.

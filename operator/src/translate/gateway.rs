@@ -181,6 +181,7 @@ impl<'a> Listener<'a> {
             tls,
             headers_with_underscores: Default::default(),
             trusted_proxies: Vec::new(),
+            health_path: None,
         });
         listener
     }

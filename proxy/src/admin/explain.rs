@@ -63,6 +63,7 @@ pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Va
     let model = peeked.as_ref().and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
     Ok(match decided {
         Err(error) => json!({ "model": model, "refused": error.to_string(), "picked": null }),
+        Ok(Action::TellMethods { allow }) => json!({ "tells_methods": allow, "picked": null }),
         Ok(Action::ListModels) => json!({ "lists_models": true, "picked": null }),
         Ok(Action::Redirect { status, location }) => {
             json!({ "redirects": true, "status": status.as_u16(), "location": location, "picked": null })

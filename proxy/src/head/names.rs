@@ -18,16 +18,17 @@ const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"
 /// own clients.
 ///
 /// # Errors
-/// A name has an underscore, and such requests are refused.
+/// A name has an underscore, and such requests are refused; or the request wants a WebSocket.
 pub(super) fn sift(
     header: &mut RequestHeader,
     underscores: HeadersWithUnderscores,
     is_trusted: bool,
 ) -> Result<(), Error> {
     let mut removed = Vec::new();
-    let mut has_cookies = false;
+    let (mut has_cookies, mut wants_upgrade) = (false, false);
     for name in header.headers.keys() {
         has_cookies |= *name == header::COOKIE;
+        wants_upgrade |= *name == header::UPGRADE;
         let text = name.as_str();
         if text.as_bytes().contains(&b'_') {
             match underscores {
@@ -39,10 +40,21 @@ pub(super) fn sift(
             removed.push(name.clone());
         }
     }
+    if wants_upgrade && names_websocket(&header.headers) {
+        return Err(Error::WebSocket);
+    }
     for name in removed {
         header.remove_header(&name);
     }
     if has_cookies { join_cookies(header) } else { Ok(()) }
+}
+
+/// Other upgrades are offers that a server may pass over (RFC 9110, 7.8), and are: a WebSocket's client can do nothing
+/// else.
+fn names_websocket(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::UPGRADE).iter();
+    let mut protocols = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Makes one field of the cookies that an HTTP/2 client sends in several: HTTP/1.1 has one, and whoever reads cookies

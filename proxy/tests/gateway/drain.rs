@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use penstock_proxy::server::Drained;
 use penstock_sim::Handle;
 use penstock_sim::faults::{Action, Fault};
@@ -9,7 +10,8 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Gateway, Load, MODEL, Protocol, RawClient, chat, eventually, pool, post_json, sim, sims, until, within,
+    Gateway, Load, MODEL, Protocol, RawClient, body, chat, eventually, get, pool, post, post_json, request,
+    sim, sims, spawn, until, within,
 };
 
 /// Longer than any test waits: a drain that takes as long does not end when it could.
@@ -50,6 +52,42 @@ async fn an_idle_gateway_ends_at_once_whatever_the_deadline() {
     h1.closed().await;
     h2.closed().await;
     silent.closed().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_balancer_learns_of_the_end_at_the_health_path() {
+    let server = sim(MODEL).await;
+    let gateway = Gateway::start(json!({
+        "listeners": [{"name": "http", "address": "127.0.0.1:0", "healthPath": "/healthz"}],
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}],
+        "pools": [pool("p", &[server.addr()])],
+        "shutdown": {"linger": "5m"},
+    }))
+    .await;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        let reply = client.send(get("/healthz?from=lb")).await;
+        assert_eq!((reply.status.as_u16(), &reply.json()), (200, &json!({"ready": true})));
+        let head = request(Method::HEAD, "/healthz", &[], body(""));
+        assert_eq!(client.send(head).await.status, 200);
+        // Everything else is the rule's.
+        client.send(post("/healthz", &[], "x")).await;
+        client.send(get("/healthz/x")).await;
+    }
+    assert_eq!(server.requests().len(), 4);
+
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(client.send(get("/healthz")).await.status, 200);
+    let drained = {
+        let server = gateway.server().clone();
+        spawn(async move { server.drain(FAR_AWAY).await })
+    };
+    eventually("the drain", || gateway.server().is_draining().then_some(())).await;
+    let reply = client.send(get("/healthz")).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()), (503, &json!({"ready": false, "reason": "draining"})));
+    client.closed().await;
+    assert_eq!(drained.join().await, Drained::Completely);
     gateway.stop().await;
 }
 

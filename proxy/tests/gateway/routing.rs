@@ -442,6 +442,98 @@ async fn a_renamed_model_is_all_that_changes_upstream() {
     gateway.stop().await;
 }
 
+/// A rule that goes by models alone matches every path, and still serves only what names a model.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_without_a_model_get_an_answer_that_fits() {
+    let (llama, mistral) = (sim(MODEL).await, sim("mistral:latest").await);
+    let gateway = two_models(&llama, &mistral).await;
+    let (get, options, delete) = (Method::GET, Method::OPTIONS, Method::DELETE);
+    let (posted, models) = ("POST, OPTIONS", "GET, HEAD, OPTIONS");
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        for (method, path, status, code, allow) in [
+            (&get, "/", 404, "unknown_url", ""),
+            (&get, "/health", 404, "unknown_url", ""),
+            (&get, "/v1/responses/resp_1", 404, "unknown_url", ""),
+            (&delete, "/v1/responses/resp_1", 404, "unknown_url", ""),
+            (&get, "/v1/chat/completions", 405, "method_not_supported", posted),
+            (&get, "/v1/responses?limit=1", 405, "method_not_supported", posted),
+            (&get, "/tokenize", 405, "method_not_supported", posted),
+            (&delete, "/v1/models/mistral:latest", 405, "method_not_supported", models),
+            (&Method::POST, "/v1/models", 405, "method_not_supported", models),
+            (&Method::POST, "/tokenize", 400, "missing_model", ""),
+            (&options, "/nowhere", 404, "unknown_url", ""),
+            (&options, "/v1/chat/completions", 204, "", posted),
+            (&options, "/team/v1/messages", 204, "", posted),
+            (&options, "/v1/models/x", 204, "", models),
+        ] {
+            let reply = client.send(request(method.clone(), path, &[], body(Bytes::new()))).await;
+            assert_eq!((reply.status.as_u16(), reply.header("allow")), (status, allow), "{method} {path}");
+            if status == 204 {
+                assert!(reply.body.is_empty() && reply.header("content-length").is_empty(), "{path}");
+                continue;
+            }
+            assert_eq!(reply.code(), code, "{method} {path}");
+            if code == "unknown_url" {
+                let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+                assert!(
+                    message.contains(&format!("{method} {path}: here requests are routed by the `model`")),
+                    "{message}"
+                );
+            }
+        }
+        // A body that names no model is what is wrong with this one.
+        let reply = client.send(post_json("/tokenize", &json!({"prompt": "Why?"}))).await;
+        assert_eq!((reply.status.as_u16(), &*reply.code()), (400, "missing_model"));
+        assert!(client.is_open(), "the connection was closed over a wrong path");
+    }
+    assert_eq!(llama.stats().requests + mistral.stats().requests, 0);
+    gateway.stop().await;
+}
+
+/// Gateway API: what no rule matches is 404, also where a rule matches another method.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_for_another_method_is_no_rule() {
+    let [a] = sims().await;
+    let at = json!([{"path": {"value": "/sim/sink"}, "method": "POST"}]);
+    let gateway = with_rule(json!({"matches": at, "targets": [{"backend": "a"}]}), &[&a]).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for method in [Method::GET, Method::OPTIONS, Method::DELETE] {
+        let reply = client.send(request(method, "/sim/sink", &[], body(Bytes::new()))).await;
+        assert_eq!((reply.status.as_u16(), &*reply.code()), (404, "unknown_url"));
+    }
+    assert_eq!(client.send(post("/sim/sink", &[], "x")).await.status, 200);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn head_has_the_headers_of_get_and_its_errors_claim_no_body() {
+    let (llama, mistral) = (sim(MODEL).await, sim("mistral:latest").await);
+    let gateway = two_models(&llama, &mistral).await;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        for path in ["/v1/models", "/v1/models/mistral:latest"] {
+            let whole = client.send(get(path)).await;
+            let head = client.send(request(Method::HEAD, path, &[], body(Bytes::new()))).await;
+            assert_eq!((head.status.as_u16(), &head.body[..]), (200, &b""[..]));
+            for name in ["content-type", "content-length"] {
+                assert!(!whole.header(name).is_empty());
+                assert_eq!(head.header(name), whole.header(name), "{path}");
+            }
+        }
+        for path in ["/v1/models/nothing", "/nowhere", "/v1/chat/completions"] {
+            let head = client.send(request(Method::HEAD, path, &[], body(Bytes::new()))).await;
+            assert!(head.status.is_client_error(), "{path}: {}", head.status);
+            assert_eq!((head.header("content-type"), head.header("content-length")), ("", ""), "{path}");
+        }
+        assert!(client.is_open(), "the connection was closed over HEAD");
+    }
+    let log = gateway.log(14).await;
+    assert!(log.iter().all(|line| line["method"] == "GET" || line["response_bytes"] == 0), "{log:?}");
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn head_is_answered_without_a_body() {
     let [a] = sims().await;

@@ -206,6 +206,7 @@ async fn malformed_heads_never_reach_the_upstream() {
         ("a negative length", with("content-length", "-1")),
         ("a length without a body", with("content-length", "5")),
         ("a tunnel", vec![(":method", "CONNECT"), (":authority", "llm:443")]),
+        ("a WebSocket", [&[(":protocol", "websocket")], &changed(":method", "CONNECT")[..]].concat()),
         ("trace", changed(":method", "TRACE")),
     ];
     for (case, fields) in &cases {

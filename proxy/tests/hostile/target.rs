@@ -86,8 +86,23 @@ async fn tunnels_echoes_and_upgrades_are_not_served() {
     }
     assert!(sim.requests().is_empty());
 
-    let upgrade = "connection: upgrade, http2-settings\r\nupgrade: websocket, h2c\r\nhttp2-settings: AAMAAABk\r\n\
-                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nhost: llm\r\n";
+    for upgrade in ["websocket", "h2c, WebSocket", "h2c\r\nupgrade: websocket"] {
+        let headers = format!(
+            "connection: upgrade\r\nupgrade: {upgrade}\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-version: 13\r\nhost: llm\r\n"
+        );
+        let mut wire = gate.wire().await;
+        wire.send(get("/sim/sink", &headers)).await;
+        let answer = wire.answer().await;
+        assert_eq!((answer.status, &*answer.refusal(upgrade)), (501, "unsupported_protocol"), "{upgrade}");
+        assert!(answer.json()["error"]["message"].as_str().unwrap().contains("WebSocket"), "{answer:?}");
+        // What follows may be no HTTP.
+        wire.ends().await;
+    }
+    assert!(sim.requests().is_empty());
+
+    let upgrade =
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\nhost: llm\r\n";
     gate.ask(get("/sim/sink", upgrade)).await;
     let seen = sim.requests().pop().unwrap();
     for gone in ["upgrade", "http2-settings"] {
@@ -289,7 +304,7 @@ async fn a_path_that_only_starts_like_the_list_of_models_is_routed() {
     let sim = sim().await;
     let gate = Gate::open(sim.addr()).await;
     let answer = gate.ask(get("/v1/modelsofthings", "host: llm\r\n")).await;
-    assert_eq!((answer.status, &*answer.refusal("modelsofthings")), (400, "missing_model"));
+    assert_eq!((answer.status, &*answer.refusal("modelsofthings")), (404, "unknown_url"));
     for path in [
         "/v1/models",
         "/v1/models/",
