@@ -34,7 +34,7 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     if let Some(id) = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept) {
         arrived.request_id = id;
     }
-    let is_framed_twice = framing_is_declared_twice(client);
+    let (is_framed_twice, has_fragment) = (framing_is_declared_twice(client), has_fragment(client));
     let limits = arrived.runtime().limits();
     let header = client.head();
     check_size(header, limits.header_bytes, limits.header_count as usize)?;
@@ -42,6 +42,9 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
         return Err(Error::AmbiguousFraming("it has both Content-Length and Transfer-Encoding; send one"));
     }
     check_method(&header.method)?;
+    if has_fragment {
+        return Err(Error::BadTarget("it has a number sign; escape it, or leave the fragment out"));
+    }
     check_framing(header)?;
     check_declared_length(header, limits.body_bytes)?;
     check_expectation(header)?;
@@ -90,6 +93,17 @@ fn check_size(header: &RequestHeader, limit_bytes: usize, limit_count: usize) ->
         return Err(Error::HeadersTooLarge { limit_bytes });
     }
     Ok(())
+}
+
+/// Pingora cuts a fragment off the target. Others take it for part of the path, or refuse it, as RFC 9112 §3.2 has it. In
+/// HTTP/2 the library cuts it off as well, and nothing of it can be seen here.
+fn has_fragment(client: &Client<'_>) -> bool {
+    if client.is_http2() {
+        return false;
+    }
+    let raw = client.raw_head();
+    let line = raw.trim_ascii_start();
+    memchr::memchr2(b'#', b'\n', line).is_some_and(|at| line[at] == b'#')
 }
 
 /// Pingora drops `Content-Length` where both it and `Transfer-Encoding` are sent. Other servers do it the other

@@ -74,7 +74,7 @@ impl Edge {
         let mut drained = pin!(listen::drained(&mut watch, linger));
         let mut session = {
             let live = self.live.load();
-            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling());
+            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling().from_the_start());
             session(Box::new(stream), None, live.limits())
         };
         loop {
@@ -99,7 +99,8 @@ impl Edge {
             };
             let mut idle = self.live.load().limits().keep_alive_timeout;
             // A session that has read beyond its request may have the next head already, and has to look itself.
-            if unread.is_none() && !stream.is_session_ahead() {
+            let begins_anew = unread.is_some() || !stream.is_session_ahead();
+            if unread.is_none() && begins_anew {
                 let due = Instant::now() + idle;
                 let is_open = poll_fn(|cx| match stream.poll_readable(cx, due) {
                     Poll::Pending => drained.as_mut().poll(cx).map(|()| false),
@@ -112,6 +113,7 @@ impl Edge {
             }
             let live = self.live.load();
             let watch = head_watch(live.limits(), idle);
+            let watch = if begins_anew { watch.from_the_start() } else { watch };
             stream.await_head(match unread {
                 Some((unread_bytes, limit)) => watch.after_body(unread_bytes, limit),
                 None => watch,

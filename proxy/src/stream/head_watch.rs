@@ -46,8 +46,21 @@ pub(crate) struct HeadWatch {
     drained_by: Instant,
     /// Counts the frames after the preface.
     frames: Option<Box<FrameMeter>>,
+    line: RequestLine,
     /// Why the head is refused.
     pub(super) refusal: Option<Error>,
+}
+
+/// How far the request line is. Pingora's parser escapes what is illegal in a target and takes it then; other servers
+/// refuse it, or end the target there.
+#[derive(Clone, Copy)]
+enum RequestLine {
+    /// Nothing has come of it.
+    Awaited,
+    /// So many spaces have.
+    Coming { spaces: usize },
+    /// It is over, or the session has its beginning already.
+    Over,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +84,7 @@ impl HeadWatch {
             unread_bytes: 0,
             drained_by: due,
             frames: None,
+            line: RequestLine::Over,
             refusal: None,
         }
     }
@@ -84,6 +98,11 @@ impl HeadWatch {
     /// The same, and a client that is late is told so.
     pub(crate) fn telling(self) -> Self {
         Self { tells_late: true, ..self }
+    }
+
+    /// The same, and the session has nothing of the head yet: what comes begins with the request line.
+    pub(crate) fn from_the_start(self) -> Self {
+        Self { line: RequestLine::Awaited, ..self }
     }
 
     /// The same, after `unread_bytes` of the last request's body, which may take up to `limit`.
@@ -140,7 +159,12 @@ impl HeadWatch {
                 let preface = PREFACE_BYTES.saturating_sub(self.received).min(new.len());
                 self.received += new.len();
                 self.lines += memchr::memchr_iter(b'\n', new).count();
+                let goes_on = self.line.goes_on(new);
                 self.count_frames(&buffer.filled()[before + preface..])?;
+                if !goes_on {
+                    buffer.set_filled(before);
+                    self.refusal = Some(Error::BadTarget("it has a space or a control character; escape it"));
+                }
                 Poll::Ready(read)
             }
             Poll::Pending => poll_until(timer, cx, self.due).map(|()| {
@@ -185,6 +209,34 @@ impl HeadWatch {
     }
 }
 
+impl RequestLine {
+    /// Looks at what comes next of the head. Whether the target may be read on: it is between the line's only two spaces.
+    fn goes_on(&mut self, bytes: &[u8]) -> bool {
+        let (mut spaces, line) = match self {
+            Self::Over => return true,
+            // Empty lines before a request are passed over (RFC 9112, 2.2).
+            Self::Awaited => match bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
+                Some(start) => (0, &bytes[start..]),
+                None => return true,
+            },
+            Self::Coming { spaces } => (*spaces, bytes),
+        };
+        let end = memchr::memchr(b'\n', line);
+        let line = &line[..end.unwrap_or(line.len())];
+        let mut is_sound = true;
+        for byte in line.strip_suffix(b"\r").unwrap_or(line) {
+            match byte {
+                b' ' => spaces += 1,
+                // Before the first space there is no target, and perhaps no HTTP.
+                0..=0x1f | 0x7f => is_sound &= spaces == 0,
+                _ => {}
+            }
+        }
+        *self = if end.is_some() { Self::Over } else { Self::Coming { spaces } };
+        is_sound && spaces <= 2
+    }
+}
+
 /// Moves as much as there is room for from what was read ahead.
 pub(super) fn take(ahead: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
     let taken = ahead.split_to(ahead.len().min(buffer.remaining()));
@@ -200,4 +252,34 @@ pub(super) fn poll_until(timer: &mut Timer, cx: &mut Context<'_>, at: Instant) -
         std::task::ready!(timer.poll(cx, at));
     }
     Poll::Ready(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_ends_at_the_second_space_however_the_line_is_cut() {
+        for (line, is_sound) in [
+            ("GET /a HTTP/1.1\r\nx: a b c d\r\n", true),
+            ("\r\n\r\nGET /a HTTP/1.1\nx: a b c d\n", true),
+            ("\x16\x03\x01\x02\r\n", true),
+            ("GET /a b HTTP/1.1\r\n", false),
+            ("GET  /a HTTP/1.1\r\n", false),
+            ("GET /a?b\tc HTTP/1.1\r\n", false),
+            ("GET /a?b\x7f HTTP/1.1\r\n", false),
+            ("GET /a?b\rc HTTP/1.1\r\n", false),
+        ] {
+            for cut in 0..line.len() {
+                let mut watched = RequestLine::Awaited;
+                let (first, second) = line.as_bytes().split_at(cut);
+                // A carriage return at the cut could still be the line's end.
+                if first.ends_with(b"\r") && !second.starts_with(b"\n") {
+                    continue;
+                }
+                assert_eq!(watched.goes_on(first) && watched.goes_on(second), is_sound, "{line:?} at {cut}");
+            }
+            assert!(RequestLine::Over.goes_on(line.as_bytes()));
+        }
+    }
 }

@@ -40,6 +40,15 @@ async fn a_target_or_host_that_can_be_read_in_two_ways_is_refused() {
         ("an escaped backslash", get("/raw/..%5csecret", "host: llm\r\n")),
         ("dots with a parameter", get("/raw/..;x/secret", "host: llm\r\n")),
         ("an escaped null", get("/raw/x%00", "host: llm\r\n")),
+        ("a space", get("/raw/x y", "host: llm\r\n")),
+        ("a space in the query", get("/raw/x?y z", "host: llm\r\n")),
+        ("a target that ends with a space", get("/raw/x ", "host: llm\r\n")),
+        ("a space behind the method", get(" /raw/x", "host: llm\r\n")),
+        ("another version in the target", get("/raw/x HTTP/1.1", "host: llm\r\n")),
+        ("a tab in the query", get("/raw/x?y\tz", "host: llm\r\n")),
+        ("a fragment", get("/raw/x#y", "host: llm\r\n")),
+        ("a fragment behind a query", get("/raw/x?y#z", "host: llm\r\n")),
+        ("a fragment of an absolute target", get("http://llm/raw/x#y", "host: llm\r\n")),
         ("an escaped line feed", get("/raw/x%0d%0ax", "host: llm\r\n")),
     ];
     for (case, request) in &cases {
@@ -50,6 +59,17 @@ async fn a_target_or_host_that_can_be_read_in_two_ways_is_refused() {
         assert_eq!(answer.refusal(case), "bad_request", "{case}");
         wire.ends().await;
         assert!(sim.requests().is_empty(), "{case}: the upstream saw {:?}", sim.requests());
+    }
+    // The same behind another request, and with the line in two pieces.
+    for between in [0, 9] {
+        let mut wire = gate.wire().await;
+        wire.send(chat(MODEL)).await;
+        assert_eq!(wire.answer().await.status, 200);
+        let request = get("/raw/x y", "host: llm\r\n");
+        wire.send(&request[..between]).await;
+        wire.send(&request[between..]).await;
+        assert_eq!(wire.answer().await.status, 400);
+        wire.ends().await;
     }
     gate.close().await;
 }
