@@ -219,7 +219,7 @@ impl Arrived {
     /// # Errors
     /// The body exceeds a limit.
     pub(crate) fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.body.hold(chunk, self.peer.map(|peer| peer.ip()), self.runtime.limits())
+        self.body.hold(chunk, self.client(), self.runtime.limits())
     }
 }
 
