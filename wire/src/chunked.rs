@@ -1,4 +1,4 @@
-//! Chunked transfer coding (RFC 9112 §7.1) of a response, taken apart in place.
+//! Chunked transfer coding (RFC 9112 §7.1), taken apart in place.
 //!
 //! Strict where servers and proxies have been played off against each other: line ends are CRLF, sizes are hexadecimal
 //! digits and nothing else, and a chunk is followed by its line end. Extensions and trailers are dropped, within a bound.
@@ -13,7 +13,7 @@ const MAX_SIZE_DIGITS: u8 = 16;
 
 /// The body breaks the rules of the coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a chunk of the response is malformed")]
+#[error("a chunk of the body is malformed")]
 pub struct BadChunk;
 
 /// Takes one body apart, however its bytes are cut.

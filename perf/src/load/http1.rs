@@ -2,12 +2,18 @@
 //!
 //! The generator shares a core with the upstream while the gateway has one for itself, so its cost bounds what can
 //! be measured. hyper's client needs about three times as much user time for a small request (two tasks and two
-//! channels between them); wrk would be as cheap as this, but checks nothing and knows no streams of tokens. It is
-//! strict: what it cannot frame is a `protocol` error.
+//! channels between them); wrk would be as cheap as this, but checks nothing and knows no streams of tokens. Heads and
+//! chunks are read as the gateway reads those of its upstreams, which is strictly: what cannot be framed is a `protocol`
+//! error.
 
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use penstock_wire::{
+    chunked::Decoder,
+    head::{self, Framing},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -18,8 +24,6 @@ use super::{
     target::Stream,
 };
 
-/// Header fields of one answer at most.
-const MAX_HEADERS: usize = 100;
 /// Bytes of one answer's head at most.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Bytes that one read asks for at least.
@@ -29,24 +33,19 @@ const READ_BYTES: usize = 16 << 10;
 pub(crate) struct Connection {
     stream: Stream,
     buffer: BytesMut,
-    framing: Framing,
+    body: Body,
     stays_open: bool,
     read_at: Instant,
     has_read: bool,
     is_used: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+/// What is still to come of an answer's body.
+#[derive(Debug)]
+enum Body {
+    /// So many bytes.
     Length(u64),
-    /// At the size line of a chunk.
-    ChunkSize,
-    /// So many bytes of the chunk's data are left.
-    ChunkData(u64),
-    /// At the line end behind a chunk's data.
-    ChunkEnd,
-    /// In the trailer section behind the last chunk.
-    Trailers,
+    Chunks(Decoder),
     UntilClose,
     Done,
 }
@@ -63,7 +62,7 @@ impl Connection {
         Self {
             stream,
             buffer: BytesMut::new(),
-            framing: Framing::Done,
+            body: Body::Done,
             stays_open: true,
             read_at: Instant::now(),
             has_read: false,
@@ -106,39 +105,47 @@ impl Connection {
     /// The next piece of the body, and when it was read; none at its end.
     pub(crate) async fn data(&mut self) -> Result<Option<(Bytes, Instant)>, Failure> {
         loop {
-            match self.framing {
-                Framing::Done | Framing::Length(0) => {
-                    self.framing = Framing::Done;
+            match &mut self.body {
+                Body::Done | Body::Length(0) => {
+                    self.body = Body::Done;
                     self.is_used = true;
                     return Ok(None);
                 }
-                Framing::UntilClose if self.buffer.is_empty() => match self.fill().await {
-                    Err(failure) if failure.kind == FailureKind::Truncated => self.framing = Framing::Done,
-                    other => other?,
-                },
-                Framing::UntilClose => return Ok(Some((self.buffer.split().freeze(), self.read_at))),
-                Framing::Length(left) => {
-                    let (data, left) = self.take(left).await?;
-                    self.framing = Framing::Length(left);
-                    return Ok(Some((data, self.read_at)));
+                Body::Length(left) if !self.buffer.is_empty() => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(self.buffer.len());
+                    *left -= taken as u64;
+                    return Ok(Some((self.buffer.split_to(taken).freeze(), self.read_at)));
                 }
-                Framing::ChunkData(0) => self.framing = Framing::ChunkEnd,
-                Framing::ChunkData(left) => {
-                    let (data, left) = self.take(left).await?;
-                    self.framing = Framing::ChunkData(left);
-                    return Ok(Some((data, self.read_at)));
+                Body::Chunks(decoder) => {
+                    let data =
+                        decoder.decode(&mut self.buffer).map_err(|error| protocol(error.to_string()))?;
+                    if !data.is_empty() {
+                        return Ok(Some((data, self.read_at)));
+                    }
+                    if decoder.is_done() {
+                        self.body = Body::Done;
+                        continue;
+                    }
                 }
-                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailers => {
-                    let line = self.line().await?;
-                    self.framing = after_line(self.framing, &line)?;
+                Body::UntilClose if !self.buffer.is_empty() => {
+                    return Ok(Some((self.buffer.split().freeze(), self.read_at)));
                 }
+                Body::Length(_) | Body::UntilClose => {}
+            }
+            match self.fill().await {
+                Err(failure)
+                    if failure.kind == FailureKind::Truncated && matches!(self.body, Body::UntilClose) =>
+                {
+                    self.body = Body::Done;
+                }
+                filled => filled?,
             }
         }
     }
 
     /// Whether another request may follow on this connection.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.stays_open && self.framing == Framing::Done && self.buffer.is_empty()
+        self.stays_open && matches!(self.body, Body::Done) && self.buffer.is_empty()
     }
 
     /// Whether the peer may have closed this connection, in good order, before it saw the request: it was used
@@ -148,66 +155,20 @@ impl Connection {
     }
 
     fn parse_head(&mut self) -> Result<Option<Head>, Failure> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let length = match response.parse(&self.buffer) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(error) => return Err(protocol(error.to_string())),
+        // Nothing that is sent here is HEAD.
+        let head = head::take(&mut self.buffer, false).map_err(|error| protocol(error.to_string()))?;
+        let Some(head) = head else { return Ok(None) };
+        self.body = match head.framing {
+            Framing::Empty => Body::Done,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked => Body::Chunks(Decoder::default()),
+            Framing::Close => Body::UntilClose,
         };
-        let status = response.code.unwrap_or(0);
-        let mut framing = Framing::UntilClose;
-        let mut stays_open = response.version == Some(1);
-        let mut content_type = Bytes::new();
-        for header in response.headers.iter() {
-            if header.name.eq_ignore_ascii_case("content-length") && framing != Framing::ChunkSize {
-                let length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
-                framing = Framing::Length(length.ok_or_else(|| protocol("a bad content-length"))?);
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                if !header.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(protocol("a transfer-encoding other than chunked"));
-                }
-                framing = Framing::ChunkSize;
-            } else if header.name.eq_ignore_ascii_case("connection") {
-                stays_open &= !header.value.eq_ignore_ascii_case(b"close");
-            } else if header.name.eq_ignore_ascii_case("content-type") {
-                content_type = Bytes::copy_from_slice(header.value);
-            }
-        }
-        if status == 204 || status == 304 || (100..200).contains(&status) {
-            framing = Framing::Done;
-        }
-        self.framing = framing;
-        self.stays_open = stays_open && framing != Framing::UntilClose;
-        self.buffer.advance(length);
-        Ok(Some(Head { status, content_type }))
-    }
-
-    /// What is buffered, up to `left` bytes, and how many are left after it; reads if nothing is.
-    async fn take(&mut self, left: u64) -> Result<(Bytes, u64), Failure> {
-        if self.buffer.is_empty() {
-            self.fill().await?;
-        }
-        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-        Ok((self.buffer.split_to(taken).freeze(), left - taken as u64))
-    }
-
-    /// A line without its end.
-    async fn line(&mut self) -> Result<BytesMut, Failure> {
-        loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
-                let mut line = self.buffer.split_to(end + 1);
-                line.truncate(end);
-                if line.last() == Some(&b'\r') {
-                    line.truncate(end - 1);
-                }
-                return Ok(line);
-            }
-            if self.buffer.len() > MAX_HEAD_BYTES {
-                return Err(protocol("a line without end"));
-            }
-            self.fill().await?;
-        }
+        self.stays_open = head.keeps_alive;
+        // A copy, so that the buffer which the head is in can be used again.
+        let content_type = head.header.headers.get(CONTENT_TYPE);
+        let content_type = content_type.map(|it| Bytes::copy_from_slice(it.as_bytes())).unwrap_or_default();
+        Ok(Some(Head { status: head.header.status.as_u16(), content_type }))
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
@@ -220,23 +181,6 @@ impl Connection {
         self.read_at = Instant::now();
         Ok(())
     }
-}
-
-fn after_line(framing: Framing, line: &[u8]) -> Result<Framing, Failure> {
-    Ok(match framing {
-        Framing::ChunkEnd if line.is_empty() => Framing::ChunkSize,
-        Framing::ChunkEnd => return Err(protocol("data behind the end of a chunk")),
-        Framing::Trailers if line.is_empty() => Framing::Done,
-        Framing::Trailers => Framing::Trailers,
-        _ => {
-            let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            let size = std::str::from_utf8(digits).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
-            match size.ok_or_else(|| protocol("a bad chunk size"))? {
-                0 => Framing::Trailers,
-                size => Framing::ChunkData(size),
-            }
-        }
-    })
 }
 
 fn protocol(detail: impl Into<String>) -> Failure {

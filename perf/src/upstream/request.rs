@@ -1,9 +1,13 @@
 //! Requests to the upstream: just enough of HTTP/1.1 and of the body is read to answer them.
+//!
+//! Chunks are taken apart by the gateway's decoder. The head is not read by the gateway's parser, which knows responses
+//! only: those of its clients are Pingora's to read.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
+use penstock_wire::chunked::Decoder;
 
 /// Header fields of a request at most.
 const MAX_HEADERS: usize = 100;
@@ -36,7 +40,8 @@ pub(super) enum Route {
 #[derive(Debug, Default)]
 pub(super) struct RequestParser {
     head: Option<RequestHead>,
-    /// The body of a chunked request, without its frames.
+    chunks: Decoder,
+    /// The body of a chunked request, as far as it came.
     unframed: Vec<u8>,
     is_told_to_continue: bool,
 }
@@ -84,24 +89,11 @@ impl RequestParser {
         length.saturating_sub(buffer.len())
     }
 
-    /// Takes whole chunks; true behind the last one.
+    /// Takes what there is of chunks; true behind the last one.
     fn unframe(&mut self, buffer: &mut BytesMut) -> io::Result<bool> {
-        loop {
-            let Some(end) = memchr::memchr(b'\n', buffer) else { return Ok(false) };
-            let digits = buffer[..end].split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            let size = std::str::from_utf8(digits).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
-            let size = size.ok_or_else(|| bad("a bad chunk size"))?;
-            let whole = (end + 1).checked_add(size).and_then(|sum| sum.checked_add(2));
-            let whole = whole.ok_or_else(|| bad("a bad chunk size"))?;
-            if buffer.len() < whole {
-                return Ok(false);
-            }
-            self.unframed.extend_from_slice(&buffer[end + 1..end + 1 + size]);
-            buffer.advance(whole);
-            if size == 0 {
-                return Ok(true);
-            }
-        }
+        let data = self.chunks.decode(buffer).map_err(|error| bad(&error.to_string()))?;
+        self.unframed.extend_from_slice(&data);
+        Ok(self.chunks.is_done())
     }
 }
 
