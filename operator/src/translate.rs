@@ -77,7 +77,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let mut routing = Routing::of(&context, &gateways, &policies, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);
     let verdicts = routing.verdicts(&finished);
-    routing.count(&verdicts, &mut gateways);
+    routing.count(&mut gateways);
 
     let controllers = options.controllers();
     let problems = routing.backend_problems(&finished);

@@ -69,6 +69,19 @@ fn a_listener_without_its_certificate_counts_its_routes() {
     );
 }
 
+#[test]
+fn a_listener_counts_routes_whose_rules_are_refused() {
+    let cors = "{filters: [{type: CORS}]}";
+    let translation = translated(&route("{name: gw}", cors));
+    assert!(!condition(&translation, ROUTE, "Accepted").0);
+    assert_eq!(attached_routes(&translation, "gw"), 1, "a change of the listener concerns it");
+    // By two references it is still one route.
+    let translation = translated(&route("{name: gw}, {name: gw, sectionName: http}", cors));
+    assert_eq!(attached_routes(&translation, "gw"), 1);
+    let translation = translated(&route("{name: gw, sectionName: other}", cors));
+    assert_eq!(attached_routes(&translation, "gw"), 0);
+}
+
 /// A route whose rules are these, attached as `parent` says.
 fn route(parent: &str, rules: &str) -> String {
     format!(
@@ -101,6 +114,27 @@ fn a_service_that_does_not_exist_is_never_resolved() {
         assert_eq!((is_resolved, reason), (false, "BackendNotFound"), "{parent} {rule}: {message}");
         assert!(message.contains("ns/nowhere"), "{message}");
     }
+}
+
+#[test]
+fn what_many_rules_have_in_common_is_told_once_and_hides_nothing_else() {
+    let cors = "{filters: [{type: CORS}]}, ".repeat(18);
+    let translation =
+        translated(&route("{name: gw}", &format!("{cors}{{timeouts: {{request: soon}}}}, {{name: sound}}")));
+    let (is_partial, _, message) = condition(&translation, ROUTE, "PartiallyInvalid");
+    assert!(is_partial && message.starts_with("Dropped Rule(s): rules[0], rules[1], "), "{message}");
+    assert!(message.contains("rules[7] and 10 more: filters of type CORS are not served; "), "{message}");
+    assert!(message.contains("; rules[18]: timeouts.request: not a duration"), "{message}");
+}
+
+#[test]
+fn references_that_are_not_shown_are_counted() {
+    let missing = |number: usize| format!("{{backendRefs: [{{name: missing-{}, port: 80}}]}}", number % 10);
+    let rules: Vec<String> = (0..16).map(missing).collect();
+    let translation = translated(&route("{name: gw}", &rules.join(", ")));
+    let (_, _, message) = condition(&translation, ROUTE, "ResolvedRefs");
+    assert_eq!(message.matches("does not exist").count(), 8, "{message}");
+    assert!(message.ends_with("missing-7 does not exist; and 2 more"), "{message}");
 }
 
 #[test]
@@ -165,9 +199,13 @@ spec: {{gatewayClassName: penstock, addresses: [{address}], listeners: [{{name: 
 fn features_that_are_claimed_have_the_names_of_gateway_api_in_order() {
     let features = penstock_operator::translate::FEATURES;
     assert!(features.is_sorted(), "{features:?}");
-    for claimed in
-        ["HTTPRoute303RedirectStatusCode", "GatewayInfrastructurePropagation", "GatewayAddressEmpty"]
-    {
+    for claimed in [
+        "GatewayAddressEmpty",
+        "GatewayInfrastructurePropagation",
+        "HTTPRoute303RedirectStatusCode",
+        "HTTPRoute307RedirectStatusCode",
+        "HTTPRoute308RedirectStatusCode",
+    ] {
         assert!(features.contains(&claimed), "{claimed}");
     }
 }

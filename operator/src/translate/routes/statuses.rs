@@ -8,7 +8,7 @@ use super::{Documents, Route, RouteObject, Routing};
 use crate::translate::ai_backend;
 use crate::translate::attach::Attachment;
 use crate::translate::check::Problem;
-use crate::translate::context::Context;
+use crate::translate::context::{Context, RefError};
 use crate::translate::gateway::Gateway;
 use crate::translate::policies::Policies;
 use crate::translate::shadows::Shadow;
@@ -46,15 +46,15 @@ impl Routing<'_, '_> {
         Verdicts(self.routes.iter().enumerate().map(of_route).collect())
     }
 
-    /// Counts, at each listener, the routes that are attached to it and accepted.
-    pub(in crate::translate) fn count(&self, verdicts: &Verdicts, gateways: &mut BTreeMap<Key, Gateway<'_>>) {
-        for (route, verdicts) in self.routes.iter().zip(&verdicts.0) {
-            let mut listeners = BTreeSet::new();
-            for (attachment, conditions) in route.attachments.iter().zip(verdicts) {
-                if conditions.first().is_some_and(Condition::is_true) {
-                    listeners.extend(attachment.listeners.iter().map(|index| (&attachment.gateway, *index)));
-                }
-            }
+    /// Counts, at each listener, the routes that are attached to it. By the Gateway API neither a listener that cannot be
+    /// served nor a route whose rules are refused changes that: the number tells whom a change of the listener concerns.
+    pub(in crate::translate) fn count(&self, gateways: &mut BTreeMap<Key, Gateway<'_>>) {
+        for route in &self.routes {
+            let attached = route.attachments.iter().flat_map(|attachment| {
+                attachment.listeners.iter().map(|index| (&attachment.gateway, *index))
+            });
+            // Several references may lead to one listener.
+            let listeners: BTreeSet<(&Key, usize)> = attached.collect();
             for (gateway, listener) in listeners {
                 let listener = gateways.get_mut(gateway).and_then(|it| it.listeners.get_mut(listener));
                 if let Some(listener) = listener {
@@ -175,12 +175,7 @@ fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findin
         let mut faults: BTreeMap<usize, &str> =
             findings.map(|findings| findings.rules.clone()).unwrap_or_default();
         faults.extend(route.built.faults.iter().map(|(position, message)| (*position, message.as_str())));
-        let listed: Vec<String> = faults
-            .iter()
-            .take(MAX_FAULTS)
-            .map(|(position, message)| format!("rules[{position}]: {message}"))
-            .collect();
-        let listed = listed.join("; ");
+        let listed = by_rules(faults.iter().map(|(position, message)| (*position, (*message).to_owned())));
         let sound = route.built.positions().into_iter().filter(|position| !faults.contains_key(position));
         match findings.and_then(|findings| findings.route) {
             Some(message) => conditions[0] = Condition::no("Accepted", "UnsupportedValue", message),
@@ -205,11 +200,13 @@ fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findin
     conditions.push(match route.built.unresolved.first() {
         None => Condition::yes("ResolvedRefs", "ResolvedRefs", "all references lead somewhere"),
         Some(first) => {
-            let mut messages: Vec<&str> =
-                route.built.unresolved.iter().map(|error| error.message.as_str()).collect();
-            messages.dedup();
-            messages.truncate(MAX_FAULTS);
-            Condition::no("ResolvedRefs", first.reason, messages.join("; "))
+            let mut messages: Vec<String> = Vec::new();
+            for RefError { message, .. } in &route.built.unresolved {
+                if !messages.contains(message) {
+                    messages.push(message.clone());
+                }
+            }
+            Condition::no("ResolvedRefs", first.reason, some_of(messages))
         }
     });
     conditions.extend(Condition::fields(route.object.unread()));
@@ -218,13 +215,12 @@ fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findin
 
 /// Says which rules never see a request. A route that has no other, and whose requests are another tenant's, is refused.
 fn add_shadows(route: &Route<'_>, findings: &Findings<'_>, conditions: &mut Vec<Condition>) {
-    let shadowed: Vec<String> = findings
-        .shadows
-        .iter()
-        .take(MAX_FAULTS)
-        .map(|(position, by)| format!("rules[{position}]: the same requests go to {by}, which is older"))
-        .collect();
-    let shadowed = shadowed.join("; ");
+    let shadowed = by_rules(
+        findings
+            .shadows
+            .iter()
+            .map(|(position, by)| (*position, format!("the same requests go to {by}, which is older"))),
+    );
     let is_whole = route.built.positions().iter().all(|position| findings.shadows.contains_key(position));
     let own = &route.object.meta().key.namespace;
     if is_whole && findings.shadows.values().any(|by| by.key.namespace != *own) {
@@ -232,6 +228,35 @@ fn add_shadows(route: &Route<'_>, findings: &Findings<'_>, conditions: &mut Vec<
     } else {
         conditions.push(Condition::yes(SHADOWED, "OlderRouteWins", shadowed));
     }
+}
+
+/// What is said of rules, in a sentence: one that holds for many of them stands there once, so that it takes no other's room.
+fn by_rules(said: impl Iterator<Item = (usize, String)>) -> String {
+    let mut messages: Vec<(String, Vec<String>)> = Vec::new();
+    for (position, message) in said {
+        let rule = format!("rules[{position}]");
+        match messages.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, rules)) => rules.push(rule),
+            None => messages.push((message, vec![rule])),
+        }
+    }
+    let listed = messages.into_iter().map(|(message, mut rules)| {
+        let more = rules.len().saturating_sub(MAX_FAULTS);
+        rules.truncate(MAX_FAULTS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}: {message}", rules.join(", "))
+    });
+    some_of(listed.collect())
+}
+
+/// The first of several messages, and how many others there are.
+fn some_of(mut messages: Vec<String>) -> String {
+    let more = messages.len().saturating_sub(MAX_FAULTS);
+    messages.truncate(MAX_FAULTS);
+    if more > 0 {
+        messages.push(format!("and {more} more"));
+    }
+    messages.join("; ")
 }
 
 /// The conditions of an AIGatewayRoute, whose status has no parents: those of the first that takes it, and which do not.
