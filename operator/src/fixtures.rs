@@ -3,12 +3,19 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
+use futures::stream;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use parking_lot::Mutex;
+use penstock_apiserver::Limits;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tower::timeout::Timeout;
+
+/// A whole answer, or a watch: that begins, and has nothing to tell.
+type Answer = Either<Full<Bytes>, StreamBody<stream::Pending<Result<Frame<Bytes>, Infallible>>>>;
 
 /// An API server. Clones are the same one.
 #[derive(Clone, Default)]
@@ -43,14 +50,14 @@ struct Refusal {
 }
 
 impl ApiServer {
-    /// A client of it.
+    /// A client of it, as patient as the operator's.
     pub(crate) fn client(&self) -> Client {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.answer(request).await) }
         });
-        Client::new(service, "default")
+        Client::new(Timeout::new(service, Limits::default().answer), "default")
     }
 
     /// Puts an object there, as somebody else would.
@@ -58,6 +65,12 @@ impl ApiServer {
         let mut state = self.state.lock();
         state.store(path, object);
         drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Deletes an object, as somebody else would.
+    pub(crate) fn remove(&self, path: &str) {
+        self.state.lock().objects.remove(path);
         self.changed.notify_waiters();
     }
 
@@ -109,7 +122,7 @@ impl ApiServer {
         }
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -121,12 +134,15 @@ impl ApiServer {
             self.state.lock().writes.push(format!("{} {path}", head.method));
             self.changed.notify_waiters();
         }
-        if is_watch || is_silent {
+        if is_silent {
             std::future::pending::<()>().await;
+        }
+        if is_watch {
+            return Response::new(Either::Right(StreamBody::new(stream::pending())));
         }
         let (status, answer) = self.state.lock().handle(&head.method, &path, body);
         self.changed.notify_waiters();
-        let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+        let mut response = Response::new(Either::Left(Full::from(answer.to_string())));
         *response.status_mut() = status;
         response
     }
@@ -157,8 +173,28 @@ impl State {
                 Some(object) => self.patch_status(object, &body),
                 None => (StatusCode::OK, self.store(path, body)),
             },
-            _ => (StatusCode::CREATED, body),
+            Method::PUT => self.replace(path, body),
+            _ => self.create(path, body),
         }
+    }
+
+    /// Replaces an object under the resource version that it was read in.
+    fn replace(&mut self, path: &str, object: Value) -> (StatusCode, Value) {
+        match self.objects.get(path) {
+            None => failure(404, "NotFound", "not found"),
+            Some(old) if old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] => {
+                failure(409, "Conflict", "the object has been modified")
+            }
+            Some(_) => (StatusCode::OK, self.store(path, object)),
+        }
+    }
+
+    fn create(&mut self, collection: &str, object: Value) -> (StatusCode, Value) {
+        let path = format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
+        if self.objects.contains_key(&path) {
+            return failure(409, "AlreadyExists", "the object exists already");
+        }
+        (StatusCode::CREATED, self.store(&path, object))
     }
 
     fn interfere(&mut self, path: &str) {

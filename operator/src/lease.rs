@@ -90,7 +90,9 @@ pub async fn run(
     };
     while !*stop.borrow() {
         if !is_ready() {
-            pause(&options, &mut stop).await;
+            if !pause(&options, &mut stop).await {
+                break;
+            }
             continue;
         }
         // An API server that does not answer must not keep a holder in the belief that it holds.
@@ -113,7 +115,9 @@ pub async fn run(
                 }
             }
         }
-        pause(&options, &mut stop).await;
+        if !pause(&options, &mut stop).await {
+            break;
+        }
     }
     if *leading.borrow() {
         set_leading(false);
@@ -121,11 +125,11 @@ pub async fn run(
     }
 }
 
-/// Waits for the next look, or for the end.
-async fn pause(options: &LeaseOptions, stop: &mut watch::Receiver<bool>) {
+/// Waits for the next look. False at the end, which the end of whoever could say so is too.
+async fn pause(options: &LeaseOptions, stop: &mut watch::Receiver<bool>) -> bool {
     tokio::select! {
-        () = sleep(options.retry) => {}
-        _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => {}
+        () = sleep(options.retry) => true,
+        _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => false,
     }
 }
 
@@ -244,99 +248,4 @@ impl Observation {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    };
-
-    use super::*;
-
-    fn held_by(holder: &str) -> LeaseSpec {
-        LeaseSpec {
-            holder_identity: Some(holder.to_owned()),
-            lease_duration_seconds: Some(15),
-            lease_transitions: Some(3),
-            ..LeaseSpec::default()
-        }
-    }
-
-    fn look(observation: &mut Observation, spec: Option<&LeaseSpec>, now: Instant) -> Decision {
-        decide(&LeaseOptions::new("ns", "lease", "me"), spec, observation, now, Timestamp::UNIX_EPOCH)
-    }
-
-    fn written(decision: Decision) -> LeaseSpec {
-        match decision {
-            Decision::Write(spec) => spec,
-            Decision::Wait => panic!("the lease was not taken"),
-        }
-    }
-
-    #[test]
-    fn a_lease_that_nobody_has_is_taken() {
-        let now = Instant::now();
-        let spec = written(look(&mut Observation::default(), None, now));
-        assert_eq!(spec.holder_identity.as_deref(), Some("me"));
-        assert_eq!(spec.lease_transitions, Some(0));
-        let spec = written(look(&mut Observation::default(), Some(&held_by("")), now));
-        assert_eq!(spec.lease_transitions, Some(4), "given back and taken: one transition");
-    }
-
-    #[test]
-    fn a_holder_keeps_it_while_it_renews_and_loses_it_when_it_is_silent() {
-        let start = Instant::now();
-        let mut observation = Observation::default();
-        let mut held = held_by("other");
-        assert_eq!(look(&mut observation, Some(&held), start), Decision::Wait);
-        held.renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
-        let renewed = start + Duration::from_secs(14);
-        assert_eq!(look(&mut observation, Some(&held), renewed), Decision::Wait);
-        assert_eq!(look(&mut observation, Some(&held), renewed + Duration::from_secs(14)), Decision::Wait);
-        let spec = written(look(&mut observation, Some(&held), renewed + Duration::from_secs(15)));
-        assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(4)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_gets_lost_does_not_cost_the_lease_and_silence_does() {
-        let lease = Lease { spec: Some(held_by("me")), ..Lease::default() };
-        let answer = serde_json::to_vec(&lease).unwrap();
-        let (calls, is_dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let server = {
-            let (calls, is_dead) = (Arc::clone(&calls), Arc::clone(&is_dead));
-            tower::service_fn(move |_: http::Request<kube::client::Body>| {
-                let call = calls.fetch_add(1, Ordering::Relaxed);
-                let is_lost = is_dead.load(Ordering::Relaxed) || call == 4;
-                let answer = answer.clone();
-                async move {
-                    if is_lost {
-                        std::future::pending::<()>().await;
-                    }
-                    Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(answer)))
-                }
-            })
-        };
-        let (leading, mut is_leading) = watch::channel(false);
-        let (_stop, stopped) = watch::channel(false);
-        let options = LeaseOptions::new("ns", "lease", "me");
-        tokio::spawn(run(Client::new(server, "ns"), options, || true, leading, stopped));
-        is_leading.wait_for(|is| *is).await.unwrap();
-        while calls.load(Ordering::Relaxed) < 10 {
-            assert!(!is_leading.has_changed().unwrap(), "one lost request");
-            sleep(Duration::from_millis(100)).await;
-        }
-        is_dead.store(true, Ordering::Relaxed);
-        let silent = Instant::now();
-        is_leading.wait_for(|is| !*is).await.unwrap();
-        let after = silent.elapsed();
-        assert!(after > Duration::from_secs(8) && after < Duration::from_secs(12), "{after:?}");
-    }
-
-    #[test]
-    fn renewing_keeps_the_time_of_acquisition() {
-        let mut ours = held_by("me");
-        let acquired = MicroTime(Timestamp::UNIX_EPOCH + Duration::from_secs(7));
-        ours.acquire_time = Some(acquired.clone());
-        let spec = written(look(&mut Observation::default(), Some(&ours), Instant::now()));
-        assert_eq!((spec.acquire_time, spec.lease_transitions), (Some(acquired), Some(3)));
-    }
-}
+mod tests;

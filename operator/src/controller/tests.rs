@@ -1,7 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{fixtures::ApiServer, translate::DEFAULT_CONTROLLER};
+use crate::{
+    fixtures::ApiServer,
+    lease::{self, LeaseOptions},
+    manifest::{OwnedKey, OwnedKind},
+    translate::DEFAULT_CONTROLLER,
+};
 
 /// A controller, the API server that it writes to, and the watches' view, which the test keeps.
 struct Scene {
@@ -91,6 +96,7 @@ fn gateway(class: &str) -> Value {
 
 const GATEWAY: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/gw";
 const ROUTING: &str = "/api/v1/namespaces/default/configmaps/penstock-gw-routing";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/penstock-operator";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/penstock-gw";
 
 /// The status of a Gateway's condition.
@@ -152,6 +158,47 @@ async fn a_leader_that_loses_the_lease_amid_a_write_stops_and_goes_on_when_it_ha
     scene.until_written(DEPLOYMENT).await;
     let text = scene.server.get(ROUTING).unwrap()["data"]["routing.yaml"].to_string();
     assert!(text.contains("0.0.0.0:8080"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_another_replica_takes_amid_a_write_ends_the_write() {
+    let scene = Scene::new(false, None);
+    let options = LeaseOptions::new("default", "penstock-operator", "penstock-operator-0");
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(lease::run(scene.server.client(), options, || true, scene.leading.clone(), stopped));
+    scene.server.go_silent("/deployments/");
+    scene.apply_gateway();
+    let is_writing = |server: &ApiServer| server.writes().iter().any(|write| write.ends_with(DEPLOYMENT));
+    scene.server.wait_until(is_writing).await;
+    let mut taken = scene.server.get(LEASE).unwrap();
+    taken["spec"]["holderIdentity"] = "penstock-operator-1".into();
+    // Longer than the test looks on.
+    taken["spec"]["leaseDurationSeconds"] = 86_400.into();
+    scene.server.put(LEASE, taken);
+    while scene.parts.health.metrics.is_leader.get() == 1 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    scene.server.speak();
+    let writes = scene.server.writes();
+    let mut changed = gateway("penstock");
+    changed["spec"]["listeners"][0]["port"] = 8080.into();
+    scene.apply("gateways", changed);
+    sleep(RESYNC * 2).await;
+    assert_eq!(scene.server.writes(), writes, "neither objects nor the Lease");
+    assert_eq!(scene.server.get(DEPLOYMENT), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_deletes_is_there_again() {
+    let scene = Scene::new(true, None);
+    scene.apply_gateway();
+    scene.until_written(DEPLOYMENT).await;
+    scene.server.remove(ROUTING);
+    // As the watch of our own objects does.
+    let [name, namespace] = ["penstock-gw-routing", "default"].map(str::to_owned);
+    scene.parts.owned.forget(&OwnedKey { kind: OwnedKind::ConfigMap, namespace, name });
+    scene.parts.cluster.disturb();
+    scene.until_written(ROUTING).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,6 +102,54 @@ async fn a_data_plane_that_does_not_answer_is_there_and_serves_nothing() {
     assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 });
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_data_plane_that_says_nothing_is_there_and_serves_nothing() {
+    // Accepts by the kernel alone.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (cluster, changed) = (Arc::new(Cluster::default()), Arc::new(Notify::new()));
+    cluster.apply(pod("gw-1", APP_NAME, "127.0.0.1"));
+    let port = silent.local_addr().unwrap().port();
+    let replicas = Replicas::start_at(port, cluster, Arc::clone(&changed));
+    replicas.want(BTreeMap::from([(gateway(), 1)]));
+    changed.notified().await;
+    assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 });
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_of_a_data_plane_counts_for_nothing() {
+    let data_plane = DataPlane::start().await;
+    let (cluster, changed) = (Arc::new(Cluster::default()), Arc::new(Notify::new()));
+    cluster.apply(pod("gw-1", APP_NAME, "127.0.0.1"));
+    let padding = " ".repeat(MAX_ANSWER_BYTES);
+    let ready = json!({ "ready": true, "generation": 7 });
+    for answer in [String::new(), "ready".to_owned(), "[]".to_owned(), format!("{ready}{padding}")] {
+        *data_plane.answer.lock() = answer.clone();
+        let replicas = Replicas::start_at(data_plane.port, Arc::clone(&cluster), Arc::clone(&changed));
+        replicas.want(BTreeMap::from([(gateway(), 1)]));
+        changed.notified().await;
+        let shown = &answer[..answer.len().min(40)];
+        assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 }, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_whose_pod_goes_has_none() {
+    let data_plane = DataPlane::start().await;
+    data_plane.says(true, 1);
+    let (cluster, changed) = (Arc::new(Cluster::default()), Arc::new(Notify::new()));
+    cluster.apply(pod("gw-1", APP_NAME, "127.0.0.1"));
+    let replicas = Replicas::start_at(data_plane.port, Arc::clone(&cluster), Arc::clone(&changed));
+    replicas.want(BTreeMap::from([(gateway(), 1)]));
+    changed.notified().await;
+    assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 1 });
+    let mut ending = pod("gw-1", APP_NAME, "127.0.0.1");
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    cluster.apply(ending);
+    replicas.want(BTreeMap::from([(gateway(), 2)]));
+    changed.notified().await;
+    assert_eq!(replicas.running(&gateway()), Running::default());
+}
+
 #[test]
 fn only_pods_of_the_gateway_that_stay_are_polled() {
     let mut world = World::default();

@@ -116,17 +116,46 @@ async fn only_what_differs_is_written_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_holds_up_what_comes_later_and_is_tried_again() {
+    // Forbidden, somebody else wrote at the same time, not valid, and the server's own fault.
+    for code in [403, 409, 422, 500] {
+        let mut scene = Scene::new();
+        scene.server.refuse("configmaps/b", code, "not today", 2);
+        let began = Instant::now();
+        scene.workers.publish(plan(1, &[&[config_map("b", "1")], &[config_map("routing", "1")]]));
+        let failed = scene.until(|progress| matches!(progress, Progress::Failed { .. })).await;
+        let Progress::Failed { message } = failed else { unreachable!("it was waited for") };
+        assert!(message.contains("ConfigMap b") && message.contains("not today"), "{code}: {message}");
+        assert_eq!(scene.writes_of("routing"), 0, "{code}: nothing may name what is not there");
+        scene.until_published(1).await;
+        assert_eq!((scene.writes_of("b"), scene.writes_of("routing")), (3, 1), "{code}");
+        assert!(began.elapsed() >= FIRST_WAIT * 3, "{code}: the second wait is twice the first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_good_is_tried_ever_less_often() {
     let mut scene = Scene::new();
-    scene.server.refuse("configmaps/b", 403, "exceeded quota", 2);
-    let began = Instant::now();
-    scene.workers.publish(plan(1, &[&[config_map("b", "1")], &[config_map("routing", "1")]]));
-    let failed = scene.until(|progress| matches!(progress, Progress::Failed { .. })).await;
-    let Progress::Failed { message } = failed else { unreachable!("it was waited for") };
-    assert!(message.contains("ConfigMap b") && message.contains("exceeded quota"), "{message}");
-    assert_eq!(scene.writes_of("routing"), 0, "nothing may name what is not there");
+    scene.server.refuse("configmaps/b", 422, "not valid", usize::MAX);
+    scene.workers.publish(plan(1, &[&[config_map("b", "1")]]));
+    tokio::time::sleep(LONGEST_WAIT * 20).await;
+    let writes = scene.writes_of("b");
+    assert!((20..30).contains(&writes), "{writes}: seven in the first half minute, then one in each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_holds_up_one_gateway_alone_and_is_asked_again() {
+    let mut scene = Scene::new();
+    scene.server.go_silent("configmaps/b");
+    scene.workers.publish(plan(1, &[&[config_map("b", "1")]]));
+    let other = Key::new("default", "other");
+    let plan_of_other = Plan { gateway: other.clone(), ..Plan::clone(&plan(1, &[&[config_map("c", "1")]])) };
+    scene.workers.publish(Arc::new(plan_of_other));
+    scene.server.wait_until(|server| server.get(&path("c")).is_some()).await;
+    assert_eq!(scene.progress(), None, "it is still waited for");
+    scene.until(|progress| matches!(progress, Progress::Failed { .. })).await;
+    assert_eq!(scene.workers.progress()[&other], Progress::Published { generation: 1 });
+    scene.server.speak();
     scene.until_published(1).await;
-    assert_eq!((scene.writes_of("b"), scene.writes_of("routing")), (3, 1));
-    assert!(began.elapsed() >= FIRST_WAIT * 3, "the second wait is twice the first");
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,6 +198,20 @@ async fn a_worker_that_is_ended_amid_a_write_writes_nothing_more() {
     tokio::time::sleep(LONGEST_WAIT * 2).await;
     assert_eq!(server.writes().len(), 1, "{:?}", server.writes());
     assert!(owned.is_due(&b.key, &b.digest), "it is not known that the write came through");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_deletes_is_there_again_with_the_next_plan() {
+    let mut scene = Scene::new();
+    let both = [config_map("a", "1"), config_map("b", "1")];
+    scene.workers.publish(plan(1, &[&both]));
+    scene.until_published(1).await;
+    scene.server.remove(&path("b"));
+    // As the watch does.
+    scene.owned.forget(&both[1].key);
+    scene.workers.publish(plan(1, &[&both]));
+    scene.server.wait_until(|server| server.get(&path("b")).is_some()).await;
+    assert_eq!((scene.writes_of("a"), scene.writes_of("b")), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
