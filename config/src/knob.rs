@@ -346,6 +346,14 @@ impl Knob for String {
     }
 }
 
+impl Knob for Vec<String> {
+    type Value = Arc<[Arc<str>]>;
+
+    fn value(&self) -> Arc<[Arc<str>]> {
+        self.iter().map(|text| text.as_str().into()).collect()
+    }
+}
+
 /// Makes types their own validated form.
 macro_rules! plain_knob {
     ($($kind:ty),*) => { $(

@@ -29,9 +29,9 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, Balancing, ConnectionSpec, EjectionSpec, Engine, HeadersWithUnderscores,
-    HealthCheckSpec, Limits, MetricsSpec, PeekSpec, QueueSpec, RetryPolicy, SaturationAction, SaturationSpec,
-    ShutdownSpec, StatusSet, Statuses, Timeouts, UpstreamProtocol,
+    AccessLog, AdminSpec, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Engine,
+    HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, QueueSpec, RetryPolicy,
+    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, Timeouts, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{

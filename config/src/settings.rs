@@ -5,7 +5,9 @@ mod process;
 mod traffic;
 mod upstream;
 
-pub use choice::{Balancing, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol};
+pub use choice::{
+    Balancing, DebugAccess, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol,
+};
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,

@@ -151,6 +151,18 @@ fn listeners() {
 }
 
 #[test]
+fn names_of_the_admin_listener_are_names() {
+    let found = |hosts: &str| faults_of(&format!("{HEAD}{LISTENER}admin: {{hosts: [{hosts}]}}\n"));
+    assert!(found("admin.example.com, penstock").is_empty());
+    for host in ["'a:9901'", "'http://a'", "10.0.0.1", "'*.a'", "''"] {
+        assert_eq!(found(&format!("ok, {host}"))[0].0, "admin.hosts[1]", "{host}");
+    }
+    let refused = faults_of(&format!("{HEAD}{LISTENER}admin: {{debug: everyone}}\n"));
+    assert_eq!(refused[0].0, "admin.debug");
+    assert!(refused[0].1.contains("anyone"), "{}", refused[0].1);
+}
+
+#[test]
 fn a_misspelt_stream_is_not_a_file() {
     assert_fault("accessLog: {path: stdot}", "accessLog.path", "did you mean \"stdout\"?");
     assert!(faults_of(&format!("{HEAD}{LISTENER}accessLog: {{path: ./log}}")).is_empty());

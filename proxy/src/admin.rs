@@ -1,37 +1,45 @@
 //! The admin listener: health, metrics, and answers to "why did my request go there?".
 //!
-//! It has no authentication and listens on loopback unless it is told otherwise. It serves HTTP/1.1 by hyper and
-//! shares nothing with the request path but what it reports on, so that it answers while that path is overloaded.
+//! It has no authentication and listens on loopback unless it is told otherwise; [`access`] is who may ask for what where
+//! it listens for others too. It serves HTTP/1.1 by hyper and shares nothing with the request path but what it reports
+//! on, so that it answers while that path is overloaded; [`bounds`] keeps it from becoming a load itself.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use penstock_config::AdminSpec;
 use penstock_sources::{ReloadStatus, StatusCell};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::Limit;
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::upstreams::Chooser;
 
+mod access;
+mod bounds;
 mod explain;
 
-/// The largest request that `/debug/pick` explains, in bytes.
-const MAX_EXPLAINED_BYTES: usize = 64 << 20;
+use bounds::Bounds;
 
 /// What the index page says.
 const INDEX: &str = "penstock admin\n\n\
-    GET  /healthz       the process is alive\n\
+    GET  /livez         the process is alive; /healthz is the same\n\
     GET  /readyz        it takes traffic, and by which document (503 before there is one and while it drains)\n\
     GET  /metrics       Prometheus\n\
+    and, from the machine itself unless admin.debug says anyone:\n\
     GET  /debug/config  the routing document in force, without secrets, and how the last reload went\n\
     GET  /debug/pools   pools, backends and their endpoints\n\
     POST /debug/pick    a request's body in, the decision out; nothing is sent and nothing changes\n\
@@ -51,6 +59,7 @@ type Answer = Response<Full<Bytes>>;
 
 /// Serves the admin pages on `socket` until `stop` is cancelled.
 pub async fn serve(socket: TcpListener, admin: Arc<Admin>, stop: CancellationToken) {
+    let bounds = Bounds::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -58,7 +67,15 @@ pub async fn serve(socket: TcpListener, admin: Arc<Admin>, stop: CancellationTok
         };
         match accepted {
             Ok((stream, peer)) => {
-                let served = connection(stream, peer, admin.clone());
+                let Some(place) = bounds.connection(peer.ip().to_canonical()) else {
+                    admin.limit_hit(Limit::AdminConnections);
+                    continue;
+                };
+                let (admin, bounds) = (admin.clone(), bounds.clone());
+                let served = async move {
+                    let _place = place;
+                    connection(stream, peer, admin, bounds).await;
+                };
                 tokio::spawn(stop.clone().run_until_cancelled_owned(served));
             }
             Err(error) => {
@@ -69,14 +86,35 @@ pub async fn serve(socket: TcpListener, admin: Arc<Admin>, stop: CancellationTok
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>) {
-    let service = service_fn(move |request| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(admin.answer(request).await) }
+/// Serves the requests of a connection, which ends when it is too old: between two requests, or soon after.
+async fn connection<S>(stream: S, peer: SocketAddr, admin: Arc<Admin>, bounds: Arc<Bounds>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let has_asked = AtomicBool::new(false);
+    let (asked, pages, bounds) = (&has_asked, &*admin, &*bounds);
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        async move { Ok::<_, Infallible>(pages.answer(peer.ip(), request, bounds).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    http.timer(TokioTimer::new()).header_read_timeout(bounds::DEADLINE).max_buf_size(bounds::MAX_HEAD_BYTES);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = tokio::time::sleep(bounds::MAX_AGE) => {
+            served.as_mut().graceful_shutdown();
+            match tokio::time::timeout(bounds::DEADLINE, served).await {
+                Ok(ended) => ended,
+                Err(_) => return admin.limit_hit(Limit::AdminTimeout),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // A connection that was used and lies idle ends this way too.
+        if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+            admin.limit_hit(Limit::AdminTimeout);
+        }
         tracing::debug!(%peer, %error, "admin connection ended");
     }
 }
@@ -88,20 +126,23 @@ impl Admin {
         Self { server: Arc::new(OnceLock::from(server)), metrics, reloads }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, peer: IpAddr, request: Request<Incoming>, bounds: &Bounds) -> Answer {
+        if let Err(refusal) = access::check(&self.spec(), peer, &request) {
+            return text(refusal.status(), format!("{refusal}\n"));
+        }
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::GET | &Method::HEAD, "/") => text(StatusCode::OK, INDEX),
-            (&Method::GET | &Method::HEAD, "/healthz") => text(StatusCode::OK, "ok\n"),
+            (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => text(StatusCode::OK, "ok\n"),
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
             (&Method::GET, "/metrics") => self.metrics(),
             (&Method::GET, "/debug/config") => self.about(|server| self.config(server)),
             (&Method::GET, "/debug/pools") => self.about(pools),
             (&Method::POST, "/debug/pick") => match self.server.get() {
-                Some(server) => pick(server, request).await,
+                Some(server) => self.pick(server, request, bounds).await,
                 None => self.ready(),
             },
-            (_, "/" | "/healthz" | "/readyz" | "/metrics" | "/debug/config" | "/debug/pools") => {
+            (_, "/" | "/healthz" | "/livez" | "/readyz" | "/metrics" | "/debug/config" | "/debug/pools") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only\n")
             }
             (_, "/debug/pick") => {
@@ -109,6 +150,15 @@ impl Admin {
             }
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
+    }
+
+    /// What the document in force says of this listener; before there is one, the default.
+    fn spec(&self) -> AdminSpec {
+        self.server.get().map(|server| server.snapshot().admin.clone()).unwrap_or_default()
+    }
+
+    fn limit_hit(&self, limit: Limit) {
+        self.metrics.gateway.limit_hit(limit);
     }
 
     /// Answers about the gateway; before there is one, why there is none.
@@ -149,7 +199,7 @@ impl Admin {
             server.observe();
         }
         let mut answer = text(StatusCode::OK, self.metrics.encode());
-        let version = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, version);
         answer
     }
@@ -171,6 +221,48 @@ impl Admin {
             "document": snapshot.redacted(),
         })
     }
+
+    async fn pick(&self, server: &Server, request: Request<Incoming>, bounds: &Bounds) -> Answer {
+        let Some(_place) = bounds.pick() else {
+            self.limit_hit(Limit::AdminPicks);
+            let mut answer = refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other requests are being explained; try again shortly",
+            );
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return answer;
+        };
+        let (head, body) = request.into_parts();
+        let body = match self.explained(body).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let runtime = server.live().load_full();
+        match explain::explain(&runtime, &head, &body) {
+            Ok(decision) => json_answer(StatusCode::OK, &decision),
+            Err(message) => refuse(StatusCode::BAD_REQUEST, &message),
+        }
+    }
+
+    /// Reads a body that is to be explained, within bounds.
+    async fn explained(&self, body: Incoming) -> Result<Bytes, Answer> {
+        let limited = Limited::new(body, bounds::MAX_EXPLAINED_BYTES);
+        let Ok(read) = tokio::time::timeout(bounds::DEADLINE, limited.collect()).await else {
+            self.limit_hit(Limit::AdminTimeout);
+            return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+        };
+        read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                self.limit_hit(Limit::AdminBodyBytes);
+                let most = bounds::MAX_EXPLAINED_BYTES;
+                return refuse(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    &format!("at most {most} bytes of a body are explained"),
+                );
+            }
+            refuse(StatusCode::BAD_REQUEST, &format!("the body could not be read: {error}"))
+        })
+    }
 }
 
 fn pools(server: &Server) -> Value {
@@ -183,23 +275,6 @@ fn pools(server: &Server) -> Value {
         }
     }
     json!({ "pools": pools, "backends": backends })
-}
-
-async fn pick(server: &Server, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_EXPLAINED_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
-            let message =
-                format!("the body could not be read (at most {MAX_EXPLAINED_BYTES} bytes): {error}");
-            return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message }));
-        }
-    };
-    let runtime = server.live().load_full();
-    match explain::explain(&runtime, &head, &body) {
-        Ok(decision) => json_answer(StatusCode::OK, &decision),
-        Err(message) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": message })),
-    }
 }
 
 fn reload_status(status: &ReloadStatus) -> Value {
@@ -217,6 +292,10 @@ fn reload_status(status: &ReloadStatus) -> Value {
     })
 }
 
+fn refuse(status: StatusCode, message: &str) -> Answer {
+    json_answer(status, &json!({ "error": message }))
+}
+
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=utf-8", body.into())
 }
@@ -228,6 +307,9 @@ fn json_answer(status: StatusCode, value: &Value) -> Answer {
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
+
+#[cfg(test)]
+mod tests;

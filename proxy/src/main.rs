@@ -24,6 +24,8 @@ fn main() -> ExitCode {
 /// this happens only as a thread allocates: what a burst took up stays as long as the gateway is idle.
 fn give_memory_back() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        eprintln!("penstock: memory that is freed will be given back late: jemalloc has no background thread: {error}");
+        eprintln!(
+            "penstock: memory that is freed will be given back late: jemalloc has no background thread: {error}"
+        );
     }
 }

@@ -165,7 +165,10 @@ func samplePropagation(t *testing.T, ns string, names []string, pools int) {
 // awaitPickable waits until a data plane would choose among endpoints with, or without, this one.
 func awaitPickable(t *testing.T, plane core.Pod, pool int, ip string, present bool) {
 	t.Helper()
-	admin := fmt.Sprintf("http://%s:%d", plane.Status.PodIP, adminPort)
+	admin, err := debug(t, plane)
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := fmt.Sprintf("/debug/pick?path=/r%d", pool)
 	deadline := time.Now().Add(patience)
 	for {

@@ -16,6 +16,7 @@ pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report)
     let place = FieldPath::Root.field("listeners");
     Names::unique(document.listeners.iter().map(|listener| listener.name.as_str()), &place, report);
     check_addresses(document, &place, report);
+    check_admin_hosts(document, report);
     document
         .listeners
         .iter()
@@ -63,6 +64,16 @@ fn check_addresses(document: &Document, place: &FieldPath<'_>, report: &mut Repo
     {
         let message = || format!("{admin} is the address of {place}[{listener}] already");
         report.add(&FieldPath::Root.field("admin").field("address"), message);
+    }
+}
+
+fn check_admin_hosts(document: &Document, report: &mut Report) {
+    let admin = FieldPath::Root.field("admin");
+    let place = admin.field("hosts");
+    for (index, host) in document.admin.hosts.iter().enumerate() {
+        if let Err(message) = text::dns_name(host) {
+            report.add(&place.index(index), || message);
+        }
     }
 }
 

@@ -70,4 +70,15 @@ pub enum HeadersWithUnderscores {
     Allow,
 }
 
-plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing);
+/// Who is answered on the debug pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DebugAccess {
+    /// Whoever connects from 127.0.0.1 or ::1, as `kubectl port-forward` does.
+    #[default]
+    Local,
+    /// Whoever can connect.
+    Anyone,
+}
+
+plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing, DebugAccess);

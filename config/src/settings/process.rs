@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::knob::{Address, Size, Span, knobs};
+use crate::settings::choice::DebugAccess;
 
 knobs! {
     /// What one client, and all clients together, may ask of the gateway. Each limit that is hit is counted in
@@ -88,6 +89,11 @@ knobs! {
         enabled: bool = true;
         /// Its address. It has no authentication: keep it on loopback or behind a network policy.
         address: Address = Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901));
+        /// Names by which it may be asked (`Host`), beside IP addresses and `localhost`. Answer to others: 421, so that no
+        /// web page can read it through a browser by a name that leads here (DNS rebinding).
+        hosts: Vec<String> = Vec::new();
+        /// Who is answered on `/debug/...`. Others get 403.
+        debug: DebugAccess = DebugAccess::Local;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The limits that a request can hit, each under the name that it has in the routing document.
 
-/// A configured limit. Its name in errors and metrics is its path in the routing document.
+/// A limit. Its name in errors and metrics is its path in the routing document, where it can be set there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Limit {
     /// `limits.headerBytes`
@@ -53,11 +53,19 @@ pub(crate) enum Limit {
     Queue,
     /// `saturation.queue.timeout`
     QueueTimeout,
+    /// Of the admin listener, as the three that follow: constants, in `admin/bounds.rs`.
+    AdminConnections,
+    /// How long it waits for a head or a body.
+    AdminTimeout,
+    /// The largest request that it explains.
+    AdminBodyBytes,
+    /// How many it explains at one time.
+    AdminPicks,
 }
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -83,9 +91,13 @@ impl Limit {
         Self::ConnectTimeout,
         Self::Queue,
         Self::QueueTimeout,
+        Self::AdminConnections,
+        Self::AdminTimeout,
+        Self::AdminBodyBytes,
+        Self::AdminPicks,
     ];
 
-    /// The limit's path in the routing document, as errors and the metric's `limit` label spell it.
+    /// The limit's path in the routing document, or what would be it, as errors and the metric's `limit` label spell it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::HeaderBytes => "limits.headerBytes",
@@ -113,6 +125,10 @@ impl Limit {
             Self::ConnectTimeout => "connection.connectTimeout",
             Self::Queue => "saturation.queue",
             Self::QueueTimeout => "saturation.queue.timeout",
+            Self::AdminConnections => "admin.connections",
+            Self::AdminTimeout => "admin.timeout",
+            Self::AdminBodyBytes => "admin.bodyBytes",
+            Self::AdminPicks => "admin.picks",
         }
     }
 }

@@ -120,7 +120,7 @@ impl GatewayMetrics {
 
         let limits = counter(
             "penstock_limit_hits_total",
-            "How often a limit was hit, by its path in the configuration.",
+            "How often a limit was hit, by its path in the configuration; those of the admin listener are fixed.",
             &["limit"],
         );
         let entries = counter(

@@ -127,7 +127,7 @@ impl Gate {
     /// A page of the admin listener.
     pub(crate) async fn page(&self, path: &str) -> Answer {
         let mut wire = Wire::connect(self.admin).await;
-        wire.send(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n")).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
         wire.answer().await
     }
 

@@ -1,11 +1,16 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"penstock.dev/testbed/internal/cluster"
 )
@@ -62,6 +67,32 @@ func batch(lines string, args ...string) error {
 
 // netnsPath is what a process opens to enter the namespace.
 func (s *sandbox) netnsPath() string { return filepath.Join("/run/netns", s.netns) }
+
+// dial connects to a port from within the namespace, so that the pod sees its own address 127.0.0.1.
+func (s *sandbox) dial(ctx context.Context, port int32) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// Never unlocked: the thread is in the pod's namespace, and ends with this goroutine.
+		runtime.LockOSThread()
+		namespace, err := os.Open(s.netnsPath())
+		if err == nil {
+			defer namespace.Close()
+			err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET)
+		}
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		done <- result{conn, err}
+	}()
+	dialed := <-done
+	return dialed.conn, dialed.err
+}
 
 func (s *sandbox) close() {
 	// The pair first: it goes at once, while a namespace goes when the kernel finds the time, and until then would answer

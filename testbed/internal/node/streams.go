@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -36,9 +35,9 @@ func (w *podWorker) servePortForward(out http.ResponseWriter, r *http.Request) {
 	portforward.ServePortForward(out, r, w, w.pod.Name, w.pod.UID, options, streamIdle, streamCreation, portforward.SupportedProtocols)
 }
 
-// PortForward joins one stream with a port of the pod.
+// PortForward joins one stream with a port of the pod, on its loopback interface.
 func (w *podWorker) PortForward(ctx context.Context, _ string, _ types.UID, port int32, stream io.ReadWriteCloser) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(w.sandbox.ip, strconv.Itoa(int(port))))
+	conn, err := w.sandbox.dial(ctx, port)
 	if err != nil {
 		return err
 	}
