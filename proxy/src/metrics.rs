@@ -26,7 +26,7 @@ pub use self::{
 
 pub(crate) use self::{
     clock::StreamClock,
-    gateway::ListenerMetrics,
+    gateway::{CertificateInForce, ListenerMetrics},
     requests::{RouteMetrics, Settlement},
     upstreams::{PickOutcome, ScrapeOutcome, UpstreamMetrics},
     value::GaugeGuard,

@@ -78,7 +78,12 @@ pub(crate) fn after(
         return Err(error);
     }
     routed.candidates.exclude(failed(attempt, error.is_silence()));
-    arrived.runtime().upstream(attempt.upstream).metrics.retried(reason_of(&error));
+    let runtime = arrived.runtime();
+    runtime.upstream(attempt.upstream).metrics.retried(reason_of(&error));
+    // One that ends the request is counted with it.
+    if let Some(limit) = error.row().limit {
+        runtime.metrics().gateway.limit_hit(limit);
+    }
     routed.last_failure = Some(error);
     Ok(())
 }

@@ -206,7 +206,9 @@ impl Server {
         gateway.requests_in_flight.set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
         gateway.bodies_in_flight_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
         gateway.lists_faulty.set(i64::try_from(self.lists.lock().faulty()).unwrap_or(i64::MAX));
-        self.exported.lock().update(&self.live.load());
+        let live = self.live.load();
+        gateway.certificates(&self.certificates.lock().in_force(live.snapshot().secrets.as_ref()));
+        self.exported.lock().update(&live);
     }
 
     /// What is known of lists of endpoints, for people.

@@ -22,6 +22,9 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
     if let Some(attempt) = &mut ctx.attempt {
         attempt.settle(outcome);
     }
+    if let (true, Some(attempt)) = (is_unended(ctx, &report), &ctx.attempt) {
+        ctx.arrived.runtime().upstream(attempt.upstream).metrics.unended.increment();
+    }
     let status = ctx.response.status.unwrap_or(CLIENT_CLOSED_REQUEST);
     let runtime = ctx.arrived.runtime();
     let model = ctx.attempt.as_ref().map(|attempt| {
@@ -42,6 +45,17 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
         access_log.record(entry(ctx, request_bytes, &report, status));
     }
     ctx.admitted = None;
+}
+
+/// Whether a stream with content came to the end that its framing gives it, and lacks the event that ends it. Clients wait
+/// for that event, or take the answer for one that was cut off.
+fn is_unended(ctx: &RequestContext, report: &Report) -> bool {
+    report.is_complete == Some(false)
+        && report.content_events > 0
+        && ctx.response.is_event_stream
+        && ctx.response.is_complete
+        && ctx.refusal.is_none()
+        && !report.has_error_event
 }
 
 /// What the endpoint of the last attempt is told.

@@ -69,10 +69,12 @@ impl ServerTls {
         config
     }
 
-    /// When the first of the certificates in force expires, in seconds since 1970.
+    /// Each certificate's file, and when the one of it that is in force expires, in seconds since 1970.
     #[must_use]
-    pub fn first_expiry(&self) -> Option<i64> {
-        self.identities.lock().iter().map(|identity| identity.not_after).min()
+    pub fn expiries(&self) -> Vec<(PathBuf, i64)> {
+        let identities = self.identities.lock();
+        let files = self.pairs.iter().map(|pair| pair.certificate.clone());
+        files.zip(identities.iter().map(|identity| identity.not_after)).collect()
     }
 }
 

@@ -93,8 +93,9 @@ fn an_identity_knows_its_names_and_its_expiry_and_hides_its_key() {
     assert!(identity.not_after > 0);
     let shown = format!("{identity:?}");
     assert!(shown.contains("PrivateKey(redacted)") && !shown.contains(&format!("{:?}", identity.key.der())));
-    let server = ServerTls::load(vec![IdentityFiles { certificate, private_key: key }]).unwrap();
-    assert_eq!(server.first_expiry(), Some(identity.not_after));
+    let server =
+        ServerTls::load(vec![IdentityFiles { certificate: certificate.clone(), private_key: key }]).unwrap();
+    assert_eq!(server.expiries(), [(certificate, identity.not_after)]);
     assert_eq!(server.files().len(), 2);
 }
 

@@ -27,7 +27,7 @@ use crate::listen::protocol::{self, Plain};
 use crate::metrics::ListenerMetrics;
 use crate::runtime::Live;
 use crate::stream::ClientStream;
-use crate::tls::DownstreamTls;
+use crate::tls::{DownstreamTls, HandshakeError};
 
 /// The pause after `accept` failed, so that running out of file descriptors does not spin a core.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -188,7 +188,8 @@ impl Connection {
     ) -> Option<(ClientStream, bool)> {
         stream.set_nodelay(true).ok()?;
         let Some(tls) = &self.tls else {
-            let plain = protocol::detect(&stream, Instant::now() + limits.header_timeout).await?;
+            let detected = protocol::detect(&stream, Instant::now() + limits.header_timeout).await;
+            let plain = detected.inspect_err(|_late| self.edge.limit_hit(Limit::HeaderTimeout)).ok()??;
             return Some((ClientStream::plain(stream, peer, limits.write_timeout), plain == Plain::Http2));
         };
         let tls = tls.load_full()?;
@@ -202,6 +203,9 @@ impl Connection {
         }
     }
 }
+                if matches!(error, HandshakeError::TimedOut(_)) {
+                    self.edge.limit_hit(Limit::HeaderTimeout);
+                }
 
 /// Pingora's transport over an accepted socket, with the client's address known to it.
 fn transport(stream: TcpStream, peer: SocketAddr) -> L4Stream {

@@ -18,7 +18,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Error, Limit};
 use crate::gateway::Gateway;
 use crate::listen::{self, linger};
 use crate::metrics::Settlement;
@@ -66,6 +66,11 @@ impl Edge {
         }
     }
 
+    /// Counts a limit that was hit without a request.
+    pub(crate) fn limit_hit(&self, limit: Limit) {
+        self.live.load().metrics().gateway.limit_hit(limit);
+    }
+
     /// Serves the requests of a connection, one after the other.
     async fn serve_http1(&self, stream: ClientStream, shutdown: &ShutdownWatch) {
         let given_back = stream.given_back().clone();
@@ -107,6 +112,9 @@ impl Edge {
                     ready => ready,
                 });
                 if !is_open.await {
+                    if Instant::now() >= due {
+                        self.limit_hit(Limit::KeepAliveTimeout);
+                    }
                     return;
                 }
                 idle = Duration::ZERO;

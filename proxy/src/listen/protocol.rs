@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 /// The connection preface of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,9 +24,12 @@ pub(super) enum Plain {
 
 /// Looks at the first bytes of `stream` without consuming them.
 ///
-/// Returns `None` when the client closed the connection or sent nothing conclusive before `deadline`.
-pub(super) async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Plain> {
-    tokio::time::timeout_at(deadline, peek_preface(stream)).await.ok().flatten()
+/// Returns `None` when the client closed the connection.
+///
+/// # Errors
+/// It sent nothing conclusive before `deadline`.
+pub(super) async fn detect(stream: &TcpStream, deadline: Instant) -> Result<Option<Plain>, Elapsed> {
+    tokio::time::timeout_at(deadline, peek_preface(stream)).await
 }
 
 async fn peek_preface(stream: &TcpStream) -> Option<Plain> {
@@ -68,7 +72,7 @@ mod tests {
             stream
         });
         let (stream, _) = listener.accept().await.unwrap();
-        let found = detect(&stream, Instant::now() + Duration::from_secs(1)).await;
+        let found = detect(&stream, Instant::now() + Duration::from_secs(1)).await.unwrap();
         drop(client.await.unwrap());
         found
     }
@@ -87,6 +91,6 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(&PREFACE[..5]).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        assert_eq!(detect(&stream, Instant::now() + Duration::from_millis(20)).await, None);
+        assert!(detect(&stream, Instant::now() + Duration::from_millis(20)).await.is_err());
     }
 }

@@ -74,6 +74,15 @@ impl<V: Value> Family<V> {
     }
 }
 
+impl<V: Value> Family<V> {
+    /// Makes `series` the ones there are.
+    pub(super) fn replace<'a>(&self, series: impl IntoIterator<Item = (Vec<&'a str>, V)>) {
+        let boxed = |values: Vec<&str>| values.into_iter().map(Box::from).collect::<LabelValues>();
+        let series = series.into_iter().map(|(values, value)| (boxed(values), Arc::new(value))).collect();
+        *self.0.series.write() = series;
+    }
+}
+
 impl<V: Value> Collector for Family<V> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.0.desc]

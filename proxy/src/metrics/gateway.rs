@@ -28,6 +28,7 @@ pub struct GatewayMetrics {
     limits: [Arc<Counter>; Limit::ALL.len()],
     reloads_applied: Arc<Counter>,
     reloads_refused: Arc<Counter>,
+    certificates: Family<Gauge>,
     config_is_current: Arc<Gauge>,
     config_generation: Arc<Gauge>,
     config_applied_at: Arc<Gauge>,
@@ -59,6 +60,19 @@ pub struct ClusterMetrics {
     pub failing: Arc<Gauge>,
     /// Watches that failed.
     pub errors: Arc<Counter>,
+}
+
+/// A certificate that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateInForce {
+    /// What uses it: `listener`, `pool` or `backend`.
+    pub(crate) owner_kind: &'static str,
+    /// That one's name.
+    pub(crate) owner: Arc<str>,
+    /// Its file, or the key of the Secret that it is in.
+    pub(crate) file: String,
+    /// When it expires, in seconds since 1970.
+    pub(crate) not_after: i64,
 }
 
 /// What became of the access log's entries.
@@ -164,6 +178,12 @@ impl GatewayMetrics {
             limits: Limit::ALL.map(|limit| limits.get(&[limit.name()])),
             reloads_applied: reloads.get(&["applied"]),
             reloads_refused: reloads.get(&["refused"]),
+            certificates: gauge(
+                "penstock_tls_certificate_not_after_seconds",
+                "When a certificate in force expires, in Unix time: of listeners, and of pools and backends that are shown \
+                 one.",
+                &["owner_kind", "owner", "file"],
+            ),
             config_is_current: gauge(
                 "penstock_config_is_current",
                 "1 if the last routing document offered is the one that runs, 0 if it was refused.",
@@ -208,6 +228,15 @@ impl GatewayMetrics {
             open: self.connections.get(&[name]),
             accepted: self.connections_accepted.get(&[name]),
         }
+    }
+
+    /// Makes these the certificates that are exposed.
+    pub(crate) fn certificates(&self, in_force: &[CertificateInForce]) {
+        self.certificates.replace(
+            in_force
+                .iter()
+                .map(|of| (vec![of.owner_kind, &*of.owner, of.file.as_str()], Gauge::of(of.not_after))),
+        );
     }
 
     /// Counts a limit that was hit without ending a request, such as an idle connection's.

@@ -89,6 +89,7 @@ pub(super) struct UpstreamFamilies {
     queue_waits: Family<Histogram>,
     scrapes: Family<Counter>,
     ejections: Family<Counter>,
+    unended: Family<Counter>,
     prefix_blocks: Family<Counter>,
     first_tokens: Family<Histogram>,
     inter_tokens: Family<Histogram>,
@@ -111,6 +112,8 @@ pub(crate) struct UpstreamMetrics {
     pub queue_wait: Arc<Histogram>,
     /// Endpoints taken out after failures.
     pub ejections: Arc<Counter>,
+    /// Streams that ended well without their last event.
+    pub unended: Arc<Counter>,
     prefix_asked: Arc<Counter>,
     prefix_matched: Arc<Counter>,
     models: FxHashMap<Box<str>, Arc<ModelMetrics>>,
@@ -170,6 +173,11 @@ impl UpstreamFamilies {
                 "Endpoints taken out after failures.",
                 &["upstream_kind", "upstream"],
             ),
+            unended: counter(
+                "penstock_streams_without_last_event_total",
+                "Streamed answers that ended well but for the event that ends them, such as [DONE] or message_stop.",
+                &["upstream_kind", "upstream"],
+            ),
             prefix_blocks: counter(
                 "penstock_prefix_blocks_total",
                 "Blocks of prompts: all, and those that the picked endpoint was known to hold.",
@@ -212,6 +220,7 @@ impl UpstreamFamilies {
             in_flight: self.in_flight.get(&key),
             queue_wait: of_pool(kind, &self.queue_waits, &[name]),
             ejections: self.ejections.get(&key),
+            unended: self.unended.get(&key),
             prefix_asked: of_pool(kind, &self.prefix_blocks, &[name, "asked"]),
             prefix_matched: of_pool(kind, &self.prefix_blocks, &[name, "matched"]),
             models: models.map(|(model, label)| (model.into(), self.model(kind, name, &label))).collect(),
@@ -226,6 +235,7 @@ impl UpstreamFamilies {
             &self.retries,
             &self.scrapes,
             &self.ejections,
+            &self.unended,
             &self.prefix_blocks,
             &self.tokens,
         ] {

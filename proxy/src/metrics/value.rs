@@ -42,6 +42,11 @@ impl Counter {
 }
 
 impl Gauge {
+    /// A gauge with this value.
+    pub fn of(value: i64) -> Self {
+        Self(AtomicI64::new(value))
+    }
+
     /// Sets the value.
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use penstock_config::{BackendSpec, Fault, PoolSpec, Snapshot, UpstreamTls};
+use penstock_config::{BackendSpec, Fault, PoolSpec, Secrets, Snapshot, UpstreamTls};
 use penstock_tls::{PemErrors, PemFiles};
 use penstock_wire::Peers;
 
 use crate::credential::{Credential, CredentialError};
+use crate::metrics::CertificateInForce;
 use crate::peers::peers;
 use crate::tls::{DownstreamTls, UpstreamContext};
 
@@ -112,6 +113,28 @@ impl Certificates {
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let secrets = self.credentials().map(|credential| credential.spec().file.clone());
         self.all().flat_map(PemFiles::files).chain(secrets).collect()
+    }
+
+    /// The certificates in force, for the metrics.
+    pub(crate) fn in_force(&self, secrets: Option<&Secrets>) -> Vec<CertificateInForce> {
+        let of = |owner_kind, owner: &Arc<str>, (file, not_after): (PathBuf, i64)| {
+            // The directory of a Secret's keys is another at each start.
+            let key = secrets.and_then(|secrets| file.strip_prefix(&secrets.directory).ok());
+            let file = match key {
+                Some(key) => format!("secret:{}", key.display()),
+                None => file.display().to_string(),
+            };
+            CertificateInForce { owner_kind, owner: owner.clone(), file, not_after }
+        };
+        let listeners = self.listeners.iter().flat_map(|(name, tls)| {
+            tls.expiries().into_iter().map(move |expiry| of("listener", name, expiry))
+        });
+        let upstream = |kind, all: &HashMap<Arc<str>, Arc<UpstreamContext>>| {
+            let shown = all.iter().filter_map(|(name, tls)| Some(of(kind, name, tls.expiry()?)));
+            shown.collect::<Vec<_>>()
+        };
+        let upstreams = upstream("pool", &self.pools).into_iter().chain(upstream("backend", &self.backends));
+        listeners.chain(upstreams).collect()
     }
 
     /// Reads all files again. A bad one leaves what was loaded from it before in force.

@@ -75,10 +75,10 @@ impl DownstreamTls {
         &self.pairs
     }
 
-    /// When the first of the certificates in force expires, in seconds since 1970.
+    /// Each certificate's file, and when the one of it that is in force expires, in seconds since 1970.
     #[must_use]
-    pub fn first_expiry(&self) -> Option<i64> {
-        self.tls.first_expiry()
+    pub fn expiries(&self) -> Vec<(PathBuf, i64)> {
+        self.tls.expiries()
     }
 }
 

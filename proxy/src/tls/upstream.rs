@@ -50,6 +50,14 @@ impl UpstreamContext {
         peer.group_key ^= loaded.fingerprint;
     }
 
+    /// The file of the certificate that says who the gateway is, and when the one of it that is in force expires, in
+    /// seconds since 1970.
+    #[must_use]
+    pub fn expiry(&self) -> Option<(PathBuf, i64)> {
+        let files = self.options.identity.as_ref()?;
+        Some((files.certificate.clone(), self.loaded.load().client_not_after?))
+    }
+
     /// What this was built from.
     #[must_use]
     pub fn spec(&self) -> &UpstreamTls {
@@ -77,6 +85,8 @@ impl PemFiles for UpstreamContext {
 struct Loaded {
     authorities: Option<Arc<CaType>>,
     client: Option<Arc<CertKey>>,
+    /// When the client's certificate expires, in seconds since 1970.
+    client_not_after: Option<i64>,
     /// Of the content of all files; 0 without any.
     fingerprint: u64,
 }
@@ -89,7 +99,12 @@ impl From<&ClientTls> for Loaded {
             let chain = identity.chain.iter().map(|certificate| certificate.to_vec()).collect();
             Arc::new(CertKey::new(chain, identity.key.der().to_vec()))
         };
-        Self { authorities, client: tls.identity.as_ref().map(client), fingerprint: tls.fingerprint }
+        Self {
+            authorities,
+            client: tls.identity.as_ref().map(client),
+            client_not_after: tls.identity.as_ref().map(|identity| identity.not_after),
+            fingerprint: tls.fingerprint,
+        }
     }
 }
 

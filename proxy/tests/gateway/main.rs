@@ -7,6 +7,7 @@ mod harness;
 
 mod attempts;
 mod contract;
+mod counted;
 mod dialects;
 mod drain;
 mod explain;
