@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     endpoint_id::EndpointId,
+    failure::Failures,
     load::{LoadSample, LoadState, LoraState},
     orca, session,
 };
@@ -57,6 +58,7 @@ pub struct Endpoint {
     pub(crate) last_cold_pick: AtomicU64,
     pub(crate) lora: ArcSwapOption<LoraState>,
     scrape: Mutex<ScrapeState>,
+    failures: Failures,
     wake: Wake,
     has_left: watch::Sender<bool>,
 }
@@ -113,6 +115,7 @@ impl Endpoint {
             last_cold_pick: AtomicU64::new(0),
             lora: ArcSwapOption::empty(),
             scrape: Mutex::default(),
+            failures: Failures::default(),
             wake: Wake::default(),
             has_left: watch::Sender::new(false),
         })
@@ -146,6 +149,11 @@ impl Endpoint {
     /// The model server's kind.
     pub fn engine(&self) -> Engine {
         self.attributes.load().engine
+    }
+
+    /// Why attempts at it failed.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Requests of this gateway that are at the endpoint now. Scraping follows it: busy endpoints more often.

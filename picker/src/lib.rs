@@ -29,6 +29,7 @@ pub mod scrape;
 mod clock;
 mod endpoint;
 mod endpoint_id;
+mod failure;
 mod load;
 mod picker;
 mod pool;
@@ -51,6 +52,7 @@ pub mod simulation {
 
 pub use crate::endpoint::{Endpoint, ErrorKind, InFlight, Mark, Outcome, ScrapeCounters};
 pub use crate::endpoint_id::EndpointId;
+pub use crate::failure::{Failures, LastFailure, MAX_CAUSE_BYTES};
 pub use crate::load::{EngineCount, LoadSample, LoraState};
 pub use crate::picker::{Applied, ApplyError, Picker};
 pub use crate::pool::{

@@ -36,6 +36,8 @@ mod weight;
 
 pub(crate) use endpoint::BackendAddress;
 pub(crate) use penstock_picker::Outcome;
+
+use penstock_picker::Failures;
 pub(crate) use report::BackendReport;
 
 use endpoint::{Admission, Endpoint};
@@ -382,6 +384,11 @@ impl Chosen {
     #[must_use]
     pub fn name(&self) -> &BackendAddress {
         &self.endpoint.name
+    }
+
+    /// Why attempts at the endpoint failed.
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.endpoint.causes
     }
 
     /// Says how the attempt ended.

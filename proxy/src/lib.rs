@@ -8,6 +8,7 @@ mod balance;
 mod bind;
 mod body;
 mod budget;
+mod cause;
 pub mod cli;
 mod client;
 pub mod codec;

@@ -10,6 +10,7 @@ use penstock_config::RetryPolicy;
 use penstock_picker::Outcome;
 use tokio::time::Instant;
 
+use crate::cause;
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Failed, Routed};
 use crate::error::{Error, Limit, Origin};
@@ -69,6 +70,7 @@ pub(crate) fn after(
         return Ok(());
     }
     arrived.deadlines.end_attempt();
+    cause::note(arrived.runtime().upstream(attempt.upstream), &attempt.endpoint, &error);
     attempt.settle(outcome_of(&error));
     if is_answered
         || !error.row().is_retryable

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Pool;
 use crate::endpoint::{Endpoint, Gate};
+use crate::failure::LastFailure;
 
 /// The state of a pool.
 #[derive(Debug, Clone, Serialize)]
@@ -61,6 +62,8 @@ pub struct EndpointReport {
     pub scrape_errors: u64,
     /// What was wrong with the last scrape that failed.
     pub last_error: Option<Arc<str>>,
+    /// Why the last attempt that failed did so; stays after one that worked.
+    pub last_failure: Option<LastFailure>,
     /// Requests that it answered.
     pub served: u64,
     /// Requests that failed there.
@@ -164,6 +167,7 @@ impl Pool {
             prefix_blocks: self.index.held(endpoint.slot()),
             scrape_errors: scrape.errors,
             last_error: scrape.last_error,
+            last_failure: endpoint.failures().last(),
             served: read(&totals.served),
             failed: read(&totals.failed),
             overloaded: read(&totals.overloaded),

@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use penstock_config::{BackendEndpoint, BackendHost};
+use penstock_picker::Failures;
 
 pub(super) use super::ejection::Admission;
 use super::ejection::Ejection;
@@ -53,6 +54,8 @@ pub(super) struct Endpoint {
     pub(super) ejection: Ejection,
     /// Why the last health check failed; `None` after one that did not.
     pub(super) check_error: Mutex<Option<String>>,
+    /// Why attempts at it failed.
+    pub(super) causes: Failures,
 }
 
 impl Endpoint {
@@ -65,6 +68,7 @@ impl Endpoint {
             failures: AtomicU64::new(0),
             ejection: Ejection::default(),
             check_error: Mutex::new(None),
+            causes: Failures::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use penstock_config::Balancing;
+use penstock_picker::LastFailure;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -43,6 +44,8 @@ pub struct EndpointReport {
     pub requests: u64,
     /// How many of them failed.
     pub failures: u64,
+    /// Why the last attempt that failed did so; stays after one that worked.
+    pub last_failure: Option<LastFailure>,
     /// How long it is left out for failing, in milliseconds; 0 while a request is trying it out.
     pub ejected_for_ms: Option<u64>,
 }
@@ -62,6 +65,7 @@ pub(super) fn of(shared: &Shared) -> BackendReport {
             in_flight: endpoint.in_flight.load(Relaxed),
             requests: endpoint.requests.load(Relaxed),
             failures: endpoint.failures.load(Relaxed),
+            last_failure: endpoint.causes.last(),
             ejected_for_ms: out_until.map(|end| end.saturating_duration_since(now).as_millis() as u64),
         })
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use penstock_config::Engine;
-use penstock_picker::{Endpoint, EndpointId, InFlight, Outcome, Picked};
+use penstock_picker::{Endpoint, EndpointId, Failures, InFlight, Outcome, Picked};
 
 use crate::balance;
 
@@ -108,6 +108,14 @@ impl Chosen {
     pub(crate) fn observe_load_report(&self, report: &[u8]) {
         if let Account::Pool { endpoint, .. } = &self.account {
             endpoint.observe_load_report(report);
+        }
+    }
+
+    /// Why attempts at the endpoint failed; `None` once this one is settled at a backend.
+    pub(crate) fn failures(&self) -> Option<&Failures> {
+        match &self.account {
+            Account::Pool { endpoint, .. } => Some(endpoint.failures()),
+            Account::Backend { chosen, .. } => chosen.as_ref().map(balance::Chosen::failures),
         }
     }
 
