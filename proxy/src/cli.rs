@@ -77,6 +77,9 @@ struct ServeOptions {
     /// The routing document too: `serve --config FILE` is `serve FILE`
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Take the place of the process that was started with the same path, without a failed request
+    #[arg(long, value_name = "SOCKET")]
+    handover: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterOptions,
     #[command(flatten)]
@@ -105,8 +108,8 @@ struct ClusterOptions {
 pub enum Next {
     /// Nothing.
     Exit(ExitCode),
-    /// Serve.
-    Serve(Launch),
+    /// Serve; with the path, if any, at which processes hand their listening sockets over.
+    Serve(Launch, Option<PathBuf>),
 }
 
 /// A gateway that is ready to start, by where its configuration comes from.
@@ -158,15 +161,16 @@ fn command() -> clap::Command {
 fn serve(options: ServeOptions) -> Next {
     logging::start(&options.log);
     let ClusterOptions { kubernetes, namespace, cache_dir, admin } = options.cluster;
+    let handover = options.handover;
     if let Some(base) = kubernetes {
         let options = cluster::ClusterOptions { base, namespace, cache_dir };
-        return Next::Serve(Launch::Cluster { options, admin });
+        return Next::Serve(Launch::Cluster { options, admin }, handover);
     }
     // The command line has one of the three.
     let config = options.file.or(options.config).unwrap_or_default();
     let source = FileSource::new(&config, Arc::new(EpcCheck));
     match source.start() {
-        Ok(snapshot) => Next::Serve(Launch::File(source, snapshot)),
+        Ok(snapshot) => Next::Serve(Launch::File(source, snapshot), handover),
         Err(error) => {
             let file = config.display();
             let faults = error.faults();

@@ -20,6 +20,7 @@ mod decide;
 mod error;
 mod forward;
 mod gateway;
+mod handover;
 mod head;
 mod listen;
 pub mod lists;

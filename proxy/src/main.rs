@@ -13,9 +13,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     match cli::run(std::env::args_os()) {
         Next::Exit(code) => code,
-        Next::Serve(launch) => {
+        Next::Serve(launch, handover) => {
             give_memory_back();
-            serve::run(launch)
+            serve::run(launch, handover)
         }
     }
 }

@@ -1,12 +1,9 @@
 //! `penstock serve`: from a sound configuration to the end of the process.
 
-use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use penstock_config::{Fault, Snapshot};
 use penstock_picker::EpcCheck;
 use penstock_sources::cluster::{self, ClusterOptions};
@@ -17,27 +14,31 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::access_log::{AccessLog, Sink, Writer};
 use crate::admin::{self, Admin};
 use crate::bind::bind;
 use crate::cli::{EXIT_FAILURE, EXIT_USAGE, Launch, fail, up};
-use crate::lists::Lists;
-use crate::metrics::Metrics;
-use crate::server::{Drained, Server};
+use crate::server::Drained;
 
-/// Serves until SIGTERM or SIGINT, drains, and says how it ended.
-pub fn run(launch: Launch) -> ExitCode {
+mod starter;
+mod succession;
+
+use starter::Starter;
+use succession::Succession;
+
+/// Serves until SIGTERM or SIGINT, or until another process that was started with the same path `handover` serves in this
+/// one's place; drains, and says how it ended.
+pub fn run(launch: Launch, handover: Option<PathBuf>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot start threads: {error}")),
     };
-    let code = runtime.block_on(serve(launch));
+    let code = runtime.block_on(serve(launch, handover));
     // What is still running has had its time; a task that does not end must not hold up the process.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(launch: Launch) -> ExitCode {
+async fn serve(launch: Launch, handover: Option<PathBuf>) -> ExitCode {
     // The signals are caught before anything is bound: a supervisor may be quick.
     let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let (mut terminate, mut interrupt, hangup) = match signals {
@@ -48,7 +49,7 @@ async fn serve(launch: Launch) -> ExitCode {
     };
     let stop = CancellationToken::new();
     let started = tokio::select! {
-        started = start(launch, &stop) => started,
+        started = start(launch, handover, &stop) => started,
         _ = terminate.recv() => return ExitCode::SUCCESS,
         _ = interrupt.recv() => return ExitCode::SUCCESS,
     };
@@ -60,6 +61,7 @@ async fn serve(launch: Launch) -> ExitCode {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        () = starter.is_over.cancelled() => tracing::info!("another process serves in this one's place: draining"),
     }
     if let Some(server) = starter.server() {
         let limit = server.live().load().snapshot().shutdown.drain_timeout;
@@ -85,8 +87,21 @@ async fn serve(launch: Launch) -> ExitCode {
 }
 
 /// Starts what runs beside the request path, and the gateway itself where its document is known.
-async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>, ExitCode> {
-    let starter = Arc::new(Starter::default());
+async fn start(
+    launch: Launch,
+    handover: Option<PathBuf>,
+    stop: &CancellationToken,
+) -> Result<Arc<Starter>, ExitCode> {
+    let starter = match handover {
+        Some(path) => {
+            let begun = tokio::task::spawn_blocking(move || Succession::begin(path)).await;
+            let begun = begun.map_err(|error| fail(EXIT_FAILURE, &error))?;
+            let (succession, inherited) = begun.map_err(|error| fail(EXIT_FAILURE, &error))?;
+            Starter::succeeding(succession, inherited)
+        }
+        None => Starter::default(),
+    };
+    let starter = Arc::new(starter);
     match launch {
         Launch::Up(source) => start_up(&starter, source, stop).await?,
         Launch::File(source, snapshot) => {
@@ -102,7 +117,7 @@ async fn start(launch: Launch, stop: &CancellationToken) -> Result<Arc<Starter>,
             });
         }
         Launch::Cluster { options, admin } => {
-            let socket = bind_admin(admin).map_err(|fault| fail(EXIT_FAILURE, &fault))?;
+            let socket = starter.bind_admin(admin).map_err(|fault| fail(EXIT_FAILURE, &fault))?;
             let status = Arc::new(StatusCell::default());
             serve_admin(socket, &starter, status.clone(), stop);
             follow_cluster(&starter, options, status, stop).await?;
@@ -129,7 +144,7 @@ async fn start_up(
             let (listen, admin) = source.addresses();
             // A port that is taken is told at once, and not when the servers are there.
             bind(listen).map_err(|error| refuse(Fault::new("listeners[0].address", error.to_string())))?;
-            serve_admin(bind_admin(admin).map_err(refuse)?, starter, status, stop);
+            serve_admin(starter.bind_admin(admin).map_err(refuse)?, starter, status, stop);
         }
     }
     let (applier, stop): (Arc<dyn Applier>, _) = (starter.clone(), stop.clone());
@@ -215,7 +230,8 @@ fn start_known(
 ) -> Result<(), ExitCode> {
     let admin_socket = match snapshot.admin.enabled {
         true => {
-            Some(bind_admin(snapshot.admin.address).map_err(|fault| fail(EXIT_FAILURE, &describe(&fault)))?)
+            let bound = starter.bind_admin(snapshot.admin.address);
+            Some(bound.map_err(|fault| fail(EXIT_FAILURE, &describe(&fault)))?)
         }
         false => None,
     };
@@ -243,95 +259,9 @@ fn serve_admin(
     }
     let admin =
         Admin { server: starter.server.clone(), metrics: starter.metrics.clone(), reloads: Some(status) };
-    tokio::spawn(admin::serve(socket, Arc::new(admin), stop.clone()));
-}
-
-/// Starts the gateway with the first snapshot, and hands later ones on to it.
-#[derive(Default)]
-struct Starter {
-    metrics: Arc<Metrics>,
-    lists: Arc<Mutex<Lists>>,
-    server: Arc<OnceLock<Arc<Server>>>,
-    access_log: Mutex<Option<AccessLog>>,
-    writer: Mutex<Option<Writer>>,
-}
-
-impl Starter {
-    fn server(&self) -> Option<&Arc<Server>> {
-        self.server.get()
-    }
-
-    /// Gives up the hold on the access log, so that its writer ends when the last request has.
-    fn close_log(&self) {
-        self.access_log.lock().take();
-    }
-
-    fn start(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
-        let (access_log, writer) = open_access_log(&snapshot.access_log, &self.metrics).map_err(|error| {
-            let message = format!("cannot write to {}: {error}", snapshot.access_log.path);
-            vec![Fault::new("accessLog.path", message)]
-        })?;
-        let (metrics, lists) = (self.metrics.clone(), self.lists.clone());
-        let server = Server::start_with(snapshot, metrics, access_log.clone(), lists, None)?;
-        for (name, address) in server.addresses() {
-            tracing::info!(listener = %name, %address, "listening");
-        }
-        *self.access_log.lock() = Some(access_log);
-        *self.writer.lock() = writer;
-        self.metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));
-        // Calls do not overlap, so nobody else has set it.
-        let _ = self.server.set(server);
-        Ok(())
-    }
-}
-
-impl Applier for Starter {
-    fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
-        match self.server() {
-            Some(server) => server.apply(snapshot),
-            None => self.start(snapshot),
-        }
-    }
-
-    fn set_list(&self, reference: &str, text: Option<&str>) {
-        match self.server() {
-            Some(server) => server.set_list(reference, text),
-            None => {
-                self.lists.lock().set(reference, text);
-            }
-        }
-    }
-
-    fn refused(&self) {
-        self.metrics.gateway.reload_refused();
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        self.server().map(|server| server.files()).unwrap_or_default()
-    }
-
-    fn reload_files(&self) {
-        if let Some(server) = self.server() {
-            server.reload_files();
-        }
-    }
-}
-
-fn bind_admin(address: SocketAddr) -> Result<TcpListener, Fault> {
-    bind(address).map_err(|error| Fault::new("admin.address", error.to_string()))
-}
-
-fn open_access_log(
-    spec: &penstock_config::AccessLog,
-    metrics: &Metrics,
-) -> io::Result<(AccessLog, Option<Writer>)> {
-    if !spec.enabled {
-        return Ok((AccessLog::disabled(), None));
-    }
-    let sink = Sink::from_path(&spec.path);
-    let (log, writer) =
-        AccessLog::start(&sink, spec.queue_entries as usize, metrics.gateway.access_log.clone())?;
-    Ok((log, Some(writer)))
+    // Questions that come when another process serves are for that one.
+    let is_over = starter.is_over.clone();
+    tokio::spawn(is_over.run_until_cancelled_owned(admin::serve(socket, Arc::new(admin), stop.clone())));
 }
 
 /// Log rotation moves the file away and sends SIGHUP.

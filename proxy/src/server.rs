@@ -23,6 +23,7 @@ use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
 use crate::gateway::{Gateway, Shared};
+use crate::handover::{Handed, Inherited};
 use crate::listen::Listening;
 use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics, UpstreamKind};
@@ -69,6 +70,8 @@ struct Core {
     connections: Arc<Count>,
     memory: Arc<BodyMemory>,
     draining: Arc<AtomicBool>,
+    /// Whether another process has the listening sockets too.
+    is_shared: Arc<AtomicBool>,
     extension: Arc<dyn Extension>,
     hash_seed: u64,
 }
@@ -97,7 +100,7 @@ impl Server {
         metrics: Arc<Metrics>,
         access_log: AccessLog,
     ) -> Result<Arc<Self>, Vec<Fault>> {
-        Self::start_with(snapshot, metrics, access_log, Arc::default(), None)
+        Self::start_with(snapshot, metrics, access_log, Arc::default(), None, &Inherited::default())
     }
 
     /// As [`Self::start`], with what an embedder adds to each configuration.
@@ -110,10 +113,11 @@ impl Server {
         access_log: AccessLog,
         extension: Arc<dyn Extension>,
     ) -> Result<Arc<Self>, Vec<Fault>> {
-        Self::start_with(snapshot, metrics, access_log, Arc::default(), Some(extension))
+        let inherited = Inherited::default();
+        Self::start_with(snapshot, metrics, access_log, Arc::default(), Some(extension), &inherited)
     }
 
-    /// As [`Self::start`], with lists of endpoints that are known already.
+    /// As [`Self::start`], with lists of endpoints that are known already, and sockets that another process listens on.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -123,6 +127,7 @@ impl Server {
         access_log: AccessLog,
         lists: Arc<Mutex<Lists>>,
         extension: Option<Arc<dyn Extension>>,
+        inherited: &Inherited,
     ) -> Result<Arc<Self>, Vec<Fault>> {
         let core = Core {
             picker: Picker::new(),
@@ -132,6 +137,7 @@ impl Server {
             connections: Arc::default(),
             memory: Arc::default(),
             draining: Arc::default(),
+            is_shared: Arc::default(),
             extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
             hash_seed: crate::random::next_u64(),
         };
@@ -165,7 +171,7 @@ impl Server {
             exported: Mutex::default(),
             lists,
         };
-        let bound = server.listeners.lock().bind_missing(snapshot)?;
+        let bound = server.listeners.lock().bind_missing(snapshot, inherited)?;
         server.listen(snapshot, bound);
         Ok(Arc::new(server))
     }
@@ -173,6 +179,19 @@ impl Server {
     /// The addresses that are listened on, by listener, with the ports that the system chose. None while draining.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         self.listeners.lock().addresses()
+    }
+
+    /// The sockets that are listened on, for a process that takes this one's place.
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub(crate) fn handed(&self) -> std::io::Result<Vec<Handed>> {
+        self.listeners.lock().handed()
+    }
+
+    /// Set while another process has the listening sockets too: they are left as they are then.
+    pub(crate) fn is_shared(&self) -> &Arc<AtomicBool> {
+        &self.core.is_shared
     }
 
     /// The configuration in force.
@@ -284,6 +303,7 @@ impl Server {
             tls: None,
             tracker: self.tracker.clone(),
             shutdown: watch::channel(false).1,
+            is_shared: self.core.is_shared.clone(),
         };
         let certificates = self.certificates.lock();
         self.listeners.lock().switch_to(snapshot, bound, &certificates, listening);
@@ -368,7 +388,7 @@ fn proxy_threads() -> usize {
 impl Applier for Server {
     fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<(), Vec<Fault>> {
         // New addresses are bound before anything changes: one that is taken refuses the whole document.
-        let bound = self.listeners.lock().bind_missing(snapshot)?;
+        let bound = self.listeners.lock().bind_missing(snapshot, &Inherited::default())?;
         let mut certificates = self.certificates.lock();
         let mut lists = self.lists.lock();
         let runtime = self.core.build(snapshot, &mut certificates, &mut lists)?;

@@ -109,7 +109,7 @@ _penstock() {
             return 0
             ;;
         penstock__subcmd__serve)
-            opts="-c -h --config --kubernetes --namespace --cache-dir --admin --log-level --log-format --help"
+            opts="-c -h --config --handover --kubernetes --namespace --cache-dir --admin --log-level --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +120,10 @@ _penstock() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -33,6 +33,7 @@ complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve mod
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "man" -d 'Print the manual page, or write those of all commands to a directory'
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -s c -l config -d 'The routing document too: `serve --config FILE` is `serve FILE`' -r -F
+complete -c penstock -n "__fish_penstock_using_subcommand serve" -l handover -d 'Take the place of the process that was started with the same path, without a failed request' -r -F
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l kubernetes -d 'Read the routing document from ConfigMap BASE-routing of a Kubernetes cluster' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l namespace -d 'The namespace of the objects [default: the pod\'s own]' -r
 complete -c penstock -n "__fish_penstock_using_subcommand serve" -l cache-dir -d 'Keep the last good state here, and start from it when the API server cannot be reached' -r -F

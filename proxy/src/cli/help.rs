@@ -46,6 +46,9 @@ Kubernetes does for ConfigMaps, and at SIGHUP. Requests in flight finish with wh
 faulty document leaves the running one in force; the log, the admin listener's /debug/config and the \
 metrics say why.
 
+Processes that are started with the same --handover SOCKET replace each other: a later one takes the open ports of the \
+one that runs, and when it serves, that one drains and ends. No request fails.
+
 Examples:
   penstock serve penstock.yaml
   penstock serve /etc/penstock/config.yaml --log-level warn --log-format json

@@ -9,7 +9,7 @@ fn run_with(arguments: &[&str]) -> Next {
 fn exit_code(arguments: &[&str]) -> ExitCode {
     match run_with(arguments) {
         Next::Exit(code) => code,
-        Next::Serve(_) => panic!("{arguments:?} would serve"),
+        Next::Serve(..) => panic!("{arguments:?} would serve"),
     }
 }
 
@@ -50,7 +50,7 @@ fn a_sound_document_is_ready_to_serve() {
     fs::write(&path, SOUND).unwrap();
     let path = path.to_str().unwrap();
     for arguments in [&["serve", path][..], &["serve", "-c", path], &["serve", "--config", path]] {
-        let Next::Serve(Launch::File(source, snapshot)) = run_with(arguments) else {
+        let Next::Serve(Launch::File(source, snapshot), None) = run_with(arguments) else {
             panic!("{arguments:?} would not serve");
         };
         assert_eq!(snapshot.listeners.len(), 1);

@@ -74,7 +74,7 @@ pub(super) fn run(options: UpOptions) -> Next {
     let timeout = Duration::from_secs(timeout);
     let options = up::UpOptions { urls, models, listen, admin_listen, timeout, key };
     let source = UpSource::new(options, Arc::new(ServerProbe::default()), Arc::new(EpcCheck));
-    if print { Next::Exit(print_document(source)) } else { Next::Serve(Launch::Up(source)) }
+    if print { Next::Exit(print_document(source)) } else { Next::Serve(Launch::Up(source), None) }
 }
 
 /// Says why there is nothing to serve.

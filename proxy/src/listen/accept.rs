@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -66,6 +67,8 @@ pub(crate) struct Listening {
     pub(crate) tracker: TaskTracker,
     /// Turns true when it is to accept no more.
     pub(crate) shutdown: ShutdownWatch,
+    /// Whether another process accepts from the same sockets.
+    pub(crate) is_shared: Arc<AtomicBool>,
 }
 
 /// Where accepted connections go.
@@ -107,7 +110,10 @@ impl Acceptor {
                 }
             }
         }
-        if let Some(socket) = Arc::into_inner(self.socket) {
+        let is_shared = self.connections.listening.is_shared.load(Ordering::Acquire);
+        if let Some(socket) = Arc::into_inner(self.socket)
+            && !is_shared
+        {
             self.connections.take_the_last(socket).await;
         }
         let Listening { proxy, live, .. } = self.connections.listening;
@@ -197,15 +203,15 @@ impl Connection {
         match Box::pin(tls.accept(transport(stream, peer), limits.header_timeout)).await {
             Ok(stream) => Some((ClientStream::tls(stream, limits.write_timeout), false)),
             Err(error) => {
+                if matches!(error, HandshakeError::TimedOut(_)) {
+                    self.edge.limit_hit(Limit::HeaderTimeout);
+                }
                 tracing::debug!(%peer, %error, "no TLS connection");
                 None
             }
         }
     }
 }
-                if matches!(error, HandshakeError::TimedOut(_)) {
-                    self.edge.limit_hit(Limit::HeaderTimeout);
-                }
 
 /// Pingora's transport over an accepted socket, with the client's address known to it.
 fn transport(stream: TcpStream, peer: SocketAddr) -> L4Stream {

@@ -1,6 +1,8 @@
 //! The sockets that are listened on, and what a reload does to them.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -9,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::bind::bind;
+use crate::handover::{Handed, Inherited};
 use crate::listen::{Acceptor, Listening};
 use crate::server::certificates::Certificates;
 use crate::tls::DownstreamTls;
@@ -48,16 +51,36 @@ impl Listeners {
         self.running.iter().flat_map(of).collect()
     }
 
-    /// Opens the sockets that `snapshot` needs and that are not open yet.
+    /// The sockets, for a process that takes this one's place.
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub(crate) fn handed(&self) -> io::Result<Vec<Handed>> {
+        let handed = |running: &Running| -> io::Result<Handed> {
+            let socket = running.socket.as_fd().try_clone_to_owned()?;
+            Ok(Handed { name: running.name.clone(), address: running.address, socket })
+        };
+        self.running.iter().map(handed).collect()
+    }
+
+    /// Opens the sockets that `snapshot` needs and that are neither open yet nor `inherited`.
     ///
     /// # Errors
     /// Every address that cannot be bound. Nothing stays open then.
-    pub(crate) fn bind_missing(&self, snapshot: &Snapshot) -> Result<Bound, Vec<Fault>> {
+    pub(crate) fn bind_missing(
+        &self,
+        snapshot: &Snapshot,
+        inherited: &Inherited,
+    ) -> Result<Bound, Vec<Fault>> {
         let mut bound = Vec::new();
         let mut faults = Vec::new();
         for ListenerIndex(index) in snapshot.sockets() {
             let listener = &snapshot.listeners[index];
             if self.socket_of(listener).is_some() {
+                continue;
+            }
+            if let Some(socket) = inherited.socket(&listener.name, listener.address) {
+                bound.push((index, Arc::new(socket)));
                 continue;
             }
             match bind(listener.address) {
