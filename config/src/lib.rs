@@ -29,7 +29,7 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Engine,
+    AccessLog, AdminSpec, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
     HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, QueueSpec, RetryPolicy,
     SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, Timeouts, UpstreamProtocol,
 };

@@ -6,7 +6,7 @@ mod traffic;
 mod upstream;
 
 pub use choice::{
-    Balancing, DebugAccess, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol,
+    Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol,
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,

@@ -10,7 +10,7 @@
 mod oracle;
 
 use libfuzzer_sys::fuzz_target;
-use penstock_peek::{Options, Peek, PeekError, Peeked, replacement, splice};
+use penstock_peek::{Coding, Decoder, Options, Peek, PeekError, Peeked, replacement, splice};
 
 use self::oracle::{Expected, PROMPT, expect, peek};
 
@@ -41,30 +41,31 @@ fuzz_target!(|body: &[u8]| {
 fn check_splice(content_type: &str, body: &[u8], whole: &Result<Peeked, PeekError>) {
     let Ok(Peeked { model: Some(model), .. }) = whole else { return };
     let with = replacement("new", model.notation).expect("the name is plain");
-    let range = model.range.clone().expect("the body is not encoded");
-    let spliced = splice(&[body.to_vec().into()], range, with).expect("the range is in the body");
+    let spliced = splice(&[body.to_vec().into()], model.range.clone(), with).expect("the range is in the body");
     let renamed = peek(content_type, &[&spliced.chunks.concat()]).expect("a renamed body is as sound");
     assert_eq!(renamed.model.expect("it has a model").name, "new");
     assert_eq!(renamed.blocks, whole.as_ref().expect("it is sound").blocks);
 }
 
 /// The coding that a body could have, by its first byte; brotli has no signature, so short ones are tried.
-fn coding(body: &[u8]) -> Option<&'static str> {
+fn coding(body: &[u8]) -> Option<Coding> {
     match body.first()? {
-        0x1F => Some("gzip"),
-        0x78 => Some("deflate"),
-        0x28 => Some("zstd"),
-        _ => (body.len() < 16).then_some("br"),
+        0x1F => Some(Coding::Gzip),
+        0x78 => Some(Coding::Deflate),
+        0x28 => Some(Coding::Zstd),
+        _ => (body.len() < 16).then_some(Coding::Brotli),
     }
 }
 
-fn decode(coding: &str, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
+fn decode(coding: Coding, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
     let options = Options { max_decoded_bytes: 1 << 20, ..Options::default() };
-    let mut peek = Peek::new(Some(JSON.as_bytes()), Some(coding.as_bytes()), &options)?;
+    let peek = Peek::new(Some(JSON.as_bytes()), &options)?;
+    let length = chunks.iter().map(|chunk| chunk.len()).sum();
+    let mut decoder = Decoder::new(coding, length, false, &options, peek)?;
     for chunk in chunks {
-        peek.feed(chunk)?;
+        decoder.feed(chunk)?;
     }
-    peek.finish()
+    decoder.finish()?.finish()
 }
 
 /// Three places to cut, which follow from the body.

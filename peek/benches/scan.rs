@@ -49,7 +49,7 @@ fn bench(criterion: &mut Criterion) {
 }
 
 fn scan(body: &[u8], options: &Options) -> usize {
-    let mut peek = Peek::new(Some(b"application/json"), None, options).expect("the type is known");
+    let mut peek = Peek::new(Some(b"application/json"), options).expect("the type is known");
     for chunk in body.chunks(CHUNK_BYTES) {
         peek.feed(chunk).expect("the body is sound");
     }

@@ -140,9 +140,21 @@ pub enum PeekError {
         encoding: &'static str,
     },
     /// The decoded body exceeds [`Options::max_decoded_bytes`](crate::Options::max_decoded_bytes).
-    #[error("the body decodes to more than {limit} bytes: send a smaller one")]
+    #[error("the body decodes to more than {limit} bytes (limits.decodedBodyBytes): send a smaller one")]
     DecodedTooLarge {
         /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body decodes to more than its size allows: see
+    /// [`Options::max_decoded_ratio`](crate::Options::max_decoded_ratio).
+    #[error(
+        "the body decodes to more than {limit} bytes, over {ratio} times what was sent (limits.decodedBodyRatio): send \
+         it without content-encoding"
+    )]
+    DecodedTooFar {
+        /// How many times its own size a body may decode to.
+        ratio: u32,
+        /// What that makes for this body, in bytes.
         limit: u64,
     },
 }
@@ -152,7 +164,7 @@ impl PeekError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::DecodedTooLarge { .. } => 413,
+            Self::DecodedTooLarge { .. } | Self::DecodedTooFar { .. } => 413,
             Self::UnsupportedEncoding { .. } | Self::UnsupportedCharset { .. } => 415,
             Self::DuplicateModel { .. }
             | Self::ModelCase { .. }
@@ -192,6 +204,7 @@ impl PeekError {
             Self::CorruptEncoding { .. } => "corrupt_encoding",
             Self::PlainBehindEncoding { .. } => "plain_behind_encoding",
             Self::DecodedTooLarge { .. } => "decoded_too_large",
+            Self::DecodedTooFar { .. } => "decoded_too_far",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads what routing needs out of a request body while it arrives, without holding or changing it.
 //!
-//! [`Peek`] is what a proxy uses: it is made from `Content-Type` and `Content-Encoding`, fed with the chunks
-//! of the body and finished into a [`Peeked`], or refuses the body with a [`PeekError`]. [`replacement`] and
+//! [`Peek`] is what a proxy uses: it is made from `Content-Type`, fed with the chunks of the body and finished into a
+//! [`Peeked`], or refuses the body with a [`PeekError`]. A [`Decoder`] undoes a `Content-Encoding` in front of it. [`replacement`] and
 //! [`splice`] rename the model in a body that was read so.
 //!
 //! # What the gateway and the model server must agree on
@@ -30,12 +30,11 @@
 //! | a `charset` other than UTF-8 or ASCII | [`PeekError::UnsupportedCharset`] |
 //! | a top-level array or scalar, an empty body, no JSON at all | no model |
 //! | a form that form parsers could take apart differently | [`PeekError::Form`] |
-//! | a `Content-Encoding` that is unknown or stacked; corrupt; too large when decoded; not really there | [`PeekError::UnsupportedEncoding`], [`PeekError::CorruptEncoding`], [`PeekError::DecodedTooLarge`], [`PeekError::PlainBehindEncoding`] |
+//! | a `Content-Encoding` that is unknown or stacked; corrupt; too large when decoded, or for its size; not really there | [`PeekError::UnsupportedEncoding`], [`PeekError::CorruptEncoding`], [`PeekError::DecodedTooLarge`], [`PeekError::DecodedTooFar`], [`PeekError::PlainBehindEncoding`] |
 //!
 //! The reasons are in `docs/design/peek.md`, an example of each in `tests/corpus/`.
 
 mod blocks;
-mod body;
 mod decode;
 mod error;
 mod media;
@@ -47,7 +46,9 @@ mod peeked;
 mod scan;
 mod splice;
 
+pub use crate::decode::{Decoder, Sink};
 pub use crate::error::{Break, Excerpt, FormFault, NameFault, PeekError};
+pub use crate::media::Coding;
 pub use crate::options::Options;
 pub use crate::peek::Peek;
 pub use crate::peeked::{Malformed, Model, Notation, Peeked, Shape};

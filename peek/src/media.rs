@@ -19,12 +19,16 @@ pub(crate) enum Media {
     Other,
 }
 
-/// A coding that can be undone.
+/// A coding of `Content-Encoding` that can be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
+pub enum Coding {
+    /// `gzip` (RFC 1952), of any number of members.
     Gzip,
+    /// `deflate`: a zlib stream (RFC 1950).
     Deflate,
+    /// `br` (RFC 7932).
     Brotli,
+    /// `zstd` (RFC 8878), of any number of frames.
     Zstd,
 }
 
@@ -64,7 +68,7 @@ impl Coding {
     ///
     /// # Errors
     /// An unknown coding, and more than one: nothing that talks to a model server stacks them.
-    pub(crate) fn parse(content_encoding: &[u8]) -> Result<Option<Self>, PeekError> {
+    pub fn parse(content_encoding: &[u8]) -> Result<Option<Self>, PeekError> {
         let mut coding = None;
         for token in content_encoding.split(|&byte| byte == b',') {
             let token = token.trim_ascii().to_ascii_lowercase();
@@ -85,7 +89,7 @@ impl Coding {
     }
 
     /// The coding's registered name.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",

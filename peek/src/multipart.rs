@@ -257,7 +257,7 @@ impl Multipart {
         let fail = |fault| PeekError::ModelName { at, fault, name: Excerpt::of(value) };
         let text = std::str::from_utf8(value).map_err(|_| fail(NameFault::NotUtf8))?;
         name::check(text).map_err(fail)?;
-        let model = Model { name: text.to_owned(), range: Some(at..at + len), notation: Notation::FormField };
+        let model = Model { name: text.to_owned(), range: at..at + len, notation: Notation::FormField };
         self.model = Some(model);
         Ok(())
     }

@@ -23,6 +23,9 @@ pub struct Options {
     /// Most bytes that a body under `Content-Encoding` may decode to. Default
     /// [`Options::MAX_DECODED_BYTES`].
     pub max_decoded_bytes: u64,
+    /// How many times its own size such a body may decode to, beyond 256 KiB that are free. Default
+    /// [`Options::MAX_DECODED_RATIO`].
+    pub max_decoded_ratio: u32,
 }
 
 impl Options {
@@ -38,6 +41,8 @@ impl Options {
     pub const MAX_DEPTH_CEILING: usize = 1_024;
     /// 64 MiB: the gateway's default for a body that is not encoded.
     pub const MAX_DECODED_BYTES: u64 = 64 * 1024 * 1024;
+    /// 200 times: source code and prose have 3 to 10, prompts that repeat themselves 20 to 100, bombs 1,000 and more.
+    pub const MAX_DECODED_RATIO: u32 = 200;
 }
 
 impl Default for Options {
@@ -49,6 +54,7 @@ impl Default for Options {
             max_model_bytes: Self::MAX_MODEL_BYTES,
             max_depth: Self::MAX_DEPTH,
             max_decoded_bytes: Self::MAX_DECODED_BYTES,
+            max_decoded_ratio: Self::MAX_DECODED_RATIO,
         }
     }
 }

@@ -3,80 +3,70 @@
 //! A `Content-Type` other than a form's does not decide whether a body is JSON: `curl -d` calls everything
 //! a form, and servers that never look at the header read JSON all the same. A first `{` decides.
 
-use crate::{
-    Options, PeekError, Peeked,
-    body::Body,
-    decode::Decoding,
-    media::{Coding, Media},
-    multipart::Multipart,
-    scan::Scanner,
-};
+use crate::{Options, PeekError, Peeked, media::Media, multipart::Multipart, scan::Scanner};
 
-/// Reads one request body of any kind.
+/// Reads one request body of any kind, decoded (see [`Decoder`](crate::Decoder)).
 ///
 /// ```
 /// # fn main() -> Result<(), penstock_peek::PeekError> {
 /// use penstock_peek::{Options, Peek};
 ///
-/// let mut peek = Peek::new(Some(b"application/json"), None, &Options::default())?;
+/// let mut peek = Peek::new(Some(b"application/json"), &Options::default())?;
 /// peek.feed(br#"{"model": "mist"#)?;
 /// peek.feed(br#"ral:latest", "stream": true}"#)?;
 /// let peeked = peek.finish()?;
 /// let model = peeked.model.expect("the body has a model");
 /// assert_eq!(model.name, "mistral:latest");
-/// assert_eq!(model.range, Some(10..26));
+/// assert_eq!(model.range, 10..26);
 /// assert_eq!(peeked.stream, Some(true));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Peek(Source);
+pub struct Peek(Body);
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and saves an allocation")]
 #[derive(Debug)]
-enum Source {
-    Plain(Body),
-    Encoded(Box<Decoding>),
+enum Body {
+    Json(Scanner),
+    Form(Box<Multipart>),
 }
 
 impl Peek {
-    /// Prepares for a body with these header values (`None` where a header is absent; several
-    /// `Content-Encoding` lines joined by commas). Two `Content-Type` headers are the caller's to refuse.
+    /// Prepares for a body of this `Content-Type` (`None` where the header is absent). Two such headers are the caller's
+    /// to refuse.
     ///
     /// # Errors
-    /// An encoding or a charset that cannot be read, or a form without a usable boundary.
-    pub fn new(
-        content_type: Option<&[u8]>,
-        content_encoding: Option<&[u8]>,
-        options: &Options,
-    ) -> Result<Self, PeekError> {
-        let body = match content_type.map_or(Ok(Media::Other), Media::parse)? {
+    /// A charset that cannot be read, or a form without a usable boundary.
+    pub fn new(content_type: Option<&[u8]>, options: &Options) -> Result<Self, PeekError> {
+        Ok(Self(match content_type.map_or(Ok(Media::Other), Media::parse)? {
             Media::Json => Body::Json(Scanner::new(options)),
             Media::Other => Body::Json(Scanner::sniffing(options)),
             Media::Form { boundary } => Body::Form(Box::new(Multipart::new(&boundary, options))),
-        };
-        Ok(Self(match content_encoding.map_or(Ok(None), Coding::parse)? {
-            None => Source::Plain(body),
-            Some(coding) => Source::Encoded(Box::new(Decoding::new(coding, body, options)?)),
         }))
+    }
+
+    /// Whether the body is taken for a form.
+    pub fn is_form(&self) -> bool {
+        matches!(self.0, Body::Form(_))
     }
 
     /// Makes room for what a body of so many bytes (its `Content-Length`) can yield, so that nothing grows
     /// while it comes in. The room is bounded by the options, whatever a client claims.
     pub fn expect_bytes(&mut self, body_bytes: usize) {
-        if let Source::Plain(Body::Json(scanner)) = &mut self.0 {
+        if let Body::Json(scanner) = &mut self.0 {
             scanner.expect_bytes(body_bytes);
         }
     }
 
-    /// Takes the next bytes of the body as they were sent.
+    /// Takes the next bytes of the body.
     ///
     /// # Errors
     /// As soon as the body must be refused; every later call repeats the error.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), PeekError> {
         match &mut self.0 {
-            Source::Plain(body) => body.feed(chunk),
-            Source::Encoded(decoding) => decoding.feed(chunk),
+            Body::Json(scanner) => scanner.feed(chunk),
+            Body::Form(form) => form.feed(chunk),
         }
     }
 
@@ -86,8 +76,8 @@ impl Peek {
     /// A body that turns out to be incomplete or ambiguous, or the error of an earlier `feed`, again.
     pub fn finish(self) -> Result<Peeked, PeekError> {
         match self.0 {
-            Source::Plain(body) => body.finish(),
-            Source::Encoded(decoding) => decoding.finish(),
+            Body::Json(scanner) => scanner.finish(),
+            Body::Form(form) => form.finish(),
         }
     }
 }

@@ -52,9 +52,8 @@ pub struct Model {
     /// The name with escapes resolved: not empty, UTF-8 without control or line-separating characters, no
     /// white space at either end, so it is fit for a header value and a metric label.
     pub name: String,
-    /// Where the value lies in the body as it was sent: the JSON string with its quotes, or the form
-    /// field's value. `None` where `Content-Encoding` hides it, so that it cannot be spliced.
-    pub range: Option<Range<usize>>,
+    /// Where the value lies in the decoded body: the JSON string with its quotes, or the form field's value.
+    pub range: Range<usize>,
     /// How the value is written, which decides how a replacement is written.
     pub notation: Notation,
 }

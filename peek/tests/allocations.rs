@@ -15,7 +15,7 @@ fn chat() -> Vec<u8> {
 
 fn feed(content_type: &str, body: &[u8], chunk_bytes: usize) -> u64 {
     let allocations = measure(|| {
-        let mut peek = Peek::new(Some(content_type.as_bytes()), None, &Options::default()).unwrap();
+        let mut peek = Peek::new(Some(content_type.as_bytes()), &Options::default()).unwrap();
         peek.expect_bytes(body.len());
         for chunk in body.chunks(chunk_bytes) {
             peek.feed(chunk).unwrap();
@@ -35,7 +35,7 @@ fn a_chunk_of_json_allocates_nothing() {
         let allocations = feed("application/json", &body, chunk_bytes);
         assert!(allocations <= 6, "{allocations} allocations in chunks of {chunk_bytes}");
     }
-    let mut peek = Peek::new(None, None, &Options::default()).unwrap();
+    let mut peek = Peek::new(None, &Options::default()).unwrap();
     peek.expect_bytes(body.len());
     let (head, tail) = body.split_at(1_000);
     peek.feed(head).unwrap();
@@ -48,7 +48,7 @@ fn a_chunk_of_json_allocates_nothing() {
 fn a_chunk_of_a_file_allocates_nothing() {
     let mut body = b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n".to_vec();
     body.extend(b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n");
-    let mut peek = Peek::new(Some(b"multipart/form-data; boundary=b"), None, &Options::default()).unwrap();
+    let mut peek = Peek::new(Some(b"multipart/form-data; boundary=b"), &Options::default()).unwrap();
     peek.feed(&body).unwrap();
     for chunk in [&b"\r\n--"[..], &[b'\r'; 100], b"\n-", b"--b", b"\r", &[0; 5_000]].repeat(20) {
         assert_eq!(measure(|| peek.feed(chunk).unwrap()).count_total, 0);

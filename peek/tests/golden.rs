@@ -60,14 +60,14 @@ fn check_cuts(name: &str, content_type: &str, body: &[u8], want: &Result<Peeked,
 /// What a splice would replace is the value and nothing else.
 fn check_range(name: &str, body: &[u8], outcome: &Result<Peeked, PeekError>) {
     let Ok(Peeked { model: Some(model), .. }) = outcome else { return };
-    let raw = &body[model.range.clone().unwrap()];
+    let raw = &body[model.range.clone()];
     let value =
         serde_json::from_slice::<String>(raw).unwrap_or_else(|_| String::from_utf8(raw.to_vec()).unwrap());
     assert_eq!(value, model.name, "{name}");
 }
 
 fn peek(content_type: &str, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
-    let mut peek = Peek::new(Some(content_type.as_bytes()), None, &Options::default())?;
+    let mut peek = Peek::new(Some(content_type.as_bytes()), &Options::default())?;
     for chunk in chunks {
         if let Err(error) = peek.feed(chunk) {
             assert_eq!(peek.feed(b"more"), Err(error.clone()), "an error lasts");
@@ -84,7 +84,7 @@ fn render(outcome: &Result<Peeked, PeekError>) -> String {
     };
     let mut text = format!("{:?}", peeked.shape);
     if let Some(model) = &peeked.model {
-        write!(text, " model={:?}@{:?}", model.name, model.range.clone().unwrap()).unwrap();
+        write!(text, " model={:?}@{:?}", model.name, model.range).unwrap();
     }
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {

@@ -38,7 +38,7 @@ proptest! {
                 prop_assert_eq!(peeked.blocks.len(), document.prompt.len() / Options::BLOCK_BYTES);
                 prop_assert_eq!(peeked.blocks, peek(JSON, &[body]).unwrap().blocks);
                 if let Some(model) = peeked.model {
-                    let raw = &body[model.range.unwrap()];
+                    let raw = &body[model.range];
                     prop_assert_eq!(serde_json::from_slice::<String>(raw).unwrap(), model.name);
                 }
             }

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::decode::IsWanted;
 use crate::error::Limit;
 use crate::metrics::Metrics;
 use crate::server::Server;
@@ -238,7 +239,16 @@ impl Admin {
             Err(answer) => return answer,
         };
         let runtime = server.live().load_full();
-        match explain::explain(&runtime, &head, &body) {
+        let explained = if head.headers.contains_key(header::CONTENT_ENCODING) {
+            // Decoding is done where and when it is for requests.
+            let limit = runtime.limits().decode_timeout;
+            let explain = move |_: IsWanted<'_>| explain::explain(&runtime, &head, &body);
+            let explained = server.decoders().run(limit, explain).await;
+            explained.unwrap_or_else(|error| Err(error.to_string()))
+        } else {
+            explain::explain(&runtime, &head, &body)
+        };
+        match explained {
             Ok(decision) => json_answer(StatusCode::OK, &decision),
             Err(message) => refuse(StatusCode::BAD_REQUEST, &message),
         }

@@ -1,5 +1,6 @@
 //! A request's body: held for as long as another attempt may need it, within a bound for it and one for all of them.
 
+mod decoded;
 mod memory;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use penstock_config::Limits;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use decoded::{Decoded, Forms, Room};
 pub(crate) use memory::BodyMemory;
 use memory::{ClientKey, LargeBody, Refused, SMALL_BYTES};
 
@@ -29,12 +31,14 @@ pub(crate) struct Body {
     is_complete: bool,
     memory: Arc<BodyMemory>,
     large: Option<Box<LargeBody>>,
+    /// What the chunks decode to, where they are compressed and somebody has to read them.
+    decoded: Option<Box<Decoded>>,
 }
 
 impl Body {
     /// A body of which nothing has been read.
     pub(crate) fn new(memory: Arc<BodyMemory>) -> Self {
-        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory, large: None }
+        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory, large: None, decoded: None }
     }
 
     /// Keeps `chunk`, which came from `client`, for further attempts.
@@ -96,9 +100,41 @@ impl Body {
         self.is_complete
     }
 
-    /// The chunks that were read.
+    /// The chunks that were read, as they were sent.
     pub(crate) fn chunks(&self) -> &[Bytes] {
         &self.chunks
+    }
+
+    /// The chunks that were read, decoded if they were.
+    pub(crate) fn plain(&self) -> &[Bytes] {
+        self.decoded.as_ref().map_or(&self.chunks, |decoded| decoded.chunks())
+    }
+
+    /// Whether the body was decoded, so that [`Self::plain`] is not what was sent.
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.decoded.is_some()
+    }
+
+    /// Takes what the body decodes to.
+    pub(crate) fn set_decoded(&mut self, decoded: Decoded) {
+        self.decoded = Some(Box::new(decoded));
+    }
+
+    /// Room for what the body of `client` decodes to, of which nothing is taken yet.
+    pub(crate) fn room(&self, client: Option<IpAddr>, limits: &Limits) -> Room {
+        Room::new(&self.memory, ClientKey::of(client), limits.bodies_in_flight_bytes)
+    }
+
+    /// Lets go of the form of a decoded body that nobody is sent.
+    pub(crate) fn keep_only(&mut self, forms: Forms) {
+        if !self.is_decoded() {
+            return;
+        }
+        if !forms.plain {
+            self.decoded = None;
+        } else if !forms.encoded {
+            self.release_encoded();
+        }
     }
 
     /// The same body for somebody else, counted once more; `None` if it is not whole or there is no memory for it.
@@ -106,6 +142,10 @@ impl Body {
         if !self.is_complete {
             return None;
         }
+        let decoded = match &self.decoded {
+            None => None,
+            Some(decoded) => Some(Box::new(decoded.share()?)),
+        };
         let large = match &self.large {
             None => self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes).then_some(None)?,
             Some(original) => {
@@ -122,12 +162,18 @@ impl Body {
             is_complete: true,
             memory: self.memory.clone(),
             large,
+            decoded,
         })
     }
 
     /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
     /// nor a client that is slow to take its answer others' bodies out of it.
     pub(crate) fn release(&mut self) {
+        self.release_encoded();
+        self.decoded = None;
+    }
+
+    fn release_encoded(&mut self) {
         self.chunks = Vec::new();
         let held_bytes = std::mem::take(&mut self.held_bytes);
         if self.large.take().is_none() {

@@ -28,7 +28,7 @@ pub struct Draft {
     pub target: PathAndQuery,
     /// End-to-end headers, edited as rule and target say.
     pub headers: HeaderMap,
-    /// The body, with the model named as the upstream names it.
+    /// The body, decoded, with the model named as the upstream names it.
     pub body: Vec<Bytes>,
 }
 

@@ -195,7 +195,7 @@ impl Arrived {
             request_id: self.request_id.as_str(),
             listener: &self.runtime.snapshot().listeners[self.listener].name,
             model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),
-            body: self.body.chunks(),
+            body: self.body.plain(),
             extensions: &mut self.extensions,
         }
     }

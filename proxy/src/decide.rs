@@ -9,7 +9,7 @@ mod unserved;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use penstock_config::{
     Action as RuleAction, Destination, ListenerIndex, Lookup, Matched, RedirectTarget, RequestModel,
     RouteRequest, Upstream as UpstreamAt,
@@ -121,8 +121,12 @@ pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: 
         && match &lookup {
             Lookup::NeedsModel => true,
             Lookup::Rule(matched) => {
-                matches!(matched.rule.action, RuleAction::Forward(_))
-                    && runtime.rule(matched.rule.index).wants.body()
+                matches!(matched.rule.action, RuleAction::Forward(_)) && {
+                    let rule = runtime.rule(matched.rule.index);
+                    // A body that has to be decoded has to be here.
+                    rule.wants.body()
+                        || rule.forms.plain && question.headers.contains_key(header::CONTENT_ENCODING)
+                }
             }
             Lookup::UnknownModel | Lookup::NoRoute => false,
         };

@@ -100,9 +100,11 @@ pub(crate) enum Error {
     /// The peek found something in the body that must not be forwarded.
     #[error(transparent)]
     Body(#[from] PeekError),
-    /// A rule renames the model and the body's content encoding hides it.
-    #[error("the model cannot be renamed in a body with a Content-Encoding; send the body as it is")]
-    EncodedRename,
+    /// Decoding the body took too long, for what little comes out of it or however much there is of it.
+    #[error(
+        "the request body takes too long to decode (limits.decodeTimeout); send it without Content-Encoding"
+    )]
+    DecodeTimeout,
     /// The upstream's API cannot express the request.
     #[error("the request cannot be put in the words of the API that serves this model: {0}")]
     Untranslatable(Box<str>),
@@ -172,6 +174,12 @@ pub(crate) enum Error {
          client held the most in bodies that are not complete; try again shortly"
     )]
     BodyGivenUp,
+    /// The gateway decodes as many bodies as it may at one time.
+    #[error(
+        "the gateway has too many compressed bodies to decode (limits.decodeTimeout); send the body without \
+         Content-Encoding, or try again shortly"
+    )]
+    DecodeBusy,
     /// The gateway serves as many requests as it may.
     #[error("the gateway serves {limit} requests already (limits.concurrentRequests); try again shortly")]
     TooManyConcurrentRequests {
@@ -358,7 +366,7 @@ impl Error {
             Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyTimeout).closes(),
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
             Self::Body(error) => body_row(error),
-            Self::EncodedRename => Row::new(Client, 415, "unsupported_encoding", "encoded_rename"),
+            Self::DecodeTimeout => Row::new(Client, 413, "request_too_large", "decode_timeout").limit(Limit::DecodeTimeout),
             Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
@@ -373,6 +381,7 @@ impl Error {
 
             Self::BodyMemoryExhausted => Row::new(Gateway, 503, "overloaded", "body_memory_exhausted").limit(Limit::BodiesInFlightBytes),
             Self::BodyGivenUp => Row::new(Gateway, 503, "overloaded", "body_given_up").limit(Limit::BodiesInFlightBytes).closes(),
+            Self::DecodeBusy => Row::new(Gateway, 503, "overloaded", "decode_busy").limit(Limit::DecodeTimeout),
             Self::TooManyConcurrentRequests { .. } => Row::new(Gateway, 503, "overloaded", "too_many_concurrent_requests").limit(Limit::ConcurrentRequests),
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
@@ -408,6 +417,7 @@ impl Error {
             | Self::QueueTimeout { retry_after } => Some(*retry_after),
             Self::BodyMemoryExhausted
             | Self::BodyGivenUp
+            | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
@@ -443,6 +453,7 @@ fn body_row(error: &PeekError) -> Row {
     };
     let limit = match error {
         PeekError::DecodedTooLarge { .. } => Some(Limit::DecodedBodyBytes),
+        PeekError::DecodedTooFar { .. } => Some(Limit::DecodedBodyRatio),
         PeekError::ModelTooLong { .. } => Some(Limit::ModelBytes),
         PeekError::TooDeep { .. } => Some(Limit::BodyDepth),
         _ => None,

@@ -26,6 +26,7 @@ use crate::client::{Client, ClientState};
 use crate::context::{Arrived, RequestContext};
 use crate::count::Count;
 use crate::decide::Action;
+use crate::decode::Decoders;
 use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) requests: TaskTracker,
     /// Memory held by bodies.
     pub(crate) memory: Arc<BodyMemory>,
+    /// Decodes bodies that are compressed.
+    pub(crate) decoders: Arc<Decoders>,
     /// Set when the gateway shuts down.
     pub(crate) draining: Arc<AtomicBool>,
     /// Where each request is reported.
@@ -117,7 +120,7 @@ impl Gateway {
         if let Some(reply) = reply.take() {
             return respond::reply(client, arrived, response, *reply).await;
         }
-        match route::route(client, arrived).await? {
+        match route::route(client, arrived, &self.shared.decoders).await? {
             Action::Forward(decided) => {
                 let routed = routed.insert(decided);
                 let runtime = arrived.runtime().clone();

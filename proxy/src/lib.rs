@@ -17,6 +17,7 @@ mod count;
 mod credential;
 mod deadline;
 mod decide;
+mod decode;
 mod error;
 mod forward;
 mod gateway;

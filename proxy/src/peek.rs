@@ -1,18 +1,27 @@
 //! The peek phase: reads the body once, as it arrives, for what routing needs of it.
 
 use http::{HeaderMap, Version, header};
-use penstock_peek::{Options, Peek, Peeked};
+use penstock_peek::{Coding, Options, Peek, Peeked};
 
 use crate::client::Client;
 use crate::context::Arrived;
+use crate::decode::{Decoders, Encoded};
 use crate::error::Error;
 
 /// Reads the whole body; its chunks are kept for every attempt.
 ///
 /// # Errors
 /// The client broke off, exceeded a limit, or sent a body that must not be forwarded.
-pub(crate) async fn read(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<Peeked, Error> {
+pub(crate) async fn read(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    decoders: &Decoders,
+) -> Result<Peeked, Error> {
     let mut peek = start(&client.head().headers, arrived.runtime().peek_options())?;
+    if let Some(coding) = coding(&client.head().headers)? {
+        // In a place of its own: hardly any request is compressed.
+        return Box::pin(read_encoded(client, arrived, decoders, coding, peek)).await;
+    }
     let length = client.head().headers.get(header::CONTENT_LENGTH);
     if let Some(length) = length.and_then(|length| length.to_str().ok()?.parse().ok()) {
         peek.expect_bytes(length);
@@ -22,6 +31,30 @@ pub(crate) async fn read(client: &mut Client<'_>, arrived: &mut Arrived) -> Resu
         peek.feed(&chunk)?;
     }
     Ok(peek.finish()?)
+}
+
+/// Reads the whole body, decodes it and reads what comes out.
+async fn read_encoded(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    decoders: &Decoders,
+    coding: Coding,
+    peek: Peek,
+) -> Result<Peeked, Error> {
+    continue_if_expected(client).await?;
+    while arrived.read_body(client).await?.is_some() {}
+    let (options, limits) = (arrived.runtime().peek_options().clone(), arrived.runtime().limits());
+    let limit = limits.decode_timeout;
+    let room = arrived.body.room(arrived.client(), limits);
+    let body = Encoded { coding, chunks: arrived.body.chunks().to_vec(), peek, room };
+    let decoding = decoders.run(limit, move |is_wanted| body.decode(&options, limit, is_wanted));
+    let (peeked, decoded) = tokio::select! {
+        biased;
+        decoded = decoding => decoded??,
+        gone = client.gone() => return Err(gone),
+    };
+    arrived.body.set_decoded(decoded);
+    Ok(peeked)
 }
 
 /// A client that announced `Expect: 100-continue` waits until it is told to go on.
@@ -39,7 +72,7 @@ pub(crate) async fn continue_if_expected(client: &mut Client<'_>) -> Result<(), 
     Ok(())
 }
 
-/// A peek at a body with these headers.
+/// A peek at a body with these headers, decoded.
 ///
 /// # Errors
 /// They say nothing that could be looked through.
@@ -49,8 +82,18 @@ pub(crate) fn start(headers: &HeaderMap, options: &Options) -> Result<Peek, Erro
     if types.next().is_some() {
         return Err(Error::BadHeader("Content-Type is sent more than once"));
     }
-    let encoding = encodings(headers);
-    Ok(Peek::new(content_type, encoding.as_deref(), options)?)
+    Ok(Peek::new(content_type, options)?)
+}
+
+/// How a body with these headers is compressed.
+///
+/// # Errors
+/// In a way that cannot be undone.
+pub(crate) fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Error> {
+    match encodings(headers) {
+        Some(encodings) => Ok(Coding::parse(&encodings)?),
+        None => Ok(None),
+    }
 }
 
 /// The content codings in the order in which they were applied; several header lines are one list.
@@ -79,7 +122,7 @@ mod tests {
         let options = Options::default();
         let text = vec![b'a'; BLOCKS * options.block_bytes];
         let blocks = move |text: &[u8]| {
-            let mut peek = Peek::new(Some(b"application/json"), None, &options).unwrap();
+            let mut peek = Peek::new(Some(b"application/json"), &options).unwrap();
             peek.feed(b"{\"model\":\"m\",\"prompt\":\"").unwrap();
             peek.feed(text).unwrap();
             peek.feed(b"\"}").unwrap();

@@ -69,7 +69,8 @@ pub struct Subject<'a> {
     pub listener: &'a str,
     /// The model that the client asks for, if its body was read and names one.
     pub model: Option<&'a str>,
-    /// What was read of the body: all of it in the admit phase of a rule whose policies want it.
+    /// What was read of the body, decoded where it is compressed: all of it in the admit phase of a rule whose policies
+    /// want it.
     pub body: &'a [Bytes],
     /// What policies remember from one phase to the next.
     pub extensions: &'a mut Extensions,

@@ -6,7 +6,7 @@ use std::io::Write;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::{HeaderEdits, Rewrite, Rule, Target};
+use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, Target};
 use penstock_picker::orca;
 use penstock_wire::{BodyFraming, Outgoing};
 
@@ -55,10 +55,13 @@ pub(crate) struct Prepared {
 /// The request cannot be put as the configuration wants it: a `Connection` header that would take away what must arrive,
 /// a model that cannot be renamed, a body that the upstream's dialect has no words for.
 pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>) -> Result<Prepared, Error> {
-    let body = body_for(arrived, to.model)?;
+    let (body, is_decoded) = body_for(arrived, to)?;
     let mut headers = client.head().headers.clone();
     hop::strip(&mut headers)?;
     headers.remove(header::EXPECT);
+    if is_decoded {
+        headers.remove(header::CONTENT_ENCODING);
+    }
     set_host(&mut headers, arrived, to)?;
     set_own_headers(&mut headers, arrived, to);
     for edits in edits(to) {
@@ -78,20 +81,23 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     Ok(Prepared { outgoing: Outgoing { method, target, headers, framing }, body, decoder })
 }
 
-/// The body for an upstream that knows the model by the name `model`; as it came where that is none, or its own name. One
-/// that names no model passes as it is: there is nothing to replace, and what its absence means is the model server's to
-/// say.
-fn body_for(arrived: &Arrived, model: Option<&str>) -> Result<Vec<Bytes>, Error> {
-    let chunks = arrived.body.chunks();
+/// The body for an upstream: as it came, unless the upstream knows the model by another name or wants it decoded. One that
+/// names no model keeps it so: there is nothing to replace, and what its absence means is the model server's to say. And
+/// whether it was decoded.
+fn body_for(arrived: &Arrived, to: Recipient<'_>) -> Result<(Vec<Bytes>, bool), Error> {
+    let body = &arrived.body;
     let named = arrived.peeked.as_ref().and_then(|peeked| peeked.model.as_ref());
-    let (named, name) = match (named, model) {
-        (Some(named), Some(name)) if named.name != name => (named, name),
-        _ => return Ok(chunks.to_vec()),
-    };
-    let Some(range) = named.range.clone() else { return Err(Error::EncodedRename) };
-    let replaced = penstock_peek::replacement(name, named.notation)
-        .and_then(|with| penstock_peek::splice(chunks, range, with));
-    replaced.map(|spliced| spliced.chunks).map_err(Error::internal)
+    if let (Some(named), Some(name)) = (named, to.model)
+        && named.name != name
+    {
+        let replaced = penstock_peek::replacement(name, named.notation)
+            .and_then(|with| penstock_peek::splice(body.plain(), named.range.clone(), with));
+        return Ok((replaced.map_err(Error::internal)?.chunks, body.is_decoded()));
+    }
+    let passes =
+        !body.is_decoded() || to.upstream.request_encoding == Encoding::Any && to.upstream.codec.is_none();
+    let chunks = if passes { body.chunks() } else { body.plain() };
+    Ok((chunks.to_vec(), !passes))
 }
 
 /// Changes to headers; what the target asks for comes after what the rule does.

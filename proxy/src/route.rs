@@ -4,6 +4,7 @@
 use crate::client::Client;
 use crate::context::Arrived;
 use crate::decide::{self, Action, Decision, Question};
+use crate::decode::Decoders;
 use crate::error::Error;
 use crate::peek;
 
@@ -11,7 +12,11 @@ use crate::peek;
 ///
 /// # Errors
 /// The request is refused, or the client is gone.
-pub(crate) async fn route(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<Action, Error> {
+pub(crate) async fn route(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    decoders: &Decoders,
+) -> Result<Action, Error> {
     let has_body = !client.is_body_empty();
     if !has_body {
         arrived.body.complete();
@@ -25,8 +30,13 @@ pub(crate) async fn route(client: &mut Client<'_>, arrived: &mut Arrived) -> Res
             Ok(action)
         }
         Decision::ReadBody => {
-            arrived.peeked = Some(peek::read(client, arrived).await?);
-            decide::after_body(arrived.runtime(), &question(client, arrived), arrived.model())
+            arrived.peeked = Some(peek::read(client, arrived, decoders).await?);
+            let action = decide::after_body(arrived.runtime(), &question(client, arrived), arrived.model())?;
+            if let Action::Forward(routed) = &action {
+                let forms = arrived.runtime().rule(routed.rule).forms;
+                arrived.body.keep_only(forms);
+            }
+            Ok(action)
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use penstock_config::{
-    BackendIndex, Limits, Listener, ListenerIndex, ModelEntry, PoolIndex, Rule, Snapshot,
+    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PoolIndex, Rule, Snapshot,
     Upstream as UpstreamAt,
 };
 use penstock_peek::Options;
 
+use crate::body::Forms;
 use crate::budget::RetryBudget;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::{Chain, Extension, Wants};
@@ -34,6 +35,8 @@ pub(crate) struct CompiledRule {
     pub(crate) chain: Chain,
     /// What has to be seen of a request, for the chain, the picker, mirrors and renamed models.
     pub(crate) wants: Wants,
+    /// How compressed requests are sent on.
+    pub(crate) forms: Forms,
     /// How many retries there may be.
     pub(crate) retry_budget: RetryBudget,
     /// What is counted of the rule's route.
@@ -64,6 +67,7 @@ impl Runtime {
             max_model_bytes: limits.model_bytes,
             max_depth: snapshot.peek.max_depth as usize,
             max_decoded_bytes: limits.decoded_body_bytes as u64,
+            max_decoded_ratio: limits.decoded_body_ratio,
         };
         let at = |index| &upstreams[position(&snapshot, index)];
         let rules = snapshot.rules().iter().map(|rule| CompiledRule::new(rule, at, extension, metrics));
@@ -134,6 +138,7 @@ impl CompiledRule {
         let chain = Chain::new(extension.rule_policies(rule));
         let mirrors = Wants { whole_body: !rule.mirrors.is_empty(), ..Wants::default() };
         let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
+        let forms = forms(rule, &upstream, chain.wants());
         let targets = targets.map(|target| Wants {
             // A picker looks for the prompt, and a model that is renamed has to be found.
             peek: matches!(target.upstream(), Some(UpstreamAt::Pool(_))) || target.model_override.is_some(),
@@ -142,8 +147,23 @@ impl CompiledRule {
         });
         let wants = targets.fold(mirrors | chain.wants(), Wants::bitor);
         let retry_budget = RetryBudget::new(rule.retry.budget_percent, rule.retry.min_retries_per_second);
-        Self { chain, wants, retry_budget, metrics: metrics.route(&rule.route) }
+        Self { chain, wants, forms, retry_budget, metrics: metrics.route(&rule.route) }
     }
+}
+
+/// In which forms a rule's targets, mirrors and policies may have to have a body that is compressed.
+fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, policies: Wants) -> Forms {
+    let mut forms = Forms { plain: policies.whole_body, encoded: false };
+    let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
+    let targets = targets.filter_map(|target| Some((target.upstream()?, target.model_override.is_some())));
+    let mirrors = rule.mirrors.iter().map(|mirror| (mirror.upstream, false));
+    for (at, is_renamed) in targets.chain(mirrors) {
+        let upstream = upstream(at);
+        let takes_any = upstream.request_encoding == Encoding::Any && upstream.codec.is_none();
+        forms.plain |= !takes_any || is_renamed || upstream.renames();
+        forms.encoded |= takes_any;
+    }
+    forms
 }
 
 /// The models that rules send to each upstream: metrics have series for these and lump the others together.

@@ -22,6 +22,7 @@ use crate::access_log::AccessLog;
 use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
+use crate::decode::Decoders;
 use crate::gateway::{Gateway, Shared};
 use crate::handover::{Handed, Inherited};
 use crate::listen::Listening;
@@ -69,6 +70,7 @@ struct Core {
     in_flight: Arc<Count>,
     connections: Arc<Count>,
     memory: Arc<BodyMemory>,
+    decoders: Arc<Decoders>,
     draining: Arc<AtomicBool>,
     /// Whether another process has the listening sockets too.
     is_shared: Arc<AtomicBool>,
@@ -136,6 +138,7 @@ impl Server {
             in_flight: Arc::default(),
             connections: Arc::default(),
             memory: Arc::default(),
+            decoders: Arc::new(Decoders::new(proxy_threads())),
             draining: Arc::default(),
             is_shared: Arc::default(),
             extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
@@ -150,6 +153,7 @@ impl Server {
             in_flight: core.in_flight.clone(),
             requests: TaskTracker::new(),
             memory: core.memory.clone(),
+            decoders: core.decoders.clone(),
             draining: core.draining.clone(),
             access_log,
             connections: connections.clone(),
@@ -192,6 +196,11 @@ impl Server {
     /// Set while another process has the listening sockets too: they are left as they are then.
     pub(crate) fn is_shared(&self) -> &Arc<AtomicBool> {
         &self.core.is_shared
+    }
+
+    /// What decodes bodies that are compressed.
+    pub(crate) fn decoders(&self) -> &Arc<Decoders> {
+        &self.core.decoders
     }
 
     /// The configuration in force.
@@ -361,6 +370,7 @@ impl Core {
                 peers: certificates.pool_peers(spec),
                 credential: certificates.pool_credential(&spec.name),
                 codec: self.extension.codec(kind, &spec.name),
+                request_encoding: spec.request_encoding,
                 metrics: metrics(kind, &spec.name, index),
             }
         });
@@ -373,6 +383,7 @@ impl Core {
                 peers: certificates.backend_peers(spec),
                 credential: certificates.backend_credential(&spec.name),
                 codec: self.extension.codec(kind, &spec.name),
+                request_encoding: spec.request_encoding,
                 metrics: metrics(kind, &spec.name, index),
             }
         });

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_config::{ModelRewrite, PoolSpec};
+use penstock_config::{Encoding, ModelRewrite, PoolSpec};
 use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
 use penstock_wire::Peers;
 use serde_json::{Value, json};
@@ -38,6 +38,8 @@ pub(crate) struct Upstream {
     pub(crate) credential: Option<Arc<Credential>>,
     /// How it is spoken to, where that is not as the client speaks.
     pub(crate) codec: Option<Arc<dyn Codec>>,
+    /// How compressed requests reach it.
+    pub(crate) request_encoding: Encoding,
     /// What is counted of it.
     pub(crate) metrics: UpstreamMetrics,
 }
@@ -92,6 +94,14 @@ impl Upstream {
                 ModelRewrite::choose(&spec.model_rewrites, model, random::next_u64()).cloned()
             }
             Chooser::Balancer(_) => None,
+        }
+    }
+
+    /// Whether it may call a model otherwise than its clients.
+    pub(crate) fn renames(&self) -> bool {
+        match &self.chooser {
+            Chooser::Pool { spec, .. } => !spec.model_rewrites.is_empty(),
+            Chooser::Balancer(_) => false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RawConnection, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
 use crate::knob::{Address, Span};
-use crate::settings::{Balancing, Engine, UpstreamProtocol};
+use crate::settings::{Balancing, Encoding, Engine, UpstreamProtocol};
 
 /// A group of model servers that serve the same models. The picker chooses among them for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,10 @@ pub struct RawPool {
     /// What the gateway shows them to be let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<RawCredential>,
+    /// How compressed requests reach them: `identity` decodes their bodies first, as vLLM and most others need it; `any`
+    /// passes them on as they come, unless the model is renamed.
+    #[serde(default)]
+    pub request_encoding: Encoding,
     /// Connections to them.
     #[serde(default)]
     pub connection: RawConnection,
@@ -206,6 +210,10 @@ pub struct RawBackend {
     /// Active health checks. Left out, there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<RawHealthCheck>,
+    /// How compressed requests reach it: `any` passes them on as they come, unless the model is renamed; `identity` decodes
+    /// their bodies first.
+    #[serde(default = "any_encoding")]
+    pub request_encoding: Encoding,
     /// Connections to it.
     #[serde(default)]
     pub connection: RawConnection,
@@ -232,6 +240,10 @@ pub struct RawBackendEndpoint {
 
 fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "object" })
+}
+
+fn any_encoding() -> Encoding {
+    Encoding::Any
 }
 
 fn half_a_minute() -> Span {

@@ -38,6 +38,17 @@ pub enum UpstreamProtocol {
     Auto,
 }
 
+/// How compressed bodies (`Content-Encoding`) pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Not compressed.
+    #[default]
+    Identity,
+    /// As they come.
+    Any,
+}
+
 /// What happens to a request for a saturated pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SaturationAction {
@@ -81,4 +92,4 @@ pub enum DebugAccess {
     Anyone,
 }
 
-plain_knob!(Engine, UpstreamProtocol, SaturationAction, Balancing, DebugAccess);
+plain_knob!(Encoding, Engine, UpstreamProtocol, SaturationAction, Balancing, DebugAccess);

@@ -35,8 +35,14 @@ knobs! {
         write_timeout: Span = Span::secs(60), in "100ms"..="1h";
         /// The most bytes that a model's name may have. Answer: 400.
         model_bytes: Size = Size(256), in "1"..="4KiB";
-        /// The most bytes that a compressed body may have once decoded for the peek. Answer: 413.
+        /// The most bytes that a compressed body may have once decoded. Answer: 413.
         decoded_body_bytes: Size = Size::mib(64), in "1KiB"..="4GiB";
+        /// How many times its own size a compressed body may have once decoded, beyond 256 KiB that each may have. Prompts
+        /// that repeat themselves have 20 to 100 times. Answer: 413.
+        decoded_body_ratio: u32 = 200, in 2..=100_000;
+        /// How long a compressed body may wait for its turn to be decoded (answer: 503), and how long decoding it may take
+        /// (answer: 413).
+        decode_timeout: Span = Span::secs(5), in "10ms"..="5m";
         /// The most bytes of an unread body that are drained after an early answer, to keep the connection; a larger
         /// rest closes it.
         drain_bytes: Size = Size::mib(1), in "0"..="1GiB";

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::settings::{
-    Balancing, ConnectionSpec, EjectionSpec, Engine, HealthCheckSpec, MetricsSpec, SaturationSpec,
+    Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec, SaturationSpec,
     UpstreamProtocol,
 };
 
@@ -32,6 +32,8 @@ pub struct PoolSpec {
     pub tls: Option<UpstreamTls>,
     /// What is shown to them to be let in.
     pub credential: Option<Credential>,
+    /// How compressed requests reach them.
+    pub request_encoding: Encoding,
     /// Connections to them.
     pub connection: ConnectionSpec,
     /// Reading their load.
@@ -80,6 +82,7 @@ impl PoolSpec {
             protocol: UpstreamProtocol::default(),
             tls: None,
             credential: None,
+            request_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             metrics: MetricsSpec::default(),
             picker: None,
@@ -176,6 +179,8 @@ pub struct BackendSpec {
     pub resolve_interval: Duration,
     /// Active health checks; `None` is none.
     pub health_check: Option<HealthCheckSpec>,
+    /// How compressed requests reach it.
+    pub request_encoding: Encoding,
     /// Connections to it.
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
@@ -195,6 +200,7 @@ impl BackendSpec {
             balancing: Balancing::default(),
             resolve_interval: Duration::from_secs(30),
             health_check: None,
+            request_encoding: Encoding::Any,
             connection: ConnectionSpec::default(),
             ejection: EjectionSpec::default(),
         }

@@ -6,7 +6,7 @@ mod rewrites;
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::raw::{RawModelRewrite, RawObjective, RawPool};
-use penstock_config::{Engine, UpstreamProtocol};
+use penstock_config::{Encoding, Engine, UpstreamProtocol};
 use serde_json::{Value, json};
 
 use super::context::{Context, RefError};
@@ -213,6 +213,7 @@ pub(super) fn raw_pool(name: String) -> RawPool {
         protocol: UpstreamProtocol::default(),
         tls: None,
         credential: None,
+        request_encoding: Encoding::Identity,
         connection: Default::default(),
         metrics: Default::default(),
         picker: None,

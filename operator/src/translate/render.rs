@@ -85,14 +85,15 @@ fn prune(document: &mut Value) {
             fields.shift_remove(list);
         }
     }
-    let upstream = [
-        ("protocol", "http1".into()),
-        ("engine", "vllm".into()),
-        ("balancing", "RoundRobin".into()),
-        ("resolveInterval", "30s".into()),
-        ("endpoints", Value::Array(Vec::new())),
-    ];
-    for list in ["pools", "backends"] {
+    for (list, request_encoding) in [("pools", "identity"), ("backends", "any")] {
+        let upstream = [
+            ("protocol", "http1".into()),
+            ("engine", "vllm".into()),
+            ("balancing", "RoundRobin".into()),
+            ("resolveInterval", "30s".into()),
+            ("requestEncoding", request_encoding.into()),
+            ("endpoints", Value::Array(Vec::new())),
+        ];
         each(fields.get_mut(list), |item| {
             each(item.get_mut("endpoints"), |endpoint| prune_object(endpoint, &[], &[("weight", 1.into())]));
             each(item.get_mut("objectives"), |it| prune_object(it, &[], &[("priority", 0.into())]));

@@ -1,7 +1,7 @@
 //! Services as backends, and Backends that name a Service.
 
 use penstock_config::raw::RawBackend;
-use penstock_config::{Balancing, Span, UpstreamProtocol};
+use penstock_config::{Balancing, Encoding, Span, UpstreamProtocol};
 
 use super::context::{Context, RefError};
 use super::options::Options;
@@ -94,6 +94,7 @@ pub(super) fn raw_backend(name: String) -> RawBackend {
         balancing: Balancing::default(),
         resolve_interval: Span::secs(30),
         health_check: None,
+        request_encoding: Encoding::Any,
         connection: Default::default(),
         ejection: Default::default(),
     }

@@ -6,7 +6,7 @@ use flate2::{
 };
 
 use super::*;
-use crate::Peek;
+use crate::Peeked;
 
 const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 const BODY: &[u8] = br#"{"model":"a","messages":[{"role":"user","content":"hello hello hello"}]}"#;
@@ -32,14 +32,14 @@ fn peek_as(
     chunks: &[&[u8]],
     options: &Options,
 ) -> Result<Peeked, PeekError> {
-    let mut peek = Peek::new(Some(content_type.as_bytes()), Some(coding.as_bytes()), options)?;
+    let peek = Peek::new(Some(content_type.as_bytes()), options)?;
+    let coding = Coding::parse(coding.as_bytes())?.unwrap();
+    let length = chunks.iter().map(|chunk| chunk.len()).sum();
+    let mut decoder = Decoder::new(coding, length, peek.is_form(), options, peek)?;
     for chunk in chunks {
-        if let Err(error) = peek.feed(chunk) {
-            assert_eq!(peek.feed(b"more"), Err(error.clone()), "an error lasts");
-            return Err(error);
-        }
+        decoder.feed(chunk)?;
     }
-    peek.finish()
+    decoder.finish()?.finish()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn reads_through_every_coding_wherever_it_is_cut() {
             let (head, tail) = encoded.split_at(cut);
             let peeked = peek(coding, &[head, tail], &Options::default()).unwrap();
             let model = peeked.model.unwrap();
-            assert_eq!((&*model.name, model.range), ("a", None), "{coding} cut at {cut}");
+            assert_eq!((&*model.name, model.range), ("a", 9..12), "{coding} cut at {cut}");
             assert_eq!(peeked.malformed, None, "{coding} cut at {cut}");
         }
         let bytes: Vec<_> = encoded.chunks(1).collect();
@@ -65,7 +65,7 @@ fn reads_an_encoded_form() {
         let encoded = encode(coding, form);
         let content_type = "multipart/form-data; boundary=b";
         let peeked = peek_as(content_type, coding, &[&encoded], &Options::default()).unwrap();
-        assert_eq!(peeked.model.unwrap().range, None);
+        assert_eq!(&form[peeked.model.unwrap().range], b"a");
     }
 }
 
@@ -78,17 +78,72 @@ fn refuses_what_it_decodes_to_as_it_would_refuse_it_plain() {
     }
 }
 
+/// A body of `bytes` that is nearly nothing but one letter.
+fn bomb(bytes: usize) -> Vec<u8> {
+    let mut bomb = br#"{"model":"a","prompt":""#.to_vec();
+    bomb.resize(bytes, b'x');
+    bomb
+}
+
 #[test]
 fn stops_a_bomb_at_the_bound() {
-    let mut bomb = br#"{"model":"a","prompt":""#.to_vec();
-    bomb.resize(8 << 20, b'x');
-    let options = Options { max_decoded_bytes: 1 << 20, ..Options::default() };
+    let options = Options { max_decoded_bytes: 1 << 18, ..Options::default() };
     for coding in CODINGS {
-        let encoded = encode(coding, &bomb);
+        let encoded = encode(coding, &bomb(8 << 20));
         assert!(encoded.len() < 16 * 1024, "{coding} is a bomb");
         let refusal = peek(coding, &[&encoded], &options).unwrap_err();
-        assert_eq!(refusal, PeekError::DecodedTooLarge { limit: 1 << 20 }, "{coding}");
+        assert_eq!(refusal, PeekError::DecodedTooLarge { limit: 1 << 18 }, "{coding}");
         assert_eq!(refusal.status(), 413);
+    }
+}
+
+/// The sink of a test: counts, and knows nothing of peeks.
+#[derive(Default)]
+struct Tally(u64);
+
+impl Sink for &mut Tally {
+    type Error = PeekError;
+
+    fn take(&mut self, decoded: &[u8]) -> Result<(), PeekError> {
+        self.0 += decoded.len() as u64;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_small_bomb_decodes_to_no_more_than_its_size_allows() {
+    let options = Options::default();
+    for (coding, name) in [(Coding::Gzip, "gzip"), (Coding::Brotli, "br"), (Coding::Zstd, "zstd")] {
+        let encoded = encode(name, &bomb(4 << 20));
+        let (mut tally, length) = (Tally::default(), encoded.len());
+        let mut decoder = Decoder::new(coding, length, false, &options, &mut tally).unwrap();
+        let refusal = decoder.feed(&encoded).unwrap_err();
+        drop(decoder);
+        let limit = FREE_BYTES + 200 * length as u64;
+        assert_eq!(refusal, PeekError::DecodedTooFar { ratio: 200, limit }, "{name}");
+        assert_eq!((refusal.status(), refusal.reason()), (413, "decoded_too_far"));
+        assert!(tally.0 <= limit, "{name}: {} of {limit}", tally.0);
+    }
+}
+
+#[test]
+fn prompts_that_repeat_themselves_pass() {
+    // A long one whose lines differ by a number, and a short one that says one word for ever.
+    let turn =
+        "Please read the file src/main.rs once more and tell me which of its functions are never called. ";
+    let long = format!(r#"{{"model":"a","prompt":"{}"}}"#, {
+        let numbered = |n: usize| format!("{}: {turn}", n * 7919 % 10_007);
+        (0..6_000).map(numbered).collect::<String>()
+    });
+    let short = format!(r#"{{"model":"a","prompt":"{}"}}"#, "hello ".repeat(40_000));
+    for coding in CODINGS {
+        for body in [&long, &short] {
+            let encoded = encode(coding, body.as_bytes());
+            assert!(body.len() > 20 * encoded.len(), "{coding}: {} in {}", body.len(), encoded.len());
+            let peeked =
+                peek(coding, &[&encoded], &Options::default()).map(|peeked| peeked.model.unwrap().name);
+            assert_eq!(peeked.as_deref(), Ok("a"), "{coding}: {} in {}", body.len(), encoded.len());
+        }
     }
 }
 

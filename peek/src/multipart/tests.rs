@@ -3,7 +3,7 @@ use crate::Peek;
 
 fn peek(boundary: &str, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
     let content_type = format!("multipart/form-data; boundary={boundary}");
-    let mut peek = Peek::new(Some(content_type.as_bytes()), None, &Options::default())?;
+    let mut peek = Peek::new(Some(content_type.as_bytes()), &Options::default())?;
     for chunk in chunks {
         peek.feed(chunk)?;
     }
@@ -38,7 +38,7 @@ fn takes_what_browsers_and_libraries_send() {
     let peeked = peek("----WebKitFormBoundaryX", &[form.as_bytes()]).unwrap();
     let model = peeked.model.unwrap();
     assert_eq!(model.name, "whisper-1");
-    assert_eq!(&form[model.range.unwrap()], "whisper-1");
+    assert_eq!(&form[model.range], "whisper-1");
     assert_eq!((peeked.shape, model.notation), (Shape::Form, Notation::FormField));
 }
 

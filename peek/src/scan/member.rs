@@ -125,7 +125,7 @@ impl Fields {
         }
         name::check(&name).map_err(fail)?;
         let name = name.into_owned();
-        self.model = Some(Model { name, range: Some(range), notation: Notation::JsonString });
+        self.model = Some(Model { name, range, notation: Notation::JsonString });
         Ok(())
     }
 

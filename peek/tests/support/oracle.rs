@@ -13,7 +13,7 @@ pub(crate) const PROMPT: [&str; 6] = ["messages", "prompt", "input", "system", "
 
 /// Peeks at a body in the given chunks.
 pub(crate) fn peek(content_type: &str, chunks: &[&[u8]]) -> Result<Peeked, PeekError> {
-    let mut peek = Peek::new(Some(content_type.as_bytes()), None, &Options::default())?;
+    let mut peek = Peek::new(Some(content_type.as_bytes()), &Options::default())?;
     for chunk in chunks {
         peek.feed(chunk)?;
     }

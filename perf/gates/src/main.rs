@@ -57,7 +57,7 @@ fn peek(count: u64) {
     body.push_str(r#""}],"model":"meta-llama/Llama-3.1-8B-Instruct","stream":true,"max_tokens":256}"#);
     let options = Options { seed: 7, ..Options::default() };
     for _ in 0..count {
-        let mut peek = Peek::new(Some(b"application/json"), None, &options).expect("the type is known");
+        let mut peek = Peek::new(Some(b"application/json"), &options).expect("the type is known");
         for chunk in black_box(body.as_bytes()).chunks(16 << 10) {
             peek.feed(chunk).expect("the body is sound");
         }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use penstock_config::{Destination, ListenerIndex, Target, Tier};
-use penstock_peek::Peeked;
+use penstock_peek::{Decoder, Peeked};
 use penstock_picker::PickRequest;
 use serde_json::{Map, Value, json};
 
@@ -142,7 +142,13 @@ impl Ask for Notes {
 }
 
 fn read(runtime: &Runtime, headers: &HeaderMap, body: &[u8]) -> Result<Peeked, Error> {
-    let mut peek = peek::start(headers, runtime.peek_options())?;
+    let options = runtime.peek_options();
+    let mut peek = peek::start(headers, options)?;
+    if let Some(coding) = peek::coding(headers)? {
+        let mut decoder = Decoder::new(coding, body.len(), peek.is_form(), options, peek)?;
+        decoder.feed(body)?;
+        return Ok(decoder.finish()?.finish()?);
+    }
     peek.feed(body)?;
     Ok(peek.finish()?)
 }

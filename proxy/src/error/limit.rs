@@ -15,6 +15,10 @@ pub(crate) enum Limit {
     BodyBytes,
     /// `limits.decodedBodyBytes`
     DecodedBodyBytes,
+    /// `limits.decodedBodyRatio`
+    DecodedBodyRatio,
+    /// `limits.decodeTimeout`
+    DecodeTimeout,
     /// `limits.bodyIdleTimeout`
     BodyIdleTimeout,
     /// `limits.bodyTimeout`
@@ -65,13 +69,15 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
         Self::KeepAliveTimeout,
         Self::BodyBytes,
         Self::DecodedBodyBytes,
+        Self::DecodedBodyRatio,
+        Self::DecodeTimeout,
         Self::BodyIdleTimeout,
         Self::BodyTimeout,
         Self::BodyDepth,
@@ -106,6 +112,8 @@ impl Limit {
             Self::KeepAliveTimeout => "limits.keepAliveTimeout",
             Self::BodyBytes => "limits.bodyBytes",
             Self::DecodedBodyBytes => "limits.decodedBodyBytes",
+            Self::DecodedBodyRatio => "limits.decodedBodyRatio",
+            Self::DecodeTimeout => "limits.decodeTimeout",
             Self::BodyIdleTimeout => "limits.bodyIdleTimeout",
             Self::BodyTimeout => "limits.bodyTimeout",
             Self::BodyDepth => "peek.maxDepth",

@@ -11,7 +11,7 @@ use penstock_proxy::policy::{Extension, UpstreamKind};
 use pingora_http::ResponseHeader;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Protocol, RawServer, backend, post_json, with};
+use crate::harness::{Gateway, Protocol, RawServer, backend, post, post_json, with};
 
 /// A dialect whose bodies are the clients' turned around, byte by byte, and that fails with a line of exclamation marks.
 struct Backwards(Arc<AtomicUsize>);
@@ -106,6 +106,22 @@ async fn in_order(backends: Vec<Value>, encoded: &Arc<AtomicUsize>) -> Gateway {
         "backends": backends,
     });
     Gateway::extended(document, Arc::new(Dialects(encoded.clone()))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_encoded_from_what_it_decodes_to() {
+    let server = chunks(&["olleh\n"], true).await;
+    let encoded = Arc::default();
+    let gateway = in_order(vec![backend("backwards", &[server.addr()])], &encoded).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let packed = crate::encodings::gzip(&json!({"say": "olleh"}).to_string());
+    // The upstream looks whether what it is sent is the text, turned around.
+    let reply = client.send(post("/v1/chat/completions", &headers, packed)).await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "hello"));
+    drop(client);
+    gateway.stop().await;
+    server.stop().await;
 }
 
 fn question() -> http::Request<crate::harness::Body> {

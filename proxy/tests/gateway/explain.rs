@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, RefusedPort, backend, chat, get, pool, post_json, sim, with,
+    Client, Gateway, MODEL, Protocol, RefusedPort, backend, chat, get, pool, post, post_json, sim, with,
 };
 
 /// A gateway and its admin listener.
@@ -40,6 +40,27 @@ impl Explained {
         self.stop.cancel();
         self.gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_explained_within_the_bounds_that_requests_have() {
+    let server = sim(MODEL).await;
+    let explained = Explained::start(json!({
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [{"pool": "p"}]}]}],
+        "pools": [pool("p", &[server.addr()])],
+    }))
+    .await;
+    let mut client = Client::connect(explained.admin, Protocol::H1).await;
+    let bomb = json!({"model": MODEL, "prompt": " ".repeat(1 << 20)});
+    for (body, names, refuses) in [(chat(MODEL, false), true, false), (bomb, false, true)] {
+        let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+        let packed = crate::encodings::gzip(&body.to_string());
+        let decision = client.send(post("/debug/pick", &headers, packed)).await.json();
+        assert_eq!(decision["model"] == json!(MODEL), names, "{decision}");
+        assert_eq!(decision["refused"].is_string(), refuses, "{decision}");
+    }
+    drop(client);
+    explained.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

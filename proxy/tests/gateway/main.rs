@@ -10,6 +10,7 @@ mod contract;
 mod counted;
 mod dialects;
 mod drain;
+mod encodings;
 mod explain;
 mod policies;
 mod pools;

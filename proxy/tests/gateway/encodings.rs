@@ -1,0 +1,176 @@
+//! Bodies under `Content-Encoding`: who is sent them as they came, and who gets them decoded.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use http::Request;
+use penstock_sim::Handle;
+use penstock_sim::faults::{Action, Fault};
+use penstock_sim::record::{Framing, body_hash};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Body, Gateway, MODEL, Protocol, backend, body, chat, chunked, pool, post, sims,
+    with,
+};
+
+pub(crate) fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(text: &str) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn post_encoded(coding: &str, bytes: Vec<u8>) -> Request<Body> {
+    let headers = [("content-type", "application/json"), ("content-encoding", coding)];
+    post("/v1/chat/completions", &headers, bytes)
+}
+
+async fn one_rule(rule: Value, upstreams: Value) -> Gateway {
+    Gateway::start(with(json!({"routes": [{"name": "r", "rules": [rule]}]}), upstreams)).await
+}
+
+/// The server was sent `text` once, as if nobody had ever compressed it.
+fn assert_got_plain(server: &Handle, text: &str, case: &str) {
+    let seen = server.requests().pop().unwrap_or_else(|| panic!("{case}: nothing came"));
+    assert_eq!(seen.body_xxh64, body_hash(text.as_bytes()), "{case}");
+    assert_eq!(seen.header("content-encoding"), None, "{case}");
+    assert_eq!(seen.header("content-length"), Some(&*text.len().to_string()), "{case}");
+    assert_eq!(seen.framing, Framing::Length, "{case}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_gets_compressed_requests_decoded() {
+    let [server] = sims().await;
+    let gateway =
+        one_rule(json!({"targets": [{"pool": "p"}]}), json!({"pools": [pool("p", &[server.addr()])]})).await;
+    let text = chat(MODEL, false).to_string();
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        for (coding, bytes) in [("gzip", gzip(&text)), ("deflate", deflate(&text)), ("X-GZip", gzip(&text))] {
+            server.forget_requests();
+            let reply = client.send(post_encoded(coding, bytes)).await;
+            assert_eq!(reply.status, 200, "{coding}: {}", reply.text());
+            assert_got_plain(&server, &text, coding);
+        }
+        // However it is framed.
+        server.forget_requests();
+        let pieces = gzip(&text).chunks(7).map(|piece| piece.to_vec().into()).collect();
+        let mut request = post_encoded("gzip", Vec::new());
+        *request.body_mut() = chunked(pieces);
+        assert_eq!(client.send(request).await.status, 200);
+        assert_got_plain(&server, &text, "chunked");
+        let mut unknown = post_encoded("snappy", text.clone().into_bytes());
+        let refused = client.send(unknown).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (415, "unsupported_encoding"));
+        unknown = post_encoded("gzip", Vec::new());
+        *unknown.body_mut() = body(gzip(&"x".repeat(1 << 20)));
+        let refused = client.send(unknown).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (413, "request_too_large"));
+    }
+    // A request is accounted for after its answer.
+    gateway.log(12).await;
+    assert_eq!(gateway.metric("penstock_limit_hits_total", &["limits.decodedBodyRatio"]), 2.0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_renamed_at_every_attempt() {
+    let [bad, good] = sims().await;
+    bad.faults().push(Fault::new(Action::Reset));
+    let targets = json!([
+        {"pool": "bad", "modelOverride": "first name", "priority": 0},
+        {"backend": "good", "modelOverride": MODEL, "priority": 1},
+    ]);
+    let gateway = one_rule(
+        json!({"models": ["alias"], "targets": targets}),
+        json!({"pools": [pool("bad", &[bad.addr()])], "backends": [backend("good", &[good.addr()])]}),
+    )
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let text = chat("alias", false).to_string();
+    let reply = client.send(post_encoded("gzip", gzip(&text))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_got_plain(&bad, &text.replace("alias", "first name"), "the first attempt");
+    // A backend takes any encoding, but a new name has to be written.
+    assert_got_plain(&good, &text.replace("alias", MODEL), "the second attempt");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_attempt_sends_what_its_upstream_takes() {
+    let [any, identity] = sims().await;
+    let targets = json!([{"backend": "any", "priority": 0}, {"pool": "identity", "priority": 1}]);
+    let gateway = one_rule(
+        // The simulator cannot read what is compressed, and says so.
+        json!({"models": [MODEL], "targets": targets, "retry": {"statuses": [400]}}),
+        json!({"backends": [backend("any", &[any.addr()])], "pools": [pool("identity", &[identity.addr()])]}),
+    )
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let text = chat(MODEL, false).to_string();
+    let bytes = gzip(&text);
+    let reply = client.send(post_encoded("gzip", bytes.clone())).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = any.requests().pop().unwrap();
+    assert_eq!(seen.header("content-encoding"), Some("gzip"));
+    assert_eq!(seen.body_xxh64, body_hash(&bytes));
+    assert_got_plain(&identity, &text, "the pool");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_setting_says_who_decodes() {
+    let [server] = sims().await;
+    let text = chat(MODEL, false).to_string();
+    let bytes = gzip(&text);
+    for (kind, encoding) in [("backend", "identity"), ("backend", "any"), ("pool", "any")] {
+        let of = if kind == "pool" { pool } else { backend };
+        let upstream = with(of("u", &[server.addr()]), json!({"requestEncoding": encoding}));
+        let gateway =
+            one_rule(json!({"targets": [{kind: "u"}]}), json!({format!("{kind}s"): [upstream]})).await;
+        server.forget_requests();
+        let mut client = gateway.client(Protocol::H1).await;
+        client.send(post_encoded("gzip", bytes.clone())).await;
+        if encoding == "identity" {
+            assert_got_plain(&server, &text, kind);
+        } else {
+            let seen = server.requests().pop().unwrap();
+            assert_eq!(seen.body_xxh64, body_hash(&bytes), "{kind}");
+            assert_eq!(seen.header("content-encoding"), Some("gzip"), "{kind}");
+        }
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_out_counts_as_memory_of_bodies() {
+    let [server] = sims().await;
+    let gateway = one_rule(
+        json!({"targets": [{"pool": "p"}]}),
+        json!({
+            "pools": [pool("p", &[server.addr()])],
+            "limits": {"bodiesInFlightBytes": "1MiB", "decodedBodyRatio": 100_000},
+        }),
+    )
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let mut request = chat(MODEL, false);
+    request["messages"][0]["content"] = json!("x".repeat(2 << 20));
+    let refused = client.send(post_encoded("gzip", gzip(&request.to_string()))).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "overloaded"));
+    // A request is accounted for after its answer.
+    gateway.log(1).await;
+    assert_eq!(gateway.metric("penstock_limit_hits_total", &["limits.bodiesInFlightBytes"]), 1.0);
+    // Nothing of it is left.
+    assert_eq!(gateway.server().body_bytes(), 0);
+    let text = chat(MODEL, false).to_string();
+    assert_eq!(client.send(post_encoded("gzip", gzip(&text))).await.status, 200);
+    gateway.stop().await;
+}
