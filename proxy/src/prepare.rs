@@ -62,6 +62,10 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     if is_decoded {
         headers.remove(header::CONTENT_ENCODING);
     }
+    if to.upstream.response_encoding == Encoding::Identity && headers.contains_key(header::ACCEPT_ENCODING) {
+        // A response that is compressed cannot be read in passing.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     set_host(&mut headers, arrived, to)?;
     set_own_headers(&mut headers, arrived, to);
     for edits in edits(to) {

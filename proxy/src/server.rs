@@ -371,6 +371,7 @@ impl Core {
                 credential: certificates.pool_credential(&spec.name),
                 codec: self.extension.codec(kind, &spec.name),
                 request_encoding: spec.request_encoding,
+                response_encoding: spec.response_encoding,
                 metrics: metrics(kind, &spec.name, index),
             }
         });
@@ -384,6 +385,7 @@ impl Core {
                 credential: certificates.backend_credential(&spec.name),
                 codec: self.extension.codec(kind, &spec.name),
                 request_encoding: spec.request_encoding,
+                response_encoding: spec.response_encoding,
                 metrics: metrics(kind, &spec.name, index),
             }
         });

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use penstock_picker::Outcome;
-use penstock_tap::Report;
+use penstock_tap::{Report, Tap};
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog, Entry};
@@ -29,6 +29,9 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
     let runtime = ctx.arrived.runtime();
     let model = ctx.attempt.as_ref().map(|attempt| {
         let metrics = &runtime.upstream(attempt.upstream).metrics;
+        if let Some(source) = report.usage_source {
+            metrics.counted(source);
+        }
         &**metrics.model(ctx.arrived.model().unwrap_or_default())
     });
     let settlement = Settlement {
@@ -97,8 +100,9 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
         attempts: ctx.routed.as_ref().map_or(0, |routed| routed.attempts),
         status,
         error: ctx.refusal.as_ref().map(|error| error.row().reason),
-        is_stream: ctx.response.is_event_stream,
+        is_stream: ctx.response.tap.as_ref().is_some_and(Tap::is_stream),
         usage: report.usage,
+        usage_source: report.usage_source,
         content_events: report.content_events,
         time_to_first_token: ctx.response.time_to_first_token(),
         duration: Instant::now() - arrived.started,

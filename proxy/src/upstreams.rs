@@ -40,6 +40,8 @@ pub(crate) struct Upstream {
     pub(crate) codec: Option<Arc<dyn Codec>>,
     /// How compressed requests reach it.
     pub(crate) request_encoding: Encoding,
+    /// What clients may ask it for.
+    pub(crate) response_encoding: Encoding,
     /// What is counted of it.
     pub(crate) metrics: UpstreamMetrics,
 }

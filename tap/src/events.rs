@@ -113,10 +113,9 @@ impl Events {
             }
         }
         Report {
-            usage: self.counts.usage(),
-            content_events: self.content_events,
             is_complete: Some(self.is_ended),
             has_error_event: self.has_error,
+            ..Report::new(self.counts.usage(), self.content_events)
         }
     }
 

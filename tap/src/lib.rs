@@ -17,5 +17,5 @@ mod report;
 mod scan;
 mod tap;
 
-pub use crate::report::{ChunkReport, Report, StreamPosition, Usage};
+pub use crate::report::{ChunkReport, Report, StreamPosition, Usage, UsageSource};
 pub use crate::tap::Tap;

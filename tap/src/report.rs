@@ -17,6 +17,18 @@ pub struct Usage {
     pub total: Option<u64>,
 }
 
+/// Where the tokens of a response were counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The model server said how many there were.
+    Reported,
+    /// A stream ended without its server saying so, because nobody asked it to or it broke off: the output is the number
+    /// of events with content, of which most servers send one a token, and one or two around them.
+    Estimated,
+    /// Nowhere: the response is compressed, and was not looked into.
+    Encoded,
+}
+
 /// What one chunk of a response brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkReport {
@@ -29,6 +41,8 @@ pub struct ChunkReport {
 pub struct Report {
     /// The tokens counted.
     pub usage: Usage,
+    /// Where. `None` where the response has none: an error, a list of models, audio.
+    pub usage_source: Option<UsageSource>,
     /// Events that carry generated content: an upper bound of the streamed tokens' chunks.
     pub content_events: u64,
     /// Whether the response came to its proper end: the stream's last event, or the closing brace. `None` where the
@@ -45,4 +59,31 @@ pub struct StreamPosition {
     pub events: u64,
     /// Whether the last byte ended an event.
     pub is_between_events: bool,
+}
+
+impl UsageSource {
+    /// Every source, in the order of its discriminant.
+    pub const ALL: [Self; 3] = [Self::Reported, Self::Estimated, Self::Encoded];
+
+    /// Its name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+            Self::Encoded => "encoded",
+        }
+    }
+}
+
+impl Report {
+    /// Of a response whose server counted `usage`, after so many events with content.
+    pub(crate) fn new(mut usage: Usage, content_events: u64) -> Self {
+        let mut usage_source = (usage != Usage::default()).then_some(UsageSource::Reported);
+        if usage.output.is_none() && content_events > 0 {
+            usage.output = Some(content_events);
+            usage.total = usage.input.map(|input| input.saturating_add(content_events));
+            usage_source = Some(UsageSource::Estimated);
+        }
+        Self { usage, usage_source, content_events, ..Self::default() }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::counts::Counts;
 use crate::events::Events;
-use crate::report::{ChunkReport, Report, StreamPosition};
+use crate::report::{ChunkReport, Report, StreamPosition, UsageSource};
 use crate::scan::Scanner;
 
 /// Reads one response.
@@ -16,25 +16,27 @@ enum Kind {
         scanner: Scanner,
         counts: Counts,
     },
-    /// A body that is encoded or of another type.
+    /// A body that is encoded, and would be read otherwise.
+    Encoded {
+        is_event_stream: bool,
+    },
+    /// A body of another type.
     Closed,
 }
 
 impl Tap {
-    /// A tap for a response with these headers. A body that is encoded (gzip) or neither an event stream nor JSON is
-    /// not looked into: decoding it just to count would cost more than it tells.
+    /// A tap for a response with these headers. A body that is neither an event stream nor JSON is not looked into; nor is
+    /// one that is encoded (gzip), which is said in the report: decoding it just to count would cost more than it tells.
     pub fn new(content_type: Option<&[u8]>, content_encoding: Option<&[u8]>) -> Self {
         let is_encoded = content_encoding.is_some_and(|e| !e.trim_ascii().eq_ignore_ascii_case(b"identity"));
         let media_type =
             content_type.unwrap_or_default().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        Self(if is_encoded {
-            Kind::Closed
-        } else if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-            Kind::Events(Box::default())
-        } else if is_json(media_type) {
-            Kind::Json { scanner: Scanner::default(), counts: Counts::default() }
-        } else {
-            Kind::Closed
+        let is_event_stream = media_type.eq_ignore_ascii_case(b"text/event-stream");
+        Self(match is_event_stream || is_json(media_type) {
+            true if is_encoded => Kind::Encoded { is_event_stream },
+            true if is_event_stream => Kind::Events(Box::default()),
+            true => Kind::Json { scanner: Scanner::default(), counts: Counts::default() },
+            false => Kind::Closed,
         })
     }
 
@@ -47,13 +49,18 @@ impl Tap {
                 scanner.feed(chunk, counts);
                 ChunkReport::default()
             }
-            Kind::Closed => ChunkReport::default(),
+            Kind::Encoded { .. } | Kind::Closed => ChunkReport::default(),
         }
     }
 
     /// Whether the response is an event stream that the tap looks into, to which an event can be appended.
     pub fn is_event_stream(&self) -> bool {
         matches!(self.0, Kind::Events(_))
+    }
+
+    /// Whether the response is an event stream, looked into or not.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Events(_) | Kind::Encoded { is_event_stream: true })
     }
 
     /// How far the event stream has come. Other responses are always at their start.
@@ -69,8 +76,9 @@ impl Tap {
         match &mut self.0 {
             Kind::Events(events) => events.finish(),
             Kind::Json { scanner, counts } => {
-                Report { usage: counts.usage(), is_complete: Some(scanner.is_closed()), ..Report::default() }
+                Report { is_complete: Some(scanner.is_closed()), ..Report::new(counts.usage(), 0) }
             }
+            Kind::Encoded { .. } => Report { usage_source: Some(UsageSource::Encoded), ..Report::default() },
             Kind::Closed => Report::default(),
         }
     }

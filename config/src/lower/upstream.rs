@@ -72,6 +72,7 @@ fn pool(
         tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), files, report)),
         credential: credential(raw.credential.as_ref(), &place.field("credential"), files, report),
         request_encoding: raw.request_encoding,
+        response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
         metrics: raw.metrics.value(),
         picker: raw.picker.clone(),
@@ -194,6 +195,7 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         resolve_interval: raw.resolve_interval.value(),
         health_check: raw.health_check.as_ref().map(|check| check.value()),
         request_encoding: raw.request_encoding,
+        response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
         ejection: raw.ejection.value(),
     }

@@ -43,6 +43,10 @@ pub struct RawPool {
     /// passes them on as they come, unless the model is renamed.
     #[serde(default)]
     pub request_encoding: Encoding,
+    /// How their responses may be compressed: `identity` asks them not to compress whatever the client accepts, so that
+    /// tokens can be counted; `any` lets the client choose.
+    #[serde(default)]
+    pub response_encoding: Encoding,
     /// Connections to them.
     #[serde(default)]
     pub connection: RawConnection,
@@ -214,6 +218,9 @@ pub struct RawBackend {
     /// their bodies first.
     #[serde(default = "any_encoding")]
     pub request_encoding: Encoding,
+    /// How its responses may be compressed, as in a pool.
+    #[serde(default)]
+    pub response_encoding: Encoding,
     /// Connections to it.
     #[serde(default)]
     pub connection: RawConnection,

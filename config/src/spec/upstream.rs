@@ -34,6 +34,8 @@ pub struct PoolSpec {
     pub credential: Option<Credential>,
     /// How compressed requests reach them.
     pub request_encoding: Encoding,
+    /// How their responses may be compressed.
+    pub response_encoding: Encoding,
     /// Connections to them.
     pub connection: ConnectionSpec,
     /// Reading their load.
@@ -83,6 +85,7 @@ impl PoolSpec {
             tls: None,
             credential: None,
             request_encoding: Encoding::Identity,
+            response_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             metrics: MetricsSpec::default(),
             picker: None,
@@ -181,6 +184,8 @@ pub struct BackendSpec {
     pub health_check: Option<HealthCheckSpec>,
     /// How compressed requests reach it.
     pub request_encoding: Encoding,
+    /// How its responses may be compressed.
+    pub response_encoding: Encoding,
     /// Connections to it.
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
@@ -201,6 +206,7 @@ impl BackendSpec {
             resolve_interval: Duration::from_secs(30),
             health_check: None,
             request_encoding: Encoding::Any,
+            response_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             ejection: EjectionSpec::default(),
         }

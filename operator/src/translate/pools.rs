@@ -214,6 +214,7 @@ pub(super) fn raw_pool(name: String) -> RawPool {
         tls: None,
         credential: None,
         request_encoding: Encoding::Identity,
+        response_encoding: Encoding::Identity,
         connection: Default::default(),
         metrics: Default::default(),
         picker: None,

@@ -92,6 +92,7 @@ fn prune(document: &mut Value) {
             ("balancing", "RoundRobin".into()),
             ("resolveInterval", "30s".into()),
             ("requestEncoding", request_encoding.into()),
+            ("responseEncoding", "identity".into()),
             ("endpoints", Value::Array(Vec::new())),
         ];
         each(fields.get_mut(list), |item| {

@@ -95,6 +95,7 @@ pub(super) fn raw_backend(name: String) -> RawBackend {
         resolve_interval: Span::secs(30),
         health_check: None,
         request_encoding: Encoding::Any,
+        response_encoding: Encoding::Identity,
         connection: Default::default(),
         ejection: Default::default(),
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method, uri::PathAndQuery};
-use penstock_tap::Usage;
+use penstock_tap::{Usage, UsageSource};
 
 use crate::{metrics::UpstreamKind, request_id::RequestId};
 
@@ -61,6 +61,8 @@ pub struct Entry {
     pub is_stream: bool,
     /// The tokens counted.
     pub usage: Usage,
+    /// Where they were counted.
+    pub usage_source: Option<UsageSource>,
     /// Events with content, of a stream.
     pub content_events: u64,
     /// From the request's first byte to the first event with content, of a stream.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use penstock_tap::Usage;
+use penstock_tap::{Usage, UsageSource};
 
 use crate::access_log::Entry;
 use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
@@ -70,7 +70,11 @@ impl Formatter {
         line.name("stream");
         line.0.extend_from_slice(if entry.is_stream { b"true" } else { b"false" });
         line.tokens(&entry.usage);
-        if entry.is_stream {
+        if let Some(source) = entry.usage_source {
+            line.plain("usage_source", source.name());
+        }
+        // Of a stream that could not be read, no zero is told that looks like a count.
+        if entry.is_stream && entry.usage_source != Some(UsageSource::Encoded) {
             line.number("content_events", entry.content_events);
             if let Some(first) = entry.time_to_first_token {
                 line.milliseconds("ttft_ms", first);

@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method};
-use penstock_tap::Usage;
+use penstock_tap::{Usage, UsageSource};
 use serde_json::{Value, json};
 
 use super::{entry::MAX_MODEL_BYTES, *};
@@ -33,6 +33,7 @@ fn entry() -> Entry {
         error: None,
         is_stream: true,
         usage: Usage { input: Some(10), cached_input: Some(4), ..Usage::default() },
+        usage_source: Some(UsageSource::Reported),
         content_events: 7,
         time_to_first_token: Some(Duration::from_micros(12_345)),
         duration: Duration::from_millis(500),
@@ -61,7 +62,7 @@ fn a_line_says_all_about_a_request_but_its_query() {
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "method": "POST", "path": "/v1/chat/completions",
             "client": "10.0.0.9:5000", "user_agent": "curl/8", "listener": "http", "route": "llama", "model": "m",
             "target_model": "m-v2", "pool": "p", "endpoint": "[::1]:8000", "attempts": 2, "status": 200, "stream": true,
-            "tokens": {"input": 10, "cached_input": 4}, "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
+            "tokens": {"input": 10, "cached_input": 4}, "usage_source": "reported", "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
             "request_bytes": 1200, "response_bytes": 9000, "matched_blocks": 3
         })
     );
@@ -85,6 +86,7 @@ fn what_is_unknown_is_left_out() {
         upstream: None,
         is_stream: false,
         usage: Usage::default(),
+        usage_source: None,
         matched_blocks: None,
         status: 404,
         error: Some("no_route"),
@@ -107,6 +109,15 @@ fn what_is_unknown_is_left_out() {
             "response_bytes"
         ]
     );
+}
+
+#[test]
+fn a_stream_that_could_not_be_read_has_no_figures() {
+    let source = Some(UsageSource::Encoded);
+    let unread = Entry { content_events: 0, time_to_first_token: None, ..entry() };
+    let line = written(&Entry { usage: Usage::default(), usage_source: source, ..unread });
+    assert_eq!((&line["stream"], &line["usage_source"]), (&json!(true), &json!("encoded")));
+    assert!(["tokens", "content_events", "ttft_ms"].iter().all(|name| line.get(name).is_none()), "{line}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use penstock_tap::Usage;
+use penstock_tap::{Usage, UsageSource};
 use prometheus::Registry;
 use rustc_hash::FxHashMap;
 
@@ -94,6 +94,7 @@ pub(super) struct UpstreamFamilies {
     first_tokens: Family<Histogram>,
     inter_tokens: Family<Histogram>,
     tokens: Family<Counter>,
+    usage_sources: Family<Counter>,
 }
 
 /// A pool's or backend's metrics. Keep it with the pool or backend.
@@ -116,6 +117,7 @@ pub(crate) struct UpstreamMetrics {
     pub unended: Arc<Counter>,
     prefix_asked: Arc<Counter>,
     prefix_matched: Arc<Counter>,
+    usage_sources: [Arc<Counter>; UsageSource::ALL.len()],
     models: FxHashMap<Box<str>, Arc<ModelMetrics>>,
     other: Arc<ModelMetrics>,
 }
@@ -197,8 +199,15 @@ impl UpstreamFamilies {
             ),
             tokens: counter(
                 "penstock_tokens_total",
-                "Tokens that model servers counted; cached and cache_creation are part of input, reasoning of output.",
+                "Tokens that model servers counted, and output estimated where they did not; cached_input and \
+                 cache_creation are part of input, reasoning of output.",
                 &["upstream_kind", "upstream", "model", "kind"],
+            ),
+            usage_sources: counter(
+                "penstock_usage_sources_total",
+                "Responses with tokens, by where they were counted: reported by the model server, estimated from the \
+                 events of a stream, or nowhere, because the response was encoded.",
+                &["upstream_kind", "upstream", "source"],
             ),
         }
     }
@@ -223,6 +232,8 @@ impl UpstreamFamilies {
             unended: self.unended.get(&key),
             prefix_asked: of_pool(kind, &self.prefix_blocks, &[name, "asked"]),
             prefix_matched: of_pool(kind, &self.prefix_blocks, &[name, "matched"]),
+            usage_sources: UsageSource::ALL
+                .map(|source| self.usage_sources.get(&[kind.label(), name, source.name()])),
             models: models.map(|(model, label)| (model.into(), self.model(kind, name, &label))).collect(),
             other: self.model(kind, name, OTHER),
         }
@@ -238,6 +249,7 @@ impl UpstreamFamilies {
             &self.unended,
             &self.prefix_blocks,
             &self.tokens,
+            &self.usage_sources,
         ] {
             family.retain(is_kept);
         }
@@ -270,6 +282,11 @@ impl UpstreamMetrics {
     pub(crate) fn prefix(&self, blocks: usize, matched_blocks: usize) {
         self.prefix_asked.add(blocks as u64);
         self.prefix_matched.add(matched_blocks as u64);
+    }
+
+    /// Counts a response by where its tokens were counted.
+    pub(crate) fn counted(&self, source: UsageSource) {
+        self.usage_sources[source as usize].increment();
     }
 
     /// Counts scrapes.

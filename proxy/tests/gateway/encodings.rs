@@ -1,4 +1,5 @@
-//! Bodies under `Content-Encoding`: who is sent them as they came, and who gets them decoded.
+//! Bodies under `Content-Encoding`: who is sent them as they came, who gets them decoded, and what is said of responses that
+//! cannot be read.
 
 use std::io::Write;
 
@@ -11,7 +12,7 @@ use penstock_sim::record::{Framing, body_hash};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Body, Gateway, MODEL, Protocol, backend, body, chat, chunked, pool, post, sims,
+    Body, Gateway, MODEL, Protocol, RawServer, backend, body, chat, chunked, pool, post, post_json, sims,
     with,
 };
 
@@ -172,5 +173,112 @@ async fn what_comes_out_counts_as_memory_of_bodies() {
     assert_eq!(gateway.server().body_bytes(), 0);
     let text = chat(MODEL, false).to_string();
     assert_eq!(client.send(post_encoded("gzip", gzip(&text))).await.status, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upstreams_are_asked_for_what_can_be_read_unless_the_setting_says_otherwise() {
+    let [server] = sims().await;
+    for (kind, setting, seen) in [
+        ("pool", None, "identity"),
+        ("backend", None, "identity"),
+        ("pool", Some("any"), "gzip, br"),
+        ("backend", Some("any"), "gzip, br"),
+    ] {
+        let of = if kind == "pool" { pool } else { backend };
+        let mut upstream = of("u", &[server.addr()]);
+        if let Some(setting) = setting {
+            upstream["responseEncoding"] = json!(setting);
+        }
+        let gateway =
+            one_rule(json!({"targets": [{kind: "u"}]}), json!({format!("{kind}s"): [upstream]})).await;
+        let mut client = gateway.client(Protocol::H1).await;
+        server.forget_requests();
+        let mut request = post_json("/v1/chat/completions", &chat(MODEL, false));
+        request.headers_mut().insert("accept-encoding", "gzip, br".parse().unwrap());
+        assert_eq!(client.send(request).await.status, 200);
+        assert_eq!(
+            server.requests().pop().unwrap().header("accept-encoding"),
+            Some(seen),
+            "{kind} {setting:?}"
+        );
+        // Who accepts nothing in particular goes on doing so.
+        server.forget_requests();
+        client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
+        assert_eq!(server.requests().pop().unwrap().header("accept-encoding"), None);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_that_is_compressed_all_the_same_passes_and_is_said_to_be_unread() {
+    for (content_type, is_stream) in [("application/json", false), ("text/event-stream", true)] {
+        let bytes = gzip(r#"{"usage":{"prompt_tokens":5,"completion_tokens":7}}"#);
+        let sent = bytes.clone();
+        let server = RawServer::start(move |mut connection| {
+            let length = sent.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n"
+            );
+            let response = [head.into_bytes(), sent.clone()].concat();
+            async move {
+                while connection.request().await.is_some() {
+                    connection.send(&response).await;
+                }
+            }
+        })
+        .await;
+        let gateway =
+            one_rule(json!({"targets": [{"pool": "p"}]}), json!({"pools": [pool("p", &[server.addr()])]}))
+                .await;
+        let mut client = gateway.client(Protocol::H1).await;
+        let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, is_stream))).await;
+        assert_eq!((reply.header("content-encoding"), &*reply.body), ("gzip", &*bytes));
+        let line = gateway.log(1).await.remove(0);
+        assert_eq!(
+            (&line["stream"], &line["usage_source"]),
+            (&json!(is_stream), &json!("encoded")),
+            "{line}"
+        );
+        assert_eq!((line.get("tokens"), line.get("content_events")), (None, None), "{line}");
+        let count =
+            |source: &str| gateway.metric("penstock_usage_sources_total", &[&format!("\"{source}\"")]);
+        assert_eq!(["reported", "estimated", "encoded"].map(count), [0.0, 0.0, 1.0]);
+        drop(client);
+        gateway.stop().await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_asks_for_no_usage_is_counted_by_its_events() {
+    let [server] = sims().await;
+    let gateway =
+        one_rule(json!({"targets": [{"pool": "p"}]}), json!({"pools": [pool("p", &[server.addr()])]})).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let question = json!({"model": MODEL, "stream": true, "max_tokens": 8, "prompt": "Why is the sky blue?"});
+    let mut lines = 0;
+    for (path, request) in [("/v1/chat/completions", chat(MODEL, true)), ("/v1/completions", question)] {
+        let before = gateway.metric("penstock_tokens_total", &["\"output\""]);
+        let reply = client.send(post_json(path, &request)).await;
+        let events = reply.text().matches("data: {").count();
+        assert!((8..=10).contains(&events), "one a token, and one or two around them: {events}");
+        lines += 1;
+        let line = gateway.log(lines).await.pop().unwrap();
+        assert_eq!(
+            (&line["usage_source"], &line["tokens"]),
+            (&json!("estimated"), &json!({"output": events}))
+        );
+        let counted = gateway.metric("penstock_tokens_total", &["\"output\""]) - before;
+        assert_eq!(counted, events as f64);
+
+        let exact = with(request, json!({"stream_options": {"include_usage": true}}));
+        client.send(post_json(path, &exact)).await;
+        lines += 1;
+        let line = gateway.log(lines).await.pop().unwrap();
+        assert_eq!((&line["usage_source"], &line["tokens"]["output"]), (&json!("reported"), &json!(8)));
+    }
+    let count = |source: &str| gateway.metric("penstock_usage_sources_total", &[&format!("\"{source}\"")]);
+    assert_eq!(["reported", "estimated", "encoded"].map(count), [2.0, 2.0, 0.0]);
     gateway.stop().await;
 }

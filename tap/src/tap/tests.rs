@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::report::Usage;
 
+const REPORTED: Option<UsageSource> = Some(UsageSource::Reported);
+
 fn tap(kind: &str) -> Tap {
     Tap::new(Some(kind.as_bytes()), None)
 }
@@ -45,7 +47,16 @@ fn a_chat_stream_with_usage_at_its_end() {
         "data: [DONE]\n\n",
     ));
     let usage = Usage { cached_input: Some(8), reasoning: Some(2), ..usage(9, 3) };
-    assert_eq!(report, Report { usage, content_events: 3, is_complete: Some(true), has_error_event: false });
+    assert_eq!(
+        report,
+        Report {
+            usage,
+            usage_source: REPORTED,
+            content_events: 3,
+            is_complete: Some(true),
+            has_error_event: false
+        }
+    );
 }
 
 #[test]
@@ -73,7 +84,16 @@ fn a_stream_of_the_messages_api() {
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     ));
     let usage = Usage { cached_input: Some(100), cache_creation: Some(10), ..usage(114, 7) };
-    assert_eq!(report, Report { usage, content_events: 2, is_complete: Some(true), has_error_event: false });
+    assert_eq!(
+        report,
+        Report {
+            usage,
+            usage_source: REPORTED,
+            content_events: 2,
+            is_complete: Some(true),
+            has_error_event: false
+        }
+    );
 }
 
 #[test]
@@ -91,7 +111,16 @@ fn a_stream_of_the_responses_api_with_a_huge_last_event() {
         text
     ));
     let usage = Usage { cached_input: Some(0), reasoning: Some(1), ..usage(3, 2) };
-    assert_eq!(report, Report { usage, content_events: 2, is_complete: Some(true), has_error_event: false });
+    assert_eq!(
+        report,
+        Report {
+            usage,
+            usage_source: REPORTED,
+            content_events: 2,
+            is_complete: Some(true),
+            has_error_event: false
+        }
+    );
 }
 
 #[test]
@@ -153,7 +182,10 @@ fn a_json_answer() {
     let report = document(
         "{\"choices\":[{\"text\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":99}\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2},\"x\":[]}",
     );
-    assert_eq!(report, Report { usage: usage(1, 2), is_complete: Some(true), ..Report::default() });
+    assert_eq!(
+        report,
+        Report { usage: usage(1, 2), usage_source: REPORTED, is_complete: Some(true), ..Report::default() }
+    );
     assert_eq!(document("{\"usage\":{\"prompt_tokens\":1").is_complete, Some(false));
     assert_eq!(document("[{\"usage\":{\"prompt_tokens\":1}}]").usage, Usage::default());
     assert_eq!(document("{\"data\":{\"usage\":{\"prompt_tokens\":1}}}").usage, Usage::default());
@@ -179,20 +211,57 @@ fn odd_members_do_not_cost_the_counts_beside_them() {
 #[test]
 fn only_plain_event_streams_and_json_are_looked_into() {
     let body = b"{\"usage\":{\"prompt_tokens\":1}}";
-    for (kind, encoding, is_read) in [
-        (Some("application/json"), None, true),
-        (Some("Application/JSON; charset=utf-8"), Some("identity"), true),
-        (Some("application/problem+json"), None, true),
-        (Some("application/json"), Some("gzip"), false),
-        (Some("audio/mpeg"), None, false),
-        (Some("+jso"), None, false),
-        (None, None, false),
+    let encoded = Some(UsageSource::Encoded);
+    for (kind, encoding, source) in [
+        (Some("application/json"), None, REPORTED),
+        (Some("Application/JSON; charset=utf-8"), Some("identity"), REPORTED),
+        (Some("application/problem+json"), None, REPORTED),
+        (Some("application/json"), Some("gzip"), encoded),
+        (Some("text/event-stream"), Some("br"), encoded),
+        (Some("audio/mpeg"), None, None),
+        (Some("audio/mpeg"), Some("gzip"), None),
+        (Some("+jso"), None, None),
+        (None, None, None),
     ] {
         let mut tap = Tap::new(kind.map(str::as_bytes), encoding.map(str::as_bytes));
         tap.feed(body);
         let report = tap.finish();
-        assert_eq!(report.is_complete.is_some(), is_read, "{kind:?}");
-        assert_eq!(report.usage.input.is_some(), is_read, "{kind:?}");
+        assert_eq!(report.usage_source, source, "{kind:?}");
+        assert_eq!(report.is_complete.is_some(), source == REPORTED, "{kind:?}");
+        assert_eq!(report.usage.input.is_some(), source == REPORTED, "{kind:?}");
+        assert!(!tap.is_event_stream());
+        assert_eq!(tap.is_stream(), kind == Some("text/event-stream"), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_stream_whose_server_counts_no_tokens_has_its_events_counted() {
+    let chat = concat!(
+        "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"role\":\"assistant\"}}],\"usage\":null}\n\n",
+        "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n",
+        "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n",
+        "data: {\"id\":\"1\",\"choices\":[],\"usage\":null}\n\n",
+        ": ping\n\ndata: [DONE]\n\n",
+    );
+    let completions = "data: {\"object\":\"text_completion\",\"choices\":[{\"text\":\"a\"}]}\n\n".repeat(3);
+    let responses = concat!(
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"usage\":null}}\n\n",
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n",
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"b\"}\n\n",
+        "event: response.output_text.done\ndata: {\"type\":\"response.output_text.done\",\"text\":\"ab\"}\n\n",
+    );
+    for (stream, count) in [(chat, 3), (&completions, 3), (responses, 2)] {
+        let report = events(stream);
+        assert_eq!(report.usage, Usage { output: Some(count), ..Usage::default() }, "{stream}");
+        assert_eq!(report.usage_source, Some(UsageSource::Estimated), "{stream}");
+    }
+    // What the server did say stays.
+    let input = "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":5}}\n\n";
+    let report = events(input);
+    assert_eq!((report.usage, report.usage_source), (usage(5, 1), Some(UsageSource::Estimated)));
+    // Nothing to count is no estimate.
+    for stream in ["", ": ping\n\n", "data: [DONE]\n\n", "data: {\"error\":{}}\n\n"] {
+        assert_eq!((events(stream).usage, events(stream).usage_source), (Usage::default(), None), "{stream}");
     }
 }
 
@@ -304,7 +373,15 @@ proptest! {
             text += &format!("data: [DONE]{newline}{newline}");
         }
         let report = report("text/event-stream", cut(text.as_bytes(), &cuts));
-        prop_assert_eq!(report, Report { usage: counts.usage(), content_events, is_complete: Some(is_done), has_error_event });
+        let reported = counts.usage();
+        let is_estimated = reported.output.is_none() && content_events > 0;
+        let usage = match is_estimated {
+            true => Usage { output: Some(content_events), total: reported.input.map(|input| input + content_events), ..reported },
+            false => reported,
+        };
+        let reported = (reported != Usage::default()).then_some(UsageSource::Reported);
+        let usage_source = if is_estimated { Some(UsageSource::Estimated) } else { reported };
+        prop_assert_eq!(report, Report { usage, usage_source, content_events, is_complete: Some(is_done), has_error_event });
     }
 
     #[test]
