@@ -303,7 +303,7 @@ pub enum FormFault {
     /// A field whose name some parsers take for `model`: another case, escapes, padding.
     #[error("has a field that differs from `model` only in case or escapes: spell it `model`")]
     ModelAlias,
-    /// `model` is a file or has a transfer encoding or a charset.
+    /// `model` is a file, has a transfer encoding, or a charset in which it could be read as another name.
     #[error("has a field `model` that is not plain text: send it without filename, encoding or charset")]
     ModelNotPlain,
     /// Something behind the closing boundary.

@@ -27,7 +27,7 @@
 //! | nesting beyond the limit, a top-level name beyond the limit | [`PeekError::TooDeep`], [`PeekError::KeyTooLong`] |
 //! | a UTF-8 byte order mark | skipped |
 //! | UTF-16 or UTF-32 | [`PeekError::NotUtf8Json`] |
-//! | a `charset` other than UTF-8 or ASCII | [`PeekError::UnsupportedCharset`] |
+//! | a `charset` other than UTF-8 or ASCII; in a form, one in which ASCII is not ASCII | [`PeekError::UnsupportedCharset`], [`PeekError::Form`] |
 //! | a top-level array or scalar, an empty body, no JSON at all | no model |
 //! | a form that form parsers could take apart differently | [`PeekError::Form`] |
 //! | a `Content-Encoding` that is unknown or stacked; corrupt; too large when decoded, or for its size; not really there | [`PeekError::UnsupportedEncoding`], [`PeekError::CorruptEncoding`], [`PeekError::DecodedTooLarge`], [`PeekError::DecodedTooFar`], [`PeekError::PlainBehindEncoding`] |

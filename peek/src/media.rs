@@ -14,9 +14,21 @@ pub(crate) enum Media {
     Form {
         /// Separates its parts.
         boundary: Vec<u8>,
+        /// Of the fields that declare none.
+        charset: Charset,
     },
     /// Anything else, or nothing.
     Other,
+}
+
+/// What a charset says of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Charset {
+    /// They are UTF-8: no charset, UTF-8 itself, or ASCII.
+    #[default]
+    Utf8,
+    /// ASCII bytes are ASCII and others are not for the gateway to read: ISO 8859, Windows' code pages for Europe.
+    AsciiOrOther,
 }
 
 /// A coding of `Content-Encoding` that can be undone.
@@ -55,10 +67,13 @@ impl Media {
             let is_exact = essence.len() == b"multipart/form-data".len();
             let boundary = parameters.as_ref().filter(|_| is_exact).and_then(|all| boundary(all));
             let boundary = boundary.ok_or(PeekError::Form { at: 0, fault: FormFault::Boundary })?.to_vec();
-            check_charset(parameters.as_deref(), content_type)?;
-            return Ok(Self::Form { boundary });
+            let charset = charset(parameters.as_deref(), content_type)?;
+            return Ok(Self::Form { boundary, charset });
         }
-        check_charset(parameters.as_deref(), content_type)?;
+        // What is not ASCII may stand anywhere in JSON, the model's name included.
+        if charset(parameters.as_deref(), content_type)? != Charset::Utf8 {
+            return Err(PeekError::UnsupportedCharset { charset: Excerpt::of(content_type) });
+        }
         Ok(if is_json(&essence) { Self::Json } else { Self::Other })
     }
 }
@@ -116,20 +131,26 @@ fn boundary<'a>(parameters: &[Parameter<'a>]) -> Option<&'a [u8]> {
     is_usable.then_some(one.value)
 }
 
-/// Refuses a charset that reads ASCII bytes as other characters, which servers that obey it would do. Where
-/// the parameters cannot be told apart (`None`), the mere word is enough.
-fn check_charset(parameters: Option<&[Parameter<'_>]>, content_type: &[u8]) -> Result<(), PeekError> {
+/// The charset, unless it reads ASCII bytes as other characters, which servers that obey it would do. Where
+/// the parameters cannot be told apart (`None`), the mere word is enough to refuse them.
+fn charset(parameters: Option<&[Parameter<'_>]>, content_type: &[u8]) -> Result<Charset, PeekError> {
+    let refused = |value: &[u8]| PeekError::UnsupportedCharset { charset: Excerpt::of(value) };
     let Some(parameters) = parameters else {
         let lower = content_type.to_ascii_lowercase();
         return match memchr::memmem::find(&lower, b"charset") {
-            Some(_) => Err(PeekError::UnsupportedCharset { charset: Excerpt::of(content_type) }),
-            None => Ok(()),
+            Some(_) => Err(refused(content_type)),
+            None => Ok(Charset::Utf8),
         };
     };
-    match parameters.iter().find(|parameter| !parameter.is_harmless_charset()) {
-        Some(parameter) => Err(PeekError::UnsupportedCharset { charset: Excerpt::of(parameter.value) }),
-        None => Ok(()),
+    let mut charset = Charset::Utf8;
+    for parameter in parameters {
+        match parameter.charset() {
+            Some(Charset::Utf8) => {}
+            Some(Charset::AsciiOrOther) => charset = Charset::AsciiOrOther,
+            None => return Err(refused(parameter.value)),
+        }
     }
+    Ok(charset)
 }
 
 /// One parameter of a header value.
@@ -149,20 +170,30 @@ impl Parameter<'_> {
         base.eq_ignore_ascii_case(name)
     }
 
-    /// Whether it is no charset, or one in which ASCII is ASCII and the rest is UTF-8.
-    pub(crate) fn is_harmless_charset(&self) -> bool {
+    /// The charset that it names; UTF-8 for a parameter that names none, `None` for one in which ASCII is not ASCII, or
+    /// that is not known.
+    pub(crate) fn charset(&self) -> Option<Charset> {
         if !self.is_some_form_of(b"charset") {
-            return true;
+            return Some(Charset::Utf8);
         }
-        let harmless: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b"ascii"];
-        self.name.len() == b"charset".len()
-            && harmless.iter().any(|known| self.value.eq_ignore_ascii_case(known))
+        if self.name.len() != b"charset".len() {
+            return None;
+        }
+        let value = self.value.to_ascii_lowercase();
+        match &*value {
+            b"utf-8" | b"utf8" | b"us-ascii" | b"ascii" => Some(Charset::Utf8),
+            b"latin1" => Some(Charset::AsciiOrOther),
+            _ if value.starts_with(b"iso-8859-") || value.starts_with(b"windows-125") => {
+                Some(Charset::AsciiOrOther)
+            }
+            _ => None,
+        }
     }
 }
 
 /// The parameters behind a header's value, each with its semicolon; an item is `None` where the syntax
-/// leaves a doubt: a backslash before a quote, which ends the string for some and not for others, a missing
-/// value, or bytes between the value and the next semicolon.
+/// leaves a doubt: a backslash before a quote, which ends the string for some and not for others (but see
+/// [`end_of_file_name`]), a missing value, or bytes between the value and the next semicolon.
 pub(crate) struct Parameters<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Parameters<'a> {
@@ -190,9 +221,9 @@ fn split_parameter(text: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
     }
     let (value, rest) = match value.strip_prefix(b"\"") {
         Some(quoted) => {
-            let end = quoted.iter().position(|&byte| byte == b'"')?;
+            let mut end = quoted.iter().position(|&byte| byte == b'"')?;
             if quoted[..end].ends_with(b"\\") {
-                return None;
+                end = name.eq_ignore_ascii_case(b"filename").then(|| end_of_file_name(quoted)).flatten()?;
             }
             (&quoted[..end], &quoted[end + 1..])
         }
@@ -207,6 +238,26 @@ fn split_parameter(text: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
     };
     let rest = rest.trim_ascii_start();
     (rest.is_empty() || rest.starts_with(b";")).then_some((Parameter { name, value }, rest))
+}
+
+/// Where a file's name ends that has quotes in it behind backslashes, as curl and Go write them. Nobody routes by such a
+/// name, so it may be read in two ways, as long as nothing else can: it has to be the last parameter, and has to hold
+/// nothing that could be another for those for whom it ends at its first quote.
+fn end_of_file_name(quoted: &[u8]) -> Option<usize> {
+    let end = quoted.trim_ascii_end().len().checked_sub(1)?;
+    let (name, last) = quoted.split_at(end);
+    let mut before = 0;
+    for &byte in name {
+        let is_escaped = before == b'\\';
+        match byte {
+            b';' | b'=' => return None,
+            b'"' if !is_escaped => return None,
+            // Does it escape itself, or what follows?
+            b'\\' if is_escaped => return None,
+            _ => before = byte,
+        }
+    }
+    (last.starts_with(b"\"") && before != b'\\').then_some(end)
 }
 
 /// Whether `bytes` is a token as RFC 9110, section 5.6.2, has it.

@@ -9,6 +9,7 @@ mod disposition;
 use memchr::memchr2;
 
 use self::disposition::Part;
+use crate::media::Charset;
 use crate::{
     Excerpt, FormFault, MAX_PART_HEADER_BYTES, Model, NameFault, Notation, Options, PeekError, Peeked, Shape,
     name,
@@ -19,6 +20,8 @@ use crate::{
 pub(crate) struct Multipart {
     /// Two dashes and the boundary.
     delimiter: Vec<u8>,
+    /// Of the fields that declare none.
+    charset: Charset,
     max_model_bytes: usize,
     /// Offset of the chunk in the body.
     base: usize,
@@ -90,9 +93,10 @@ impl Line {
 }
 
 impl Multipart {
-    pub(crate) fn new(boundary: &[u8], options: &Options) -> Self {
+    pub(crate) fn new(boundary: &[u8], charset: Charset, options: &Options) -> Self {
         Self {
             delimiter: [b"--", boundary].concat(),
+            charset,
             max_model_bytes: options.max_model_bytes,
             base: 0,
             state: State::Preamble,
@@ -188,8 +192,8 @@ impl Multipart {
         }
         self.headers.push(byte);
         if self.headers.ends_with(b"\r\n\r\n") || self.headers == b"\r\n" {
-            let part = disposition::read(&self.headers)?;
-            if part == Part::Model && std::mem::replace(&mut self.has_model, true) {
+            let part = disposition::read(&self.headers, self.charset)?;
+            if part != Part::Other && std::mem::replace(&mut self.has_model, true) {
                 return Err(FormFault::DuplicateModel);
             }
             self.value_at = at + 1;
@@ -217,15 +221,15 @@ impl Multipart {
             i += 1;
             match self.line {
                 Line::CrLf(seen) if seen == self.delimiter.len() => {
-                    if part == Part::Model {
+                    if let Part::Model(charset) = part {
                         self.hold(&chunk[from..i])?;
-                        self.close_model()?;
+                        self.close_model(charset)?;
                     }
                     self.state = State::Boundary(BoundaryEnd::Nothing);
                     return Ok(i);
                 }
                 Line::Cr(seen) | Line::Lf(seen) if seen == self.delimiter.len() => {
-                    if part == Part::Model {
+                    if part != Part::Other {
                         self.hold(&chunk[from..i])?;
                     }
                     return Err(PeekError::Form { at: self.base + i, fault: FormFault::BareLineBreak });
@@ -233,7 +237,7 @@ impl Multipart {
                 _ => {}
             }
         }
-        if part == Part::Model {
+        if part != Part::Other {
             self.hold(&chunk[from..i])?;
         }
         Ok(i)
@@ -250,10 +254,13 @@ impl Multipart {
         Ok(())
     }
 
-    fn close_model(&mut self) -> Result<(), PeekError> {
+    fn close_model(&mut self, charset: Charset) -> Result<(), PeekError> {
         let len = self.value.len() - self.delimiter.len() - 2;
         let value = &self.value[..len];
         let at = self.value_at;
+        if charset != Charset::Utf8 && !value.is_ascii() {
+            return Err(PeekError::Form { at, fault: FormFault::ModelNotPlain });
+        }
         let fail = |fault| PeekError::ModelName { at, fault, name: Excerpt::of(value) };
         let text = std::str::from_utf8(value).map_err(|_| fail(NameFault::NotUtf8))?;
         name::check(text).map_err(fail)?;

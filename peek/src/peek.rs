@@ -42,7 +42,9 @@ impl Peek {
         Ok(Self(match content_type.map_or(Ok(Media::Other), Media::parse)? {
             Media::Json => Body::Json(Scanner::new(options)),
             Media::Other => Body::Json(Scanner::sniffing(options)),
-            Media::Form { boundary } => Body::Form(Box::new(Multipart::new(&boundary, options))),
+            Media::Form { boundary, charset } => {
+                Body::Form(Box::new(Multipart::new(&boundary, charset, options)))
+            }
         }))
     }
 

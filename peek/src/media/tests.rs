@@ -1,7 +1,7 @@
 use super::*;
 
 fn form(boundary: &str) -> Result<Media, PeekError> {
-    Ok(Media::Form { boundary: boundary.into() })
+    Ok(Media::Form { boundary: boundary.into(), charset: Charset::Utf8 })
 }
 
 #[test]
@@ -68,6 +68,7 @@ fn refuses_a_boundary_that_parsers_disagree_on() {
 fn refuses_a_charset_that_hides_ascii() {
     for content_type in [
         "application/json; charset=utf-16",
+        "application/json; charset=iso-8859-1",
         "application/json; charset=utf-7",
         "application/json; charset*=us-ascii''cp037",
         "application/json; charset=utf-8; charset=cp037",

@@ -2,18 +2,19 @@
 
 use crate::{
     FormFault,
-    media::{Parameter, Parameters, is_token},
+    media::{Charset, Parameters, is_token},
 };
 
 /// What a part means to routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    Model,
+    /// The field `model`, and in what its value is written.
+    Model(Charset),
     Other,
 }
 
-/// Reads a part's headers, each line with its CRLF, the empty one included.
-pub(super) fn read(headers: &[u8]) -> Result<Part, FormFault> {
+/// Reads a part's headers, each line with its CRLF, the empty one included. `charset` is the form's.
+pub(super) fn read(headers: &[u8], mut charset: Charset) -> Result<Part, FormFault> {
     let mut disposition = None;
     let mut is_plain = true;
     for line in headers.split(|&byte| byte == b'\n') {
@@ -29,12 +30,17 @@ pub(super) fn read(headers: &[u8]) -> Result<Part, FormFault> {
         } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
             is_plain &= is_identity(value);
         } else if name.eq_ignore_ascii_case(b"content-type") {
-            is_plain &= is_plain_type(value);
+            match plain_charset(value) {
+                // Who asks for more than ASCII in the form's charset does not get around it here.
+                Some(Charset::Utf8) => {}
+                Some(other) => charset = other,
+                None => is_plain = false,
+            }
         }
     }
     let field = field(disposition.ok_or(FormFault::Disposition)?).ok_or(FormFault::Disposition)?;
     match field.name {
-        b"model" if is_plain && !field.is_file => Ok(Part::Model),
+        b"model" if is_plain && !field.is_file => Ok(Part::Model(charset)),
         // `_charset_` changes how the other fields are read (RFC 7578, section 4.6).
         b"model" | b"_charset_" => Err(FormFault::ModelNotPlain),
         other if is_model_to_some(other) => Err(FormFault::ModelAlias),
@@ -103,13 +109,20 @@ fn is_identity(encoding: &[u8]) -> bool {
     identities.iter().any(|identity| encoding.eq_ignore_ascii_case(identity))
 }
 
-/// Whether a part of this `Content-Type` is one value in UTF-8.
-fn is_plain_type(content_type: &[u8]) -> bool {
+/// The charset of a part of this `Content-Type`, if it is one value and its ASCII bytes are ASCII.
+fn plain_charset(content_type: &[u8]) -> Option<Charset> {
     let end = content_type.iter().position(|&byte| byte == b';').unwrap_or(content_type.len());
     let (essence, parameters) = content_type.split_at(end);
     let essence = essence.trim_ascii().to_ascii_lowercase();
-    let is_harmless = |parameter: Option<Parameter<'_>>| parameter.is_some_and(|p| p.is_harmless_charset());
-    !essence.starts_with(b"multipart/")
-        && !essence.starts_with(b"message/")
-        && Parameters(parameters).all(is_harmless)
+    if essence.starts_with(b"multipart/") || essence.starts_with(b"message/") {
+        return None;
+    }
+    let mut charset = Charset::Utf8;
+    for parameter in Parameters(parameters) {
+        match parameter?.charset()? {
+            Charset::Utf8 => {}
+            other => charset = other,
+        }
+    }
+    Some(charset)
 }
