@@ -96,7 +96,7 @@ impl Encoded {
             if !is_wanted() {
                 return Err(Error::ClientGone);
             }
-            if Instant::now() > ends {
+            if Instant::now() >= ends {
                 return Err(Error::DecodeTimeout);
             }
             decoder.feed(slice)?;

@@ -94,7 +94,7 @@ async fn a_turn_lasts_as_long_as_its_work_even_if_nobody_waits_any_more() {
     let (began, has_begun) = oneshot::channel();
     let abandoned = decoders.run(PATIENCE, {
         let is_done = is_done.clone();
-        move |is_wanted| {
+        move |is_wanted: IsWanted<'_>| {
             let _ = began.send(());
             while is_wanted() {
                 std::thread::yield_now();
