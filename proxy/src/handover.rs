@@ -203,7 +203,7 @@ impl Counter {
                 Ok((channel, _)) => hand_over(&channel, &self.path, sockets, &standing.is_shared),
                 // The listener is sound, so it is the system that lacks something.
                 Err(error) => {
-                    std::thread::sleep(PATIENCE);
+                    pause();
                     Err(error.into())
                 }
             };
@@ -286,6 +286,11 @@ impl fmt::Debug for Predecessor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Predecessor").finish_non_exhaustive()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thread serves nobody else")]
+fn pause() {
+    std::thread::sleep(PATIENCE);
 }
 
 #[cfg(test)]

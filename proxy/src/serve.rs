@@ -94,7 +94,7 @@ async fn start(
 ) -> Result<Arc<Starter>, ExitCode> {
     let starter = match handover {
         Some(path) => {
-            let begun = tokio::task::spawn_blocking(move || Succession::begin(path)).await;
+            let begun = tokio::task::spawn_blocking(move || Succession::begin(&path)).await;
             let begun = begun.map_err(|error| fail(EXIT_FAILURE, &error))?;
             let (succession, inherited) = begun.map_err(|error| fail(EXIT_FAILURE, &error))?;
             Starter::succeeding(succession, inherited)

@@ -31,7 +31,7 @@ pub struct RawListener {
     pub tls: Option<RawListenerTls>,
     /// What happens to requests with headers like `x_forwarded_for`: many servers make that the same as
     /// `x-forwarded-for`, behind the back of whoever checked the latter.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "HeadersWithUnderscores::is_default")]
     pub headers_with_underscores: HeadersWithUnderscores,
     /// The addresses of proxies in front of the gateway, such as `10.0.0.0/8`. What they say in `x-forwarded-for`,
     /// `x-forwarded-proto`, `x-forwarded-host`, `x-forwarded-port`, `x-forwarded-client-cert`, `x-real-ip`, `forwarded` and

@@ -81,6 +81,13 @@ pub enum HeadersWithUnderscores {
     Allow,
 }
 
+impl HeadersWithUnderscores {
+    /// For documents that leave defaults out.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Who is answered on the debug pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -51,7 +51,7 @@ pub enum Error {
     #[error("cannot resolve `{0}`")]
     Resolve(String, #[source] io::Error),
     /// The file of authorities cannot be used.
-    #[error("unusable authorities")]
+    #[error(transparent)]
     Authorities(#[from] PemErrors),
     /// Not a name that a certificate can have.
     #[error("`{0}` cannot be the name in a certificate")]

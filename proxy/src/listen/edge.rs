@@ -79,7 +79,7 @@ impl Edge {
         let mut drained = pin!(listen::drained(&mut watch, linger));
         let mut session = {
             let live = self.live.load();
-            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling().from_the_start());
+            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling().at_the_start());
             session(Box::new(stream), None, live.limits())
         };
         loop {
@@ -121,7 +121,7 @@ impl Edge {
             }
             let live = self.live.load();
             let watch = head_watch(live.limits(), idle);
-            let watch = if begins_anew { watch.from_the_start() } else { watch };
+            let watch = if begins_anew { watch.at_the_start() } else { watch };
             stream.await_head(match unread {
                 Some((unread_bytes, limit)) => watch.after_body(unread_bytes, limit),
                 None => watch,

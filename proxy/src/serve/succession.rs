@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -23,9 +23,9 @@ impl Succession {
     ///
     /// # Errors
     /// The path cannot be used, or the process before gives nothing.
-    pub(super) fn begin(path: PathBuf) -> Result<(Self, Inherited), HandoverError> {
-        let counter = Counter::prepare(&path)?;
-        let (before, inherited) = handover::inherit(&path)?.unzip();
+    pub(super) fn begin(path: &Path) -> Result<(Self, Inherited), HandoverError> {
+        let counter = Counter::prepare(path)?;
+        let (before, inherited) = handover::inherit(path)?.unzip();
         Ok((Self { before, counter }, inherited.unwrap_or_default()))
     }
 

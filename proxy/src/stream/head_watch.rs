@@ -101,7 +101,7 @@ impl HeadWatch {
     }
 
     /// The same, and the session has nothing of the head yet: what comes begins with the request line.
-    pub(crate) fn from_the_start(self) -> Self {
+    pub(crate) fn at_the_start(self) -> Self {
         Self { line: RequestLine::Awaited, ..self }
     }
 
