@@ -72,7 +72,7 @@ impl Body {
     /// Notes that the body has been read to its end.
     pub(crate) fn complete(&mut self) {
         self.is_complete = true;
-        if let Some(large) = &self.large {
+        if let Some(large) = &mut self.large {
             large.complete();
         }
     }
@@ -88,9 +88,9 @@ impl Body {
         let given_up = self.large.as_ref().map(|large| large.given_up());
         let Some(given_up) = given_up else { return read.await };
         let (mut read, mut given_up) = (pin!(read), pin!(CancellationToken::cancelled(given_up)));
-        std::future::poll_fn(|cx| match given_up.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(Error::BodyGivenUp)),
-            Poll::Pending => read.as_mut().poll(cx),
+        std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(Error::BodyGivenUp)),
+            read => read,
         })
         .await
     }
@@ -149,7 +149,7 @@ impl Body {
         let large = match &self.large {
             None => self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes).then_some(None)?,
             Some(original) => {
-                let copy = LargeBody::new(&self.memory, original.client(), 0);
+                let mut copy = LargeBody::new(&self.memory, original.client(), 0);
                 // Before it takes anything: one that is whole is not given up.
                 copy.complete();
                 copy.take(self.held_bytes, limits.bodies_in_flight_bytes).ok()?;

@@ -71,7 +71,7 @@ impl Room {
         if size > SMALL_BYTES {
             let (memory, client, counted) = (&self.memory, self.client, self.bytes);
             let large = self.large.get_or_insert_with(|| {
-                let large = LargeBody::new(memory, client, counted);
+                let mut large = LargeBody::new(memory, client, counted);
                 large.complete();
                 large
             });

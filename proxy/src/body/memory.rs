@@ -23,6 +23,9 @@ const RESERVE: usize = 8;
 /// How many times what is left a client may hold.
 const SHARE: usize = 4;
 
+/// A large body that grows takes so many bytes at once where there is room, so that not every piece of it takes the lock.
+const STEP_BYTES: usize = 64 * 1024;
+
 /// Memory held by all request bodies in flight, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct BodyMemory {
@@ -62,6 +65,8 @@ pub(super) struct LargeBody {
     client: ClientKey,
     given_up: CancellationToken,
     memory: Arc<BodyMemory>,
+    /// Bytes that were taken and are not used yet.
+    spare: usize,
 }
 
 /// Why there is no memory for a piece of a body.
@@ -121,7 +126,7 @@ impl LargeBody {
         holdings.bodies += 1;
         holdings.bytes += counted;
         drop(large);
-        Self { id, client, given_up, memory: memory.clone() }
+        Self { id, client, given_up, memory: memory.clone(), spare: 0 }
     }
 
     /// Whom it is counted for.
@@ -135,33 +140,44 @@ impl LargeBody {
     }
 
     /// Counts more bytes, if all bodies stay within `limit` with them.
-    pub(super) fn take(&self, bytes: usize, limit: usize) -> Result<(), Refused> {
+    pub(super) fn take(&mut self, bytes: usize, limit: usize) -> Result<(), Refused> {
+        if let Some(spare) = self.spare.checked_sub(bytes) {
+            self.spare = spare;
+            return if self.given_up.is_cancelled() { Err(Refused::GivenUp) } else { Ok(()) };
+        }
         let room = limit - limit / RESERVE;
         let held = &self.memory.held;
         let mut large = self.memory.large.lock();
-        if !large.bodies.contains_key(&self.id) {
-            return Err(Refused::GivenUp);
-        }
-        loop {
-            let total = held.load(Ordering::Relaxed).saturating_add(bytes);
-            if total <= room && large.may_hold(self.client, bytes, room - total) {
-                break;
+        let Some(entry) = large.bodies.get(&self.id) else { return Err(Refused::GivenUp) };
+        let step = if entry.is_complete { 0 } else { STEP_BYTES };
+        let has_room = |large: &LargeBodies, more: usize| {
+            let total = held.load(Ordering::Relaxed).saturating_add(more);
+            total <= room && large.may_hold(self.client, more, room - total)
+        };
+        let needed = bytes - self.spare;
+        let mut taken = needed.max(step);
+        while !has_room(&large, taken) {
+            if taken > needed {
+                taken = needed;
+                continue;
             }
-            let victim = large.victim(self.client, bytes).ok_or(Refused::NoRoom)?;
+            let victim = large.victim(self.client, needed).ok_or(Refused::NoRoom)?;
             if let Some(entry) = large.remove(victim) {
                 held.fetch_sub(entry.bytes, Ordering::Relaxed);
                 entry.given_up.cancel();
             }
         }
-        held.fetch_add(bytes, Ordering::Relaxed);
-        large.grow(self.id, bytes);
+        held.fetch_add(taken, Ordering::Relaxed);
+        large.grow(self.id, taken);
+        self.spare = taken - needed;
         Ok(())
     }
 
-    /// Notes that the body has come to its end.
-    pub(super) fn complete(&self) {
-        if let Some(entry) = self.memory.large.lock().bodies.get_mut(&self.id) {
-            entry.is_complete = true;
+    /// Notes that the body has come to its end: it takes nothing ahead any more.
+    pub(super) fn complete(&mut self) {
+        let spare = std::mem::take(&mut self.spare);
+        if self.memory.large.lock().complete(self.id, spare) {
+            self.memory.give_back(spare);
         }
     }
 }
@@ -203,6 +219,17 @@ impl LargeBodies {
         }
     }
 
+    /// Whether the body is still registered, which ends with `spare` bytes less.
+    fn complete(&mut self, id: u64, spare: usize) -> bool {
+        let Some(entry) = self.bodies.get_mut(&id) else { return false };
+        entry.is_complete = true;
+        entry.bytes -= spare;
+        if let Some(holdings) = self.clients.get_mut(&entry.client) {
+            holdings.bytes -= spare;
+        }
+        true
+    }
+
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.bodies.remove(&id)?;
         if let Some(holdings) = self.clients.get_mut(&entry.client) {
@@ -233,7 +260,7 @@ mod tests {
     #[test]
     fn an_eighth_is_for_small_bodies_alone() {
         let memory = Arc::new(BodyMemory::default());
-        let large = body(&memory, 1);
+        let mut large = body(&memory, 1);
         large.take(7000, LIMIT).unwrap();
         assert_eq!(large.take(1, LIMIT), Err(Refused::NoRoom));
         assert!(memory.take(1000, LIMIT));
@@ -245,12 +272,12 @@ mod tests {
     #[test]
     fn one_client_leaves_room_for_the_next() {
         let memory = Arc::new(BodyMemory::default());
-        let hoard: Vec<_> = (0..100).map(|_| body(&memory, 1)).collect();
-        let taken = hoard.iter().filter(|one| one.take(100, LIMIT).is_ok()).count();
+        let mut hoard: Vec<_> = (0..100).map(|_| body(&memory, 1)).collect();
+        let taken = hoard.iter_mut().filter_map(|one| one.take(100, LIMIT).ok()).count();
         assert_eq!(taken, 56, "four fifths of 7000");
         // What is whole is never given up.
-        hoard.iter().for_each(LargeBody::complete);
-        let other = body(&memory, 2);
+        hoard.iter_mut().for_each(LargeBody::complete);
+        let mut other = body(&memory, 2);
         other.take(1400, LIMIT).unwrap();
         assert!(hoard.iter().all(|one| !one.given_up().is_cancelled()));
         assert_eq!(other.take(1, LIMIT), Err(Refused::NoRoom));
@@ -259,12 +286,12 @@ mod tests {
     #[test]
     fn who_holds_most_loses_its_largest_unfinished_body() {
         let memory = Arc::new(BodyMemory::default());
-        let hoard: Vec<_> = (0..4).map(|_| body(&memory, 1)).collect();
-        for (one, bytes) in hoard.iter().zip([900, 1600, 1700, 1200]) {
+        let mut hoard: Vec<_> = (0..4).map(|_| body(&memory, 1)).collect();
+        for (one, bytes) in hoard.iter_mut().zip([900, 1600, 1700, 1200]) {
             one.take(bytes, LIMIT).unwrap();
         }
         hoard[2].complete();
-        let other = body(&memory, 2);
+        let mut other = body(&memory, 2);
         other.take(1500, LIMIT).unwrap();
         other.take(200, LIMIT).unwrap();
         let lost: Vec<_> = hoard.iter().map(|one| one.given_up().is_cancelled()).collect();
@@ -283,11 +310,11 @@ mod tests {
     #[test]
     fn a_client_does_not_push_out_itself() {
         let memory = Arc::new(BodyMemory::default());
-        let (first, second) = (body(&memory, 1), body(&memory, 1));
+        let (mut first, second) = (body(&memory, 1), body(&memory, 1));
         first.take(6000, LIMIT).unwrap_err();
         drop(second);
         first.take(6000, LIMIT).unwrap();
-        let second = body(&memory, 1);
+        let mut second = body(&memory, 1);
         assert_eq!(second.take(1000, LIMIT), Err(Refused::NoRoom));
         assert!(!first.given_up().is_cancelled());
     }
@@ -299,5 +326,32 @@ mod tests {
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+
+    #[test]
+    fn what_a_body_takes_ahead_is_given_back_at_its_end() {
+        let memory = Arc::new(BodyMemory::default());
+        let mut large = body(&memory, 1);
+        for _ in 0..100 {
+            large.take(1000, 1 << 20).unwrap();
+        }
+        assert_eq!(memory.held(), 2 * STEP_BYTES);
+        large.complete();
+        assert_eq!(memory.held(), 100_000);
+        drop(large);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_body_that_is_given_up_takes_nothing_of_what_it_took_ahead() {
+        let memory = Arc::new(BodyMemory::default());
+        let (mut first, mut second) = (body(&memory, 1), body(&memory, 2));
+        let limit = 4 * STEP_BYTES;
+        first.take(3 * STEP_BYTES, limit).unwrap();
+        first.take(1000, limit).unwrap();
+        second.take(STEP_BYTES, limit).unwrap();
+        assert_eq!(first.take(1, limit), Err(Refused::GivenUp));
+        drop((first, second));
+        assert_eq!(memory.held(), 0);
     }
 }
