@@ -132,6 +132,18 @@ def request(directory, size, counts):
     return (totals[1] - totals[0]) / (counts[1] - counts[0])
 
 
+def least(baseline, measure):
+    """What is measured; where that is too much, the least of three. How often a request is polled, and what timers and the
+    allocator's thread do meanwhile, depends on the machine: that only ever adds."""
+    count = measure()
+    for _ in range(2):
+        if baseline is None or count <= baseline * ALLOWED:
+            break
+        say(f"{count:,} instructions: measured again")
+        count = min(count, measure())
+    return count
+
+
 def wait(port, gateway):
     import socket
 
@@ -150,6 +162,11 @@ def main():
     accepts = "--accept" in sys.argv[1:]
     if not shutil.which("valgrind"):
         sys.exit("gates: valgrind is missing: `scripts/setup.sh gates` installs it")
+    version = subprocess.run(["rustc", "--version"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    known = {}
+    if not accepts and os.path.exists(BASELINES):
+        with open(BASELINES) as file:
+            known = json.load(file)["instructions"]
     program = build()
     counts = {}
     with tempfile.TemporaryDirectory() as directory:
@@ -157,9 +174,8 @@ def main():
             counts[name] = round(part(program, name, directory))
             say(f"{name}: {counts[name]:,} instructions")
         for name, (size, how_often) in REQUESTS.items():
-            counts[name] = round(request(directory, size, how_often))
+            counts[name] = least(known.get(name), lambda: round(request(directory, size, how_often)))
             say(f"{name}: {counts[name]:,} instructions")
-    version = subprocess.run(["rustc", "--version"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     if accepts:
         with open(BASELINES, "w") as file:
             json.dump({"rustc": version, "instructions": counts}, file, indent=2)
