@@ -70,28 +70,31 @@ func (s *sandbox) netnsPath() string { return filepath.Join("/run/netns", s.netn
 
 // dial connects to a port from within the namespace, so that the pod sees its own address 127.0.0.1.
 func (s *sandbox) dial(ctx context.Context, port int32) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+	// The thread has to come back: were it to end in the pod's namespace, the kernel would kill what was started from it
+	// (Pdeathsig), which may be any container or component.
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
 	}
-	done := make(chan result, 1)
-	go func() {
-		// Never unlocked: the thread is in the pod's namespace, and ends with this goroutine.
-		runtime.LockOSThread()
-		namespace, err := os.Open(s.netnsPath())
-		if err == nil {
-			defer namespace.Close()
-			err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET)
-		}
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
-		done <- result{conn, err}
-	}()
-	dialed := <-done
-	return dialed.conn, dialed.err
+	defer home.Close()
+	namespace, err := os.Open(s.netnsPath())
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	defer namespace.Close()
+	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+		panic(fmt.Sprintf("a thread cannot leave the namespace of a pod: %v", err))
+	}
+	runtime.UnlockOSThread()
+	return conn, err
 }
 
 func (s *sandbox) close() {
