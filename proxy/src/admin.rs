@@ -1,8 +1,8 @@
 //! The admin listener: health, metrics, and answers to "why did my request go there?".
 //!
-//! It has no authentication and listens on loopback unless it is told otherwise; [`access`] is who may ask for what where
+//! It has no authentication and listens on loopback unless it is told otherwise; `access` is who may ask for what where
 //! it listens for others too. It serves HTTP/1.1 by hyper and shares nothing with the request path but what it reports
-//! on, so that it answers while that path is overloaded; [`bounds`] keeps it from becoming a load itself.
+//! on, so that it answers while that path is overloaded; `bounds` keeps it from becoming a load itself.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
