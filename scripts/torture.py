@@ -206,6 +206,15 @@ def is_closed(one):
         return True
 
 
+def in_threads(count, work):
+    """Does the same in so many threads, to its end."""
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def hoarding(gateway, stop):
     """49 bodies that are never finished, as large as they may be, and then trickle."""
     head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\ncontent-type: application/json\r\n"
@@ -253,9 +262,7 @@ def bombs(gateway, stop):
                 pass
             stop.wait(0.1)
 
-    threads = [threading.Thread(target=one) for _ in range(32)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    in_threads(32, one)
 
 
 def admin_uploads(gateway, stop):
@@ -327,9 +334,7 @@ def flood(gateway, stop, frames):
         except OSError:
             pass
 
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    in_threads(4, one)
 
 
 def frame(kind, flags, stream, payload):
@@ -368,9 +373,7 @@ def resets(gateway, stop):
             except OSError:
                 stop.wait(0.02)
 
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    in_threads(4, one)
 
 
 def slow_heads(gateway, stop):
@@ -417,8 +420,8 @@ def nothing(_gateway, stop):
 ATTACKS = {
     "nothing": (nothing, dict(memory=40)),
     "hoarding": (hoarding, dict(memory=340, limits={"bodiesInFlightBytes": "256MiB"}, hit="limits.bodiesInFlightBytes")),
-    "bombs": (bombs, dict(memory=200)),
-    "admin uploads": (admin_uploads, dict(memory=60)),
+    "bombs": (bombs, dict(memory=200, hit="limits.decodedBodyRatio")),
+    "admin uploads": (admin_uploads, dict(memory=60, hit="admin.connections")),
     "silence": (silence, dict(memory=80, limits={"headerTimeout": "3s"}, closes=True)),
     "pings": (pings, dict(memory=60, hit="limits.http2ControlFrames")),
     "settings": (settings, dict(memory=60, hit="limits.http2ControlFrames")),
