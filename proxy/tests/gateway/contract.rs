@@ -3,11 +3,12 @@
 
 use std::net::TcpListener;
 
+use penstock_sim::record::RecordedRequest;
 use penstock_sources::Applier as _;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, backend, chat, eventually, get, pool, post, post_json, sim, until,
+    Client, Gateway, MODEL, Protocol, backend, chat, eventually, get, pool, post, post_json, sim,
 };
 
 fn rule(targets: &Value) -> Value {
@@ -132,8 +133,7 @@ async fn a_copy_is_sent_and_what_becomes_of_it_is_nobodys_concern() {
         let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    until(&mirror, |stats| stats.requests == 2).await;
-    let (asked, copied) = (server.requests(), mirror.requests());
+    let (asked, copied) = (server.requests(), copies(&mirror, 2).await);
     assert_eq!(copied[0].header("x-set"), Some("1"));
     assert_eq!(asked[0].body_xxh64, copied[0].body_xxh64);
     let outcome = |outcome: &str| gateway.metric("penstock_mirrored_requests_total", &[outcome]);
@@ -211,14 +211,18 @@ async fn a_copy_names_the_model_as_its_pool_does() {
     for model in ["tuned", "tuned-2"] {
         client.send(post_json("/v1/chat/completions", &chat(model, false))).await;
     }
-    until(&mirror, |stats| stats.requests == 2).await;
-    let (asked, copied) = (server.requests(), mirror.requests());
+    let (asked, copied) = (server.requests(), copies(&mirror, 2).await);
     assert_ne!(asked[0].body_xxh64, asked[1].body_xxh64);
     assert_eq!(copied[0].body_xxh64, copied[1].body_xxh64);
     assert_eq!(copied[0].body_xxh64, asked[1].body_xxh64);
     assert_eq!(copied[0].header("content-length"), asked[1].header("content-length"));
     drop(client);
     gateway.stop().await;
+}
+
+/// What reached `mirror`, once `count` bodies are there: a request is counted by its head, and recorded by its body.
+async fn copies(mirror: &penstock_sim::Handle, count: usize) -> Vec<RecordedRequest> {
+    eventually("the copies", || Some(mirror.requests()).filter(|copies| copies.len() == count)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
