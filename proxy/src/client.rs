@@ -4,16 +4,17 @@
 //! What goes wrong here is the client's doing and is told in the gateway's own words. Writes need no deadline here: the
 //! connection has its own ([`ClientStream`]), and so has an HTTP/2 stream's window.
 
+mod chunked;
+mod pace;
 mod tail;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
 use penstock_config::Limits;
 use pingora_core::protocols::http::ServerSession;
@@ -21,19 +22,14 @@ use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_error::{Error as PingoraError, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::deadline::Timer;
 use crate::error::Error;
 use crate::stream::ClientStream;
 use crate::tls;
+use chunked::ChunkedBody;
+use pace::Pace;
 use tail::BodyTail;
-
-/// What a client has to send at least within `limits.bodyIdleTimeout`, in bytes, unless the body ends first.
-const STRETCH_BYTES: usize = 1024;
-
-/// A client that has sent much has to go on faster, as it takes up more memory: it has to send this part of it.
-const STRETCH_SHARE: usize = 64;
 
 /// A client that has sent the head of a request.
 pub(crate) struct Client<'a> {
@@ -44,12 +40,21 @@ pub(crate) struct Client<'a> {
 /// What is kept of a client beside its session, from one phase of a request to the next.
 pub(crate) struct ClientState {
     pace: Pace,
-    /// What the session has not read of the body and never will, once there is such a thing.
-    tail: Option<BodyTail>,
+    reader: Reader,
     /// Set when the gateway shuts down: an HTTP/1.1 connection then ends with its response.
     draining: Arc<AtomicBool>,
     /// Whether the body of the response is chunked.
     is_chunked: bool,
+}
+
+/// Who makes out where the body ends.
+enum Reader {
+    /// The session.
+    Session,
+    /// The gateway, which reads what the session has not read and never will.
+    Tail(BodyTail),
+    /// The gateway, of a body in chunks whose bytes the session hands over.
+    Chunked(ChunkedBody),
 }
 
 /// What follows the head of a response.
@@ -63,25 +68,10 @@ pub(crate) enum Follows {
     Later,
 }
 
-/// How fast the client sends its body. A byte now and then is no progress: it would hold a request's place for days.
-struct Pace {
-    /// How long the whole body may take.
-    limit: Duration,
-    /// When it has to be there, once it was asked for.
-    ends: Option<Instant>,
-    /// When the current stretch of the body has to be there, once it began.
-    due: Option<Instant>,
-    /// Bytes of it that are.
-    bytes: usize,
-    /// Bytes of the whole body that are.
-    total: usize,
-}
-
 impl ClientState {
     /// Of a client whose request head was read just now, and whose body may take `body_timeout`.
     pub(crate) fn new(draining: Arc<AtomicBool>, body_timeout: Duration) -> Self {
-        let pace = Pace { limit: body_timeout, ends: None, due: None, bytes: 0, total: 0 };
-        Self { pace, tail: None, draining, is_chunked: false }
+        Self { pace: Pace::new(body_timeout), reader: Reader::Session, draining, is_chunked: false }
     }
 }
 
@@ -126,17 +116,31 @@ impl<'a> Client<'a> {
         self.session.is_body_empty()
     }
 
+    /// Has the body, which comes in chunks, taken apart by the gateway's own decoder. To be told before anything is asked
+    /// about the body.
+    ///
+    /// # Errors
+    /// The session does not take it.
+    pub(crate) fn take_chunks_apart(&mut self) -> Result<(), Error> {
+        self.state.reader = Reader::Chunked(ChunkedBody::begin(self.session)?);
+        Ok(())
+    }
+
     /// Whether the body has been read to its end.
     pub(crate) fn is_body_done(&mut self) -> bool {
-        match &self.state.tail {
-            Some(tail) => tail.is_done(),
-            None => self.session.is_body_done(),
+        match &self.state.reader {
+            Reader::Session => self.session.is_body_done(),
+            reader => reader.is_done(),
         }
     }
 
     /// Bytes of the body that were read.
     pub(crate) fn body_bytes_read(&self) -> usize {
-        self.session.body_bytes_read() + self.state.tail.as_ref().map_or(0, BodyTail::bytes_read)
+        match &self.state.reader {
+            Reader::Session => self.session.body_bytes_read(),
+            Reader::Tail(tail) => self.session.body_bytes_read() + tail.bytes_read(),
+            Reader::Chunked(chunked) => chunked.bytes_read(),
+        }
     }
 
     /// The next piece of the body; `None` at its end. `limit` is what the next stretch of it may take.
@@ -144,14 +148,17 @@ impl<'a> Client<'a> {
     /// # Errors
     /// The client left, is too slow, or broke the rules of its framing.
     pub(crate) async fn read_body(&mut self, limit: Duration) -> Result<Option<Bytes>, Error> {
-        let chunk = match (&mut self.state.tail, socket(self.session)) {
-            (Some(tail), Some(socket)) => {
-                self.state.pace.within(limit, tail.read(socket)).await?.map_err(|_gone| Error::ClientGone)?
+        let ClientState { pace, reader, .. } = &mut *self.state;
+        let chunk = match (reader, socket(self.session)) {
+            (Reader::Tail(tail), Some(socket)) => {
+                pace.within(limit, tail.read(socket)).await?.map_err(|_gone| Error::ClientGone)?
             }
+            (Reader::Chunked(chunked), _) => pace.within(limit, chunked.read(self.session)).await??,
             _ => {
-                let read = self.state.pace.within(limit, self.session.read_request_body()).await?;
-                let chunk = read.map_err(failure)?;
-                self.state.tail = self.begin_tail();
+                let chunk = pace.within(limit, self.session.read_request_body()).await?.map_err(failure)?;
+                if let Some(tail) = self.rest_on_socket() {
+                    self.state.reader = Reader::Tail(tail);
+                }
                 chunk
             }
         };
@@ -162,7 +169,7 @@ impl<'a> Client<'a> {
     }
 
     /// What the session is not asked for any more, after it was once.
-    fn begin_tail(&mut self) -> Option<BodyTail> {
+    fn rest_on_socket(&mut self) -> Option<BodyTail> {
         if self.session.is_body_done() {
             return None;
         }
@@ -175,8 +182,11 @@ impl<'a> Client<'a> {
         if !self.is_body_done() {
             return std::future::pending().await;
         }
-        if let (Some(_), Some(socket)) = (&self.state.tail, socket(self.session)) {
-            return tail::gone(socket).await;
+        match (&mut self.state.reader, socket(self.session)) {
+            (Reader::Session, _) => {}
+            (_, Some(socket)) => return tail::gone(socket).await,
+            (Reader::Chunked(chunked), None) => return chunked.gone(self.session).await,
+            (Reader::Tail(_), None) => {}
         }
         loop {
             if let Err(error) = self.session.read_body_or_idle(true).await {
@@ -223,7 +233,7 @@ impl<'a> Client<'a> {
         if self.state.draining.load(Ordering::Relaxed) {
             self.close_after();
         }
-        if self.state.tail.as_ref().is_some_and(BodyTail::is_done) {
+        if self.state.reader.is_done() {
             // Nothing follows, but the session does not know that.
             self.set_body_may_follow(true);
         }
@@ -336,17 +346,20 @@ impl<'a> Client<'a> {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn pass_on(&mut self, drain_limit: Duration) -> Result<(), Error> {
-        let (Some(tail), ServerSession::H1(session)) = (&self.state.tail, &mut *self.session) else {
-            return Ok(());
-        };
-        if !session.will_keepalive() {
+        let ServerSession::H1(session) = &mut *self.session else { return Ok(()) };
+        if matches!(self.state.reader, Reader::Session) || !session.will_keepalive() {
             return Ok(());
         }
         session.finish_body().await.map_err(failure)?;
-        let unread = tail.bytes_left();
         self.session.set_keepalive(None);
+        let (unread, ahead) = match &mut self.state.reader {
+            Reader::Tail(tail) => (tail.bytes_left(), BytesMut::new()),
+            Reader::Chunked(chunked) if chunked.is_done() => (0, chunked.take_ahead()),
+            // Nobody knows where the next request begins.
+            Reader::Chunked(_) | Reader::Session => return Ok(()),
+        };
         if let Some(stream) = ClientStream::of(self.session) {
-            stream.keep_for_next(unread, drain_limit);
+            stream.keep_for_next(unread, ahead, drain_limit);
         }
         Ok(())
     }
@@ -362,20 +375,13 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Pace {
-    async fn within<T>(&mut self, limit: Duration, read: impl Future<Output = T>) -> Result<T, Error> {
-        let now = Instant::now();
-        let ends = *self.ends.get_or_insert(now + self.limit);
-        let due = *self.due.get_or_insert(now + limit);
-        let read = pingora_timeout::timeout(due.min(ends).saturating_duration_since(now), read).await;
-        read.map_err(|_elapsed| if ends <= due { Error::BodyTimeout } else { Error::BodyIdle })
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.total += bytes;
-        if self.bytes >= STRETCH_BYTES.max(self.total / STRETCH_SHARE) {
-            (self.due, self.bytes) = (None, 0);
+impl Reader {
+    /// Whether the gateway has read the body to its end, of which the session does not know.
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Session => false,
+            Self::Tail(tail) => tail.is_done(),
+            Self::Chunked(chunked) => chunked.is_done(),
         }
     }
 }

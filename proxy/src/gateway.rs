@@ -106,9 +106,13 @@ impl Gateway {
         Ok(())
     }
 
-    /// All phases from match to relay.
+    /// All phases from match to relay, and what becomes of the connection.
     async fn answer(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> PingoraResult<bool> {
-        match self.act(session, ctx).await {
+        if let Err(error) = self.act(session, ctx).await {
+            return Err(refuse(ctx, error));
+        }
+        let limit = ctx.arrived.runtime().limits().drain_timeout;
+        match Client::new(session, &mut ctx.client).pass_on(limit).await {
             Ok(()) => Ok(true),
             Err(error) => Err(refuse(ctx, error)),
         }
@@ -147,7 +151,7 @@ impl Gateway {
             Action::ListModels => models::list(client, arrived, response).await?,
             Action::TellMethods { allow } => respond::methods(client, arrived, response, allow).await?,
         }
-        client.pass_on(arrived.runtime().limits().drain_timeout).await
+        Ok(())
     }
 
     /// Answers a request with the error that ended it, or ends an answer that had begun. Returns whether the connection

@@ -34,7 +34,8 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     if let Some(id) = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept) {
         arrived.request_id = id;
     }
-    let (is_framed_twice, has_fragment) = (framing_is_declared_twice(client), has_fragment(client));
+    let is_coded = !client.is_http2() && client.head().headers.contains_key(header::TRANSFER_ENCODING);
+    let (is_framed_twice, has_fragment) = (is_coded && has_length_too(client), has_fragment(client));
     let limits = arrived.runtime().limits();
     let header = client.head();
     check_size(header, limits.header_bytes, limits.header_count as usize)?;
@@ -51,6 +52,9 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     arrived.target = target(header)?;
     check_listener(client, arrived)?;
     arrived.user_agent = header.headers.get(header::USER_AGENT).cloned();
+    if is_coded {
+        client.take_chunks_apart()?;
+    }
     judge_names(client, arrived)
 }
 
@@ -108,10 +112,7 @@ fn has_fragment(client: &Client<'_>) -> bool {
 
 /// Pingora drops `Content-Length` where both it and `Transfer-Encoding` are sent. Other servers do it the other
 /// way round, which is how requests are smuggled past one of them; RFC 9112 §6.1 allows to refuse.
-fn framing_is_declared_twice(client: &Client<'_>) -> bool {
-    if client.is_http2() || !client.head().headers.contains_key(header::TRANSFER_ENCODING) {
-        return false;
-    }
+fn has_length_too(client: &Client<'_>) -> bool {
     let raw = client.raw_head();
     raw.split(|byte| *byte == b'\n').any(|line| {
         line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))

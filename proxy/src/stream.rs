@@ -59,6 +59,8 @@ pub(crate) enum Next {
         unread_bytes: usize,
         /// How long that may take.
         limit: Duration,
+        /// What was read behind it.
+        ahead: BytesMut,
     },
     /// The request that came is answered with this error, and then it is closed.
     Refuse(Error),
@@ -156,6 +158,9 @@ impl ClientStream {
     /// Resolves when something has come, or with `false` at the connection's end or at `due`. A session in the meantime, and
     /// what Pingora's proxy puts around one, would take some 20 KB of each idle connection.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<bool> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(true);
+        }
         let readable = match self.corked.as_mut().map(CorkedStream::io_mut) {
             Some(Io::Tcp(socket)) => socket.poll_read_ready(cx).map(|ready| ready.is_ok()),
             // What comes next can only be told by reading it.
@@ -209,9 +214,10 @@ impl ClientStream {
     }
 
     /// The session has no more use for the connection, and the next request has: what it ends and writes from now on is
-    /// ignored. Before that request `unread_bytes` of this one's body are dropped, which may take `limit`.
-    pub(crate) fn keep_for_next(&self, unread_bytes: usize, limit: Duration) {
-        *self.phase.lock() = Phase::Over(Next::Request { unread_bytes, limit });
+    /// ignored. Before that request `unread_bytes` of this one's body are dropped, which may take `limit`; `ahead` is what
+    /// was read of the request already.
+    pub(crate) fn keep_for_next(&self, unread_bytes: usize, ahead: BytesMut, limit: Duration) {
+        *self.phase.lock() = Phase::Over(Next::Request { unread_bytes, limit, ahead });
     }
 
     /// The session has no more use for the connection, which is to be closed in steps.
@@ -318,7 +324,7 @@ impl AsyncWrite for ClientStream {
 impl Drop for ClientStream {
     /// Gives the connection back where its session is not the last to have it.
     fn drop(&mut self) {
-        let next = match self.phase.get_mut() {
+        let mut next = match self.phase.get_mut() {
             Phase::Open => return,
             Phase::Head(head) => match head.refusal.take() {
                 Some(refusal) => Next::Refuse(refusal),
@@ -330,6 +336,13 @@ impl Drop for ClientStream {
         let mut stream = Self::new(corked.renewed(), self.socket.take(), self.given_back.clone());
         stream.leave_timer(std::mem::take(self.timer.get_mut()));
         stream.ahead = std::mem::take(&mut self.ahead);
+        if let Next::Request { ahead, .. } = &mut next
+            && !ahead.is_empty()
+        {
+            // It came before what the session has left.
+            ahead.extend_from_slice(&stream.ahead);
+            stream.ahead = std::mem::take(ahead);
+        }
         self.given_back.put(stream, next);
     }
 }

@@ -11,6 +11,10 @@ const MAX_FRAMING_BYTES: usize = 16 * 1024;
 /// A size has no more digits than fit 64 bits.
 const MAX_SIZE_DIGITS: u8 = 16;
 
+/// What a size may be before its last digit: one of 64 bits could be taken for a negative one, or overflow with what is
+/// added to it.
+const MAX_SIZE_SO_FAR: u64 = u64::MAX >> 5;
+
 /// The body breaks the rules of the coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk of the body is malformed")]
@@ -29,6 +33,10 @@ enum State {
     Size {
         value: u64,
         digits: u8,
+    },
+    /// Spaces behind the size.
+    Padding {
+        value: u64,
     },
     Extension {
         value: u64,
@@ -113,14 +121,19 @@ impl State {
     fn after(self, byte: u8) -> Result<Self, BadChunk> {
         Ok(match (self, byte) {
             (Self::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F')
-                if digits < MAX_SIZE_DIGITS =>
+                if digits < MAX_SIZE_DIGITS && value <= MAX_SIZE_SO_FAR =>
             {
                 let digit = (byte as char).to_digit(16).ok_or(BadChunk)?;
                 Self::Size { value: (value << 4) | u64::from(digit), digits: digits + 1 }
             }
-            (Self::Size { value, digits: 1.. }, b'\r') => Self::SizeEnd { value },
-            (Self::Size { value, digits: 1.. }, b' ' | b'\t' | b';') => Self::Extension { value },
-            (Self::Extension { value }, b'\r') => Self::SizeEnd { value },
+            (Self::Size { value, digits: 1.. } | Self::Padding { value }, b' ' | b'\t') => {
+                Self::Padding { value }
+            }
+            (Self::Size { value, digits: 1.. } | Self::Padding { value }, b';') => Self::Extension { value },
+            (
+                Self::Size { value, digits: 1.. } | Self::Padding { value } | Self::Extension { value },
+                b'\r',
+            ) => Self::SizeEnd { value },
             (Self::Extension { value }, byte) if byte != b'\n' => Self::Extension { value },
             (Self::SizeEnd { value: 0 }, b'\n') => Self::TrailerStart,
             (Self::SizeEnd { value }, b'\n') => Self::Data { left: value },
@@ -191,11 +204,16 @@ mod tests {
             b"-4\r\n",
             b"4\nWiki",
             b"4\r\rWiki",
+            b"4 0\r\nWiki",
+            b"4 x\r\nWiki",
+            b"4 \nWiki",
             b"4;x\ny\r\nWiki",
             b"2\r\nWiki\r\n",
             b"4\r\nWiki0\r\n",
             b"4\r\nWiki\n0\r\n",
             b"10000000000000000\r\n",
+            b"8000000000000000\r\n",
+            b"00000000000000004\r\nWiki",
             b"0\r\nx: y\n\r\n",
             b"0\r\n\n",
         ] {

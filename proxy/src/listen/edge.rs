@@ -94,7 +94,7 @@ impl Edge {
                         stream.account_for_all();
                         (stream, None, None)
                     }
-                    Some((stream, Next::Request { unread_bytes, limit })) => {
+                    Some((stream, Next::Request { unread_bytes, limit, .. })) => {
                         (stream, None, Some((unread_bytes, limit)))
                     }
                     Some((stream, Next::Refuse(error))) => return self.refuse(*stream, &error).await,

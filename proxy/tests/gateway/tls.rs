@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -246,6 +246,41 @@ async fn an_http2_client_is_told_how_many_streams_it_may_open() {
     let sender = within("the connection", sender.ready()).await.unwrap();
     eventually("the gateway's settings", || (sender.current_max_send_streams() == 7).then_some(())).await;
     drop((sender, connection));
+    gateway.stop().await;
+}
+
+/// What comes behind a body cannot stay in the socket here: it is decrypted with the body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_chunks_end_where_they_end_behind_tls() {
+    let (pki, server) = (Pki::new(), sim(MODEL).await);
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({
+        "listeners": pki.listeners(),
+        "routes": [{"name": "r", "rules": [{"models": [MODEL], "targets": [{"pool": "p"}]}]}],
+        "pools": [pool("p", &[server.addr()])],
+    }))
+    .await;
+    let body = chat(MODEL, false).to_string();
+    let good = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    let broken = good.replace("\r\n0\r\n\r\n", "\r\n\r\n\r\n");
+    let all = format!("{good}{good}{good}{broken}");
+    for piece in [all.len(), good.len(), 1] {
+        let mut stream = pki.connect(gateway.addr(), "gateway.test", "http/1.1").await.unwrap();
+        for bytes in all.as_bytes().chunks(piece) {
+            stream.write_all(bytes).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        let mut said = Vec::new();
+        let _ended = within("the connection to end", stream.read_to_end(&mut said)).await;
+        let said = String::from_utf8_lossy(&said);
+        let statuses: Vec<_> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(statuses, ["200", "200", "200", "400"], "{piece}: {said}");
+    }
+    assert_eq!(server.stats().completed, 9);
     gateway.stop().await;
 }
 

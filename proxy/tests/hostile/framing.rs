@@ -137,6 +137,23 @@ async fn broken_chunks_are_refused_and_end_the_connection() {
         ("a size in words", "two\r\n{}\r\n0\r\n\r\n".to_owned()),
         ("a chunk longer than its size", "1\r\n{}\r\n0\r\n\r\n".to_owned()),
         ("a chunk without its end", "2\r\n{}0\r\n\r\n".to_owned()),
+        ("no size, at the start", "\r\n\r\n".to_owned()),
+        ("no size for the last chunk", "2\r\n{}\r\n\r\n\r\n".to_owned()),
+        ("an extension without a size", "2\r\n{}\r\n;x\r\n\r\n".to_owned()),
+        ("a space before a size", " 2\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a space for a size", "2\r\n{}\r\n \r\n\r\n".to_owned()),
+        ("a space in a size", "2 0\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a tab in a size", "0\t2\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a size with too many zeros", format!("{}2\r\n{{}}\r\n0\r\n\r\n", "0".repeat(16))),
+        ("a line feed behind a size", "2\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a carriage return behind a size", "2\r{}\r\n0\r\n\r\n".to_owned()),
+        ("a line feed in an extension", "2;a\nb\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a carriage return in an extension", "2;a\rb\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("a line feed behind a chunk", "2\r\n{}\n0\r\n\r\n".to_owned()),
+        ("a line feed behind the last size", "2\r\n{}\r\n0\n\r\n".to_owned()),
+        ("a line feed at the end", "2\r\n{}\r\n0\r\n\n".to_owned()),
+        ("a line feed in trailers", "2\r\n{}\r\n0\r\nx: y\n\r\n".to_owned()),
+        ("an endless extension", format!("2;{long}\r\n{{}}\r\n0\r\n\r\n")),
         ("endless trailers", format!("2\r\n{{}}\r\n0\r\nx: {}\r\n\r\n", long.repeat(5))),
     ];
     for path in ["/v1/chat/completions", "/raw/sim"] {
@@ -152,6 +169,38 @@ async fn broken_chunks_are_refused_and_end_the_connection() {
     }
     gate.settled().await;
     assert_eq!(sim.stats().completed, 0);
+    assert!(!sim.requests().iter().any(|seen| seen.path.contains("smuggled")));
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_that_come_with_the_request_before_are_judged_alike() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    let chunked = "transfer-encoding: chunked\r\n";
+    let broken = framed("1.1", chunked, &one_chunk().replace("\r\n0\r\n\r\n", "\r\n\r\n\r\n"));
+    let good = framed("1.1", chunked, &one_chunk());
+    let (mut asked, models) = (0, "GET /v1/models HTTP/1.1\r\nhost: llm\r\n\r\n");
+    for before in [chat(MODEL), good.clone(), models.to_owned(), good.repeat(3)] {
+        let count = before.matches(" HTTP/1.1\r\n").count();
+        let all = format!("{before}{broken}{HIDDEN}");
+        for piece in [all.len(), 1, 11] {
+            let mut wire = gate.wire().await;
+            for bytes in all.as_bytes().chunks(piece) {
+                wire.send_all_it_takes(bytes).await;
+            }
+            for _ in 0..count {
+                assert_eq!(wire.answer().await.status, 200, "{piece}: {before}");
+            }
+            let answer = wire.answer().await;
+            assert_eq!(answer.status, 400, "{piece}: {before}");
+            assert_eq!(answer.refusal(&before), "bad_request");
+            wire.ends().await;
+            asked += if before == models { 0 } else { count as u64 };
+        }
+    }
+    gate.settled().await;
+    assert_eq!(sim.stats().completed, asked);
     assert!(!sim.requests().iter().any(|seen| seen.path.contains("smuggled")));
     gate.close().await;
 }
