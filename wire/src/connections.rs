@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v2;
-use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::connectors::http::v2::{self, H2HandshakeSettings};
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
-use pingora_error::{Error as PingoraError, ErrorType};
+use pingora_error::{Error as PingoraError, ErrorType, OkOrErr as _};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::exchange::{Event, Outgoing};
+use crate::guard::Guarded;
 use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::idle::{Idle, Key};
@@ -107,20 +110,33 @@ impl Connections {
     }
 
     async fn negotiate(&self, peers: &Peers, peer: Box<HttpPeer>) -> Result<(Session, bool), Error> {
-        let http1 = |stream| Session::Http1(Box::new(Http1::new(Io::Tls(stream))));
-        if peers.is_http1_only() {
-            let stream = self.http2.transport().new_stream(&*peer).await.map_err(no_connection)?;
-            return Ok((http1(stream), false));
-        }
-        let reused = self.http2.reused_http_session(&*peer).await.map_err(no_connection)?;
-        if let Some(session) = reused {
+        let transport = self.http2.transport();
+        if !peers.is_http1_only()
+            && let Some(session) = self.http2.reused_http_session(&*peer).await.map_err(no_connection)?
+        {
             return Ok((Session::Http2(Box::new(Http2::new(session)), peer), true));
         }
-        match self.http2.new_http_session::<_, ()>(&*peer).await.map_err(no_connection)? {
-            HttpSession::H2(session) => Ok((Session::Http2(Box::new(Http2::new(session)), peer), false)),
-            HttpSession::H1(session) => Ok((http1(session.into_inner()), false)),
-            HttpSession::Custom(()) => Err(Error::Internal("a session of a kind that was not asked for")),
+        let stream = transport.new_stream(&*peer).await.map_err(no_connection)?;
+        if !peers.is_http1_only() && is_http2(&stream, &peer) {
+            let session = self.begin_http2(stream, &peer).await.map_err(no_connection)?;
+            return Ok((Session::Http2(Box::new(Http2::new(session)), peer), false));
         }
+        Ok((Session::Http1(Box::new(Http1::new(Io::Tls(stream)))), false))
+    }
+
+    /// The first stream of an HTTP/2 connection that Pingora's connector keeps for others. It would make such a connection
+    /// itself, but leaves no place for a guard beneath TLS's end and HTTP/2's beginning.
+    async fn begin_http2(&self, stream: Stream, peer: &HttpPeer) -> Result<Http2Session, Box<PingoraError>> {
+        let mut settings = H2HandshakeSettings::new();
+        settings.max_streams = peer.options.max_h2_streams;
+        settings.ping_interval = peer.options.h2_ping_interval;
+        let connection = v2::handshake(Box::new(Guarded::new(stream)), settings).await?;
+        let session = connection.spawn_stream().await?;
+        let session = session.or_err(ErrorType::H2Error, "the upstream takes no stream")?;
+        if connection.more_streams_allowed() {
+            self.http2.in_use_pool().insert(peer.reuse_hash(), connection);
+        }
+        Ok(session)
     }
 }
 
@@ -199,6 +215,14 @@ impl Connection {
             Session::Http1(http1) => http1.poll_event(cx),
             Session::Http2(http2, _) => http2.poll_event(cx),
         }
+    }
+}
+
+/// Whether a new connection speaks HTTP/2: by what was agreed to, or without TLS by what is known.
+fn is_http2(stream: &Stream, peer: &HttpPeer) -> bool {
+    match stream.selected_alpn_proto() {
+        Some(agreed) => agreed == ALPN::H2,
+        None => !peer.is_tls() && peer.options.alpn == ALPN::H2,
     }
 }
 

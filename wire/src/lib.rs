@@ -8,7 +8,7 @@
 //! HTTP/2, TLS and the negotiation between them are Pingora's. See `docs/design/attempts.md`.
 //!
 //! What an upstream sends is parsed in [`head`] and [`chunked`], which are public so that there is one parser, and for
-//! the fuzz targets. The crate knows neither the routing document nor how TLS is configured: [`ConnectionOptions`] and
+//! the fuzz targets. [`frames`] counts HTTP/2 frames, of clients too. The crate knows neither the routing document nor how TLS is configured: [`ConnectionOptions`] and
 //! [`SecurePeer`] are what it has to be told.
 
 pub mod chunked;
@@ -16,6 +16,8 @@ mod connections;
 mod corked;
 mod error;
 mod exchange;
+pub mod frames;
+mod guard;
 pub mod head;
 mod http1;
 mod http2;

@@ -11,18 +11,16 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use penstock_wire::Io;
+use penstock_wire::frames::{Flood, PREFACE_BYTES};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::frames::{Flood, FrameMeter};
+use super::frames::FrameMeter;
 use crate::deadline::Timer;
 use crate::error::Error;
 
 /// Headers that Pingora's HTTP/1.1 parser has room for.
 const PARSED_HEADERS: usize = 256;
-
-/// The connection preface of HTTP/2, in bytes (RFC 9113 §3.4).
-const PREFACE_BYTES: usize = 24;
 
 /// Bytes of an unread body that are read, and dropped, at a time.
 const DROPPED_BYTES: usize = 8 * 1024;

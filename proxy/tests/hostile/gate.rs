@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) renamed: &'static str,
     /// Of the listener.
     pub(crate) listener: Value,
+    /// What the upstream is spoken to in.
+    pub(crate) protocol: &'static str,
 }
 
 impl Default for Setup {
@@ -44,6 +46,7 @@ impl Default for Setup {
             retry: json!({"attempts": 1}),
             renamed: MODEL,
             listener: json!({}),
+            protocol: "http1",
         }
     }
 }
@@ -67,7 +70,7 @@ impl Gate {
     /// A gateway in front of `upstream`. `/pool` goes to a pool whatever the model, `/raw` and `/sim` to a backend without a look
     /// at the body; elsewhere the model decides: [`MODEL`] and `alias`, which is renamed.
     pub(crate) async fn with(upstream: SocketAddr, setup: Setup) -> Self {
-        let Setup { limits, timeouts, retry, renamed, listener } = setup;
+        let Setup { limits, timeouts, retry, renamed, listener, protocol } = setup;
         let listener = with(json!({"name": "http", "address": "127.0.0.1:0"}), listener);
         let rule = |mut rule: Value| {
             rule["timeouts"] = timeouts.clone();
@@ -94,11 +97,13 @@ impl Gate {
             "pools": [{
                 "name": "pool",
                 "endpoints": [{"address": upstream.to_string()}],
+                "protocol": protocol,
                 "metrics": {"enabled": false},
                 "ejection": {"consecutiveFailures": 1000},
             }],
             "backends": [{
                 "name": "raw",
+                "protocol": protocol,
                 "endpoints": [{"host": upstream.ip().to_string(), "port": upstream.port()}],
                 "ejection": {"consecutiveFailures": 1000},
             }],

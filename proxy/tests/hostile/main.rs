@@ -17,5 +17,6 @@ mod leaving;
 mod limits;
 mod target;
 mod upstream;
+mod upstream_h2;
 mod villain;
 mod wire;
