@@ -54,9 +54,11 @@ async fn serve(mut stream: TcpStream, answer: fn(u32) -> Vec<u8>, is_endless: bo
             SETTINGS if flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, 0, &[])).await?,
             HEADERS => {
                 let frames = answer(u32::from_be_bytes(id));
-                stream.write_all(&frames).await?;
-                while is_endless {
+                loop {
                     stream.write_all(&frames).await?;
+                    if !is_endless {
+                        break;
+                    }
                 }
             }
             _ => {}
