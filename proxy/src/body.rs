@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use decoded::{Decoded, Forms, Room};
 pub(crate) use memory::BodyMemory;
-use memory::{ClientKey, LargeBody, Refused, SMALL_BYTES};
+use memory::{Held, Refused};
 
 use crate::error::Error;
 
@@ -26,19 +26,15 @@ const JOINED_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Body {
     chunks: Vec<Bytes>,
-    /// Counted in `memory`; by `large`, once there is such a thing.
-    held_bytes: usize,
-    is_complete: bool,
-    memory: Arc<BodyMemory>,
-    large: Option<Box<LargeBody>>,
+    held: Held,
     /// What the chunks decode to, where they are compressed and somebody has to read them.
     decoded: Option<Box<Decoded>>,
 }
 
 impl Body {
     /// A body of which nothing has been read.
-    pub(crate) fn new(memory: Arc<BodyMemory>) -> Self {
-        Self { chunks: Vec::new(), held_bytes: 0, is_complete: false, memory, large: None, decoded: None }
+    pub(crate) fn new(memory: &Arc<BodyMemory>) -> Self {
+        Self { chunks: Vec::new(), held: Held::new(memory), decoded: None }
     }
 
     /// Keeps `chunk`, which came from `client`, for further attempts.
@@ -51,30 +47,17 @@ impl Body {
         client: Option<IpAddr>,
         limits: &Limits,
     ) -> Result<(), Error> {
-        let size = self.held_bytes.saturating_add(chunk.len());
-        if size > limits.body_bytes {
+        if self.held.bytes().saturating_add(chunk.len()) > limits.body_bytes {
             return Err(Error::BodyTooLarge { limit_bytes: limits.body_bytes });
         }
-        if size > SMALL_BYTES {
-            let (memory, held) = (&self.memory, self.held_bytes);
-            let large = self
-                .large
-                .get_or_insert_with(|| Box::new(LargeBody::new(memory, ClientKey::of(client), held)));
-            large.take(chunk.len(), limits.bodies_in_flight_bytes)?;
-        } else if !self.memory.take(chunk.len(), limits.bodies_in_flight_bytes) {
-            return Err(Error::BodyMemoryExhausted);
-        }
-        self.held_bytes = size;
+        self.held.take(chunk.len(), client, limits.bodies_in_flight_bytes)?;
         keep(&mut self.chunks, chunk);
         Ok(())
     }
 
     /// Notes that the body has been read to its end.
     pub(crate) fn complete(&mut self) {
-        self.is_complete = true;
-        if let Some(large) = &mut self.large {
-            large.complete();
-        }
+        self.held.complete();
     }
 
     /// What `read` resolves with, unless the body is given up for others first.
@@ -85,8 +68,7 @@ impl Body {
         &self,
         read: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let given_up = self.large.as_ref().map(|large| large.given_up());
-        let Some(given_up) = given_up else { return read.await };
+        let Some(given_up) = self.held.given_up() else { return read.await };
         let (mut read, mut given_up) = (pin!(read), pin!(CancellationToken::cancelled(given_up)));
         std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(Error::BodyGivenUp)),
@@ -97,7 +79,7 @@ impl Body {
 
     /// Whether the body has been read to its end.
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_complete
+        self.held.is_complete()
     }
 
     /// The chunks that were read, as they were sent.
@@ -122,7 +104,7 @@ impl Body {
 
     /// Room for what the body of `client` decodes to, of which nothing is taken yet.
     pub(crate) fn room(&self, client: Option<IpAddr>, limits: &Limits) -> Room {
-        Room::new(&self.memory, ClientKey::of(client), limits.bodies_in_flight_bytes)
+        Room::new(self.held.memory(), client, limits.bodies_in_flight_bytes)
     }
 
     /// Lets go of the form of a decoded body that nobody is sent.
@@ -137,33 +119,17 @@ impl Body {
         }
     }
 
-    /// The same body for somebody else, counted once more; `None` if it is not whole or there is no memory for it.
-    pub(crate) fn share(&self, limits: &Limits) -> Option<Self> {
-        if !self.is_complete {
+    /// The same body for somebody else, counted for `client` once more; `None` if it is not whole or there is no memory for it.
+    pub(crate) fn share(&self, client: Option<IpAddr>, limits: &Limits) -> Option<Self> {
+        if !self.is_complete() {
             return None;
         }
         let decoded = match &self.decoded {
             None => None,
             Some(decoded) => Some(Box::new(decoded.share()?)),
         };
-        let large = match &self.large {
-            None => self.memory.take(self.held_bytes, limits.bodies_in_flight_bytes).then_some(None)?,
-            Some(original) => {
-                let mut copy = LargeBody::new(&self.memory, original.client(), 0);
-                // Before it takes anything: one that is whole is not given up.
-                copy.complete();
-                copy.take(self.held_bytes, limits.bodies_in_flight_bytes).ok()?;
-                Some(Box::new(copy))
-            }
-        };
-        Some(Self {
-            chunks: self.chunks.clone(),
-            held_bytes: self.held_bytes,
-            is_complete: true,
-            memory: self.memory.clone(),
-            large,
-            decoded,
-        })
+        let held = self.held.share(client, limits.bodies_in_flight_bytes)?;
+        Some(Self { chunks: self.chunks.clone(), held, decoded })
     }
 
     /// Lets go of the body: nothing will be tried with it any more. A long stream must not keep its prompt in memory,
@@ -175,16 +141,7 @@ impl Body {
 
     fn release_encoded(&mut self) {
         self.chunks = Vec::new();
-        let held_bytes = std::mem::take(&mut self.held_bytes);
-        if self.large.take().is_none() {
-            self.memory.give_back(held_bytes);
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.release();
+        self.held.release();
     }
 }
 

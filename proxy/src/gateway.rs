@@ -199,7 +199,7 @@ impl ProxyHttp for Gateway {
         let runtime = shared.live.load_full();
         let client = ClientState::new(shared.draining.clone(), runtime.limits().body_timeout);
         let listener = runtime.listener_index(&self.listener);
-        let arrived = Arrived::new(runtime, listener.unwrap_or(0), Body::new(shared.memory.clone()));
+        let arrived = Arrived::new(runtime, listener.unwrap_or(0), Body::new(&shared.memory));
         let mut ctx = Box::new(RequestContext::new(client, arrived, shared.requests.token()));
         // A reload may have taken the listener out of the snapshot; its open connections end then.
         ctx.refusal = listener.is_none().then_some(Error::Draining);

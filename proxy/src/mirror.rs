@@ -96,7 +96,7 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
     let runtime = arrived.runtime();
     let rule = &runtime.snapshot().rules()[routed.rule];
     let upstream = runtime.upstream(mirror.upstream);
-    let body = arrived.body.share(runtime.limits())?;
+    let body = arrived.body.share(arrived.client(), runtime.limits())?;
     let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &client.head().headers };
     let model = decide::model_at(upstream, facts, None);
     let excluded = Excluded::default();

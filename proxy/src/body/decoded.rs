@@ -1,10 +1,11 @@
 //! What a compressed body decodes to: kept beside what was sent, and counted with all bodies.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::memory::{BodyMemory, ClientKey, LargeBody, SMALL_BYTES};
+use super::memory::{BodyMemory, Held};
 use crate::error::Error;
 
 /// What a compressed body decodes to.
@@ -15,16 +16,14 @@ pub(crate) struct Decoded {
 }
 
 /// Memory taken for what a body decodes to; given back when dropped. Nobody else gets it before: a body is decoded when it
-/// has come to its end.
+/// has come to its end, and so is known as whole.
 #[derive(Debug)]
 pub(crate) struct Room {
-    memory: Arc<BodyMemory>,
-    client: ClientKey,
+    held: Held,
+    /// Whom it is counted for.
+    client: Option<IpAddr>,
     /// Of all bodies in flight, in bytes.
     limit: usize,
-    /// Counted in `memory`; by `large`, once there is such a thing.
-    bytes: usize,
-    large: Option<LargeBody>,
 }
 
 /// In which forms the body of a compressed request is sent on.
@@ -49,17 +48,16 @@ impl Decoded {
 
     /// The same for somebody else, counted once more; `None` if there is no memory for it.
     pub(super) fn share(&self) -> Option<Self> {
-        let Room { memory, client, limit, bytes, .. } = &self.room;
-        let mut room = Room::new(memory, *client, *limit);
-        room.take(*bytes).ok()?;
+        let Room { held, client, limit } = &self.room;
+        let room = Room { held: held.share(*client, *limit)?, client: *client, limit: *limit };
         Some(Self { chunks: self.chunks.clone(), room })
     }
 }
 
 impl Room {
     /// No memory yet.
-    pub(super) fn new(memory: &Arc<BodyMemory>, client: ClientKey, limit: usize) -> Self {
-        Self { memory: memory.clone(), client, limit, bytes: 0, large: None }
+    pub(super) fn new(memory: &Arc<BodyMemory>, client: Option<IpAddr>, limit: usize) -> Self {
+        Self { held: Held::of_whole(memory), client, limit }
     }
 
     /// Takes more.
@@ -67,27 +65,6 @@ impl Room {
     /// # Errors
     /// There is no more.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Error> {
-        let size = self.bytes.saturating_add(bytes);
-        if size > SMALL_BYTES {
-            let (memory, client, counted) = (&self.memory, self.client, self.bytes);
-            let large = self.large.get_or_insert_with(|| {
-                let mut large = LargeBody::new(memory, client, counted);
-                large.complete();
-                large
-            });
-            large.take(bytes, self.limit)?;
-        } else if !self.memory.take(bytes, self.limit) {
-            return Err(Error::BodyMemoryExhausted);
-        }
-        self.bytes = size;
-        Ok(())
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if self.large.is_none() {
-            self.memory.give_back(self.bytes);
-        }
+        Ok(self.held.take(bytes, self.client, self.limit)?)
     }
 }

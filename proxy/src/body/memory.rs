@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use tokio_util::sync::CancellationToken;
 
 /// Up to so many bytes a body is small.
-pub(super) const SMALL_BYTES: usize = 64 * 1024;
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// The share of the memory that only small bodies may take: one part of so many.
 const RESERVE: usize = 8;
@@ -56,11 +56,22 @@ struct Holdings {
 
 /// Whom a body is counted for: an IPv4 address, or the /64 of an IPv6 address, which is one subscriber's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ClientKey(u128);
+struct ClientKey(u128);
+
+/// What one body takes of the memory: counted while it is small, registered under its client as soon as it is not, and given
+/// back when it is released or dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    memory: Arc<BodyMemory>,
+    /// Counted in `memory`; by `large`, once there is such a thing.
+    bytes: usize,
+    is_complete: bool,
+    large: Option<Box<LargeBody>>,
+}
 
 /// A large body's place in the memory, which it gives back when it is dropped.
 #[derive(Debug)]
-pub(super) struct LargeBody {
+struct LargeBody {
     id: u64,
     client: ClientKey,
     given_up: CancellationToken,
@@ -80,7 +91,7 @@ pub(super) enum Refused {
 
 impl ClientKey {
     /// The key of a client at `address`; that of all others without one.
-    pub(crate) fn of(address: Option<IpAddr>) -> Self {
+    fn of(address: Option<IpAddr>) -> Self {
         const NETWORK: u128 = !(u64::MAX as u128);
         Self(match address.map(|address| address.to_canonical()) {
             Some(IpAddr::V4(address)) => address.to_ipv6_mapped().to_bits(),
@@ -97,7 +108,7 @@ impl BodyMemory {
     }
 
     /// Counts bytes of a small body, if all of them stay within `limit`.
-    pub(super) fn take(&self, bytes: usize, limit: usize) -> bool {
+    fn take(&self, bytes: usize, limit: usize) -> bool {
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) <= limit {
             return true;
@@ -107,15 +118,95 @@ impl BodyMemory {
     }
 
     /// Counts bytes of a small body out.
-    pub(super) fn give_back(&self, bytes: usize) {
+    fn give_back(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Nothing yet, of a body that is still coming.
+    pub(super) fn new(memory: &Arc<BodyMemory>) -> Self {
+        Self { memory: memory.clone(), bytes: 0, is_complete: false, large: None }
+    }
+
+    /// Nothing yet, of a body that is known to its end: it takes nothing ahead, and is not given up for others.
+    pub(super) fn of_whole(memory: &Arc<BodyMemory>) -> Self {
+        Self { memory: memory.clone(), bytes: 0, is_complete: true, large: None }
+    }
+
+    /// Takes more for the body, which is counted for `client`, if all bodies stay within `limit` with that.
+    pub(super) fn take(&mut self, bytes: usize, client: Option<IpAddr>, limit: usize) -> Result<(), Refused> {
+        let size = self.bytes.saturating_add(bytes);
+        if size > SMALL_BYTES {
+            let large = self.large.get_or_insert_with(|| {
+                let mut large = LargeBody::new(&self.memory, ClientKey::of(client), self.bytes);
+                if self.is_complete {
+                    large.complete();
+                }
+                Box::new(large)
+            });
+            large.take(bytes, limit)?;
+        } else if !self.memory.take(bytes, limit) {
+            return Err(Refused::NoRoom);
+        }
+        self.bytes = size;
+        Ok(())
+    }
+
+    /// As much again for the same body in somebody else's hands, who needs the whole of it; `None` if there is no room.
+    pub(super) fn share(&self, client: Option<IpAddr>, limit: usize) -> Option<Self> {
+        let mut copy = Self::of_whole(&self.memory);
+        copy.take(self.bytes, client, limit).ok()?;
+        Some(copy)
+    }
+
+    /// Bytes that the body has.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the body has come to its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Notes that the body has come to its end: what was taken ahead goes back, and it is not given up any more.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+        if let Some(large) = &mut self.large {
+            large.complete();
+        }
+    }
+
+    /// Cancelled when the body is given up for others, which only happens to large ones.
+    pub(super) fn given_up(&self) -> Option<&CancellationToken> {
+        self.large.as_ref().map(|large| &large.given_up)
+    }
+
+    /// The memory, for what else there is of the body.
+    pub(super) fn memory(&self) -> &Arc<BodyMemory> {
+        &self.memory
+    }
+
+    /// Gives everything back.
+    pub(super) fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if self.large.take().is_none() {
+            self.memory.give_back(bytes);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
 impl LargeBody {
     /// Registers a body that is no longer small. `counted` bytes of it were counted when it was; they are this one's to give
     /// back from now on.
-    pub(super) fn new(memory: &Arc<BodyMemory>, client: ClientKey, counted: usize) -> Self {
+    fn new(memory: &Arc<BodyMemory>, client: ClientKey, counted: usize) -> Self {
         let given_up = CancellationToken::new();
         let mut large = memory.large.lock();
         let id = large.next_id;
@@ -129,18 +220,8 @@ impl LargeBody {
         Self { id, client, given_up, memory: memory.clone(), spare: 0 }
     }
 
-    /// Whom it is counted for.
-    pub(super) fn client(&self) -> ClientKey {
-        self.client
-    }
-
-    /// Cancelled when the body is given up for others.
-    pub(super) fn given_up(&self) -> &CancellationToken {
-        &self.given_up
-    }
-
     /// Counts more bytes, if all bodies stay within `limit` with them.
-    pub(super) fn take(&mut self, bytes: usize, limit: usize) -> Result<(), Refused> {
+    fn take(&mut self, bytes: usize, limit: usize) -> Result<(), Refused> {
         if let Some(spare) = self.spare.checked_sub(bytes) {
             self.spare = spare;
             return if self.given_up.is_cancelled() { Err(Refused::GivenUp) } else { Ok(()) };
@@ -174,7 +255,7 @@ impl LargeBody {
     }
 
     /// Notes that the body has come to its end: it takes nothing ahead any more.
-    pub(super) fn complete(&mut self) {
+    fn complete(&mut self) {
         let spare = std::mem::take(&mut self.spare);
         if self.memory.large.lock().complete(self.id, spare) {
             self.memory.give_back(spare);
@@ -244,114 +325,4 @@ impl LargeBodies {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: usize = 8000;
-
-    fn client(last: u8) -> ClientKey {
-        ClientKey::of(Some([192, 0, 2, last].into()))
-    }
-
-    fn body(memory: &Arc<BodyMemory>, of: u8) -> LargeBody {
-        LargeBody::new(memory, client(of), 0)
-    }
-
-    #[test]
-    fn an_eighth_is_for_small_bodies_alone() {
-        let memory = Arc::new(BodyMemory::default());
-        let mut large = body(&memory, 1);
-        large.take(7000, LIMIT).unwrap();
-        assert_eq!(large.take(1, LIMIT), Err(Refused::NoRoom));
-        assert!(memory.take(1000, LIMIT));
-        assert!(!memory.take(1, LIMIT));
-        drop(large);
-        assert_eq!(memory.held(), 1000);
-    }
-
-    #[test]
-    fn one_client_leaves_room_for_the_next() {
-        let memory = Arc::new(BodyMemory::default());
-        let mut hoard: Vec<_> = (0..100).map(|_| body(&memory, 1)).collect();
-        let taken = hoard.iter_mut().filter_map(|one| one.take(100, LIMIT).ok()).count();
-        assert_eq!(taken, 56, "four fifths of 7000");
-        // What is whole is never given up.
-        hoard.iter_mut().for_each(LargeBody::complete);
-        let mut other = body(&memory, 2);
-        other.take(1400, LIMIT).unwrap();
-        assert!(hoard.iter().all(|one| !one.given_up().is_cancelled()));
-        assert_eq!(other.take(1, LIMIT), Err(Refused::NoRoom));
-    }
-
-    #[test]
-    fn who_holds_most_loses_its_largest_unfinished_body() {
-        let memory = Arc::new(BodyMemory::default());
-        let mut hoard: Vec<_> = (0..4).map(|_| body(&memory, 1)).collect();
-        for (one, bytes) in hoard.iter_mut().zip([900, 1600, 1700, 1200]) {
-            one.take(bytes, LIMIT).unwrap();
-        }
-        hoard[2].complete();
-        let mut other = body(&memory, 2);
-        other.take(1500, LIMIT).unwrap();
-        other.take(200, LIMIT).unwrap();
-        let lost: Vec<_> = hoard.iter().map(|one| one.given_up().is_cancelled()).collect();
-        assert_eq!(lost, [false, true, false, false]);
-        assert_eq!(hoard[1].take(1, LIMIT), Err(Refused::GivenUp));
-        assert_eq!(memory.held(), 900 + 1700 + 1200 + 1700);
-        // Nor does a client get anything from one that holds less than it.
-        let greedy = other.take(3500, LIMIT);
-        assert_eq!(greedy, Err(Refused::NoRoom));
-        assert!(!hoard[0].given_up().is_cancelled());
-        drop((hoard, other));
-        assert_eq!(memory.held(), 0);
-        assert!(memory.large.lock().clients.is_empty());
-    }
-
-    #[test]
-    fn a_client_does_not_push_out_itself() {
-        let memory = Arc::new(BodyMemory::default());
-        let (mut first, second) = (body(&memory, 1), body(&memory, 1));
-        first.take(6000, LIMIT).unwrap_err();
-        drop(second);
-        first.take(6000, LIMIT).unwrap();
-        let mut second = body(&memory, 1);
-        assert_eq!(second.take(1000, LIMIT), Err(Refused::NoRoom));
-        assert!(!first.given_up().is_cancelled());
-    }
-
-    #[test]
-    fn neighbours_in_a_64_are_one_client() {
-        let key = |address: &str| ClientKey::of(Some(address.parse().unwrap()));
-        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
-        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
-        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
-    }
-
-    #[test]
-    fn what_a_body_takes_ahead_is_given_back_at_its_end() {
-        let memory = Arc::new(BodyMemory::default());
-        let mut large = body(&memory, 1);
-        for _ in 0..100 {
-            large.take(1000, 1 << 20).unwrap();
-        }
-        assert_eq!(memory.held(), 2 * STEP_BYTES);
-        large.complete();
-        assert_eq!(memory.held(), 100_000);
-        drop(large);
-        assert_eq!(memory.held(), 0);
-    }
-
-    #[test]
-    fn a_body_that_is_given_up_takes_nothing_of_what_it_took_ahead() {
-        let memory = Arc::new(BodyMemory::default());
-        let (mut first, mut second) = (body(&memory, 1), body(&memory, 2));
-        let limit = 4 * STEP_BYTES;
-        first.take(3 * STEP_BYTES, limit).unwrap();
-        first.take(1000, limit).unwrap();
-        second.take(STEP_BYTES, limit).unwrap();
-        assert_eq!(first.take(1, limit), Err(Refused::GivenUp));
-        drop((first, second));
-        assert_eq!(memory.held(), 0);
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ fn body(prompt_bytes: usize) -> Vec<u8> {
 fn encoded(bytes: &[u8], memory: &Arc<BodyMemory>, limit: usize) -> Encoded {
     let limits = Limits { bodies_in_flight_bytes: limit, ..Limits::default() };
     let peek = Peek::new(Some(b"application/json"), &Options::default()).unwrap();
-    let room = Body::new(memory.clone()).room(None, &limits);
+    let room = Body::new(memory).room(None, &limits);
     let chunks = gzip(bytes).chunks(700).map(Bytes::copy_from_slice).collect();
     Encoded { coding: Coding::Gzip, chunks, peek, room }
 }
@@ -38,7 +38,7 @@ fn what_comes_out_is_read_kept_and_counted() {
     let (peeked, decoded) = encoded.decode(&Options::default(), PATIENCE, &|| true).unwrap();
     assert_eq!(peeked.model.unwrap().range, 9..12);
     assert_eq!(memory.held(), bytes.len());
-    let mut whole = Body::new(memory.clone());
+    let mut whole = Body::new(&memory);
     whole.set_decoded(decoded);
     assert_eq!(whole.plain().concat(), bytes);
     assert!(whole.plain().iter().all(|chunk| chunk.len() <= CHUNK_BYTES));
