@@ -1,4 +1,4 @@
-//! No objects make the operator's translation panic, and every document that it makes is one that a data plane takes.
+//! No objects make the translation panic, and every document that it makes is one that a data plane takes.
 //!
 //! The input is a sequence of JSON objects, as the API server sends them.
 
@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use penstock_config::{Endpoints, Engine, Snapshot};
-use penstock_operator::{
-    translate::{Adoption, Options, endpoints, merge, render, render_endpoints, translate},
-    world::World,
-};
 use penstock_picker::EpcCheck;
+use penstock_translate::{
+    Adoption, Options, endpoints, merge, render, render_endpoints, translate, world::World,
+};
 use serde_json::{Deserializer, Value};
 
 fuzz_target!(|data: &[u8]| {

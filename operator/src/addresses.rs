@@ -14,14 +14,12 @@ use kube::{
 };
 use parking_lot::Mutex;
 use penstock_apiserver::patience;
+use penstock_translate::world::Key;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use tracing::warn;
 
-use crate::{
-    manifest::{MANAGED_BY, Names},
-    world::Key,
-};
+use crate::manifest::{MANAGED_BY, Names};
 
 /// The most addresses that a Gateway's status has room for.
 const MAX_ADDRESSES: usize = 16;

@@ -7,6 +7,7 @@ use kube::{
     Client,
     runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter},
 };
+use penstock_translate::{Event, Severity, world::World};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -14,11 +15,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{
-    manifest::FIELD_MANAGER,
-    translate::{Event, Severity},
-    world::World,
-};
+use crate::manifest::FIELD_MANAGER;
 
 /// Events that may wait. What does not fit is dropped: the status says the same.
 const QUEUE: usize = 512;
@@ -65,7 +62,7 @@ impl Announcer {
                     Severity::Warning => EventType::Warning,
                 },
                 reason: event.reason.to_owned(),
-                note: Some(crate::world::shorten(&event.message, MAX_NOTE_BYTES)),
+                note: Some(penstock_translate::world::shorten(&event.message, MAX_NOTE_BYTES)),
                 action: "Translate".to_owned(),
                 secondary: None,
             };

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
+use penstock_translate::world::{Key, Kind, ObjectId, World};
 use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
-
-use crate::world::{Key, Kind, ObjectId, World};
 
 /// Changed objects that are listed one by one. Beyond that, everything is translated anyway.
 const MAX_CHANGED_OBJECTS: usize = 4096;

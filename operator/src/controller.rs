@@ -9,6 +9,7 @@ mod render;
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use kube::Client;
+use penstock_translate::{Options, world::Kind};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until},
@@ -19,9 +20,7 @@ use crate::{
     admin::Health,
     cluster::Cluster,
     provision::DataPlane,
-    translate::Options,
     watch::{Owned, Referred},
-    world::Kind,
 };
 
 use leading::Leading;

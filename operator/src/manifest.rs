@@ -8,10 +8,9 @@ mod names;
 
 use std::collections::BTreeMap;
 
+use penstock_translate::world::Key;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-
-use crate::world::Key;
 
 pub(crate) use kind::Drift;
 pub use kind::{OwnedKey, OwnedKind};

@@ -10,10 +10,9 @@ mod defaults;
 mod network;
 mod workload;
 
-use crate::{
-    manifest::{GATEWAY_NAME, Manifest, Owner},
-    translate::Provisioning,
-};
+use penstock_translate::Provisioning;
+
+use crate::manifest::{GATEWAY_NAME, Manifest, Owner};
 
 pub use access::role;
 pub use defaults::{DataPlane, DefaultsError};

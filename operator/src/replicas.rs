@@ -15,6 +15,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use parking_lot::Mutex;
+use penstock_translate::{
+    ADMIN_PORT,
+    world::{Key, World},
+};
 use serde::Deserialize;
 use tokio::{
     sync::{Notify, watch},
@@ -27,8 +31,6 @@ use crate::{
     cluster::Cluster,
     manifest::{GATEWAY_NAME, Names},
     provision::APP_NAME,
-    translate::ADMIN_PORT,
-    world::{Key, World},
 };
 
 /// How often Pods are polled while some Gateway waits for its generation.

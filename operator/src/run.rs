@@ -13,6 +13,7 @@ use penstock_apiserver::Limits;
 use penstock_config::Span;
 use penstock_logging::LogOptions;
 use penstock_picker::EpcCheck;
+use penstock_translate::{Adoption, DEFAULT_CONTROLLER, Options};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -26,7 +27,6 @@ use crate::{
     exit::{EXIT_FAILURE, EXIT_USAGE},
     lease::{self, LeaseOptions},
     provision::DataPlane,
-    translate::{Adoption, DEFAULT_CONTROLLER, Options},
     watch::{Owned, Referred, run as watch_cluster},
 };
 

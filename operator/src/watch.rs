@@ -26,10 +26,11 @@ use kube::{
 };
 use parking_lot::Mutex;
 use penstock_apiserver::patience;
+use penstock_translate::world::Kind;
 use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 use tracing::{info, warn};
 
-use crate::{admin::Health, cluster::Cluster, world::Kind};
+use crate::{admin::Health, cluster::Cluster};
 
 pub use owned::{Observed, Owned};
 pub use referred::Referred;

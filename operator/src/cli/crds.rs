@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use penstock_translate::crds::{Definition, definitions};
 
-use crate::crds::{Definition, definitions};
 use crate::exit::{EXIT_USAGE, fail};
 
 /// Options of `crds`.

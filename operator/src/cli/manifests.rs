@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use penstock_translate::world::{ObjectError, World};
 use serde_json::Value;
-
-use crate::world::{ObjectError, World};
 
 /// Why manifests cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -12,15 +12,15 @@ use clap::Args;
 use penstock_config::raw::{Document, RawEndpoint};
 use penstock_config::{Address, Snapshot};
 use penstock_picker::EpcCheck;
-
-use super::manifests;
-use crate::exit::{EXIT_USAGE, fail};
-use crate::translate::{
+use penstock_translate::{
     Adoption, Condition, ConditionStatus, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, EndpointSource,
     Endpoints, GatewayOutput, Options, Severity, Status, StatusUpdate, Translation, endpoints, render,
     translate,
+    world::{Key, World},
 };
-use crate::world::{Key, World};
+
+use super::manifests;
+use crate::exit::{EXIT_USAGE, fail};
 
 /// What stands below `translate --help`.
 const AFTER: &str = "\

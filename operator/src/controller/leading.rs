@@ -11,6 +11,10 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
     discovery::ApiResource,
 };
+use penstock_translate::{
+    Options, Translation,
+    world::{Key, Kind, World},
+};
 use serde_json::json;
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
@@ -23,8 +27,6 @@ use crate::{
     publish::{Progress, Workers},
     replicas::Replicas,
     status::{Desired, GatewayFacts, StatusWriter, complete, leftovers},
-    translate::{Options, Translation},
-    world::{Key, Kind, World},
 };
 
 /// How long a GatewayClass that could not be created is left alone.

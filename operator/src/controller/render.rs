@@ -5,6 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use penstock_translate::{
+    Options, Translation, translate,
+    world::{Key, World},
+};
 use tokio::{task::JoinError, time::Instant};
 use tracing::warn;
 
@@ -12,8 +16,6 @@ use super::Parts;
 use crate::{
     cluster::Changes,
     publish::{Context, Pieces, Plan},
-    translate::{Options, Translation, translate},
-    world::{Key, World},
 };
 
 /// What a translation came to, and what is to be done about it.

@@ -1,3 +1,4 @@
+use penstock_translate::DEFAULT_CONTROLLER;
 use serde_json::{Value, json};
 
 use super::*;
@@ -5,7 +6,6 @@ use crate::{
     fixtures::ApiServer,
     lease::{self, LeaseOptions},
     manifest::{OwnedKey, OwnedKind},
-    translate::DEFAULT_CONTROLLER,
 };
 
 /// A controller, the API server that it writes to, and the watches' view, which the test keeps.

@@ -1,6 +1,6 @@
 //! The names of what is published.
 
-use crate::world::Key;
+use penstock_translate::world::Key;
 
 /// The longest name of a Service.
 const MAX_BASE: usize = 63;

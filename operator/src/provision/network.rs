@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use penstock_translate::ADMIN_PORT;
 use serde_json::{Map, Value, json};
 
 use super::{Settings, selector};
-use crate::{
-    manifest::{MANAGED_BY, Manifest, OwnedKind, Owner},
-    translate::ADMIN_PORT,
-};
+use crate::manifest::{MANAGED_BY, Manifest, OwnedKind, Owner};
 
 /// The Service.
 pub(super) fn service(settings: &Settings<'_>) -> Manifest {

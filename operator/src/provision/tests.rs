@@ -1,14 +1,10 @@
 use std::{collections::BTreeMap, path::Path};
 
+use penstock_translate::{PortMapping, api::EnvoyHpa, world::Key};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::EnvoyHpa,
-    manifest::{Names, OwnedKind},
-    translate::PortMapping,
-    world::Key,
-};
+use crate::manifest::{Names, OwnedKind};
 
 fn owner() -> Owner {
     let gateway = Key::new("default", "llm");

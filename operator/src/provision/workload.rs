@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use penstock_translate::ADMIN_PORT;
 use serde_json::{Value, json};
 
 use super::{APP_NAME, Settings, network::envoy_labels, selector};
-use crate::{
-    manifest::{MANAGED_BY, Manifest, OwnedKind},
-    translate::ADMIN_PORT,
-};
+use crate::manifest::{MANAGED_BY, Manifest, OwnedKind};
 
 /// Where the volume for the last good configuration is mounted.
 const CACHE_DIR: &str = "/var/cache/penstock";

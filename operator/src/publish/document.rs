@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use penstock_config::{Address, Span, raw::Document};
+use penstock_translate::{ADMIN_PORT, RenderError, render};
 use sha2::{Digest as _, Sha256};
 
 use super::{CONTENT, DOCUMENT_DIGEST, GENERATION, MAX_PART_BYTES, PARTS};
 use crate::{
     manifest::{Manifest, OwnedKind, Owner, hex},
-    translate::{ADMIN_PORT, RenderError, render},
     watch::Observed,
 };
 

@@ -6,6 +6,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use penstock_translate::{
+    DataSource, EndpointSource, Endpoints, GatewayOutput, HostSource, Options, endpoints,
+    world::{Key, Kind, World},
+};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -18,9 +22,7 @@ use crate::{
     cluster::Changes,
     manifest::{Manifest, Names, OwnedKey, OwnedKind, Owner},
     provision::{self, DataPlane, Settings},
-    translate::{DataSource, EndpointSource, Endpoints, GatewayOutput, HostSource, Options, endpoints},
     watch::Owned,
-    world::{Key, Kind, World},
 };
 
 /// What is to be written for one Gateway, in this order.

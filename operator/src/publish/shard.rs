@@ -4,9 +4,9 @@
 //! follow it. A shard has about 500 endpoints, well below what fits, since each change sends it whole to every data plane.
 
 use penstock_config::raw::{RawBackendEndpoint, RawEndpoint};
+use penstock_translate::{Endpoints, RenderError, render_endpoints};
 
 use super::MAX_PART_BYTES;
-use crate::translate::{Endpoints, RenderError, render_endpoints};
 
 /// Endpoints in a shard when the number of shards is chosen.
 const SHARD_ENDPOINTS: usize = 500;

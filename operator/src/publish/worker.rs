@@ -12,6 +12,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use parking_lot::Mutex;
+use penstock_translate::world::Key;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -24,7 +25,6 @@ use crate::{
     admin::Health,
     manifest::{FIELD_MANAGER, Manifest, OwnedKey},
     watch::Owned,
-    world::Key,
 };
 
 /// Writes at a time for one Gateway.

@@ -1,8 +1,7 @@
 //! The parts of a Gateway's status that a translation cannot know: whether a data plane serves it, and where.
 
+use penstock_translate::{Condition, ListenerStatus, Status, StatusUpdate};
 use serde_json::Value;
-
-use crate::translate::{Condition, ListenerStatus, Status, StatusUpdate};
 
 /// What is known of a Gateway's data plane.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -81,7 +80,7 @@ pub fn complete(update: &mut StatusUpdate, facts: &GatewayFacts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{Key, Kind, ObjectId};
+    use penstock_translate::world::{Key, Kind, ObjectId};
 
     fn update(listener: Vec<Condition>) -> StatusUpdate {
         StatusUpdate {

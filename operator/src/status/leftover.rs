@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::{
-    translate::{Entries, Options, Status, StatusUpdate},
+use penstock_translate::{
+    Entries, Options, Status, StatusUpdate,
     world::{Meta, ObjectId, World},
 };
+use serde_json::Value;
 
 /// Updates that remove our entries from objects that no update of a translation is about: a route that lost its parent,
 /// a pool that no route names any more.
@@ -57,7 +56,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::translate::{DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, merge};
+    use penstock_translate::{DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, merge};
 
     fn entry(gateway: &str, controller: &str) -> Value {
         json!({ "parentRef": { "name": gateway }, "controllerName": controller, "conditions": [] })

@@ -9,6 +9,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
     discovery::ApiResource,
 };
+use penstock_translate::{StatusUpdate, merge, world::ObjectId};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -17,13 +18,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{
-    admin::Health,
-    cluster::Cluster,
-    manifest::FIELD_MANAGER,
-    translate::{StatusUpdate, merge},
-    world::ObjectId,
-};
+use crate::{admin::Health, cluster::Cluster, manifest::FIELD_MANAGER};
 
 /// Writes at a time.
 const MAX_WRITES: usize = 8;

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kube::{Client, discovery::ApiResource};
-
-use crate::world::Kind;
+use penstock_translate::world::Kind;
 
 /// The kinds that are served, each in the version that is read first.
 ///

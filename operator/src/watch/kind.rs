@@ -13,15 +13,12 @@ use kube::{
     },
 };
 use penstock_apiserver::patience;
+use penstock_translate::world::{Key, Kind, ObjectId};
 use serde_json::Value;
 use tracing::warn;
 
 use super::{Unlisted, full_name};
-use crate::{
-    admin::Health,
-    cluster::Cluster,
-    world::{Key, Kind, ObjectId},
-};
+use crate::{admin::Health, cluster::Cluster};
 
 /// Keeps the cluster's objects of one kind as they are, until the task is dropped.
 pub(super) async fn watch(

@@ -16,15 +16,12 @@ use kube::{
 };
 use parking_lot::Mutex;
 use penstock_apiserver::patience;
+use penstock_translate::world::{Key, Kind, ObjectId};
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
 use super::{Unlisted, full_name, installed, kind::json};
-use crate::{
-    cluster::Cluster,
-    manifest::MANAGED_BY,
-    world::{Key, Kind, ObjectId},
-};
+use crate::{cluster::Cluster, manifest::MANAGED_BY};
 
 /// The kinds that are read by name.
 const KINDS: [Kind; 2] = [Kind::Secret, Kind::ConfigMap];

@@ -1,9 +1,10 @@
-use super::*;
-use crate::{
-    fixtures::ApiServer,
-    translate::{Condition, DEFAULT_CONTROLLER, Entries, ParentStatus, Status},
+use penstock_translate::{
+    Condition, DEFAULT_CONTROLLER, Entries, ParentStatus, Status,
     world::{Key, Kind},
 };
+
+use super::*;
+use crate::fixtures::ApiServer;
 
 /// A writer, the API server that it writes to, and what the watches saw there.
 struct Scene {

@@ -1,0 +1,206 @@
+//! Rules of AIGatewayRoutes.
+
+use std::rc::Rc;
+
+use penstock_config::raw::{
+    RawHeaderMatch, RawMatch, RawPathMatch, RawPathMatchType, RawPathRewrite, RawPathRewriteType, RawRule,
+    RawTarget, RawTimeouts, RawUrlRewrite, RawValueMatchType,
+};
+use penstock_config::{Span, Timeout};
+
+use crate::ai_backend::DEFAULT_PREFIX;
+use crate::api::{AiBackendRef, AiGatewayRoute, AiRule, ObjectRef};
+use crate::context::{Context, RefError, Referrer};
+use crate::headers;
+use crate::rules::{self, BuiltRoute, BuiltRule, Offer, RuleNames};
+use crate::upstream::Upstream;
+use crate::upstreams::Upstreams;
+use crate::world::{Key, Kind, Object};
+
+/// How long a request may take that a route says nothing about (Envoy AI Gateway).
+const DEFAULT_REQUEST_SECS: u64 = 60;
+
+/// Who offers models if a rule does not say (Envoy AI Gateway).
+const DEFAULT_OWNER: &str = "Envoy AI Gateway";
+
+/// The header that stands for the model.
+const MODEL_HEADER: &str = "x-ai-eg-model";
+
+/// The rules of a route.
+pub(crate) fn build<'w>(
+    context: &Context<'w>,
+    object: &Object<AiGatewayRoute>,
+    route: &AiGatewayRoute,
+    upstreams: &mut Upstreams<'w, '_, '_>,
+) -> BuiltRoute {
+    let from = Referrer::of(Kind::AiGatewayRoute, &object.meta.key.namespace);
+    let mut building = Building { context, from, upstreams, built: BuiltRoute::default() };
+    let mut names = RuleNames::default();
+    let created = Some(object.meta.created.clone()).filter(|created| !created.is_empty());
+    for (position, rule) in route.rules.iter().enumerate() {
+        let since = rule.models_created_at.clone().or_else(|| created.clone());
+        let owner = rule.models_owned_by.clone().unwrap_or_else(|| DEFAULT_OWNER.to_owned());
+        let offer = Some(Offer { owner, since });
+        let name = names.name(rule.name.as_deref(), position);
+        let Some((raw, has_prefix)) = building.rule(rule, position, name) else { continue };
+        if has_prefix {
+            let other = other_paths(&raw, names.name(raw.name.as_deref(), position));
+            building.built.push(BuiltRule { position, raw: below_default_prefix(raw), offer: offer.clone() });
+            building.built.push(BuiltRule { position, raw: other, offer });
+        } else {
+            building.built.push(BuiltRule { position, raw, offer });
+        }
+    }
+    building.built
+}
+
+struct Building<'a, 'w, 'c, 'p, 'u> {
+    context: &'a Context<'w>,
+    from: Referrer<'a>,
+    upstreams: &'u mut Upstreams<'w, 'c, 'p>,
+    built: BuiltRoute,
+}
+
+impl Building<'_, '_, '_, '_, '_> {
+    /// A rule, and whether one of its targets has other paths; `None` if nobody can say which requests it is for.
+    fn rule(&mut self, rule: &AiRule, position: usize, name: String) -> Option<(RawRule, bool)> {
+        // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
+        let mut targets = Vec::new();
+        let mut has_prefix = false;
+        for reference in &rule.backend_refs {
+            let (target, has_own_prefix) = self.target(reference);
+            targets.push(target);
+            has_prefix |= has_own_prefix;
+        }
+        let matches = match matches(rule) {
+            Ok(matches) => matches,
+            Err(message) => {
+                self.built.fault(position, message);
+                return None;
+            }
+        };
+        let mut raw = RawRule { name: Some(name), ..matches };
+        match timeouts(rule) {
+            Ok(timeouts) => raw.timeouts = timeouts,
+            Err(message) => {
+                self.built.fault(position, message);
+                targets.clear();
+            }
+        }
+        if targets.is_empty() {
+            targets.push(rules::nowhere(1, 0));
+            has_prefix = false;
+        }
+        raw.targets = targets;
+        Some((raw, has_prefix))
+    }
+
+    /// A target, and whether it has other paths.
+    fn target(&mut self, reference: &AiBackendRef) -> (RawTarget, bool) {
+        let (weight, priority) = (reference.weight.unwrap_or(1), reference.priority.unwrap_or(0));
+        let upstream = match self.resolve(reference) {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                self.built.unresolved.push(error);
+                return (rules::nowhere(weight, priority), false);
+            }
+        };
+        let mut target = rules::to_upstream(&upstream, weight, priority);
+        target.model_override = reference.model_name_override.clone().filter(|model| !model.is_empty());
+        rules::change_headers(&mut target, headers::mutation(None, reference.header_mutation.as_ref()));
+        if let Some(prefix) = &upstream.prefix {
+            let path = RawPathRewrite {
+                kind: RawPathRewriteType::ReplacePrefixMatch,
+                replace_full_path: None,
+                replace_prefix_match: Some(format!("/{prefix}")),
+            };
+            target.url_rewrite = Some(RawUrlRewrite { hostname: None, path: Some(path) });
+        }
+        (target, upstream.prefix.is_some())
+    }
+
+    /// What a reference leads to. Without a kind it is an AIServiceBackend, or else the Backend of that name: the
+    /// walkthrough has such.
+    fn resolve(&mut self, reference: &AiBackendRef) -> Result<Rc<Upstream>, RefError> {
+        let (group, kind) = match (reference.group.as_deref(), reference.kind.as_deref()) {
+            (None | Some(""), None) => self.backend_kind(reference),
+            (group, kind) => (group.unwrap_or_default().to_owned(), kind.unwrap_or_default().to_owned()),
+        };
+        let object = ObjectRef {
+            group: Some(group),
+            kind: Some(kind),
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+        };
+        rules::resolve(self.context, self.from, &object, None, self.upstreams)
+    }
+
+    fn backend_kind(&self, reference: &AiBackendRef) -> (String, String) {
+        let key = Key::new(reference.namespace.as_deref().unwrap_or(self.from.namespace), &reference.name);
+        let world = self.context.world;
+        let is_plain = world.ai_backends.get(&key).is_none() && world.backends.get(&key).is_some();
+        let kind = if is_plain { Kind::Backend } else { Kind::AiServiceBackend };
+        (kind.group().to_owned(), kind.name().to_owned())
+    }
+}
+
+/// Which requests a rule is for. Where every match is one model and nothing else, the short form says so.
+fn matches(rule: &AiRule) -> Result<RawRule, String> {
+    let mut matches: Vec<RawMatch> = Vec::new();
+    for raw in &rule.matches {
+        let headers = raw.headers.iter();
+        let headers = headers.map(|it| (it.kind.as_deref(), it.name.as_str(), it.value.as_str()));
+        matches.push(RawMatch { headers: rules::header_matches(headers)?, ..RawMatch::default() });
+    }
+    let model = |header: &RawHeaderMatch| {
+        let is_model =
+            header.name.eq_ignore_ascii_case(MODEL_HEADER) && header.kind == RawValueMatchType::Exact;
+        is_model.then(|| header.value.clone())
+    };
+    let models: Option<Vec<String>> = matches
+        .iter()
+        .map(|it| match it.headers.as_slice() {
+            [only] => model(only),
+            _ => None,
+        })
+        .collect();
+    Ok(match models {
+        Some(mut models) if !models.is_empty() => {
+            let mut seen = std::collections::BTreeSet::new();
+            models.retain(|model| seen.insert(model.clone()));
+            RawRule { models, ..RawRule::default() }
+        }
+        _ => RawRule { matches, ..RawRule::default() },
+    })
+}
+
+fn timeouts(rule: &AiRule) -> Result<RawTimeouts, String> {
+    let defaults = RawTimeouts { request: Timeout::secs(DEFAULT_REQUEST_SECS), ..RawTimeouts::default() };
+    let mut timeouts = rules::timeouts(rule.timeouts.as_ref(), defaults)?;
+    if let Some(idle) = &rule.stream_idle_timeout {
+        let idle = Span::parse(idle).map_err(|error| format!("streamIdleTimeout: {error}"))?;
+        timeouts.stream_idle = Timeout(idle);
+    }
+    Ok(timeouts)
+}
+
+/// The rule for paths below `/v1`, which some of its targets have elsewhere.
+fn below_default_prefix(mut rule: RawRule) -> RawRule {
+    let path = RawPathMatch { kind: RawPathMatchType::PathPrefix, value: format!("/{DEFAULT_PREFIX}") };
+    if rule.matches.is_empty() {
+        rule.matches.push(RawMatch::default());
+    }
+    for one in &mut rule.matches {
+        one.path = Some(path.clone());
+    }
+    rule
+}
+
+/// The rule for all other paths, which are the same everywhere.
+fn other_paths(rule: &RawRule, name: String) -> RawRule {
+    let mut other = RawRule { name: Some(name), ..rule.clone() };
+    for target in &mut other.targets {
+        target.url_rewrite = None;
+    }
+    other
+}

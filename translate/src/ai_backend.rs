@@ -1,0 +1,109 @@
+//! Envoy AI Gateway's AIServiceBackends: a Backend with a schema, a credential and changes to headers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::AiServiceBackend;
+use crate::backend::Backends;
+use crate::context::{Context, RefError, Referrer};
+use crate::headers;
+use crate::policies::Policies;
+use crate::status::{Condition, Status, StatusUpdate};
+use crate::upstream::{RawUpstream, Upstream, UpstreamKey};
+use crate::world::{Key, Kind, ObjectId, World};
+
+/// What stands at the head of paths for a provider that says nothing else.
+pub(crate) const DEFAULT_PREFIX: &str = "v1";
+
+/// What the statuses of AIServiceBackends in use shall say. `fault` is why an upstream cannot be used, and `problems` are
+/// what the check of documents found.
+pub(crate) fn statuses<'m>(
+    context: &Context<'_>,
+    fault: impl Fn(&UpstreamKey) -> Option<&'m RefError>,
+    problems: &BTreeMap<UpstreamKey, String>,
+    used: &BTreeSet<ObjectId>,
+) -> Vec<StatusUpdate> {
+    let mut statuses = Vec::new();
+    for (key, object) in context.world.ai_backends.iter() {
+        if !used.contains(&object.id()) {
+            continue;
+        }
+        let upstream = UpstreamKey::AiBackend(key.clone());
+        let accepted = match (fault(&upstream), problems.get(&upstream)) {
+            (Some(RefError { reason, message }), _) => Condition::no("Accepted", reason, message.as_str()),
+            (None, Some(problem)) => Condition::no("Accepted", "Invalid", problem.as_str()),
+            (None, None) => Condition::yes("Accepted", "Accepted", "the backend can be used"),
+        };
+        let mut conditions = vec![accepted];
+        conditions.extend(Condition::fields(&object.unread));
+        statuses.push(StatusUpdate::new(object, Status::Conditions(conditions)));
+    }
+    statuses
+}
+
+/// An AIServiceBackend.
+///
+/// # Errors
+/// It does not exist or cannot be used.
+pub(crate) fn upstream(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    backends: &mut Backends<'_, '_>,
+    key: &Key,
+    name: String,
+) -> Result<Upstream, RefError> {
+    let object = context.world.ai_backends.get(key);
+    let object = object.ok_or_else(|| {
+        RefError::new("BackendNotFound", format!("the AIServiceBackend {key} does not exist"))
+    })?;
+    let spec = object.spec.as_ref().map_err(|error| {
+        RefError::new("InvalidBackend", format!("the AIServiceBackend {key} cannot be read: {error}"))
+    })?;
+    if spec.schema.name != "OpenAI" {
+        let message = format!(
+            "AIServiceBackend {key}: schema {:?} is not supported yet; OpenAI is",
+            crate::world::shorten(&spec.schema.name, 80)
+        );
+        return Err(RefError::new("SchemaNotSupported", message));
+    }
+    let backend = backend_of(context, key, spec)?;
+    let mut upstream = backends.get(&backend)?.upstream(name);
+    if let Some((credential, secrets)) = policies.credential(Kind::AiServiceBackend, key)? {
+        upstream.secrets.extend(secrets);
+        if let RawUpstream::Backend(raw) = &mut upstream.raw {
+            raw.credential = Some(credential);
+            if let (None, Some(unmatched)) = (&raw.tls, policies.tls().unmatched(Kind::Backend, &backend)) {
+                let message =
+                    format!("AIServiceBackend {key}: no credential is sent without TLS: {unmatched}");
+                return Err(RefError::new("InvalidBackend", message));
+            }
+        }
+    }
+    let prefix = spec.schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));
+    upstream.prefix = prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned);
+    upstream.headers = headers::mutation(spec.header_mutation.as_ref(), None);
+    Ok(upstream)
+}
+
+/// The Backend that an AIServiceBackend names, whether it may or not.
+pub(crate) fn named_backend(world: &World, key: &Key) -> Option<Key> {
+    let spec = world.ai_backends.get(key)?.spec.as_ref().ok()?;
+    let reference = &spec.backend_ref;
+    Some(Key::new(reference.namespace.as_deref().unwrap_or(&key.namespace), &reference.name))
+}
+
+/// The Backend behind an AIServiceBackend.
+fn backend_of(context: &Context<'_>, key: &Key, spec: &AiServiceBackend) -> Result<Key, RefError> {
+    let reference = &spec.backend_ref;
+    let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref());
+    if Kind::in_group(group, kind.unwrap_or("Service")) != Some(Kind::Backend) {
+        let message = format!(
+            "AIServiceBackend {key}: backendRef names a {} of group {group:?}; it must name a Backend of {}",
+            kind.unwrap_or("Service"),
+            Kind::Backend.group(),
+        );
+        return Err(RefError::new("InvalidKind", message));
+    }
+    let backend = Key::new(reference.namespace.as_deref().unwrap_or(&key.namespace), &reference.name);
+    context.allowed(Referrer::of(Kind::AiServiceBackend, &key.namespace), Kind::Backend, &backend)?;
+    Ok(backend)
+}

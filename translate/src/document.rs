@@ -1,0 +1,213 @@
+//! The routing document of one Gateway, put together from what attaches to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use penstock_config::Address;
+use penstock_config::raw::{Document, RawMetadata, RawRoute, RawRule};
+
+use crate::attach::AttachedRoute;
+use crate::check::{self, Origin, Problem};
+use crate::context::{Context, Secrets};
+use crate::gateway::Gateway;
+use crate::names;
+use crate::output::EndpointSource;
+use crate::rules::Offer;
+use crate::shadows::{self, Shadow};
+use crate::upstream::RawUpstream;
+use crate::upstreams::MadeUpstreams;
+use crate::world::{Kind, ObjectId};
+
+/// Who offers models of routes that say nothing about it.
+const DEFAULT_OWNER: &str = "penstock";
+
+/// A finished document.
+pub(crate) struct Finished {
+    /// The document; `None` if no listener can be served.
+    pub(crate) document: Option<Document>,
+    /// Where the endpoints of its upstreams come from.
+    pub(crate) endpoints: BTreeMap<String, EndpointSource>,
+    /// What it names as `secret:KEY`.
+    pub(crate) secrets: Secrets,
+    /// What its check took out.
+    pub(crate) problems: Vec<Problem>,
+    /// Rules that never see a request.
+    pub(crate) shadows: Vec<Shadow>,
+}
+
+/// Puts a Gateway's document together. `routes` are in the order of precedence, and `upstreams` are all there are.
+pub(crate) fn build(
+    context: &Context<'_>,
+    gateway: &Gateway<'_>,
+    routes: &[AttachedRoute<'_>],
+    upstreams: &MadeUpstreams<'_, '_>,
+) -> Finished {
+    let mut document = empty(context, gateway);
+    let mut origins = Vec::new();
+    let mut names = BTreeSet::new();
+    for attached in routes {
+        for (route, origin) in raw_routes(gateway, attached, &mut names) {
+            document.routes.push(route);
+            origins.push(origin);
+        }
+    }
+    let mut finished = Finished {
+        document: None,
+        endpoints: BTreeMap::new(),
+        secrets: Secrets::new(),
+        problems: Vec::new(),
+        shadows: shadows::find(routes),
+    };
+    for name in used(&document) {
+        let Some((_, upstream)) = upstreams.by_name.get(&name) else { continue };
+        // Documents want to know where endpoints come from; whoever publishes puts the real names in.
+        let from: Vec<String> = upstream.source.iter().map(|_| name.clone()).collect();
+        match &upstream.raw {
+            RawUpstream::Pool(raw) => {
+                let mut raw = (**raw).clone();
+                raw.endpoints_from = from;
+                document.pools.push(raw);
+            }
+            RawUpstream::Backend(raw) => {
+                let mut raw = (**raw).clone();
+                raw.endpoints_from = from;
+                document.backends.push(raw);
+            }
+        }
+        finished.endpoints.extend(upstream.source.clone().map(|source| (name, source)));
+        finished.secrets.extend(upstream.secrets.clone());
+    }
+    for listener in gateway.listeners.iter().filter(|listener| listener.raw.is_some()) {
+        finished.secrets.extend(listener.secrets.clone());
+    }
+    if !finished.secrets.is_empty() {
+        document.secrets_from = Some("secrets".to_owned());
+    }
+    finished.problems = check::mend(&mut document, &mut origins, &*context.options.profiles);
+    tidy(&mut document);
+    if !document.listeners.is_empty() {
+        finished.document = Some(document);
+    }
+    finished
+}
+
+/// A document with listeners and nothing else.
+fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
+    let name = crate::world::shorten(&gateway.key().to_string(), 200);
+    let mut document = Document {
+        api_version: Default::default(),
+        kind: Default::default(),
+        metadata: RawMetadata { name: Some(name), generation: None },
+        replicas: 1,
+        secrets_from: None,
+        listeners: gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect(),
+        routes: Vec::new(),
+        models: Vec::new(),
+        pools: Vec::new(),
+        backends: Vec::new(),
+        limits: Default::default(),
+        peek: Default::default(),
+        access_log: Default::default(),
+        admin: Default::default(),
+        shutdown: Default::default(),
+    };
+    if let Some(address) = context.options.admin {
+        document.admin.address = Address(address);
+    }
+    document
+}
+
+/// A route as documents have it. Usually one; more where its rules have different owners of models, which documents say
+/// once a route, or where a redirect has to name the ports of different listeners.
+fn raw_routes(
+    gateway: &Gateway<'_>,
+    attached: &AttachedRoute<'_>,
+    names: &mut BTreeSet<String>,
+) -> Vec<(RawRoute, Origin)> {
+    let mut routes = Vec::new();
+    for (port, listeners) in by_port(gateway, attached) {
+        let mut current: Option<&Option<Offer>> = None;
+        for rule in &attached.built.rules {
+            if current != Some(&rule.offer) {
+                current = Some(&rule.offer);
+                let route = RawRoute {
+                    name: unique_name(&attached.id, names),
+                    listeners: listeners.clone(),
+                    hostnames: attached.hostnames.clone(),
+                    models_owned_by: rule
+                        .offer
+                        .as_ref()
+                        .map_or_else(|| DEFAULT_OWNER.to_owned(), |offer| offer.owner.clone()),
+                    models_created_at: rule.offer.as_ref().and_then(|offer| offer.since.clone()),
+                    rules: Vec::new(),
+                };
+                routes.push((route, Origin { route: attached.route, rules: Vec::new() }));
+            }
+            if let Some((route, origin)) = routes.last_mut() {
+                route.rules.push(with_port(&rule.raw, port));
+                origin.rules.push(rule.position);
+            }
+        }
+    }
+    routes
+}
+
+/// The names of the listeners that a route attaches to, by port if its redirects need that.
+fn by_port(gateway: &Gateway<'_>, attached: &AttachedRoute<'_>) -> Vec<(Option<u16>, Vec<String>)> {
+    let listeners = attached.listeners.iter().filter_map(|index| gateway.listeners.get(*index));
+    let needs_port = attached.built.rules.iter().any(|rule| wants_port(&rule.raw));
+    let mut groups: BTreeMap<Option<u16>, Vec<String>> = BTreeMap::new();
+    for listener in listeners {
+        let port = needs_port.then_some(listener.spec.port);
+        groups.entry(port).or_default().push(listener.spec.name.clone());
+    }
+    groups.into_iter().collect()
+}
+
+/// Whether a redirect goes to the port that the client came to. The data plane knows only its own, which may differ from
+/// the Service's.
+fn wants_port(rule: &RawRule) -> bool {
+    rule.redirect.as_ref().is_some_and(|redirect| redirect.port.is_none() && redirect.scheme.is_none())
+}
+
+fn with_port(rule: &RawRule, port: Option<u16>) -> RawRule {
+    let mut rule = rule.clone();
+    if wants_port(&rule)
+        && let Some(redirect) = &mut rule.redirect
+    {
+        redirect.port = port;
+    }
+    rule
+}
+
+/// A name for a route that no other in the document has.
+fn unique_name(id: &ObjectId, names: &mut BTreeSet<String>) -> String {
+    let base = names::in_document([id.key.namespace.as_str(), &id.key.name]);
+    let second = if id.kind == Kind::HttpRoute { "http" } else { "ai" };
+    let numbered = (2_u32..).map(|number| names::in_document([base.as_str(), second, &number.to_string()]));
+    let candidates = [base.clone(), names::in_document([base.as_str(), second])].into_iter().chain(numbered);
+    let name = candidates.into_iter().find(|name| !names.contains(name)).unwrap_or(base);
+    names.insert(name.clone());
+    name
+}
+
+/// The upstreams that a document's rules lead to.
+fn used(document: &Document) -> BTreeSet<String> {
+    let rules = document.routes.iter().flat_map(|route| &route.rules);
+    let mut used = BTreeSet::new();
+    for rule in rules {
+        used.extend(rule.targets.iter().filter_map(|it| it.pool.as_ref().or(it.backend.as_ref())).cloned());
+        used.extend(rule.mirrors.iter().filter_map(|it| it.pool.as_ref().or(it.backend.as_ref())).cloned());
+    }
+    used
+}
+
+/// Takes out what goes without saying: names of rules that are their positions.
+fn tidy(document: &mut Document) {
+    for route in &mut document.routes {
+        for (index, rule) in route.rules.iter_mut().enumerate() {
+            if rule.name.as_ref().is_some_and(|name| *name == index.to_string()) {
+                rule.name = None;
+            }
+        }
+    }
+}

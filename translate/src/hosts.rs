@@ -1,0 +1,59 @@
+//! Hostnames of listeners and routes, exact or with a leftmost wildcard.
+
+/// Whether there is a host that both patterns match. Case does not count.
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
+    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+    match (a.strip_prefix("*."), b.strip_prefix("*.")) {
+        (None, None) => a == b,
+        (Some(suffix), None) => is_below(&b, suffix),
+        (None, Some(suffix)) => is_below(&a, suffix),
+        (Some(a), Some(b)) => a == b || is_below(a, b) || is_below(b, a),
+    }
+}
+
+/// The hosts of a route that a listener can have requests for, in the route's order and each once; `None` if there are
+/// none. No hosts are all hosts.
+pub(crate) fn intersect(route: &[String], listener: Option<&str>) -> Option<Vec<String>> {
+    let mut hosts: Vec<String> = Vec::new();
+    for host in route {
+        let host = host.to_ascii_lowercase();
+        if !hosts.contains(&host) && listener.is_none_or(|listener| overlap(&host, listener)) {
+            hosts.push(host);
+        }
+    }
+    (route.is_empty() || !hosts.is_empty()).then_some(hosts)
+}
+
+fn is_below(host: &str, suffix: &str) -> bool {
+    host.strip_suffix(suffix).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{intersect, overlap};
+
+    #[test]
+    fn patterns_overlap_as_gateway_api_says() {
+        for (a, b, expected) in [
+            ("a.com", "a.com", true),
+            ("A.com", "a.COM", true),
+            ("*.a.com", "x.a.com", true),
+            ("*.a.com", "y.x.a.com", true),
+            ("*.a.com", "a.com", false),
+            ("*.a.com", "*.x.a.com", true),
+            ("*.a.com", "*.b.com", false),
+            ("*.a.com", "xa.com", false),
+        ] {
+            assert_eq!(overlap(a, b), expected, "{a} {b}");
+            assert_eq!(overlap(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn a_route_keeps_the_hosts_that_a_listener_has() {
+        let route = ["x.a.com".to_owned(), "b.com".to_owned(), "X.a.com".to_owned()];
+        assert_eq!(intersect(&route, Some("*.a.com")), Some(vec!["x.a.com".to_owned()]));
+        assert_eq!(intersect(&route, Some("c.com")), None);
+        assert_eq!(intersect(&[], Some("c.com")), Some(vec![]));
+    }
+}

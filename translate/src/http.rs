@@ -1,0 +1,229 @@
+//! Rules of HTTPRoutes.
+
+mod filters;
+
+use std::rc::Rc;
+
+use penstock_config::Span;
+use penstock_config::Statuses;
+use penstock_config::raw::{
+    RawMatch, RawMethod, RawMirror, RawPathMatch, RawPathMatchType, RawQueryParamMatch, RawRetry, RawRule,
+    RawTarget, RawTimeouts,
+};
+
+use crate::api::{HttpBackendRef, HttpMatch, HttpRetry, HttpRoute, HttpRule, RequestMirror};
+use crate::context::{Context, RefError, Referrer};
+use crate::rules::{self, BuiltRoute, BuiltRule, RuleNames};
+use crate::upstream::{RawUpstream, Upstream};
+use crate::upstreams::Upstreams;
+use crate::world::{Kind, Object};
+
+use filters::Filters;
+
+/// The rules of a route.
+pub(crate) fn build<'w>(
+    context: &Context<'w>,
+    object: &Object<HttpRoute>,
+    route: &HttpRoute,
+    upstreams: &mut Upstreams<'w, '_, '_>,
+) -> BuiltRoute {
+    let from = Referrer::of(Kind::HttpRoute, &object.meta.key.namespace);
+    let mut building = Building { context, from, upstreams, built: BuiltRoute::default() };
+    let mut names = RuleNames::default();
+    // A route without rules has one that is met by everything (the API server fills it in).
+    let everything = [HttpRule::default()];
+    let rules = if route.rules.is_empty() { &everything[..] } else { &route.rules };
+    for (position, rule) in rules.iter().enumerate() {
+        let name = names.name(rule.name.as_deref(), position);
+        if let Some(raw) = building.rule(rule, position, name) {
+            building.built.push(BuiltRule { position, raw, offer: None });
+        }
+    }
+    building.built
+}
+
+struct Building<'a, 'w, 'c, 'p, 'u> {
+    context: &'a Context<'w>,
+    from: Referrer<'a>,
+    upstreams: &'u mut Upstreams<'w, 'c, 'p>,
+    built: BuiltRoute,
+}
+
+/// What a rule leads to, by its references in their order.
+struct Leads<'r> {
+    mirrors: Vec<RawMirror>,
+    targets: Vec<(&'r HttpBackendRef, Option<Rc<Upstream>>)>,
+}
+
+impl Building<'_, '_, '_, '_, '_> {
+    /// A rule; `None` if nobody can say which requests it is for.
+    fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<RawRule> {
+        let filters = Filters::read(&rule.filters);
+        // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
+        let leads = Leads {
+            mirrors: filters.mirrors().filter_map(|mirror| self.mirror(mirror)).collect(),
+            targets: rule.backend_refs.iter().map(|reference| (reference, self.resolve(reference))).collect(),
+        };
+        let matches: Result<Vec<RawMatch>, String> = rule.matches.iter().map(one_match).collect();
+        let mut matches = match matches {
+            Ok(matches) => matches,
+            Err(message) => {
+                self.built.fault(position, message);
+                return None;
+            }
+        };
+        if matches.is_empty() && filters.changes_prefix() {
+            matches.push(rules::every_path());
+        }
+        let mut raw = RawRule { name: Some(name), matches, ..RawRule::default() };
+        if let Err(message) = act(rule, &filters, leads, &mut raw) {
+            // Requests that would have met it get an error, not what some wider rule makes of them.
+            self.built.fault(position, message);
+            raw = RawRule { name: raw.name, matches: raw.matches, ..RawRule::default() };
+            raw.targets.push(rules::nowhere(1, 0));
+        }
+        Some(raw)
+    }
+
+    /// The upstream that a reference leads to; `None` if it leads nowhere, which is noted.
+    fn resolve(&mut self, reference: &HttpBackendRef) -> Option<Rc<Upstream>> {
+        let object = reference.object();
+        match rules::resolve(self.context, self.from, &object, reference.port, self.upstreams) {
+            Ok(upstream) => Some(upstream),
+            Err(error) => {
+                self.built.unresolved.push(error);
+                None
+            }
+        }
+    }
+
+    fn mirror(&mut self, mirror: &RequestMirror) -> Option<RawMirror> {
+        let reference = &mirror.backend_ref;
+        let object = reference.object();
+        match rules::resolve(self.context, self.from, &object, reference.port, self.upstreams) {
+            Ok(upstream) => {
+                let (pool, backend) = match upstream.raw {
+                    RawUpstream::Pool(_) => (Some(upstream.name.clone()), None),
+                    RawUpstream::Backend(_) => (None, Some(upstream.name.clone())),
+                };
+                Some(RawMirror { pool, backend, percent: percent(mirror) })
+            }
+            Err(RefError { reason, message }) => {
+                let message = format!("a mirror is left out: {message}");
+                self.built.unresolved.push(RefError { reason, message });
+                None
+            }
+        }
+    }
+}
+
+/// What a rule does.
+fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRule) -> Result<(), String> {
+    filters.refuse_unknown()?;
+    raw.timeouts = rules::timeouts(rule.timeouts.as_ref(), RawTimeouts::default())?;
+    raw.retry = rule.retry.as_ref().map_or(Ok(RawRetry::default()), retry)?;
+    raw.request_headers = filters.request_headers();
+    raw.response_headers = filters.response_headers();
+    if let Some(redirect) = filters.redirect()? {
+        raw.redirect = Some(redirect);
+        return Ok(());
+    }
+    raw.url_rewrite = filters.url_rewrite()?;
+    raw.mirrors = leads.mirrors;
+    for (reference, upstream) in leads.targets {
+        raw.targets.push(target(reference, upstream.as_deref())?);
+    }
+    if raw.targets.is_empty() {
+        raw.targets.push(rules::nowhere(1, 0));
+    }
+    Ok(())
+}
+
+/// A target; one that answers with 500 where its reference leads nowhere.
+fn target(reference: &HttpBackendRef, upstream: Option<&Upstream>) -> Result<RawTarget, String> {
+    let weight = reference.weight.unwrap_or(1);
+    let Some(upstream) = upstream else { return Ok(rules::nowhere(weight, 0)) };
+    let filters = Filters::read(&reference.filters);
+    filters.refuse_unknown()?;
+    if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
+        return Err("a backendRef can change headers and URL; redirects and mirrors are for rules".to_owned());
+    }
+    let mut target = rules::to_upstream(upstream, weight, 0);
+    rules::change_headers(&mut target, filters.request_headers());
+    target.response_headers = filters.response_headers();
+    target.url_rewrite = filters.url_rewrite()?;
+    Ok(target)
+}
+
+/// Which share of requests is copied. A fraction becomes whole percents, and never none where there are some.
+fn percent(mirror: &RequestMirror) -> u32 {
+    match (&mirror.fraction, mirror.percent) {
+        (Some(fraction), _) => {
+            let denominator = u64::from(fraction.denominator.unwrap_or(100).max(1));
+            let share = u64::from(fraction.numerator) * 100;
+            share.div_ceil(denominator).min(100).try_into().unwrap_or(100)
+        }
+        (None, Some(percent)) => percent.min(100),
+        (None, None) => 100,
+    }
+}
+
+fn one_match(raw: &HttpMatch) -> Result<RawMatch, String> {
+    let path = raw.path.as_ref().map(|path| {
+        let kind = match path.kind.as_deref().unwrap_or("PathPrefix") {
+            "PathPrefix" => RawPathMatchType::PathPrefix,
+            "Exact" => RawPathMatchType::Exact,
+            "RegularExpression" => RawPathMatchType::RegularExpression,
+            _ => return Err("a path match has a type that is not served".to_owned()),
+        };
+        Ok(RawPathMatch { kind, value: path.value.clone().unwrap_or_else(|| "/".to_owned()) })
+    });
+    let headers = raw.headers.iter();
+    let headers = headers.map(|it| (it.kind.as_deref(), it.name.as_str(), it.value.as_str()));
+    let mut query_params: Vec<RawQueryParamMatch> = Vec::new();
+    for param in &raw.query_params {
+        let kind = rules::value_type(param.kind.as_deref());
+        let kind = kind.ok_or("a query parameter match has a type that is not served")?;
+        if !query_params.iter().any(|known| known.name == param.name) {
+            let (name, value) = (param.name.clone(), param.value.clone());
+            query_params.push(RawQueryParamMatch { kind, name, value });
+        }
+    }
+    Ok(RawMatch {
+        path: path.transpose()?,
+        headers: rules::header_matches(headers)?,
+        query_params,
+        method: raw.method.as_deref().map(method).transpose()?,
+    })
+}
+
+fn method(name: &str) -> Result<RawMethod, String> {
+    Ok(match name {
+        "GET" => RawMethod::Get,
+        "HEAD" => RawMethod::Head,
+        "POST" => RawMethod::Post,
+        "PUT" => RawMethod::Put,
+        "DELETE" => RawMethod::Delete,
+        "CONNECT" => RawMethod::Connect,
+        "OPTIONS" => RawMethod::Options,
+        "TRACE" => RawMethod::Trace,
+        "PATCH" => RawMethod::Patch,
+        _ => return Err("a match has a method that is not served".to_owned()),
+    })
+}
+
+fn retry(raw: &HttpRetry) -> Result<RawRetry, String> {
+    /// The most attempts that documents have.
+    const MAX_ATTEMPTS: u32 = 10;
+    let mut retry = RawRetry::default();
+    if let Some(attempts) = raw.attempts {
+        retry.attempts = attempts.saturating_add(1).min(MAX_ATTEMPTS);
+    }
+    if !raw.codes.is_empty() {
+        retry.statuses = Statuses(raw.codes.clone());
+    }
+    if let Some(backoff) = &raw.backoff {
+        retry.backoff = Span::parse(backoff).map_err(|error| format!("retry.backoff: {error}"))?;
+    }
+    Ok(retry)
+}

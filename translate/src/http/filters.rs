@@ -1,0 +1,106 @@
+//! Filters of HTTPRoutes.
+
+use penstock_config::raw::{
+    RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawScheme, RawUrlRewrite,
+};
+
+use crate::api::{HttpFilter, HttpPathModifier, RequestMirror};
+use crate::headers;
+use crate::world::shorten;
+
+/// The filters of a rule or of a backendRef.
+pub(super) struct Filters<'a>(&'a [HttpFilter]);
+
+impl<'a> Filters<'a> {
+    pub(super) fn read(filters: &'a [HttpFilter]) -> Self {
+        Self(filters)
+    }
+
+    /// # Errors
+    /// There is a filter of a type that is not served, or without its section. The specification wants an error for
+    /// requests that it would have been for.
+    pub(super) fn refuse_unknown(&self) -> Result<(), String> {
+        for filter in self.0 {
+            let is_there = match filter.kind.as_str() {
+                "RequestHeaderModifier" => filter.request_header_modifier.is_some(),
+                "ResponseHeaderModifier" => filter.response_header_modifier.is_some(),
+                "RequestMirror" => filter.request_mirror.is_some(),
+                "RequestRedirect" => filter.request_redirect.is_some(),
+                "URLRewrite" => filter.url_rewrite.is_some(),
+                other => return Err(format!("filters of type {} are not served", shorten(other, 80))),
+            };
+            if !is_there {
+                return Err(format!("a filter of type {} lacks its section", filter.kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a filter replaces the prefix that matched.
+    pub(super) fn changes_prefix(&self) -> bool {
+        self.0.iter().any(|filter| {
+            let redirect = filter.request_redirect.as_ref().and_then(|it| it.path.as_ref());
+            let rewrite = filter.url_rewrite.as_ref().and_then(|it| it.path.as_ref());
+            redirect.or(rewrite).is_some_and(|path| path.kind == "ReplacePrefixMatch")
+        })
+    }
+
+    pub(super) fn request_headers(&self) -> RawHeaderEdits {
+        let modifiers = self.0.iter().filter_map(|filter| filter.request_header_modifier.as_ref());
+        modifiers.map(headers::modifier).fold(RawHeaderEdits::default(), headers::merge)
+    }
+
+    pub(super) fn response_headers(&self) -> RawHeaderEdits {
+        let modifiers = self.0.iter().filter_map(|filter| filter.response_header_modifier.as_ref());
+        modifiers.map(headers::modifier).fold(RawHeaderEdits::default(), headers::merge)
+    }
+
+    pub(super) fn mirrors(&self) -> impl Iterator<Item = &'a RequestMirror> {
+        self.0.iter().filter_map(|filter| filter.request_mirror.as_ref())
+    }
+
+    pub(super) fn redirect(&self) -> Result<Option<RawRedirect>, String> {
+        let Some(raw) = self.0.iter().find_map(|filter| filter.request_redirect.as_ref()) else {
+            return Ok(None);
+        };
+        let scheme = match raw.scheme.as_deref() {
+            None => None,
+            Some("http") => Some(RawScheme::Http),
+            Some("https") => Some(RawScheme::Https),
+            Some(_) => return Err("a redirect has a scheme that is not served".to_owned()),
+        };
+        Ok(Some(RawRedirect {
+            scheme,
+            hostname: raw.hostname.clone(),
+            path: raw.path.as_ref().map(path).transpose()?,
+            port: raw.port,
+            status_code: raw.status_code.unwrap_or(302),
+        }))
+    }
+
+    pub(super) fn url_rewrite(&self) -> Result<Option<RawUrlRewrite>, String> {
+        let Some(raw) = self.0.iter().find_map(|filter| filter.url_rewrite.as_ref()) else {
+            return Ok(None);
+        };
+        let rewrite =
+            RawUrlRewrite { hostname: raw.hostname.clone(), path: raw.path.as_ref().map(path).transpose()? };
+        // One that changes nothing is a fault to documents, but not to Gateway API.
+        Ok((rewrite != RawUrlRewrite::default()).then_some(rewrite))
+    }
+}
+
+fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
+    match raw.kind.as_str() {
+        "ReplaceFullPath" => Ok(RawPathRewrite {
+            kind: RawPathRewriteType::ReplaceFullPath,
+            replace_full_path: raw.replace_full_path.clone(),
+            replace_prefix_match: None,
+        }),
+        "ReplacePrefixMatch" => Ok(RawPathRewrite {
+            kind: RawPathRewriteType::ReplacePrefixMatch,
+            replace_full_path: None,
+            replace_prefix_match: raw.replace_prefix_match.clone(),
+        }),
+        _ => Err("a change of path has a type that is not served".to_owned()),
+    }
+}

@@ -1,0 +1,92 @@
+//! Policies that attach to upstreams: TLS towards them, and credentials for them.
+
+mod credential;
+mod tls;
+mod tls_policies;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use penstock_config::raw::RawCredential;
+
+use crate::api::BackendSecurityPolicy;
+use crate::context::{Context, RefError, Secrets, by_age};
+use crate::status::{Condition, Status, StatusUpdate};
+use crate::world::{Key, Kind, Object, ObjectId};
+
+pub(crate) use tls::upstream_tls;
+pub(crate) use tls_policies::TlsPolicies;
+
+/// All policies, by what they are for.
+pub(crate) struct Policies<'a> {
+    credentials: BTreeMap<ObjectId, Result<(RawCredential, Secrets), RefError>>,
+    tls: TlsPolicies<'a>,
+    statuses: Vec<(Vec<ObjectId>, StatusUpdate)>,
+}
+
+impl<'a> Policies<'a> {
+    /// Reads all policies. Of several for the same thing, the oldest wins.
+    pub(crate) fn read(context: &Context<'a>) -> Self {
+        let mut policies =
+            Self { credentials: BTreeMap::new(), tls: TlsPolicies::read(context), statuses: Vec::new() };
+        for object in by_age(context.world.security_policies.iter().map(|(_, object)| &**object)) {
+            policies.read_credential(context, object);
+        }
+        policies
+    }
+
+    /// The credential for an upstream, if there is a policy for it.
+    ///
+    /// # Errors
+    /// The policy has no usable credential: nothing may be sent without it.
+    pub(crate) fn credential(
+        &self,
+        kind: Kind,
+        key: &Key,
+    ) -> Result<Option<(RawCredential, Secrets)>, RefError> {
+        let id = ObjectId { kind, key: key.clone() };
+        self.credentials.get(&id).cloned().transpose()
+    }
+
+    /// The BackendTLSPolicies.
+    pub(crate) fn tls(&self) -> &TlsPolicies<'a> {
+        &self.tls
+    }
+
+    /// What the statuses of BackendSecurityPolicies shall say that are for something in use.
+    pub(crate) fn into_statuses(self, used: &BTreeSet<ObjectId>) -> Vec<StatusUpdate> {
+        let in_use = |(targets, _): &(Vec<ObjectId>, _)| targets.iter().any(|target| used.contains(target));
+        self.statuses.into_iter().filter(in_use).map(|(_, status)| status).collect()
+    }
+
+    fn read_credential(&mut self, context: &Context<'_>, object: &Object<BackendSecurityPolicy>) {
+        let mut conditions = Vec::new();
+        let mut all_targets = Vec::new();
+        match &object.spec {
+            Err(error) => conditions.push(Condition::no("Accepted", "Invalid", error.as_str())),
+            Ok(spec) => {
+                let credential = credential::read(context, &object.meta.key, spec);
+                let (targets, refused) = credential::targets(&object.meta.key, spec);
+                let mut overruled = Vec::new();
+                all_targets.clone_from(&targets);
+                for target in targets {
+                    match self.credentials.entry(target) {
+                        Entry::Vacant(free) => drop(free.insert(credential.clone())),
+                        Entry::Occupied(taken) => overruled.push(taken.key().to_string()),
+                    }
+                }
+                conditions.push(match (&credential, refused, overruled.as_slice()) {
+                    (Err(error), ..) => Condition::no("Accepted", error.reason, error.message.as_str()),
+                    (Ok(_), Some(message), _) => Condition::no("Accepted", "TargetNotSupported", message),
+                    (Ok(_), None, []) => Condition::yes("Accepted", "Accepted", "the credential is used"),
+                    (Ok(_), None, targets) => {
+                        let message = format!("an older policy is for {} already", targets.join(", "));
+                        Condition::no("Accepted", "Conflicted", message)
+                    }
+                });
+            }
+        }
+        conditions.extend(Condition::fields(&object.unread));
+        self.statuses.push((all_targets, StatusUpdate::new(object, Status::Conditions(conditions))));
+    }
+}

@@ -1,0 +1,46 @@
+//! A pool or backend of the documents, and what it is made from.
+
+use penstock_config::raw::{RawBackend, RawHeaderEdits, RawPool};
+
+use crate::context::Secrets;
+use crate::output::EndpointSource;
+use crate::world::Key;
+
+/// What a route can lead to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum UpstreamKey {
+    /// An InferencePool.
+    Pool(Key),
+    /// An Envoy Gateway Backend.
+    Backend(Key),
+    /// An AIServiceBackend, whose Backend has its own credentials here.
+    AiBackend(Key),
+    /// A port of a Service.
+    Service(Key, u16),
+}
+
+/// A pool or backend of the documents.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    /// Its name in documents.
+    pub(crate) name: String,
+    /// What documents say of it.
+    pub(crate) raw: RawUpstream,
+    /// Where its endpoints come from; `None` if they are all in `raw`.
+    pub(crate) source: Option<EndpointSource>,
+    /// What documents name in it.
+    pub(crate) secrets: Secrets,
+    /// What stands in place of `v1` in paths there, if it is something else.
+    pub(crate) prefix: Option<String>,
+    /// Changes to headers of requests that go there.
+    pub(crate) headers: RawHeaderEdits,
+}
+
+/// What documents say of an upstream.
+#[derive(Debug, Clone)]
+pub(crate) enum RawUpstream {
+    /// A pool.
+    Pool(Box<RawPool>),
+    /// A backend.
+    Backend(Box<RawBackend>),
+}

@@ -1,0 +1,171 @@
+//! The definitions that are shipped, and the page that says which fields are acted on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use penstock_translate::crds::{definitions, fields};
+use penstock_translate::world::Kind;
+use serde_json::Value;
+
+use crate::support::folder;
+
+/// Kinds in the order of the page, by what they belong to.
+const CHAPTERS: &[(&str, &[Kind])] = &[
+    (
+        "Gateway API",
+        &[
+            Kind::GatewayClass,
+            Kind::Gateway,
+            Kind::ListenerSet,
+            Kind::HttpRoute,
+            Kind::ReferenceGrant,
+            Kind::BackendTlsPolicy,
+        ],
+    ),
+    (
+        "Gateway API Inference Extension",
+        &[Kind::InferencePool, Kind::InferenceObjective, Kind::InferenceModelRewrite],
+    ),
+    (
+        "Envoy AI Gateway",
+        &[Kind::AiGatewayRoute, Kind::AiServiceBackend, Kind::BackendSecurityPolicy, Kind::GatewayConfig],
+    ),
+    ("Envoy Gateway", &[Kind::Backend, Kind::EnvoyProxy]),
+];
+
+/// The fields that the original definitions have, by kind, with their types.
+fn originals() -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = fs::read_to_string(folder("tests/upstream-fields.txt")).unwrap();
+    let mut kinds: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        kinds.entry(words[0].to_owned()).or_default().insert(words[1].to_owned(), words[2].to_owned());
+    }
+    kinds
+}
+
+#[test]
+fn committed_definitions_are_up_to_date() {
+    let committed = folder("../helm/penstock/files/crds");
+    let mut names = BTreeSet::new();
+    for definition in definitions() {
+        let name = format!("{}_{}.yaml", definition.kind.group(), definition.kind.plural());
+        let text = fs::read_to_string(committed.join(&name)).unwrap_or_default();
+        let read: Value = serde_saphyr::from_str(&text).unwrap_or_default();
+        assert!(read == definition.object, "{name} is out of date: run `make generate`");
+        names.insert(name);
+    }
+    let there: BTreeSet<String> = fs::read_dir(committed)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    assert_eq!(there, names);
+}
+
+/// What is read has the type that the original definition gives it, so that ours lets through what that lets through.
+#[test]
+fn what_is_read_is_what_the_original_definitions_have() {
+    let originals = originals();
+    for kind in CHAPTERS.iter().flat_map(|(_, kinds)| *kinds) {
+        let original = &originals[kind.name()];
+        for field in fields(*kind) {
+            let wanted = original.get(&field.path);
+            let wanted = wanted.unwrap_or_else(|| panic!("{} has no {}", kind.name(), field.path));
+            let is_same = *wanted == field.kind || field.kind == "any";
+            assert!(is_same, "{} {}: {} there, {} here", kind.name(), field.path, wanted, field.kind);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_required_and_nothing_unknown_is_pruned() {
+    fn walk(schema: &Value, place: &str) {
+        assert!(schema.get("required").is_none(), "{place}");
+        for word in ["$ref", "anyOf", "oneOf", "allOf", "not", "nullable"] {
+            assert!(schema.get(word).is_none(), "{place} has {word}, which is not structural");
+        }
+        let kind = schema.get("type").and_then(Value::as_str);
+        let is_map = schema.get("additionalProperties").is_some();
+        if kind.is_none() || kind == Some("object") && !is_map {
+            assert_eq!(schema["x-kubernetes-preserve-unknown-fields"], true, "{place}");
+        }
+        for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            walk(inner, &format!("{place}.{name}"));
+        }
+        for inner in ["items", "additionalProperties"] {
+            if let Some(inner) = schema.get(inner) {
+                walk(inner, &format!("{place}[]"));
+            }
+        }
+    }
+    for definition in definitions() {
+        for version in definition.object["spec"]["versions"].as_array().unwrap() {
+            let schema = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            walk(schema, &format!("{} {}", definition.kind.name(), version["name"]));
+        }
+    }
+}
+
+#[test]
+fn the_page_of_fields_is_up_to_date() {
+    let page = page();
+    let file = folder("../docs/kubernetes-fields.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    let committed = fs::read_to_string(file).unwrap_or_default();
+    assert!(
+        page == committed,
+        "docs/kubernetes-fields.md is out of date: run this test with UPDATE_GOLDEN=1"
+    );
+}
+
+fn page() -> String {
+    let originals = originals();
+    let mut page = "# Kubernetes objects, field by field\n\n\
+        <!-- Generated by the tests of `translate/`. Do not edit: UPDATE_GOLDEN=1 cargo test -p penstock-translate. -->\n\n\
+        What Penstock reads of each kind, and what it accepts and does not act on. An object that has a field of the \
+        second sort has the condition `penstock.dev/FieldsNotActedOn` in its status, which names it (an `EnvoyProxy`'s \
+        fields are named by the GatewayClass or Gateway that refers to it). The original definitions are those of \
+        Gateway API v1.5.1, Inference Extension v1.0.1 and later, Envoy AI Gateway v1.1.0 and Envoy Gateway v1.8.0.\n\n\
+        Fields that are read may still have values that are not served, such as a listener of protocol TCP: the \
+        condition `Accepted` says so.\n"
+        .to_owned();
+    for (chapter, kinds) in CHAPTERS {
+        writeln!(page, "\n## {chapter}").unwrap();
+        for kind in *kinds {
+            let read: BTreeSet<String> = fields(*kind).into_iter().map(|field| field.path).collect();
+            let has_inner = |path: &str| {
+                read.iter().any(|other| {
+                    other
+                        .strip_prefix(path)
+                        .is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]."))
+                })
+            };
+            let leaves = read.iter().filter(|path| !has_inner(path));
+            writeln!(page, "\n### {}\n", kind.name()).unwrap();
+            let leaves: Vec<String> = leaves.map(|path| format!("`{}`", short(path))).collect();
+            let leaves = if leaves.is_empty() { "nothing".to_owned() } else { leaves.join(", ") };
+            writeln!(page, "Acted on: {leaves}.").unwrap();
+            let parent = |path: &str| {
+                path.rsplit_once('.')
+                    .map_or(String::new(), |(parent, _)| parent.trim_end_matches("[]").to_owned())
+            };
+            let unread = originals[kind.name()].keys().filter(|path| {
+                let parent = parent(path);
+                !read.contains(*path) && (parent == "spec" || read.contains(&parent) && has_inner(&parent))
+            });
+            let unread: Vec<String> = unread.map(|path| format!("`{}`", short(path))).collect();
+            let unread = if unread.is_empty() { "nothing".to_owned() } else { unread.join(", ") };
+            writeln!(page, "\nAccepted, not acted on: {unread}.").unwrap();
+        }
+    }
+    page
+}
+
+/// A path without `spec.`, which all have.
+fn short(path: &str) -> &str {
+    path.strip_prefix("spec.").unwrap_or(path)
+}

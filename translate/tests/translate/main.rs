@@ -1,0 +1,10 @@
+//! What translations say, over corpora of objects, whole and broken.
+#![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
+mod crds;
+mod golden;
+mod hostile;
+mod properties;
+mod statuses;
+mod support;
+mod upstream_tls;
