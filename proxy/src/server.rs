@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as UpstreamAt};
+use penstock_config::{Fault, Snapshot};
 use penstock_picker::Picker;
 use penstock_sources::Applier;
 use penstock_wire::Connections;
@@ -19,24 +19,23 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
-use crate::balance::{Balancer, Balancers};
-use crate::body::BodyMemory;
-use crate::count::Count;
+use crate::balance::Balancers;
 use crate::decode::Decoders;
 use crate::gateway::{Gateway, Shared};
 use crate::handover::{Handed, Inherited};
 use crate::listen::Listening;
 use crate::lists::{self, Lists};
-use crate::metrics::{Configured, Metrics, UpstreamKind};
+use crate::metrics::{Configured, Metrics};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
-use crate::runtime::{self, Live, Runtime};
-use crate::upstreams::{Chooser, Upstream};
+use crate::runtime::Live;
 
 pub(crate) mod certificates;
+mod core;
 mod exported;
 mod listeners;
 
+use self::core::Core;
 use certificates::Certificates;
 use exported::Exported;
 use listeners::{Bound, Listeners};
@@ -61,27 +60,6 @@ pub struct Server {
     exported: Mutex<Exported>,
     lists: Arc<Mutex<Lists>>,
 }
-
-/// What lives as long as the process, whatever the configuration.
-struct Core {
-    picker: Arc<Picker>,
-    balancers: Arc<Balancers>,
-    metrics: Arc<Metrics>,
-    in_flight: Arc<Count>,
-    connections: Arc<Count>,
-    memory: Arc<BodyMemory>,
-    decoders: Arc<Decoders>,
-    draining: Arc<AtomicBool>,
-    /// Whether another process has the listening sockets too.
-    is_shared: Arc<AtomicBool>,
-    extension: Arc<dyn Extension>,
-    hash_seed: u64,
-}
-
-/// Adds nothing.
-struct NoExtension;
-
-impl Extension for NoExtension {}
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,19 +109,7 @@ impl Server {
         extension: Option<Arc<dyn Extension>>,
         inherited: &Inherited,
     ) -> Result<Arc<Self>, Vec<Fault>> {
-        let core = Core {
-            picker: Picker::new(),
-            balancers: Balancers::new(),
-            metrics,
-            in_flight: Arc::default(),
-            connections: Arc::default(),
-            memory: Arc::default(),
-            decoders: Arc::new(Decoders::new(proxy_threads())),
-            draining: Arc::default(),
-            is_shared: Arc::default(),
-            extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
-            hash_seed: crate::random::next_u64(),
-        };
+        let core = Core::new(metrics, extension, proxy_threads());
         let mut certificates = Certificates::default();
         let live =
             Arc::new(Live::from_pointee(core.build(snapshot, &mut certificates, &mut lists.lock())?));
@@ -327,69 +293,6 @@ impl Server {
         options.allow_connect_method_proxying = true;
         proxy.server_options = Some(options);
         Arc::new(proxy)
-    }
-}
-
-impl Core {
-    /// Loads what `snapshot` names, and makes its pools and backends the ones there are.
-    fn build(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        certificates: &mut Certificates,
-        lists: &mut Lists,
-    ) -> Result<Runtime, Vec<Fault>> {
-        let next = certificates.load(snapshot)?;
-        let pools: Vec<_> = snapshot.pools.iter().map(|spec| lists.pool(spec, snapshot.replicas)).collect();
-        self.picker.apply(&pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
-        let backends: Vec<_> = snapshot.backends.iter().map(|spec| lists.backend(spec)).collect();
-        let balancers = self.balancers.apply(&backends, |spec| next.backend(spec));
-        *certificates = next;
-        let upstreams = self.upstreams(snapshot, balancers, certificates);
-        Ok(Runtime::new(snapshot.clone(), upstreams, &*self.extension, self.hash_seed, &self.metrics))
-    }
-
-    /// Pools, then backends, each in the snapshot's order.
-    fn upstreams(
-        &self,
-        snapshot: &Snapshot,
-        balancers: Vec<Arc<Balancer>>,
-        certificates: &Certificates,
-    ) -> Vec<Upstream> {
-        let models = runtime::models_by_upstream(snapshot);
-        let metrics = |kind, name: &str, index| {
-            let models = models.get(&index).into_iter().flatten().copied();
-            self.metrics.upstream(kind, name, models)
-        };
-        let pools = snapshot.pools.iter().enumerate().map(|(at, spec)| {
-            let (kind, index) = (UpstreamKind::Pool, UpstreamAt::Pool(PoolIndex(at)));
-            let pool = self.picker.pool(&spec.name).expect("the picker was given the snapshot's pools");
-            Upstream {
-                kind,
-                name: spec.name.clone(),
-                chooser: Chooser::Pool { pool, spec: spec.clone() },
-                peers: certificates.pool_peers(spec),
-                credential: certificates.pool_credential(&spec.name),
-                codec: self.extension.codec(kind, &spec.name),
-                request_encoding: spec.request_encoding,
-                response_encoding: spec.response_encoding,
-                metrics: metrics(kind, &spec.name, index),
-            }
-        });
-        let backends = snapshot.backends.iter().zip(balancers).enumerate().map(|(at, (spec, balancer))| {
-            let (kind, index) = (UpstreamKind::Backend, UpstreamAt::Backend(BackendIndex(at)));
-            Upstream {
-                kind,
-                name: spec.name.clone(),
-                chooser: Chooser::Balancer(balancer),
-                peers: certificates.backend_peers(spec),
-                credential: certificates.backend_credential(&spec.name),
-                codec: self.extension.codec(kind, &spec.name),
-                request_encoding: spec.request_encoding,
-                response_encoding: spec.response_encoding,
-                metrics: metrics(kind, &spec.name, index),
-            }
-        });
-        pools.chain(backends).collect()
     }
 }
 

@@ -26,18 +26,24 @@ pub struct GatewayMetrics {
     connections: Family<Gauge>,
     connections_accepted: Family<Counter>,
     limits: [Arc<Counter>; Limit::ALL.len()],
-    reloads_applied: Arc<Counter>,
-    reloads_refused: Arc<Counter>,
+    reloads: ReloadMetrics,
     certificates: Family<Gauge>,
-    config_is_current: Arc<Gauge>,
-    config_generation: Arc<Gauge>,
-    config_applied_at: Arc<Gauge>,
     /// Lists of endpoints whose last state was refused.
     pub lists_faulty: Arc<Gauge>,
     /// What became of copies of requests.
     pub mirrors: MirrorMetrics,
     /// How following a cluster goes.
     pub cluster: ClusterMetrics,
+}
+
+/// What became of routing documents.
+#[derive(Debug)]
+struct ReloadMetrics {
+    applied: Arc<Counter>,
+    refused: Arc<Counter>,
+    is_current: Arc<Gauge>,
+    generation: Arc<Gauge>,
+    applied_at: Arc<Gauge>,
 }
 
 /// What became of copies of requests for mirrors.
@@ -93,22 +99,6 @@ pub struct ListenerMetrics {
     accepted: Arc<Counter>,
 }
 
-impl ClusterMetrics {
-    fn register(registry: &Registry) -> Self {
-        let gauge = |name, help| Family::register(registry, name, help, &[], Gauge::default).get(&[]);
-        let errors = "penstock_kubernetes_watch_errors_total";
-        Self {
-            watches: gauge("penstock_kubernetes_watches", "Objects of the cluster that are watched."),
-            failing: gauge(
-                "penstock_kubernetes_watches_failing",
-                "Objects of the cluster whose watch does not work now.",
-            ),
-            errors: Family::register(registry, errors, "Watches that failed.", &[], Counter::default)
-                .get(&[]),
-        }
-    }
-}
-
 impl WatchMetrics for ClusterMetrics {
     fn set_watched(&self, objects: usize, failing: usize) {
         self.watches.set(i64::try_from(objects).unwrap_or(i64::MAX));
@@ -122,97 +112,52 @@ impl WatchMetrics for ClusterMetrics {
 
 impl GatewayMetrics {
     pub(super) fn register(registry: &Registry) -> Self {
-        let counter = |name, help, labels| Family::register(registry, name, help, labels, Counter::default);
-        let gauge = |name, help, labels| Family::register(registry, name, help, labels, Gauge::default);
-
-        gauge("penstock_build_info", "Always 1; the labels tell the build.", &["version"])
+        gauges(registry, "penstock_build_info", "Always 1; the labels tell the build.", &["version"])
             .get(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        gauge("penstock_start_time_seconds", "When the gateway started, in Unix time.", &[])
-            .get(&[])
+        gauge(registry, "penstock_start_time_seconds", "When the gateway started, in Unix time.")
             .set(unix_now());
-
-        let limits = counter(
+        let limits = counters(
+            registry,
             "penstock_limit_hits_total",
             "How often a limit was hit, by its path in the configuration; those of the admin listener are fixed.",
             &["limit"],
         );
-        let entries = counter(
-            "penstock_access_log_entries_total",
-            "Access log entries, by what became of them.",
-            &["outcome"],
-        );
-        let mirrors = counter(
-            "penstock_mirrored_requests_total",
-            "Copies of requests for mirrors, by what became of them.",
-            &["outcome"],
-        );
-        let reloads = counter(
-            "penstock_config_reloads_total",
-            "Routing documents offered, by what became of them.",
-            &["outcome"],
-        );
         Self {
-            requests_in_flight: gauge("penstock_requests_in_flight", "Requests being served.", &[]).get(&[]),
+            requests_in_flight: gauge(registry, "penstock_requests_in_flight", "Requests being served."),
             bodies_in_flight_bytes: gauge(
+                registry,
                 "penstock_bodies_in_flight_bytes",
                 "Bytes of request bodies held.",
-                &[],
-            )
-            .get(&[]),
-            access_log: AccessLogMetrics {
-                written: entries.get(&["written"]),
-                queue_full: entries.get(&["queue_full"]),
-                write_failed: entries.get(&["write_failed"]),
-            },
-            connections: gauge(
+            ),
+            access_log: AccessLogMetrics::register(registry),
+            connections: gauges(
+                registry,
                 "penstock_connections_open",
                 "Open client connections, by listener.",
                 &["listener"],
             ),
-            connections_accepted: counter(
+            connections_accepted: counters(
+                registry,
                 "penstock_connections_accepted_total",
                 "Client connections accepted, by listener.",
                 &["listener"],
             ),
             limits: Limit::ALL.map(|limit| limits.get(&[limit.name()])),
-            reloads_applied: reloads.get(&["applied"]),
-            reloads_refused: reloads.get(&["refused"]),
-            certificates: gauge(
+            reloads: ReloadMetrics::register(registry),
+            certificates: gauges(
+                registry,
                 "penstock_tls_certificate_not_after_seconds",
                 "When a certificate in force expires, in Unix time: of listeners, and of pools and backends that are shown \
                  one.",
                 &["owner_kind", "owner", "file"],
             ),
-            config_is_current: gauge(
-                "penstock_config_is_current",
-                "1 if the last routing document offered is the one that runs, 0 if it was refused.",
-                &[],
-            )
-            .get(&[]),
-            config_generation: gauge(
-                "penstock_config_generation",
-                "The generation of the routing document that runs.",
-                &[],
-            )
-            .get(&[]),
-            config_applied_at: gauge(
-                "penstock_config_applied_timestamp_seconds",
-                "When the routing document that runs was applied, in Unix time.",
-                &[],
-            )
-            .get(&[]),
             lists_faulty: gauge(
+                registry,
                 "penstock_endpoint_lists_faulty",
                 "Lists of endpoints whose last state was refused; the one before stays.",
-                &[],
-            )
-            .get(&[]),
-            mirrors: MirrorMetrics {
-                sent: mirrors.get(&["sent"]),
-                failed: mirrors.get(&["failed"]),
-                dropped: mirrors.get(&["dropped"]),
-            },
+            ),
+            mirrors: MirrorMetrics::register(registry),
             cluster: ClusterMetrics::register(registry),
         }
     }
@@ -246,16 +191,16 @@ impl GatewayMetrics {
 
     /// Records that a routing document took effect. `generation` is its own number, zero where it has none.
     pub fn reload_applied(&self, generation: u64) {
-        self.reloads_applied.increment();
-        self.config_is_current.set(1);
-        self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        self.config_applied_at.set(unix_now());
+        self.reloads.applied.increment();
+        self.reloads.is_current.set(1);
+        self.reloads.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.reloads.applied_at.set(unix_now());
     }
 
     /// Records that a routing document was refused and the running one stays.
     pub fn reload_refused(&self) {
-        self.reloads_refused.increment();
-        self.config_is_current.set(0);
+        self.reloads.refused.increment();
+        self.reloads.is_current.set(0);
     }
 }
 
@@ -265,6 +210,99 @@ impl ListenerMetrics {
         self.accepted.increment();
         self.open.hold(1)
     }
+}
+
+impl ReloadMetrics {
+    fn register(registry: &Registry) -> Self {
+        let outcomes = counters(
+            registry,
+            "penstock_config_reloads_total",
+            "Routing documents offered, by what became of them.",
+            &["outcome"],
+        );
+        Self {
+            applied: outcomes.get(&["applied"]),
+            refused: outcomes.get(&["refused"]),
+            is_current: gauge(
+                registry,
+                "penstock_config_is_current",
+                "1 if the last routing document offered is the one that runs, 0 if it was refused.",
+            ),
+            generation: gauge(
+                registry,
+                "penstock_config_generation",
+                "The generation of the routing document that runs.",
+            ),
+            applied_at: gauge(
+                registry,
+                "penstock_config_applied_timestamp_seconds",
+                "When the routing document that runs was applied, in Unix time.",
+            ),
+        }
+    }
+}
+
+impl AccessLogMetrics {
+    fn register(registry: &Registry) -> Self {
+        let outcomes = counters(
+            registry,
+            "penstock_access_log_entries_total",
+            "Access log entries, by what became of them.",
+            &["outcome"],
+        );
+        Self {
+            written: outcomes.get(&["written"]),
+            queue_full: outcomes.get(&["queue_full"]),
+            write_failed: outcomes.get(&["write_failed"]),
+        }
+    }
+}
+
+impl MirrorMetrics {
+    fn register(registry: &Registry) -> Self {
+        let outcomes = counters(
+            registry,
+            "penstock_mirrored_requests_total",
+            "Copies of requests for mirrors, by what became of them.",
+            &["outcome"],
+        );
+        Self {
+            sent: outcomes.get(&["sent"]),
+            failed: outcomes.get(&["failed"]),
+            dropped: outcomes.get(&["dropped"]),
+        }
+    }
+}
+
+impl ClusterMetrics {
+    fn register(registry: &Registry) -> Self {
+        let errors = "penstock_kubernetes_watch_errors_total";
+        Self {
+            watches: gauge(
+                registry,
+                "penstock_kubernetes_watches",
+                "Objects of the cluster that are watched.",
+            ),
+            failing: gauge(
+                registry,
+                "penstock_kubernetes_watches_failing",
+                "Objects of the cluster whose watch does not work now.",
+            ),
+            errors: counters(registry, errors, "Watches that failed.", &[]).get(&[]),
+        }
+    }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Arc<Gauge> {
+    gauges(registry, name, help, &[]).get(&[])
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &'static [&'static str]) -> Family<Gauge> {
+    Family::register(registry, name, help, labels, Gauge::default)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &'static [&'static str]) -> Family<Counter> {
+    Family::register(registry, name, help, labels, Counter::default)
 }
 
 fn unix_now() -> i64 {

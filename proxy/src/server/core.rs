@@ -1,0 +1,119 @@
+//! What outlives every configuration, and how a configuration is put on it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as UpstreamAt};
+use penstock_picker::Picker;
+
+use super::certificates::Certificates;
+use crate::balance::{Balancer, Balancers};
+use crate::body::BodyMemory;
+use crate::count::Count;
+use crate::decode::Decoders;
+use crate::lists::Lists;
+use crate::metrics::{Metrics, UpstreamKind};
+use crate::policy::Extension;
+use crate::runtime::{self, Runtime};
+use crate::upstreams::{Chooser, Upstream};
+
+/// What lives as long as the process, whatever the configuration.
+pub(super) struct Core {
+    pub(super) picker: Arc<Picker>,
+    pub(super) balancers: Arc<Balancers>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) in_flight: Arc<Count>,
+    pub(super) connections: Arc<Count>,
+    pub(super) memory: Arc<BodyMemory>,
+    pub(super) decoders: Arc<Decoders>,
+    pub(super) draining: Arc<AtomicBool>,
+    /// Whether another process has the listening sockets too.
+    pub(super) is_shared: Arc<AtomicBool>,
+    extension: Arc<dyn Extension>,
+    hash_seed: u64,
+}
+
+/// Adds nothing.
+struct NoExtension;
+
+impl Extension for NoExtension {}
+
+impl Core {
+    /// Nothing yet; bodies are decoded on `decoders` threads at most.
+    pub(super) fn new(metrics: Arc<Metrics>, extension: Option<Arc<dyn Extension>>, decoders: usize) -> Self {
+        Self {
+            picker: Picker::new(),
+            balancers: Balancers::new(),
+            metrics,
+            in_flight: Arc::default(),
+            connections: Arc::default(),
+            memory: Arc::default(),
+            decoders: Arc::new(Decoders::new(decoders)),
+            draining: Arc::default(),
+            is_shared: Arc::default(),
+            extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
+            hash_seed: crate::random::next_u64(),
+        }
+    }
+
+    /// Loads what `snapshot` names, and makes its pools and backends the ones there are.
+    pub(super) fn build(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        certificates: &mut Certificates,
+        lists: &mut Lists,
+    ) -> Result<Runtime, Vec<Fault>> {
+        let next = certificates.load(snapshot)?;
+        let pools: Vec<_> = snapshot.pools.iter().map(|spec| lists.pool(spec, snapshot.replicas)).collect();
+        self.picker.apply(&pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
+        let backends: Vec<_> = snapshot.backends.iter().map(|spec| lists.backend(spec)).collect();
+        let balancers = self.balancers.apply(&backends, |spec| next.backend(spec));
+        *certificates = next;
+        let upstreams = self.upstreams(snapshot, balancers, certificates);
+        Ok(Runtime::new(snapshot.clone(), upstreams, &*self.extension, self.hash_seed, &self.metrics))
+    }
+
+    /// Pools, then backends, each in the snapshot's order.
+    fn upstreams(
+        &self,
+        snapshot: &Snapshot,
+        balancers: Vec<Arc<Balancer>>,
+        certificates: &Certificates,
+    ) -> Vec<Upstream> {
+        let models = runtime::models_by_upstream(snapshot);
+        let metrics = |kind, name: &str, index| {
+            let models = models.get(&index).into_iter().flatten().copied();
+            self.metrics.upstream(kind, name, models)
+        };
+        let pools = snapshot.pools.iter().enumerate().map(|(at, spec)| {
+            let (kind, index) = (UpstreamKind::Pool, UpstreamAt::Pool(PoolIndex(at)));
+            let pool = self.picker.pool(&spec.name).expect("the picker was given the snapshot's pools");
+            Upstream {
+                kind,
+                name: spec.name.clone(),
+                chooser: Chooser::Pool { pool, spec: spec.clone() },
+                peers: certificates.pool_peers(spec),
+                credential: certificates.pool_credential(&spec.name),
+                codec: self.extension.codec(kind, &spec.name),
+                request_encoding: spec.request_encoding,
+                response_encoding: spec.response_encoding,
+                metrics: metrics(kind, &spec.name, index),
+            }
+        });
+        let backends = snapshot.backends.iter().zip(balancers).enumerate().map(|(at, (spec, balancer))| {
+            let (kind, index) = (UpstreamKind::Backend, UpstreamAt::Backend(BackendIndex(at)));
+            Upstream {
+                kind,
+                name: spec.name.clone(),
+                chooser: Chooser::Balancer(balancer),
+                peers: certificates.backend_peers(spec),
+                credential: certificates.backend_credential(&spec.name),
+                codec: self.extension.codec(kind, &spec.name),
+                request_encoding: spec.request_encoding,
+                response_encoding: spec.response_encoding,
+                metrics: metrics(kind, &spec.name, index),
+            }
+        });
+        pools.chain(backends).collect()
+    }
+}
