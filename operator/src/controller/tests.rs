@@ -58,6 +58,27 @@ impl Scene {
         self.server.wait_until(|server| server.get(path).is_some()).await;
     }
 
+    /// Waits until the Deployment is being written, which does not end while the server is silent about it.
+    async fn until_writing(&self) {
+        let is_writing = |server: &ApiServer| server.writes().iter().any(|write| write.ends_with(DEPLOYMENT));
+        self.server.wait_until(is_writing).await;
+    }
+
+    /// Waits until the controller has seen that it does not lead any more, and changes the Gateway then: nothing may be
+    /// written for that.
+    async fn change_without_the_lead(&self) {
+        while self.parts.health.metrics.is_leader.get() == 1 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        self.server.speak();
+        let writes = self.server.writes();
+        let mut changed = gateway("penstock");
+        changed["spec"]["listeners"][0]["port"] = 8080.into();
+        self.apply("gateways", changed);
+        sleep(RESYNC * 2).await;
+        assert_eq!(self.server.writes(), writes, "neither objects nor the Lease");
+    }
+
     /// Waits until a translation has been made.
     async fn until_translated(&self) {
         while self.parts.health.metrics.translations.with_label_values(&["all"]).get() == 0 {
@@ -140,20 +161,9 @@ async fn a_leader_that_loses_the_lease_amid_a_write_stops_and_goes_on_when_it_ha
     let scene = Scene::new(true, None);
     scene.server.go_silent("/deployments/");
     scene.apply_gateway();
-    let is_writing = |server: &ApiServer| server.writes().iter().any(|write| write.ends_with(DEPLOYMENT));
-    scene.server.wait_until(is_writing).await;
+    scene.until_writing().await;
     scene.leading.send_replace(false);
-    // Until the controller has seen that.
-    while scene.parts.health.metrics.is_leader.get() == 1 {
-        sleep(Duration::from_millis(10)).await;
-    }
-    scene.server.speak();
-    let writes = scene.server.writes();
-    let mut changed = gateway("penstock");
-    changed["spec"]["listeners"][0]["port"] = 8080.into();
-    scene.apply("gateways", changed);
-    sleep(RESYNC * 2).await;
-    assert_eq!(scene.server.writes(), writes);
+    scene.change_without_the_lead().await;
     scene.leading.send_replace(true);
     scene.until_written(DEPLOYMENT).await;
     let text = scene.server.get(ROUTING).unwrap()["data"]["routing.yaml"].to_string();
@@ -168,23 +178,13 @@ async fn a_lease_that_another_replica_takes_amid_a_write_ends_the_write() {
     tokio::spawn(lease::run(scene.server.client(), options, || true, scene.leading.clone(), stopped));
     scene.server.go_silent("/deployments/");
     scene.apply_gateway();
-    let is_writing = |server: &ApiServer| server.writes().iter().any(|write| write.ends_with(DEPLOYMENT));
-    scene.server.wait_until(is_writing).await;
+    scene.until_writing().await;
     let mut taken = scene.server.get(LEASE).unwrap();
     taken["spec"]["holderIdentity"] = "penstock-operator-1".into();
     // Longer than the test looks on.
     taken["spec"]["leaseDurationSeconds"] = 86_400.into();
     scene.server.put(LEASE, taken);
-    while scene.parts.health.metrics.is_leader.get() == 1 {
-        sleep(Duration::from_millis(10)).await;
-    }
-    scene.server.speak();
-    let writes = scene.server.writes();
-    let mut changed = gateway("penstock");
-    changed["spec"]["listeners"][0]["port"] = 8080.into();
-    scene.apply("gateways", changed);
-    sleep(RESYNC * 2).await;
-    assert_eq!(scene.server.writes(), writes, "neither objects nor the Lease");
+    scene.change_without_the_lead().await;
     assert_eq!(scene.server.get(DEPLOYMENT), None);
 }
 

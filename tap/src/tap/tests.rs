@@ -36,6 +36,11 @@ fn usage(input: u64, output: u64) -> Usage {
     Usage { input: Some(input), output: Some(output), total: Some(input + output), ..Usage::default() }
 }
 
+/// The report of a body that came to its end, had no error in it and said what it took.
+fn complete(usage: Usage, content_events: u64) -> Report {
+    Report { usage, usage_source: REPORTED, content_events, is_complete: Some(true), has_error_event: false }
+}
+
 #[test]
 fn a_chat_stream_with_usage_at_its_end() {
     let report = events(concat!(
@@ -47,16 +52,7 @@ fn a_chat_stream_with_usage_at_its_end() {
         "data: [DONE]\n\n",
     ));
     let usage = Usage { cached_input: Some(8), reasoning: Some(2), ..usage(9, 3) };
-    assert_eq!(
-        report,
-        Report {
-            usage,
-            usage_source: REPORTED,
-            content_events: 3,
-            is_complete: Some(true),
-            has_error_event: false
-        }
-    );
+    assert_eq!(report, complete(usage, 3));
 }
 
 #[test]
@@ -84,16 +80,7 @@ fn a_stream_of_the_messages_api() {
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     ));
     let usage = Usage { cached_input: Some(100), cache_creation: Some(10), ..usage(114, 7) };
-    assert_eq!(
-        report,
-        Report {
-            usage,
-            usage_source: REPORTED,
-            content_events: 2,
-            is_complete: Some(true),
-            has_error_event: false
-        }
-    );
+    assert_eq!(report, complete(usage, 2));
 }
 
 #[test]
@@ -111,16 +98,7 @@ fn a_stream_of_the_responses_api_with_a_huge_last_event() {
         text
     ));
     let usage = Usage { cached_input: Some(0), reasoning: Some(1), ..usage(3, 2) };
-    assert_eq!(
-        report,
-        Report {
-            usage,
-            usage_source: REPORTED,
-            content_events: 2,
-            is_complete: Some(true),
-            has_error_event: false
-        }
-    );
+    assert_eq!(report, complete(usage, 2));
 }
 
 #[test]
@@ -182,10 +160,7 @@ fn a_json_answer() {
     let report = document(
         "{\"choices\":[{\"text\":\"\\\"usage\\\":{\\\"prompt_tokens\\\":99}\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2},\"x\":[]}",
     );
-    assert_eq!(
-        report,
-        Report { usage: usage(1, 2), usage_source: REPORTED, is_complete: Some(true), ..Report::default() }
-    );
+    assert_eq!(report, complete(usage(1, 2), 0));
     assert_eq!(document("{\"usage\":{\"prompt_tokens\":1").is_complete, Some(false));
     assert_eq!(document("[{\"usage\":{\"prompt_tokens\":1}}]").usage, Usage::default());
     assert_eq!(document("{\"data\":{\"usage\":{\"prompt_tokens\":1}}}").usage, Usage::default());

@@ -19,9 +19,10 @@ pub(crate) struct Traces {
 impl Traces {
     /// Writes both.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("mooncake.jsonl"), conversations()).unwrap();
-        std::fs::write(folder.path().join("azure.csv"), code()).unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        for (name, trace) in [("mooncake.jsonl", conversations()), ("azure.csv", code())] {
+            std::fs::write(folder.path().join(name), trace).expect("a temporary folder can be written to");
+        }
         Self { folder }
     }
 
@@ -74,7 +75,7 @@ fn conversations() -> String {
         let line = serde_json::json!({
             "timestamp": timestamp, "input_length": input, "output_length": output, "hash_ids": ids,
         });
-        writeln!(text, "{line}").unwrap();
+        writeln!(text, "{line}").expect("a string takes everything");
     }
     text
 }
@@ -95,7 +96,7 @@ fn code() -> String {
             18 + minutes / 60,
             minutes % 60
         )
-        .unwrap();
+        .expect("a string takes everything");
     }
     text
 }
