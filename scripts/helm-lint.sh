@@ -27,6 +27,8 @@ refuse() { ! grep -q -- "$2" "$out/$1.yaml" || fail "with ci/$1.yaml there is: $
 expect default 'kind: CustomResourceDefinition'
 expect default 'helm.sh/resource-policy: keep'
 refuse default 'take-over-envoy-gateway'
+expect default 'debug: local'
+expect everything 'debug: anyone'
 expect walkthrough 'take-over-envoy-gateway'
 expect everything 'image: registry.example.com/llm/penstock-operator:1.2.3'
 expect everything 'image: registry.example.com/llm/penstock:1.2.3'
@@ -38,7 +40,7 @@ for kind in CustomResourceDefinition ClusterRole ServiceAccount; do refuse least
 for file in "$out"/*.yaml; do
   ! grep -nE '(verbs|resources|apiGroups): \[?"?\*' "$file" || fail "a role has a wildcard"
 done
-for values in 'replicas=3' 'dataPlane.service.type=Cloud' 'operator.replicas=two' 'crds.install=some'; do
+for values in 'replicas=3' 'dataPlane.service.type=Cloud' 'dataPlane.admin.debug=all' 'operator.replicas=two' 'crds.install=some'; do
   ! render --set "$values" >/dev/null 2>&1 || fail "values.schema.json lets $values through"
 done
 for dashboard in "$chart"/files/dashboards/*.json; do

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
+use penstock_config::DebugAccess;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -29,6 +30,8 @@ pub struct DataPlane {
     pub autoscaling: AutoscalingDefaults,
     /// The NetworkPolicy.
     pub network_policy: NetworkPolicyDefaults,
+    /// The admin listener.
+    pub admin: AdminDefaults,
     /// Size limit of the volume for the last good configuration.
     pub cache_size_limit: String,
     /// `--log-level` of `penstock serve`.
@@ -103,6 +106,14 @@ pub struct NetworkPolicyDefaults {
     pub monitoring_namespace_labels: BTreeMap<String, String>,
 }
 
+/// The admin listener, as the routing document has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AdminDefaults {
+    /// Who is answered on the debug pages: `local` or `anyone`.
+    pub debug: DebugAccess,
+}
+
 /// Why the defaults cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DefaultsError {
@@ -152,6 +163,7 @@ impl Default for DataPlane {
             pod_disruption_budget: BudgetDefaults::default(),
             autoscaling: AutoscalingDefaults::default(),
             network_policy: NetworkPolicyDefaults::default(),
+            admin: AdminDefaults::default(),
             cache_size_limit: "64Mi".to_owned(),
             log_level: "info".to_owned(),
             log_format: "json".to_owned(),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use penstock_config::{Address, Span, raw::Document};
+use penstock_config::{Address, DebugAccess, Span, raw::Document};
 use penstock_translate::{ADMIN_PORT, RenderError, render};
 use sha2::{Digest as _, Sha256};
 
@@ -55,6 +55,8 @@ pub struct Additions {
     pub replicas: u32,
     /// How long a data plane that ends may go on serving.
     pub drain: Duration,
+    /// Who is answered on its debug pages.
+    pub debug: DebugAccess,
 }
 
 impl Routing {
@@ -122,6 +124,7 @@ fn complete(document: &mut Document, additions: &Additions, owner: &Owner) {
     let name = &mut document.metadata.name;
     name.get_or_insert_with(|| owner.gateway.to_string().replace('/', "."));
     document.admin.address = Address(ADMIN_ADDRESS);
+    document.admin.debug = additions.debug;
     document.shutdown.drain_timeout = Span(additions.drain);
     document.peek.hash_seed = hash_seed(&owner.uid);
 }

@@ -116,6 +116,7 @@ impl Pieces {
             has_secrets: !output.secrets.is_empty(),
             replicas: settings.expected_replicas(),
             drain: settings.drain(),
+            debug: context.data_plane.admin.debug,
         };
         let last = OwnedKey {
             kind: OwnedKind::ConfigMap,

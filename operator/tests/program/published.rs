@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
+use penstock_config::{DebugAccess, Snapshot};
 use penstock_operator::cluster::Cluster;
 use penstock_operator::manifest::{DIGEST, Manifest, OwnedKind};
 use penstock_operator::provision::DataPlane;
@@ -16,18 +17,23 @@ use serde_json::Value;
 
 use crate::{documents, path};
 
-/// The plans of all Gateways, for data planes that have everything which is optional.
-fn plans() -> Vec<Plan> {
+/// Data planes that have everything which is optional.
+fn everything() -> DataPlane {
+    let mut data_plane = DataPlane { image: "penstock:test".to_owned(), ..DataPlane::default() };
+    data_plane.network_policy.enabled = true;
+    data_plane
+}
+
+/// The plans of all Gateways.
+fn plans(data_plane: &DataPlane) -> Vec<Plan> {
     let mut world = World::default();
     for object in documents(&fs::read_to_string(path("tests/data-published/cluster.yaml")).unwrap()) {
         let _ = world.apply(object);
     }
     let options =
         Options { adoption: Adoption::EnvoyGateway, profiles: Arc::new(EpcCheck), ..Options::default() };
-    let mut data_plane = DataPlane { image: "penstock:test".to_owned(), ..DataPlane::default() };
-    data_plane.network_policy.enabled = true;
     let owned = Owned::new(Arc::new(Cluster::default()));
-    let context = Context { world: &world, options: &options, data_plane: &data_plane, owned: &owned };
+    let context = Context { world: &world, options: &options, data_plane, owned: &owned };
     let translation = translate(&world, &options);
     let gateways = translation.gateways.iter();
     gateways.map(|(key, output)| Pieces::new(context, key, output).unwrap().plan(None)).collect()
@@ -36,7 +42,7 @@ fn plans() -> Vec<Plan> {
 #[test]
 fn what_is_written_is_what_is_expected() {
     let mut written = String::new();
-    for plan in plans() {
+    for plan in plans(&everything()) {
         for (step, manifests) in plan.steps.iter().enumerate() {
             for manifest in manifests {
                 writeln!(written, "---\n# step {} of Gateway {}", step + 1, plan.gateway).unwrap();
@@ -52,6 +58,20 @@ fn what_is_written_is_what_is_expected() {
     let expected = fs::read_to_string(&expected).unwrap_or_default();
     let differs = expected.lines().zip(written.lines()).find(|(expected, is)| expected != is);
     assert!(expected == written, "the first line that differs, expected and as it is: {differs:?}");
+}
+
+#[test]
+fn debug_pages_are_for_the_pod_itself_unless_the_chart_says_otherwise() {
+    for debug in [DebugAccess::Local, DebugAccess::Anyone] {
+        let mut data_plane = DataPlane::default();
+        data_plane.admin.debug = debug;
+        for plan in plans(&data_plane) {
+            let manifests = plan.steps.iter().flatten();
+            let parts = manifests.filter_map(|manifest| manifest.body["data"]["routing.yaml"].as_str());
+            let document = Snapshot::compile(&parts.collect::<String>(), &EpcCheck).unwrap();
+            assert_eq!(document.admin.debug, debug);
+        }
+    }
 }
 
 /// An object without the hashes, which say nothing to a reader.
@@ -70,7 +90,7 @@ fn shown(manifest: &Manifest) -> String {
 
 #[test]
 fn all_kinds_of_objects_are_among_them() {
-    let plans = plans();
+    let plans = plans(&everything());
     let kinds: std::collections::BTreeSet<OwnedKind> =
         plans.iter().flat_map(|plan| plan.keys()).map(|key| key.kind).collect();
     for kind in [
