@@ -38,6 +38,6 @@ pub use spec::{
     Action, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles, ClientCertificate,
     Credential, Destination, EndpointSpec, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls,
     Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, PathRewrite, PoolIndex,
-    PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets,
+    PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share,
     Surroundings, Target, Tier, Upstream, UpstreamTls,
 };

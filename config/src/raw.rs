@@ -25,8 +25,8 @@ pub use matching::{
 };
 pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
 pub use route::{
-    RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRoute, RawRule,
-    RawScheme, RawTarget, RawUrlRewrite,
+    RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite, RawPathRewriteType, RawRedirect,
+    RawRoute, RawRule, RawScheme, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
     RawBackend, RawBackendEndpoint, RawCredential, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,

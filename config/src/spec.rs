@@ -15,7 +15,8 @@ pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{
-    Action, Destination, Mirror, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Target, Tier, Upstream,
+    Action, Destination, Mirror, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Share, Target, Tier,
+    Upstream,
 };
 pub use upstream::{
     BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,

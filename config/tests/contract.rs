@@ -5,7 +5,7 @@ use std::path::Path;
 
 use penstock_config::{
     Action, BackendEndpoint, Destination, EndpointSpec, Endpoints, Engine, Faults, ListenerIndex,
-    ModelRewrite, NoProfileCheck, PoolIndex, Snapshot, Surroundings, Upstream, check_endpoints,
+    ModelRewrite, NoProfileCheck, PoolIndex, Share, Snapshot, Surroundings, Upstream, check_endpoints,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n";
@@ -196,11 +196,15 @@ fn fixed_answers() {
 #[test]
 fn mirrors() {
     let rule = with_rule(
-        "targets: [{pool: p}], mirrors: [{backend: b, percent: 5}, {pool: p, percent: 0}, {pool: p}]",
+        "targets: [{pool: p}], mirrors: [{backend: b, percent: 5}, {pool: p, percent: 0}, {pool: p}, \
+         {pool: p, fraction: {numerator: 1, denominator: 1000}}, {pool: p, fraction: {numerator: 7}}, \
+         {pool: p, fraction: {numerator: 0}}]",
     );
     let snapshot = sound(&format!("{LISTENER}{rule}"));
     let mirrors = &snapshot.rules()[0].mirrors;
-    assert_eq!(mirrors.iter().map(|mirror| mirror.percent).collect::<Vec<_>>(), [5, 100]);
+    let shares =
+        [(5, 100), (100, 100), (1, 1000), (7, 100)].map(|(part, all)| Share::new(part, all).unwrap());
+    assert_eq!(mirrors.iter().map(|mirror| mirror.share).collect::<Vec<_>>(), shares);
     let place = "routes[0].rules[0].mirrors";
     assert_fault(
         &with_rule("targets: [{pool: p}], mirrors: [{pool: x}]"),
@@ -210,6 +214,15 @@ fn mirrors() {
     assert_fault(&with_rule("targets: [{pool: p}], mirrors: [{}]"), &format!("{place}[0]"), "leads nowhere");
     let too_many = with_rule("targets: [{pool: p}], mirrors: [{pool: p, percent: 101}]");
     assert_fault(&too_many, &format!("{place}[0].percent"), "0 to 100");
+    for (share, field, fault) in [
+        ("percent: 5, fraction: {numerator: 5}", "fraction", "in place of `percent`"),
+        ("fraction: {numerator: 101}", "fraction", "more than all"),
+        ("fraction: {numerator: 0, denominator: 0}", "fraction.denominator", "1 to 4294967295"),
+        ("fraction: {denominator: 10}", "fraction.numerator", "is missing"),
+    ] {
+        let rule = with_rule(&format!("targets: [{{pool: p}}], mirrors: [{{pool: p, {share}}}]"));
+        assert_fault(&rule, &format!("{place}[0].{field}"), fault);
+    }
     assert_fault(&with_rule("redirect: {}, mirrors: [{pool: p}]"), place, "redirect");
 }
 

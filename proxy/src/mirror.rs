@@ -56,7 +56,7 @@ impl Mirrors {
     ) {
         let runtime = arrived.runtime();
         for mirror in &runtime.snapshot().rules()[routed.rule].mirrors {
-            if random::next_u64() % 100 >= u64::from(mirror.percent) {
+            if !mirror.share.includes(random::next_u64()) {
                 continue;
             }
             let gateway = &runtime.metrics().gateway;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use penstock_config::Span;
 use penstock_config::Statuses;
 use penstock_config::raw::{
-    RawMatch, RawMethod, RawMirror, RawPathMatch, RawPathMatchType, RawQueryParamMatch, RawRetry, RawRule,
-    RawTarget, RawTimeouts,
+    RawFraction, RawMatch, RawMethod, RawMirror, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
+    RawRetry, RawRule, RawTarget, RawTimeouts,
 };
 
 use crate::api::{HttpBackendRef, HttpMatch, HttpRetry, HttpRoute, HttpRule, RequestMirror};
@@ -106,7 +106,8 @@ impl Building<'_, '_, '_, '_, '_> {
                     RawUpstream::Pool(_) => (Some(upstream.name.clone()), None),
                     RawUpstream::Backend(_) => (None, Some(upstream.name.clone())),
                 };
-                Some(RawMirror { pool, backend, percent: percent(mirror) })
+                let (percent, fraction) = share(mirror);
+                Some(RawMirror { pool, backend, percent, fraction })
             }
             Err(RefError { reason, message }) => {
                 let message = format!("a mirror is left out: {message}");
@@ -155,17 +156,19 @@ fn target(reference: &HttpBackendRef, upstream: Option<&Upstream>) -> Result<Raw
     Ok(target)
 }
 
-/// Which share of requests is copied. A fraction becomes whole percents, and never none where there are some.
-fn percent(mirror: &RequestMirror) -> u32 {
-    match (&mirror.fraction, mirror.percent) {
-        (Some(fraction), _) => {
-            let denominator = u64::from(fraction.denominator.unwrap_or(100).max(1));
-            let share = u64::from(fraction.numerator) * 100;
-            share.div_ceil(denominator).min(100).try_into().unwrap_or(100)
-        }
-        (None, Some(percent)) => percent.min(100),
-        (None, None) => 100,
+/// Which share of requests is copied: in percent where that is exact, else as a fraction.
+fn share(mirror: &RequestMirror) -> (Option<u32>, Option<RawFraction>) {
+    let Some(fraction) = &mirror.fraction else {
+        return (mirror.percent.map(|percent| percent.min(100)), None);
+    };
+    let denominator = fraction.denominator.unwrap_or(100).max(1);
+    let numerator = fraction.numerator.min(denominator);
+    let hundredfold = u64::from(numerator) * 100;
+    if hundredfold.is_multiple_of(u64::from(denominator)) {
+        // At most 100.
+        return (u32::try_from(hundredfold / u64::from(denominator)).ok(), None);
     }
+    (None, Some(RawFraction { numerator, denominator }))
 }
 
 fn one_match(raw: &HttpMatch) -> Result<RawMatch, String> {
@@ -226,4 +229,30 @@ fn retry(raw: &HttpRetry) -> Result<RawRetry, String> {
         retry.backoff = Span::parse(backoff).map_err(|error| format!("retry.backoff: {error}"))?;
     }
     Ok(retry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RawFraction, RequestMirror, share};
+    use crate::api::Fraction;
+
+    #[test]
+    fn a_mirrors_share_is_kept_exactly() {
+        let of = |numerator, denominator| {
+            let fraction = Some(Fraction { numerator, denominator });
+            share(&RequestMirror { fraction, percent: Some(50), ..RequestMirror::default() })
+        };
+        let exact = |numerator, denominator| (None, Some(RawFraction { numerator, denominator }));
+        assert_eq!(of(1, Some(1000)), exact(1, 1000));
+        assert_eq!(of(1, Some(3)), exact(1, 3));
+        assert_eq!(of(u32::MAX - 1, Some(u32::MAX)), exact(u32::MAX - 1, u32::MAX));
+        assert_eq!(of(42, None), (Some(42), None));
+        assert_eq!(of(1, Some(4)), (Some(25), None));
+        assert_eq!(of(0, Some(7)), (Some(0), None));
+        // The API server lets none of these through; a file may have them.
+        assert_eq!(of(5, Some(2)), (Some(100), None));
+        assert_eq!(of(1, Some(0)), (Some(100), None));
+        let percent = |percent| share(&RequestMirror { percent, ..RequestMirror::default() });
+        assert_eq!((percent(Some(101)), percent(None)), ((Some(100), None), (None, None)));
+    }
 }

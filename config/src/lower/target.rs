@@ -10,7 +10,7 @@ use super::names::Names;
 use super::{rewrite, text};
 use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawTarget};
 use crate::report::{FieldPath, Quoted, Report};
-use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Target, Tier, Upstream};
+use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Share, Target, Tier, Upstream};
 
 /// What targets can refer to.
 pub(super) struct Upstreams<'a> {
@@ -52,7 +52,7 @@ pub(super) fn tiers(
     tiers.into_iter().map(|(priority, targets)| Tier { priority, targets }).collect()
 }
 
-/// Mirrors. Those of 0 percent are checked and left out.
+/// Mirrors. Those that no request is copied to are checked and left out.
 pub(super) fn mirrors(
     raw: &[RawMirror],
     upstreams: &Upstreams<'_>,
@@ -60,11 +60,25 @@ pub(super) fn mirrors(
     report: &mut Report,
 ) -> Vec<Mirror> {
     let mirror = |(index, raw): (usize, &RawMirror)| {
-        let upstream =
-            upstream(raw.pool.as_deref(), raw.backend.as_deref(), upstreams, &place.index(index), report)?;
-        Some(Mirror { upstream, percent: raw.percent })
+        let place = place.index(index);
+        let share = share(raw, &place, report);
+        let upstream = upstream(raw.pool.as_deref(), raw.backend.as_deref(), upstreams, &place, report)?;
+        Some(Mirror { upstream, share: share? })
     };
-    raw.iter().enumerate().filter_map(mirror).filter(|mirror| mirror.percent > 0).collect()
+    raw.iter().enumerate().filter_map(mirror).filter(|mirror| !mirror.share.is_nothing()).collect()
+}
+
+fn share(raw: &RawMirror, place: &FieldPath<'_>, report: &mut Report) -> Option<Share> {
+    let fault = match (raw.percent, &raw.fraction) {
+        (Some(_), Some(_)) => "stands in place of `percent`: give one of the two",
+        (None, Some(fraction)) => match Share::new(fraction.numerator, fraction.denominator) {
+            None => "is more than all: its numerator is larger than its denominator",
+            share => return share,
+        },
+        (percent, None) => return Share::new(percent.unwrap_or(100), 100),
+    };
+    report.add(&place.field("fraction"), || fault.to_owned());
+    None
 }
 
 /// Changes to headers.

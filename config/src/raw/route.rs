@@ -133,10 +133,26 @@ pub struct RawMirror {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub backend: Option<String>,
-    /// The share of the requests that are copied.
-    #[serde(default = "all")]
+    /// How many of a hundred requests are copied; all if neither this nor `fraction` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
-    pub percent: u32,
+    pub percent: Option<u32>,
+    /// The share of the requests that are copied, where whole percents are too coarse. In place of `percent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<RawFraction>,
+}
+
+/// A share of requests: `{numerator: 1, denominator: 1000}` is one in a thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawFraction {
+    /// So many; at most as many as the denominator.
+    #[schemars(range(max = 4_294_967_295_u32))]
+    pub numerator: u32,
+    /// Of so many.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub denominator: u32,
 }
 
 /// Changes to headers, in the order: remove, set, add.
@@ -273,7 +289,7 @@ fn one() -> u32 {
     1
 }
 
-fn all() -> u32 {
+fn hundred() -> u32 {
     100
 }
 

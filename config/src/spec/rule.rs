@@ -85,8 +85,15 @@ pub enum Destination {
 pub struct Mirror {
     /// The pool or backend.
     pub upstream: Upstream,
-    /// How many of a hundred requests are copied; at most 100.
-    pub percent: u32,
+    /// Which requests are copied.
+    pub share: Share,
+}
+
+/// A share of requests, exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    numerator: u32,
+    denominator: NonZeroU32,
 }
 
 /// A reference to a pool or a backend.
@@ -181,6 +188,24 @@ impl Target {
 
     fn share(&self) -> u64 {
         u64::from(self.weight.get())
+    }
+}
+
+impl Share {
+    /// So many of so many; `None` for more than all, or of none.
+    pub fn new(numerator: u32, denominator: u32) -> Option<Self> {
+        let denominator = NonZeroU32::new(denominator)?;
+        (numerator <= denominator.get()).then_some(Self { numerator, denominator })
+    }
+
+    /// Whether it is no request at all.
+    pub fn is_nothing(self) -> bool {
+        self.numerator == 0
+    }
+
+    /// Whether a request is among them that a uniformly random `r` was drawn for.
+    pub fn includes(self, r: u64) -> bool {
+        r % u64::from(self.denominator.get()) < u64::from(self.numerator)
     }
 }
 

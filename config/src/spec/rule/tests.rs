@@ -99,3 +99,17 @@ fn a_location_keeps_what_the_redirect_does_not_name() {
     let six = RedirectTarget { is_tls: true, host: "[::1]", port: 443, path: "/", query: None };
     assert_eq!(plain.location(&six, ""), "https://[::1]/");
 }
+
+#[test]
+fn a_share_is_exact() {
+    let count = |numerator, denominator, of: u64| {
+        let share = Share::new(numerator, denominator).expect("a share");
+        (0..of).filter(|r| share.includes(*r)).count()
+    };
+    assert_eq!(count(1, 1000, 10_000), 10);
+    assert_eq!(count(2, 3, 9000), 6000);
+    assert_eq!(count(0, 7, 700), 0);
+    assert_eq!(count(u32::MAX, u32::MAX, 1000), 1000);
+    assert!(Share::new(1, u32::MAX).is_some_and(|share| share.includes(0) && !share.includes(1)));
+    assert_eq!((Share::new(2, 1), Share::new(0, 0)), (None, None));
+}
