@@ -191,17 +191,18 @@ impl Connection {
         stream: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-    ) -> Option<(ClientStream, bool)> {
+    ) -> Option<(Box<ClientStream>, bool)> {
         stream.set_nodelay(true).ok()?;
         let Some(tls) = &self.tls else {
             let detected = protocol::detect(&stream, Instant::now() + limits.header_timeout).await;
             let plain = detected.inspect_err(|_late| self.edge.limit_hit(Limit::HeaderTimeout)).ok()??;
-            return Some((ClientStream::plain(stream, peer, limits.write_timeout), plain == Plain::Http2));
+            let stream = Box::new(ClientStream::plain(stream, peer, limits.write_timeout));
+            return Some((stream, plain == Plain::Http2));
         };
         let tls = tls.load_full()?;
         // In a place of its own, which is free again when the handshake is over.
         match Box::pin(tls.accept(transport(stream, peer), limits.header_timeout)).await {
-            Ok(stream) => Some((ClientStream::tls(stream, limits.write_timeout), false)),
+            Ok(stream) => Some((Box::new(ClientStream::tls(stream, limits.write_timeout)), false)),
             Err(error) => {
                 if matches!(error, HandshakeError::TimedOut(_)) {
                     self.edge.limit_hit(Limit::HeaderTimeout);
@@ -221,4 +222,28 @@ fn transport(stream: TcpStream, peer: SocketAddr) -> L4Stream {
     let _already_set = digest.peer_addr.set(Some(peer.into()));
     stream.set_socket_digest(digest);
     stream
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what `serve` returns, which is not called.
+    fn size_of<F: Future>(
+        _serve: impl FnOnce(
+            &'static Connection,
+            TcpStream,
+            SocketAddr,
+            (&'static Limits, Duration),
+            ShutdownWatch,
+        ) -> F,
+    ) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_takes_little_beside_its_requests() {
+        let bytes = size_of(Connection::serve);
+        assert!(bytes <= 1280, "{bytes} bytes, for each idle connection");
+    }
 }

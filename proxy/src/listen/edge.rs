@@ -48,7 +48,12 @@ impl Edge {
     }
 
     /// Serves a connection to its end.
-    pub(crate) async fn serve(self: &Arc<Self>, stream: ClientStream, h2c: bool, shutdown: &ShutdownWatch) {
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        stream: Box<ClientStream>,
+        h2c: bool,
+        shutdown: &ShutdownWatch,
+    ) {
         if h2c || stream.selected_alpn_proto() == Some(ALPN::H2) {
             let (due, control_frames) = {
                 let live = self.live.load();
@@ -56,7 +61,7 @@ impl Edge {
             };
             stream.await_head(HeadWatch::http2(due, control_frames));
             let given_back = stream.given_back().clone();
-            self.process_new(Box::new(stream), shutdown).await;
+            self.process_new(stream, shutdown).await;
             // Its streams have had their ends; what ended the connection under them is counted.
             if let Some((_, Next::Refuse(error))) = given_back.take() {
                 self.live.load().metrics().settle(Settlement::unread(&error));
@@ -72,7 +77,7 @@ impl Edge {
     }
 
     /// Serves the requests of a connection, one after the other.
-    async fn serve_http1(&self, stream: ClientStream, shutdown: &ShutdownWatch) {
+    async fn serve_http1(&self, stream: Box<ClientStream>, shutdown: &ShutdownWatch) {
         let given_back = stream.given_back().clone();
         let mut watch = shutdown.clone();
         let linger = self.live.load().snapshot().shutdown.linger;
@@ -80,7 +85,7 @@ impl Edge {
         let mut session = {
             let live = self.live.load();
             stream.await_head(head_watch(live.limits(), Duration::ZERO).telling().at_the_start());
-            session(Box::new(stream), None, live.limits())
+            session(stream, None, live.limits())
         };
         loop {
             let reused = self.proxy.process_new_http(session, shutdown).await;
@@ -97,8 +102,11 @@ impl Edge {
                     Some((stream, Next::Request { unread_bytes, limit, .. })) => {
                         (stream, None, Some((unread_bytes, limit)))
                     }
-                    Some((stream, Next::Refuse(error))) => return self.refuse(*stream, &error).await,
-                    Some((stream, Next::Linger)) => return self.close(*stream).await,
+                    // In places of their own: each connection would have the room that its rare ends take.
+                    Some((stream, Next::Refuse(error))) => {
+                        return Box::pin(self.refuse(stream, &error)).await;
+                    }
+                    Some((stream, Next::Linger)) => return Box::pin(self.close(stream)).await,
                     None => return,
                 },
             };
@@ -131,15 +139,15 @@ impl Edge {
     }
 
     /// Answers a request whose head could not be read, and closes its connection.
-    async fn refuse(&self, mut stream: ClientStream, error: &Error) {
+    async fn refuse(&self, mut stream: Box<ClientStream>, error: &Error) {
         self.live.load().metrics().settle(Settlement::unread(error));
-        respond::refuse_unread(&mut stream, error).await;
+        respond::refuse_unread(&mut *stream, error).await;
         self.close(stream).await;
     }
 
-    async fn close(&self, stream: ClientStream) {
+    async fn close(&self, mut stream: Box<ClientStream>) {
         let limits = self.live.load().limits().clone();
-        linger::close(stream, &limits).await;
+        linger::close(&mut stream, &limits).await;
     }
 }
 

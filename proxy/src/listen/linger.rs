@@ -9,7 +9,7 @@ use crate::stream::ClientStream;
 
 /// Closes a connection whose last answer was written. What its client sends meanwhile is dropped, up to
 /// `limits.drainBytes` and for up to `limits.drainTimeout`.
-pub(super) async fn close(mut stream: ClientStream, limits: &Limits) {
+pub(super) async fn close(stream: &mut ClientStream, limits: &Limits) {
     let closing = async {
         if stream.shutdown().await.is_err() {
             return;
