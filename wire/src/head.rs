@@ -1,8 +1,9 @@
-//! The head of an HTTP/1.1 response: parsed without copying a value, and the framing of what follows it.
+//! The head of an HTTP/1.1 response: copied once as a whole, its values being parts of that, and the framing of what
+//! follows it.
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use httparse::{Header, ParserConfig, Status};
 use pingora_http::ResponseHeader;
@@ -71,7 +72,9 @@ pub fn take(buffer: &mut BytesMut, is_head: bool) -> Result<Option<Head>, BadHea
         parse_into(&mut [const { MaybeUninit::uninit() }; MAX_HEADERS], buffer, |_| Ok(()))?;
         return if buffer.len() > MAX_HEAD_BYTES { Err(BadHead::TooLong) } else { Ok(None) };
     };
-    let raw = buffer.split_to(length).freeze();
+    // Copied: a header would keep the whole buffer, and a stream's headers are kept for as long as it lasts.
+    let raw = Bytes::copy_from_slice(&buffer[..length]);
+    buffer.advance(length);
     // The larger array costs more to set up than most heads to parse.
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     let taken = match parse_into(&mut usual, &raw, |response| build(response, &raw, is_head)) {
@@ -245,6 +248,15 @@ mod tests {
         assert_eq!(head.header.headers["x-kept"], "y");
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MAX_HEADERS));
         assert_eq!(whole(&many).header.headers.get_all("x").iter().count(), MAX_HEADERS);
+    }
+
+    #[test]
+    fn a_head_does_not_keep_the_buffer_that_it_was_read_into() {
+        let mut buffer = BytesMut::with_capacity(4096);
+        buffer.extend_from_slice(b"HTTP/1.1 200 OK\r\nX-Kept: y\r\n\r\n");
+        let head = take(&mut buffer, false).unwrap().unwrap();
+        assert!(buffer.try_reclaim(4096));
+        assert_eq!(head.header.headers["x-kept"], "y");
     }
 
     #[test]

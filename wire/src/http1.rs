@@ -26,6 +26,10 @@ use crate::io::Io;
 const MIN_READ_BYTES: usize = 4 * 1024;
 const MAX_READ_BYTES: usize = 64 * 1024;
 
+/// Room for more of a response without a length, in bytes. It is a stream as a rule: thousands are open at once, and their
+/// events have some hundred bytes.
+const STREAM_READ_BYTES: usize = 1024;
+
 /// Pieces that one write hands to the system.
 const MAX_SLICES: usize = 32;
 
@@ -308,11 +312,22 @@ impl Http1 {
             Framing::Chunked => Response::Chunked(Decoder::default()),
             Framing::Close => Response::Close,
         };
+        // One that has filled its room already is no stream.
+        if matches!(self.response, Response::Chunked(_) | Response::Close)
+            && self.read_bytes == MIN_READ_BYTES
+        {
+            self.read_bytes = STREAM_READ_BYTES;
+        }
         Event::Head { header: Box::new(header), is_end: matches!(self.response, Response::Done) }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.is_empty() && self.received.capacity() > self.read_bytes {
+            self.received = BytesMut::new();
+        }
         if self.received.capacity() - self.received.len() < self.read_bytes / 2 {
+            // Not before there is something to be put there: most of its time a request waits.
+            ready!(self.io.poll_readable(cx));
             self.received.reserve(self.read_bytes);
         }
         let room = self.received.capacity() - self.received.len();
@@ -322,5 +337,73 @@ impl Http1 {
             self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
         }
         Poll::Ready(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::HeaderMap;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn started() -> (Http1, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let io = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut http1 = Http1::new(Io::Tcp(io));
+        let (method, target, headers) = (Method::GET, "/".parse().unwrap(), HeaderMap::new());
+        http1.start(&Outgoing { method, target, headers, framing: BodyFraming::Whole }, []);
+        (http1, listener.accept().await.unwrap().0)
+    }
+
+    async fn next(http1: &mut Http1) -> Event {
+        poll_fn(|cx| http1.poll_event(cx)).await.unwrap()
+    }
+
+    async fn waits(http1: &mut Http1) {
+        poll_fn(|cx| Poll::Ready(assert!(http1.poll_event(cx).is_pending()))).await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_has_no_room_for_it_yet() {
+        let (mut http1, _server) = started().await;
+        waits(&mut http1).await;
+        assert_eq!(http1.received.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_keeps_little_room_between_its_events() {
+        let (mut http1, mut server) = started().await;
+        server.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n").await.unwrap();
+        // The head is held for as long as the response lasts, and a buffer is not to be held with it.
+        let _head = next(&mut http1).await;
+        assert!(matches!(next(&mut http1).await, Event::Body { is_end: false, .. }));
+        waits(&mut http1).await;
+        assert_eq!(http1.received.capacity(), 0);
+        for _ in 0..100 {
+            server.write_all(b"64\r\n").await.unwrap();
+            server.write_all(&[b'x'; 100]).await.unwrap();
+            server.write_all(b"\r\n").await.unwrap();
+            assert!(matches!(next(&mut http1).await, Event::Body { is_end: false, .. }));
+            waits(&mut http1).await;
+            assert!(http1.received.capacity() <= STREAM_READ_BYTES);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_without_a_length_finds_the_room_of_one() {
+        let (mut http1, mut server) = started().await;
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let _head = next(&mut http1).await;
+        let sending = tokio::spawn(async move { server.write_all(&[b'x'; 1 << 20]).await });
+        let mut longest = 0;
+        while let Event::Body { data, is_end: false } = next(&mut http1).await {
+            longest = longest.max(data.len());
+        }
+        sending.await.unwrap().unwrap();
+        assert!(longest > MAX_READ_BYTES / 2, "{longest}");
     }
 }

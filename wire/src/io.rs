@@ -18,6 +18,15 @@ pub enum Io {
 }
 
 impl Io {
+    /// Resolves when it is worth reading: something has come, the end included, or only reading tells.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // What is wrong with it shows when it is read.
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx).map(drop),
+            Self::Tls(_) => Poll::Ready(()),
+        }
+    }
+
     /// Whether an idle connection is still open, and nothing has come that nobody asked for.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
