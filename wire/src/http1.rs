@@ -398,6 +398,8 @@ mod tests {
         let (mut http1, mut server) = started().await;
         server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         let _head = next(&mut http1).await;
+        // A socket that is closed with something unread is reset.
+        let _request = server.read(&mut [0; 256]).await.unwrap();
         let sending = tokio::spawn(async move { server.write_all(&[b'x'; 1 << 20]).await });
         let mut longest = 0;
         while let Event::Body { data, is_end: false } = next(&mut http1).await {
