@@ -3,9 +3,9 @@
 
 For each attack a gateway of its own is started in front of simulated model servers, a good client sends 50 requests a
 second from another address, and the attackers do their worst for some seconds. The table has the gateway's memory before,
-at most and after, and the good client's latency and failures. An attack that makes a good request fail, takes more memory
-than it may, or is not cut where a limit says so, fails the run. Latencies are shown and not judged: attackers, client and
-servers share the machine's cores.
+at most and after, how many cores it took, and the good client's latency and failures. An attack that makes a good request
+fail, takes more memory than it may, or is not cut where a limit says so, fails the run. Latencies are shown and not judged:
+attackers, client and servers share the machine's cores.
 """
 
 import argparse
@@ -28,6 +28,8 @@ ATTACKER = "127.0.0.2"
 MIB = 1 << 20
 MODEL = "m"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# How long it may take until all streams are open.
+OPEN_SECONDS = 60
 # Of zeros that gzip makes a thousandth of.
 BOMB_BYTES = 48 * MIB
 
@@ -129,6 +131,12 @@ class Gateway:
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
+    def cpu_seconds(self):
+        """Of processor time, of all threads."""
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def watch(self):
         while self.watching:
             try:
@@ -146,6 +154,13 @@ class Gateway:
 
     def hits(self, limit):
         return sum(value for labels, value in self.metrics("penstock_limit_hits_total").items() if f'"{limit}"' in labels)
+
+    def serves(self, requests):
+        """Whether so many requests are being served. While thousands begin, the page can be late."""
+        try:
+            return sum(self.metrics("penstock_requests_in_flight").values()) >= requests
+        except OSError:
+            return False
 
     def stop(self):
         """Ends it, and returns how long its drain took, in seconds."""
@@ -396,14 +411,17 @@ def slow_heads(gateway, stop):
         stop.wait(1)
 
 
+def stream_count():
+    """10,000, or as many as there may be sockets for: each is two of the gateway's."""
+    return min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000) // 2)
+
+
 def many_streams(gateway, stop):
     """10,000 clients, or as many as there may be sockets for, that each read a stream as long as the attack."""
-    seconds = gateway["seconds"]
-    # Each is two sockets of the gateway's.
-    streams = min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000) // 2)
+    seconds, streams = gateway["seconds"], stream_count()
     command = [f"{gateway['bin']}/penstock-perf", "load", f"http://127.0.0.1:{gateway['http']}", "--model", MODEL, "--stream",
-               "--concurrency", str(streams), "--duration", f"{seconds}s", "--warmup", "0s", "--input-tokens", "20",
-               "--output-tokens", str(seconds + 10), "--threads", "1", "--cut"]
+               "--concurrency", str(streams), "--duration", f"{seconds + OPEN_SECONDS}s", "--warmup", "0s",
+               "--timeout", "600s", "--input-tokens", "20", "--output-tokens", "100", "--threads", "1", "--cut"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stop.wait()
     process.kill()
@@ -427,10 +445,12 @@ ATTACKS = {
     "settings": (settings, dict(memory=60, hit="limits.http2ControlFrames")),
     "unknown frames": (unknown_frames, dict(memory=60, hit="limits.http2ControlFrames")),
     "resets": (resets, dict(memory=120)),
-    "slow heads": (slow_heads, dict(memory=150, limits={"headerTimeout": "3s"}, hit="limits.headerTimeout")),
-    "10,000 streams": (many_streams, dict(memory=640, seconds=20,
+    "slow heads": (slow_heads, dict(memory=100, limits={"headerTimeout": "3s"}, hit="limits.headerTimeout")),
+    # Almost silent, and all open before the good client starts: what is shown is what open streams cost, and not ten
+    # thousand tokens a second that servers make and clients read, nor ten thousand clients that connect at once.
+    "10,000 streams": (many_streams, dict(memory=370, seconds=20, opens=stream_count,
                                           servers=["--max-num-seqs", "20000", "--max-waiting-queue-length", "20000",
-                                                   "--inter-token-latency", "1000", "--kv-cache-size", "10000000"])),
+                                                   "--inter-token-latency", "10000", "--kv-cache-size", "10000000"])),
 }
 
 
@@ -447,9 +467,13 @@ def attack(options, work, name):
     attacker = multiprocessing.Process(target=function, args=(facts, stop))
     attacker.start()
     time.sleep(1)
-    # A stream's request waits for nothing, but a token a second is slow to come.
+    if "opens" in plan:
+        wait_for("all streams", lambda: gateway.serves(plan["opens"]()), OPEN_SECONDS)
+    # A stream's request waits for nothing, but its second token is slow to come.
     output = 1 if "servers" in plan else 5
+    used = gateway.cpu_seconds()
     result = Good(options.bin, work, gateway, seconds, output=output).result()
+    cpu = (gateway.cpu_seconds() - used) / seconds
     hits = gateway.hits(plan["hit"]) if "hit" in plan else None
     if plan.get("closes"):
         time.sleep(4)
@@ -473,7 +497,7 @@ def attack(options, work, name):
     if drain > 8:
         wrong.append(f"the drain took {drain:.0f} s with nothing to wait for")
     latency = result["e2e"]
-    row = dict(attack=name, before=before, peak=peak, after=after, p50=latency["p50"], p99=latency["p99"],
+    row = dict(attack=name, before=before, peak=peak, after=after, cpu=cpu, p50=latency["p50"], p99=latency["p99"],
                max=latency["max"], completed=result["completed"], failed=result["failed"], hits=hits, drain=drain)
     return row, wrong
 
@@ -484,6 +508,7 @@ def chaos(options, work):
     gateway = Gateway(options.bin, work, servers)
     time.sleep(1)
     before, gateway.peak = gateway.rss(), 0
+    used = gateway.cpu_seconds()
     good = Good(options.bin, work, gateway, options.chaos, rate=300)
     chance = random.Random(1)
     done = dict(kill=0, freeze=0, reload=0)
@@ -509,6 +534,7 @@ def chaos(options, work):
         done[what] += 1
         time.sleep(chance.uniform(0.2, 0.8))
     result = good.result()
+    cpu = (gateway.cpu_seconds() - used) / options.chaos
     peak, after = gateway.peak, gateway.rss()
     drain = gateway.stop()
     servers.stop()
@@ -517,8 +543,8 @@ def chaos(options, work):
         wrong.append(f"{result['failed']} of {result['failed'] + result['completed']} requests failed: {result['errors']}")
     latency = result["e2e"]
     name = f"chaos ({done['kill']} kills, {done['freeze']} freezes, {done['reload']} reloads)"
-    return dict(attack=name, before=before, peak=peak, after=after, p50=latency["p50"], p99=latency["p99"], max=latency["max"],
-                completed=result["completed"], failed=result["failed"], hits=None, drain=drain), wrong
+    return dict(attack=name, before=before, peak=peak, after=after, cpu=cpu, p50=latency["p50"], p99=latency["p99"],
+                max=latency["max"], completed=result["completed"], failed=result["failed"], hits=None, drain=drain), wrong
 
 
 def h2spec(options, work):
@@ -543,13 +569,13 @@ def certificate(work):
 
 def table(rows):
     """The rows as a table of Markdown."""
-    lines = ["| attack | MiB before | at most | after | good client p50 ms | p99 | max | requests | failed | cut | drain s |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| attack | MiB before | at most | after | cores | good p50 ms | p99 | max | requests | failed | cut | drain s |",
+             "|---|" + "---:|" * 11]
     for row in rows:
         cut = "" if row["hits"] is None else f"{row['hits']:.0f}"
         lines.append(f"| {row['attack']} | {row['before'] / MIB:.0f} | {row['peak'] / MIB:.0f} | {row['after'] / MIB:.0f} "
-                     f"| {row['p50']:.1f} | {row['p99']:.1f} | {row['max']:.0f} | {row['completed']} | {row['failed']} "
-                     f"| {cut} | {row['drain']:.1f} |")
+                     f"| {row['cpu']:.2f} | {row['p50']:.1f} | {row['p99']:.1f} | {row['max']:.0f} "
+                     f"| {row['completed']} | {row['failed']} | {cut} | {row['drain']:.1f} |")
     return "\n".join(lines)
 
 
