@@ -3,10 +3,12 @@
 //! A dialect reads its request into a [`GenerateRequest`] and writes an [`Answer`] in its own words; everything between
 //! (limits, adapters, the engine, the stream) is here once.
 
+mod bedrock;
 mod chat;
 mod completions;
 mod endpoint;
 pub(crate) mod error;
+mod gemini;
 mod generate;
 pub(crate) mod lora;
 mod media;
@@ -19,7 +21,10 @@ mod tokenizer;
 
 use std::{
     borrow::Cow,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -71,6 +76,14 @@ trait Dialect: Send + Sync {
     fn frame(&self, answer: &Answer) -> (String, &'static str);
     /// The SSE events after the last token.
     fn close(&self, answer: &Answer) -> String;
+    /// The content type of a stream.
+    fn content_type(&self) -> &'static str {
+        "text/event-stream; charset=utf-8"
+    }
+    /// Frames events, where that is not done as for SSE.
+    fn wire(&self, events: Bytes) -> Bytes {
+        events
+    }
 }
 
 impl Api {
@@ -99,7 +112,7 @@ impl Api {
         } else {
             Err(ApiError::method_not_allowed(&method))
         };
-        let mut response = answered.unwrap_or_else(|error| error.response());
+        let mut response = answered.unwrap_or_else(|error| error.response_as(endpoint.dialect()));
         self.engine.ledger.answered(handler, name, response.status().as_u16());
         self.add_load_report(&parts.headers, response.headers_mut());
         response
@@ -153,6 +166,19 @@ impl Api {
             }
             Endpoint::Messages => {
                 self.generate(&parts.headers, &messages::generate_request(&body)?, &messages::Messages).await
+            }
+            Endpoint::Converse { streams } => {
+                let model = endpoint::model_of(parts.uri.path());
+                let request = bedrock::generate_request(&parts.headers, model, streams, &body)?;
+                let mut response = self.generate(&parts.headers, &request, &bedrock::Converse).await?;
+                let id = self.unique(self.requests.load(Ordering::Relaxed));
+                response.headers_mut().extend(HeaderValue::try_from(id).map(|id| (bedrock::REQUEST_ID, id)));
+                Ok(response)
+            }
+            Endpoint::GenerateContent { streams } => {
+                let model = endpoint::model_of(parts.uri.path());
+                let request = gemini::generate_request(model, streams, &body)?;
+                self.generate(&parts.headers, &request, &gemini::Gemini).await
             }
             Endpoint::Embeddings => pooling::embeddings(self, &body).await,
             Endpoint::Rerank => pooling::rerank(self, &body).await,

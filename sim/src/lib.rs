@@ -10,6 +10,7 @@ mod api;
 mod body;
 mod connection;
 mod engine;
+mod eventstream;
 pub mod faults;
 pub mod flags;
 pub mod kv;

@@ -71,7 +71,7 @@ pub(crate) async fn serve(
     }
     let replaced = match &verdict.action {
         None => None,
-        Some(action) => faulty_answer(action, &server, &connection).await,
+        Some(action) => faulty_answer(action, route, &server, &connection).await,
     };
     let mut response = match replaced {
         Some(response) => response,
@@ -142,6 +142,7 @@ async fn fault_before_body(action: &Action, connection: &Connection) -> Option<R
 /// Faults that take the place of the answer.
 async fn faulty_answer(
     action: &Action,
+    route: Route,
     server: &ServerState,
     connection: &Connection,
 ) -> Option<Response<SimBody>> {
@@ -155,7 +156,11 @@ async fn faulty_answer(
         }
         Action::Failure { kind } => {
             let kind = kind.unwrap_or_else(|| draw_failure(server));
-            Some(ApiError::injected(kind, &server.options.model).response())
+            let error = ApiError::injected(kind, &server.options.model);
+            Some(match route {
+                Route::Inference(_, endpoint) => error.response_as(endpoint.dialect()),
+                _ => error.response(),
+            })
         }
         Action::Garbage { bytes } => Some(generated_body(bytes, garbage)),
         Action::Flood { bytes } => Some(generated_body(bytes, flood)),

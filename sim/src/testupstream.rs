@@ -4,7 +4,6 @@
 //! answered with 400 and `x-testupstream-error: true`, so that a test behind a gateway sees it. The order of the
 //! checks, the names and the texts of errors are the original's, found by running it.
 
-mod eventstream;
 mod expect;
 
 use std::{io::Write, time::Duration};
@@ -17,6 +16,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     body::SimBody,
+    eventstream,
     text::{draw, lossy},
 };
 

@@ -2,6 +2,24 @@
 
 use http::Method;
 
+/// The forms of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorDialect {
+    OpenAi,
+    Anthropic,
+    Aws,
+    Google,
+}
+
+/// The model that a path names, decoded.
+pub(super) fn model_of(path: &str) -> String {
+    let segment = match path.strip_prefix("/model/") {
+        Some(rest) => rest.split('/').next(),
+        None => path.rsplit('/').next().and_then(|last| last.split(':').next()),
+    };
+    percent_encoding::percent_decode_str(segment.unwrap_or_default()).decode_utf8_lossy().into_owned()
+}
+
 /// An inference endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -9,6 +27,14 @@ pub(crate) enum Endpoint {
     Completions,
     Responses,
     Messages,
+    /// AWS Bedrock's.
+    Converse {
+        streams: bool,
+    },
+    /// Google's.
+    GenerateContent {
+        streams: bool,
+    },
     Embeddings,
     Rerank,
     Score,
@@ -54,7 +80,43 @@ impl Endpoint {
 
     /// The endpoint of a path, with the path as metrics name it.
     pub(crate) fn of(path: &str) -> Option<(&'static str, Self)> {
-        Self::TABLE.into_iter().find(|(known, _)| *known == path)
+        Self::TABLE.into_iter().find(|(known, _)| *known == path).or_else(|| Self::of_model(path))
+    }
+
+    /// The endpoint of a path that has the model in it.
+    fn of_model(path: &str) -> Option<(&'static str, Self)> {
+        let last = path.rsplit('/').next()?;
+        if path.starts_with("/model/") {
+            return match last {
+                "converse" => Some(("/model/{model}/converse", Self::Converse { streams: false })),
+                "converse-stream" => {
+                    Some(("/model/{model}/converse-stream", Self::Converse { streams: true }))
+                }
+                _ => None,
+            };
+        }
+        if !path.contains("/models/") {
+            return None;
+        }
+        match last.split_once(':')?.1 {
+            "generateContent" => {
+                Some(("/models/{model}:generateContent", Self::GenerateContent { streams: false }))
+            }
+            "streamGenerateContent" => {
+                Some(("/models/{model}:streamGenerateContent", Self::GenerateContent { streams: true }))
+            }
+            _ => None,
+        }
+    }
+
+    /// How its errors are worded.
+    pub(crate) fn dialect(self) -> ErrorDialect {
+        match self {
+            Self::Messages => ErrorDialect::Anthropic,
+            Self::Converse { .. } => ErrorDialect::Aws,
+            Self::GenerateContent { .. } => ErrorDialect::Google,
+            _ => ErrorDialect::OpenAi,
+        }
     }
 
     /// Its method, with the name that metrics give it.

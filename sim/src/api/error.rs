@@ -2,6 +2,9 @@
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
+use serde_json::json;
+
+use super::endpoint::ErrorDialect;
 use crate::{body::SimBody, options::FailureType};
 
 /// An error, as it goes to the client.
@@ -42,6 +45,10 @@ impl ApiError {
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(BAD_REQUEST, message)
+    }
+
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new((StatusCode::FORBIDDEN, "PermissionError"), message)
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
@@ -110,11 +117,42 @@ impl ApiError {
         }
     }
 
+    /// What it is called by Anthropic, AWS and Google.
+    fn names(&self) -> (&'static str, &'static str, &'static str) {
+        match self.status.as_u16() {
+            403 => ("permission_error", "AccessDeniedException", "PERMISSION_DENIED"),
+            404 => ("not_found_error", "ResourceNotFoundException", "NOT_FOUND"),
+            429 => ("rate_limit_error", "ThrottlingException", "RESOURCE_EXHAUSTED"),
+            503 => ("overloaded_error", "ServiceUnavailableException", "UNAVAILABLE"),
+            400..500 => ("invalid_request_error", "ValidationException", "INVALID_ARGUMENT"),
+            _ => ("api_error", "InternalServerException", "INTERNAL"),
+        }
+    }
+
+    /// The answer in vLLM's form.
     pub(crate) fn response(&self) -> Response<SimBody> {
-        let body = serde_json::json!({"error": {
-            "message": self.message, "type": self.kind, "param": self.param, "code": self.status.as_u16(),
-        }});
+        self.response_as(ErrorDialect::OpenAi)
+    }
+
+    /// The answer in the form of an API.
+    pub(crate) fn response_as(&self, dialect: ErrorDialect) -> Response<SimBody> {
+        let (code, message) = (self.status.as_u16(), &self.message);
+        let body = match dialect {
+            ErrorDialect::OpenAi => json!({"error": {
+                "message": message, "type": self.kind, "param": self.param, "code": code,
+            }}),
+            ErrorDialect::Anthropic => {
+                json!({"type": "error", "error": {"type": self.names().0, "message": message}})
+            }
+            ErrorDialect::Aws => json!({"message": message}),
+            ErrorDialect::Google => {
+                json!({"error": {"code": code, "message": message, "status": self.names().2}})
+            }
+        };
         let mut response = super::json_bytes(self.status, body.to_string().into_bytes());
+        if dialect == ErrorDialect::Aws {
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(self.names().1));
+        }
         if let Some(allow) =
             self.allow.as_ref().and_then(|method| HeaderValue::from_str(method.as_str()).ok())
         {

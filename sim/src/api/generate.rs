@@ -35,7 +35,7 @@ impl Api {
         if streams {
             let streaming = Streaming::new(admission, hasher, answer, dialect);
             let mut response = Response::new(SimBody::stream(streaming.into_stream()));
-            let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
+            let events = HeaderValue::from_static(dialect.content_type());
             response.headers_mut().insert(header::CONTENT_TYPE, events);
             return Ok(response);
         }

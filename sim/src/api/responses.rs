@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Dialect,
-    chat::Message,
     error::ApiError,
     request::{Content, GenerateRequest, Text, parse},
 };
@@ -27,7 +26,30 @@ struct Request<'a> {
 #[serde(untagged)]
 enum Input<'a> {
     Text(#[serde(borrow)] Text<'a>),
-    Messages(#[serde(borrow)] Vec<Message<'a>>),
+    Items(#[serde(borrow)] Vec<Item<'a>>),
+}
+
+/// A message, a call of a tool or its result; others say nothing here.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    #[serde(borrow, default)]
+    arguments: Content<'a>,
+    #[serde(borrow, default)]
+    output: Content<'a>,
+}
+
+impl<'a> Item<'a> {
+    fn turn(&self) -> (&str, &Content<'a>) {
+        match (&self.role, &self.output) {
+            (Some(role), _) => (&role.0, &self.content),
+            (None, Content::None) => ("assistant", &self.arguments),
+            (None, output) => ("tool", output),
+        }
+    }
 }
 
 pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiError> {
@@ -44,9 +66,9 @@ pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiEr
     }
     match parsed.input {
         Input::Text(text) => request.push_turn("user", &Content::Text(text.0)),
-        Input::Messages(messages) => {
-            for message in &messages {
-                request.push_turn(&message.role.0, &message.content);
+        Input::Items(items) => {
+            for (role, content) in items.iter().map(Item::turn) {
+                request.push_turn(role, content);
             }
         }
     }

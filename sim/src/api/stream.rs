@@ -67,7 +67,7 @@ impl Streaming {
                 self.token(sequence, sent, frame)
             }
         };
-        Some((event, self))
+        Some((self.dialect.wire(event), self))
     }
 
     /// The event of a token; moves on by one.

@@ -97,6 +97,19 @@ async fn other_dialects_stream_their_own_events() {
 }
 
 #[tokio::test]
+async fn tools_and_their_results_are_items_of_responses() {
+    let sim = start(Options { mode: Mode::Echo, ..Options::default() }).await;
+    let mut client = Client::http1(sim.addr()).await;
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{\"a\": 1}"});
+    let result = json!({"type": "function_call_output", "call_id": "c", "output": "21 degrees"});
+    for (last, said) in [(&call, "{\"a\": 1}"), (&result, "21 degrees")] {
+        let body = json!({"model": MODEL, "input": [{"role": "user", "content": "Hi"}, last]});
+        let answer = client.post("/v1/responses", &body).await.json();
+        assert_eq!(answer["output"][0]["content"][0]["text"], said, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn every_endpoint_answers() {
     let sim = start(Options::default()).await;
     let mut client = Client::http2(sim.addr()).await;

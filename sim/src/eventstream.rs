@@ -21,16 +21,23 @@ const TYPES: [(&str, &str); 6] = [
 ];
 
 /// One frame for each line that is not empty.
-pub(super) fn frames(body: &[u8]) -> Vec<Bytes> {
+pub(crate) fn frames(body: &[u8]) -> Vec<Bytes> {
     body.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| frame(":event-type", event_type(line), line))
+        .map(|line| {
+            let headers = [
+                (":event-type", event_type(line)),
+                (":content-type", "application/json"),
+                (":message-type", "event"),
+            ];
+            frame(&headers, line)
+        })
         .collect()
 }
 
 /// The frame that ends every stream of the original.
-pub(super) fn end() -> Bytes {
-    frame("event-type", "end", b"this-is-end")
+pub(crate) fn end() -> Bytes {
+    frame(&[("event-type", "end")], b"this-is-end")
 }
 
 fn event_type(line: &[u8]) -> &'static str {
@@ -38,18 +45,20 @@ fn event_type(line: &[u8]) -> &'static str {
     TYPES.iter().find(|(key, _)| event.contains_key(*key)).map_or("", |(_, kind)| kind)
 }
 
-fn frame(name: &str, value: &str, payload: &[u8]) -> Bytes {
-    let header_bytes = name.len() + value.len() + 4;
+fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let length = header_bytes + payload.len() + OVERHEAD_BYTES;
     let mut frame = Vec::with_capacity(length);
     frame.extend_from_slice(&(length as u32).to_be_bytes());
     frame.extend_from_slice(&(header_bytes as u32).to_be_bytes());
     frame.extend_from_slice(&checksum(&frame).to_be_bytes());
-    frame.push(name.len() as u8);
-    frame.extend_from_slice(name.as_bytes());
-    frame.push(STRING);
-    frame.extend_from_slice(&(value.len() as u16).to_be_bytes());
-    frame.extend_from_slice(value.as_bytes());
+    for (name, value) in headers {
+        frame.push(name.len() as u8);
+        frame.extend_from_slice(name.as_bytes());
+        frame.push(STRING);
+        frame.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        frame.extend_from_slice(value.as_bytes());
+    }
     frame.extend_from_slice(payload);
     frame.extend_from_slice(&checksum(&frame).to_be_bytes());
     frame.into()
