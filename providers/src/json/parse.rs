@@ -1,0 +1,297 @@
+//! The parser: strict (RFC 8259), without recursion deeper than [`MAX_DEPTH`].
+
+use std::borrow::Cow;
+
+use super::{Array, Object, Text, Value};
+
+/// Arrays and objects within each other. Schemas of tools are the deepest things that clients send, and have some twenty.
+const MAX_DEPTH: usize = 128;
+
+/// Why a document cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// It is not encoded as UTF-8.
+    #[error("not UTF-8 at byte {0}")]
+    Encoding(usize),
+    /// It is not JSON.
+    #[error("not JSON at byte {0}")]
+    Syntax(usize),
+    /// Its arrays and objects are within each other too deeply.
+    #[error("nested more than {MAX_DEPTH} deep at byte {0}")]
+    Depth(usize),
+}
+
+/// Parses a whole document.
+///
+/// # Errors
+/// It is no JSON, or nested too deeply; with the place in bytes.
+pub fn parse(document: &[u8]) -> Result<Value<'_>, ParseError> {
+    let text = std::str::from_utf8(document).map_err(|error| ParseError::Encoding(error.valid_up_to()))?;
+    // Without a way out, so that the compiler makes vectors of it.
+    let has_controls = document.iter().fold(false, |found, byte| found | (*byte < 0x20));
+    let mut parser = Parser { text, bytes: document, has_controls, at: 0 };
+    let value = parser.value(0)?;
+    parser.skip_space();
+    if parser.at < document.len() { Err(ParseError::Syntax(parser.at)) } else { Ok(value) }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    /// Whether any byte is of those that strings must not have; most documents have none, also between values.
+    has_controls: bool,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => Ok(Value::String(Text::Escaped(self.string()?))),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
+        let start = self.enter(depth)?;
+        let mut members = Vec::new();
+        if !self.eat(b'}') {
+            loop {
+                self.skip_space();
+                if self.peek() != Some(b'"') {
+                    return Err(self.fault());
+                }
+                let name: Cow<'a, str> = Text::Escaped(self.string()?).decoded();
+                self.expect(b':')?;
+                members.push((name, self.value(depth + 1)?));
+                if !self.eat(b',') {
+                    break;
+                }
+            }
+            self.expect(b'}')?;
+        }
+        Ok(Value::Object(Object { raw: &self.text[start..self.at], members }))
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
+        let start = self.enter(depth)?;
+        let mut items = Vec::new();
+        if !self.eat(b']') {
+            loop {
+                items.push(self.value(depth + 1)?);
+                if !self.eat(b',') {
+                    break;
+                }
+            }
+            self.expect(b']')?;
+        }
+        Ok(Value::Array(Array { raw: &self.text[start..self.at], items }))
+    }
+
+    /// Goes past the bracket here, and gives its place.
+    fn enter(&mut self, depth: usize) -> Result<usize, ParseError> {
+        if depth >= MAX_DEPTH {
+            return Err(ParseError::Depth(self.at));
+        }
+        self.at += 1;
+        Ok(self.at - 1)
+    }
+
+    /// The string whose opening quote is here.
+    fn string(&mut self) -> Result<&'a str, ParseError> {
+        let start = self.at + 1;
+        let mut from = start;
+        loop {
+            let rest = self.bytes.get(from..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                return Err(ParseError::Syntax(self.bytes.len()));
+            };
+            let at = from + found;
+            let piece = &rest[..found];
+            if self.has_controls
+                && let Some(control) = piece.iter().position(|byte| *byte < 0x20)
+            {
+                return Err(ParseError::Syntax(from + control));
+            }
+            if self.bytes[at] == b'"' {
+                self.at = at + 1;
+                return Ok(&self.text[start..at]);
+            }
+            from = at + self.escape(at)?;
+        }
+    }
+
+    /// The length of the escape at `at`.
+    fn escape(&self, at: usize) -> Result<usize, ParseError> {
+        match self.bytes.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
+            Some(b'u')
+                if self
+                    .bytes
+                    .get(at + 2..at + 6)
+                    .is_some_and(|four| four.iter().all(u8::is_ascii_hexdigit)) =>
+            {
+                Ok(6)
+            }
+            _ => Err(ParseError::Syntax(at)),
+        }
+    }
+
+    fn number(&mut self) -> Result<Value<'a>, ParseError> {
+        let start = self.at;
+        self.take(b'-');
+        let whole = self.digits();
+        let is_padded = whole > 1 && self.bytes[self.at - whole] == b'0';
+        let mut is_sound = whole > 0 && !is_padded;
+        if self.take(b'.') {
+            is_sound &= self.digits() > 0;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            is_sound &= self.digits() > 0;
+        }
+        if is_sound { Ok(Value::Number(&self.text[start..self.at])) } else { Err(self.fault()) }
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, ParseError> {
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        self.take(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
+        if self.eat(byte) { Ok(()) } else { Err(self.fault()) }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_here = self.peek() == Some(byte);
+        self.at += usize::from(is_here);
+        is_here
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn fault(&self) -> ParseError {
+        ParseError::Syntax(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::Writer;
+
+    #[test]
+    fn what_is_no_json_is_refused_at_its_place() {
+        for (document, at) in [
+            ("", 0),
+            ("{", 1),
+            ("[1,]", 3),
+            ("{\"a\" 1}", 5),
+            ("\"a", 2),
+            ("\"\\x\"", 1),
+            ("\"\\u12g4\"", 1),
+            ("\"a\nb\"", 2),
+            ("01", 2),
+            ("1.", 2),
+            ("-", 1),
+            ("tru", 0),
+            ("{} {}", 3),
+        ] {
+            assert_eq!(parse(document.as_bytes()), Err(ParseError::Syntax(at)), "{document}");
+        }
+        assert_eq!(parse(b"\"\xff\""), Err(ParseError::Encoding(1)));
+        assert!(matches!(parse("[".repeat(100_000).as_bytes()), Err(ParseError::Depth(128))));
+    }
+
+    fn written(value: &Value<'_>) -> String {
+        let mut out = Writer::default();
+        out.value(value);
+        String::from_utf8(out.finish()).unwrap()
+    }
+
+    fn rebuilt(value: &Value<'_>) -> serde_json::Value {
+        match value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(is_true) => (*is_true).into(),
+            Value::Number(number) => serde_json::from_str(number).unwrap(),
+            Value::String(text) => text.decoded().into(),
+            Value::Array(array) => array.items.iter().map(rebuilt).collect(),
+            Value::Object(object) => {
+                object.members.iter().map(|(name, value)| (name.to_string(), rebuilt(value))).collect()
+            }
+        }
+    }
+
+    fn documents() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(|number| serde_json::json!(number)),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map(any::<String>(), inner, 0..6)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_is_what_serde_json_reads(document in documents(), is_pretty: bool) {
+            let text = if is_pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+            let text = text.unwrap();
+            // Some numbers do not come back from serde_json as they went in.
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let value = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(&rebuilt(&value), &read);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written(&value)).unwrap(), read);
+        }
+
+        #[test]
+        fn bytes_are_accepted_as_serde_json_accepts_them(bytes in prop::collection::vec(
+            prop::sample::select(b"{}[]\",:\\ntu1-.e0fals r\x01\xc3\xa9".to_vec()), 0..24,
+        )) {
+            let ours = parse(&bytes).is_ok();
+            // What it only skips it does not hold against UTF-8.
+            let theirs = std::str::from_utf8(&bytes).is_ok()
+                && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+}

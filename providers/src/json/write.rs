@@ -1,0 +1,246 @@
+//! Writing a document, value by value.
+
+use super::{Text, Value};
+
+/// Digits of the largest whole number.
+const MOST_DIGITS: usize = 20;
+
+/// Bytes that are looked at together for one that has to be escaped, so that the compiler makes vectors of them.
+const TOGETHER: usize = 32;
+
+/// What a document has room for from the start, in bytes: most members of one are short, and come one by one.
+const FIRST_BYTES: usize = 512;
+
+/// Writes one document. Commas come by themselves.
+#[derive(Debug)]
+pub struct Writer {
+    out: Vec<u8>,
+    /// Whether a value stands before the next one in the same array or object.
+    needs_comma: bool,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new(Vec::with_capacity(FIRST_BYTES))
+    }
+}
+
+impl Writer {
+    /// A writer that goes on at the end of `out`.
+    pub fn new(out: Vec<u8>) -> Self {
+        Self { out, needs_comma: false }
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Writes an object whose members `members` writes.
+    pub fn object(&mut self, members: impl FnOnce(&mut Self)) {
+        self.nest(b'{', b'}', members);
+    }
+
+    /// Writes an array whose items `items` writes.
+    pub fn array(&mut self, items: impl FnOnce(&mut Self)) {
+        self.nest(b'[', b']', items);
+    }
+
+    /// Begins a member of an object; its value has to follow.
+    pub fn key(&mut self, name: &str) {
+        self.separate();
+        self.out.push(b'"');
+        escape(name, &mut self.out);
+        self.out.extend_from_slice(b"\":");
+        self.needs_comma = false;
+    }
+
+    /// Writes a member that is an object.
+    pub fn object_at(&mut self, name: &str, members: impl FnOnce(&mut Self)) {
+        self.key(name);
+        self.object(members);
+    }
+
+    /// Writes a member that is an array.
+    pub fn array_at(&mut self, name: &str, items: impl FnOnce(&mut Self)) {
+        self.key(name);
+        self.array(items);
+    }
+
+    /// Writes a member that is a string.
+    pub fn text_at(&mut self, name: &str, text: &Text<'_>) {
+        self.key(name);
+        self.text(text);
+    }
+
+    /// Writes a member that is a string in plain.
+    pub fn str_at(&mut self, name: &str, text: &str) {
+        self.key(name);
+        self.str(text);
+    }
+
+    /// Writes a member that is a value of another document.
+    pub fn value_at(&mut self, name: &str, value: &Value<'_>) {
+        self.key(name);
+        self.value(value);
+    }
+
+    /// Writes a member that is written already.
+    pub fn raw_at(&mut self, name: &str, raw: &str) {
+        self.key(name);
+        self.raw(raw);
+    }
+
+    /// Writes a member that is a whole number.
+    pub fn u64_at(&mut self, name: &str, number: u64) {
+        self.key(name);
+        self.u64(number);
+    }
+
+    /// Writes a member that is true or false.
+    pub fn bool_at(&mut self, name: &str, is_true: bool) {
+        self.raw_at(name, if is_true { "true" } else { "false" });
+    }
+
+    /// Writes a string.
+    pub fn text(&mut self, text: &Text<'_>) {
+        match text {
+            Text::Plain(plain) => self.str(plain),
+            Text::Escaped(_) => self.concatenated(std::slice::from_ref(text)),
+        }
+    }
+
+    /// Writes a string in plain.
+    pub fn str(&mut self, text: &str) {
+        self.separate();
+        self.out.push(b'"');
+        escape(text, &mut self.out);
+        self.out.push(b'"');
+    }
+
+    /// Writes the string that `pieces` make one after the other.
+    pub fn concatenated(&mut self, pieces: &[Text<'_>]) {
+        self.separate();
+        self.out.push(b'"');
+        for piece in pieces {
+            match piece {
+                Text::Escaped(escaped) => self.out.extend_from_slice(escaped.as_bytes()),
+                Text::Plain(plain) => escape(plain, &mut self.out),
+            }
+        }
+        self.out.push(b'"');
+    }
+
+    /// Writes a value of another document.
+    pub fn value(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Null => self.raw("null"),
+            Value::Bool(is_true) => self.raw(if *is_true { "true" } else { "false" }),
+            Value::Number(number) => self.raw(number),
+            Value::String(text) => self.text(text),
+            Value::Array(array) => self.raw(array.raw),
+            Value::Object(object) => self.raw(object.raw),
+        }
+    }
+
+    /// Writes a value that is written already.
+    pub fn raw(&mut self, raw: &str) {
+        self.separate();
+        self.out.extend_from_slice(raw.as_bytes());
+    }
+
+    /// Writes a whole number.
+    pub fn u64(&mut self, number: u64) {
+        let mut digits = [0; MOST_DIGITS];
+        let (mut start, mut rest) = (MOST_DIGITS, number);
+        loop {
+            start -= 1;
+            // A digit, so that nothing is cut.
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.separate();
+        self.out.extend_from_slice(&digits[start..]);
+    }
+
+    fn nest(&mut self, open: u8, close: u8, inner: impl FnOnce(&mut Self)) {
+        self.separate();
+        self.out.push(open);
+        self.needs_comma = false;
+        inner(self);
+        self.out.push(close);
+        self.needs_comma = true;
+    }
+
+    fn separate(&mut self) {
+        if self.needs_comma {
+            self.out.push(b',');
+        }
+        self.needs_comma = true;
+    }
+}
+
+/// Writes `text` as it stands between quotes.
+fn escape(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, after) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = after.split_first() else { return };
+        rest = after;
+        let short = match byte {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..0x20 => b'u',
+            other => *other,
+        };
+        out.extend_from_slice(&[b'\\', short]);
+        if short == b'u' {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+            out.extend_from_slice(&[b'0', b'0', digit(byte >> 4), digit(*byte)]);
+        }
+    }
+}
+
+/// How much of `bytes` stands between quotes as it is.
+fn plain_length(bytes: &[u8]) -> usize {
+    let is_escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let (chunks, _) = bytes.as_chunks::<TOGETHER>();
+    let has_none =
+        |chunk: &&[u8; TOGETHER]| !chunk.iter().fold(false, |found, byte| found | is_escaped(*byte));
+    let clear = chunks.iter().take_while(has_none).count() * TOGETHER;
+    let rest = &bytes[clear..];
+    clear + rest.iter().position(|byte| is_escaped(*byte)).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn texts_and_numbers_are_written_as_serde_json_writes_them(
+            pieces in prop::collection::vec("(a{1,40}|\"|\\\\|\n|\t|[\u{0}-\u{1f}]|ü|\u{7f})", 0..40),
+            number: u64,
+            shift in 0_u32..64,
+        ) {
+            let (text, number) = (pieces.concat(), number >> shift);
+            let mut out = Writer::default();
+            out.array(|out| {
+                out.str(&text);
+                out.u64(number);
+            });
+            let written = String::from_utf8(out.finish()).unwrap();
+            let read: (String, u64) = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(&read, &(text, number));
+            let end = format!(",{number}]");
+            prop_assert!(written.ends_with(&end));
+        }
+    }
+}

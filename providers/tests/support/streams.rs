@@ -1,0 +1,121 @@
+//! Streams of each API of upstreams, each with the event that makes most of it: a token.
+
+use http::HeaderMap;
+use penstock_providers::{Api, Call, Place, Provider, Schema, Translation};
+
+/// The path of OpenAI's chat.
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// The path of Anthropic's Messages.
+pub(crate) const MESSAGES: &str = "/v1/messages";
+
+/// A stream of an upstream, and the client's API that it is translated to.
+pub(crate) struct Stream {
+    pub(crate) name: &'static str,
+    pub(crate) schema: Schema,
+    pub(crate) path: &'static str,
+    /// What comes before the first token.
+    pub(crate) begin: Vec<u8>,
+    /// A token.
+    pub(crate) event: Vec<u8>,
+}
+
+impl Stream {
+    /// One for each pair of APIs that differ.
+    pub(crate) fn all() -> Vec<Self> {
+        use Schema::{Anthropic, AwsAnthropic, AwsBedrock, Gemini, OpenAi};
+        [
+            ("Anthropic to chat", Anthropic, CHAT),
+            ("Bedrock to chat", AwsBedrock, CHAT),
+            ("InvokeModel to chat", AwsAnthropic, CHAT),
+            ("Gemini to chat", Gemini, CHAT),
+            ("chat to messages", OpenAi, MESSAGES),
+            ("Bedrock to messages", AwsBedrock, MESSAGES),
+            ("InvokeModel to messages", AwsAnthropic, MESSAGES),
+            ("Gemini to messages", Gemini, MESSAGES),
+        ]
+        .map(|(name, schema, path)| {
+            let (begin, event) = stream(schema);
+            Self { name, schema, path, begin, event }
+        })
+        .into()
+    }
+
+    /// What translates the stream, as it is before its first token.
+    pub(crate) fn begun(&self) -> Translation {
+        let body =
+            br#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+        let call = Call {
+            api: Api::of_path(self.path),
+            path: self.path,
+            query: None,
+            model: Some("m"),
+            asked_model: Some("m"),
+            headers: &HeaderMap::new(),
+            body,
+            now: 1_760_000_000,
+            request_id: "7f1c9a521f8e4a55",
+        };
+        let encoded = Provider::new(self.schema, Place::default(), false).encode(&call);
+        let mut translation = encoded.expect("the request is sound").translation.expect("it is translated");
+        translation.begin(200, &HeaderMap::new());
+        translation.body(&self.begin, false, &mut Vec::new()).expect("the stream is sound");
+        translation
+    }
+}
+
+/// The beginning of a stream of this API, and a token.
+fn stream(schema: Schema) -> (Vec<u8>, Vec<u8>) {
+    const START: &str = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":10,"output_tokens":1}}}"#;
+    const BLOCK: &str =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    const TOKEN: &str =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" the"}}"#;
+    let sse = |data: &str| format!("data: {data}\n\n").into_bytes();
+    match schema {
+        Schema::AwsBedrock => {
+            let start = frame("messageStart", r#"{"role":"assistant","p":"abcdefgh"}"#);
+            let token = r#"{"contentBlockIndex":0,"delta":{"text":" the"},"p":"abcdefghijklmnopqrstu"}"#;
+            (start, frame("contentBlockDelta", token))
+        }
+        Schema::AwsAnthropic => ([chunk(START), chunk(BLOCK)].concat(), chunk(TOKEN)),
+        Schema::Gemini => {
+            let token = r#"{"candidates":[{"content":{"parts":[{"text":" the"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":30,"candidatesTokenCount":4,"totalTokenCount":34},"modelVersion":"m","responseId":"abc"}"#;
+            (sse(token), sse(token))
+        }
+        Schema::OpenAi => {
+            let token = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1760000000,"model":"m","choices":[{"index":0,"delta":{"content":" the"},"logprobs":null,"finish_reason":null}]}"#;
+            (sse(token), sse(token))
+        }
+        _ => ([sse(START), sse(BLOCK)].concat(), [b"event: content_block_delta\n", &*sse(TOKEN)].concat()),
+    }
+}
+
+/// An event of the model, as InvokeModel wraps it.
+fn chunk(event: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let wrapped = base64::prelude::BASE64_STANDARD.encode(event);
+    frame("chunk", &format!(r#"{{"bytes":"{wrapped}","p":"abcdefg"}}"#))
+}
+
+/// A message of AWS's event streams.
+fn frame(event: &str, payload: &str) -> Vec<u8> {
+    let mut headers = Vec::new();
+    for (name, value) in
+        [(":event-type", event), (":content-type", "application/json"), (":message-type", "event")]
+    {
+        headers.push(u8::try_from(name.len()).expect("it is short"));
+        headers.extend_from_slice(name.as_bytes());
+        headers.push(7);
+        headers.extend_from_slice(&u16::try_from(value.len()).expect("it is short").to_be_bytes());
+        headers.extend_from_slice(value.as_bytes());
+    }
+    let length = |bytes: usize| u32::try_from(bytes).expect("it is short").to_be_bytes();
+    let mut frame = length(12 + headers.len() + payload.len() + 4).to_vec();
+    frame.extend(length(headers.len()));
+    frame.extend(crc32fast::hash(&frame).to_be_bytes());
+    frame.extend(headers);
+    frame.extend_from_slice(payload.as_bytes());
+    frame.extend(crc32fast::hash(&frame).to_be_bytes());
+    frame
+}
