@@ -23,21 +23,22 @@ pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
-pub use lower::check_model_name;
+pub use lower::{check_model_name, known_api};
 pub use parse::MAX_DOCUMENT_BYTES;
 pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
-    HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, QueueSpec, RetryPolicy,
-    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, Timeouts, UpstreamProtocol,
+    AccessLog, AdminSpec, ApiSchema, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
+    HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, Provider, QueueSpec, RetryPolicy,
+    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, Timeouts, Untranslatable,
+    UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{
-    Action, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles, ClientCertificate,
-    Credential, Destination, EndpointSpec, HeaderEdits, HostPattern, Listener, ListenerIndex, ListenerTls,
-    Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, PathRewrite, PoolIndex,
-    PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share,
-    Surroundings, Target, Tier, Upstream, UpstreamTls,
+    Action, ApiSpec, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles,
+    ClientCertificate, Credential, Destination, EndpointSpec, HeaderEdits, HostPattern, Listener,
+    ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective,
+    PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule,
+    SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, Upstream, UpstreamTls,
 };

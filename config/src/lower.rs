@@ -1,5 +1,7 @@
 //! From the raw document to the snapshot: the only step that can fail, and one that reports every fault.
 
+mod api;
+mod credential;
 mod file;
 mod listener;
 mod matching;
@@ -25,6 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::spec::{BackendEndpoint, EndpointSpec, Listener, ModelEntry, Rule, Secrets, Surroundings};
 use crate::table::{Table, TableBuilder, ValueTest};
 
+pub use api::known as known_api;
 use file::Files;
 use matching::Matching;
 use models::Models;

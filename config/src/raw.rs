@@ -29,8 +29,8 @@ pub use route::{
     RawRoute, RawRule, RawScheme, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
-    RawBackend, RawBackendEndpoint, RawCredential, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,
-    RawObjective, RawPool, RawUpstreamTls,
+    RawApi, RawAwsSigning, RawBackend, RawBackendEndpoint, RawCredential, RawEndpoint, RawModelRewrite,
+    RawModelRewriteTarget, RawObjective, RawPool, RawUpstreamTls,
 };
 
 /// The routing document: everything that one data plane serves.

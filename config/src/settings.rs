@@ -6,7 +6,8 @@ mod traffic;
 mod upstream;
 
 pub use choice::{
-    Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, SaturationAction, UpstreamProtocol,
+    ApiSchema, Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, Provider, SaturationAction,
+    Untranslatable, UpstreamProtocol,
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,

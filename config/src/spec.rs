@@ -19,8 +19,8 @@ pub use rule::{
     Upstream,
 };
 pub use upstream::{
-    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,
-    Objective, PoolSpec, UpstreamTls,
+    ApiSpec, BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec,
+    ModelRewrite, Objective, PoolSpec, Shown, UpstreamTls,
 };
 
 /// The header by which rules name a model (Envoy AI Gateway's). It stands for what the body says; one that a client

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use penstock_config::{
     Action, BackendEndpoint, Destination, EndpointSpec, Endpoints, Engine, Faults, ListenerIndex,
-    ModelRewrite, NoProfileCheck, PoolIndex, Share, Snapshot, Surroundings, Upstream, check_endpoints,
+    ModelRewrite, NoProfileCheck, PoolIndex, Share, Shown, Snapshot, Surroundings, Upstream, check_endpoints,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n";
@@ -45,7 +45,8 @@ fn secrets_lie_beside_the_document_or_where_the_cluster_has_them() {
         assert_eq!(tls.private_key, Path::new("/etc/tls.key"));
         let backend = &snapshot.backends[0];
         let credential = backend.credential.as_ref().expect("it has one");
-        assert_eq!((credential.header.as_str(), &*credential.prefix), ("authorization", "Bearer "));
+        let in_header = Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
+        assert_eq!(credential.shown, in_header);
         let uses: Vec<_> = snapshot.secret_uses.iter().map(|u| (u.place.as_str(), &*u.key)).collect();
         assert_eq!(
             uses,

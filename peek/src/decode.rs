@@ -98,6 +98,14 @@ impl<S: Sink> Decoder<S> {
         written.map_err(|_| self.refusal())
     }
 
+    /// Hands the sink what the bytes so far decode to: some decoders keep a little back.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn flush(&mut self) -> Result<(), S::Error> {
+        self.format.writer().flush().map_err(|_| self.refusal())
+    }
+
     /// Ends the body, and gives the sink back.
     ///
     /// # Errors

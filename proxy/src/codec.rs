@@ -4,6 +4,8 @@
 //! the prepare phase encodes the request once an attempt, since the next attempt may have another upstream, and the relay
 //! phase passes the response through the attempt's [`Decoder`].
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 use pingora_http::ResponseHeader;
@@ -14,9 +16,20 @@ pub enum CodecError {
     /// The upstream's dialect has no words for the request. The text is shown to the client.
     #[error("the request cannot be translated: {0}")]
     Request(String),
+    /// The upstream has nothing like the API that the request is for. The text is shown to the client.
+    #[error("{0}")]
+    Unserved(String),
     /// The upstream failed, or what it sent cannot be read.
     #[error("the response cannot be translated")]
     Upstream(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The upstream says in its response, whose status was another, that it failed.
+    #[error("the upstream failed: {message}")]
+    Failed {
+        /// The status that stands for it.
+        status: u16,
+        /// What it says. Shown to the client.
+        message: String,
+    },
 }
 
 /// A request on its way to an upstream, before it is framed and gets its credential.
@@ -30,16 +43,32 @@ pub struct Draft {
     pub headers: HeaderMap,
     /// The body, decoded, with the model named as the upstream names it.
     pub body: Vec<Bytes>,
+    /// Members of the request that the codec had to leave out, by name: the client is told. Empty at first.
+    pub dropped: Vec<Cow<'static, str>>,
+}
+
+/// What a codec has to know of a request beside what is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The model that the client asks for.
+    pub asked_model: Option<&'a str>,
+    /// What the upstream calls it.
+    pub model: Option<&'a str>,
 }
 
 /// Translates between the clients' dialect and an upstream's.
 pub trait Codec: Send + Sync {
+    /// Whether a request for `path` becomes one of another API. What a client shows of itself is then not for the upstream.
+    fn translates(&self, path: &str) -> bool;
+
     /// Makes a request one in the upstream's dialect, and returns what decodes the response to it; `None` passes the
     /// response on as it is.
     ///
     /// # Errors
     /// The request cannot be expressed in that dialect; the client gets this error.
-    fn encode(&self, draft: &mut Draft) -> Result<Option<Box<dyn Decoder>>, CodecError>;
+    fn encode(&self, draft: &mut Draft, about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError>;
 }
 
 /// Translates one response.

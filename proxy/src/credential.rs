@@ -3,15 +3,23 @@
 use std::path::PathBuf;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use penstock_config::Shown;
 use penstock_sources::files::{self, ReadError};
-use thiserror::Error;
+use penstock_wire::Outgoing;
+
+use self::aws::{AwsFileFault, AwsKeys};
+use crate::error::Error;
+
+mod aws;
+mod signing;
 
 /// The largest file that is read as a secret, in bytes. Tokens have some hundred, signed ones a few thousand.
 const LIMIT_BYTES: u64 = 64 << 10;
 
 /// Why a secret cannot be used. The secret itself is not part of the message.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     /// The file could not be read.
     #[error("{}: {source}", path.display())]
@@ -33,12 +41,39 @@ pub(crate) enum CredentialError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is none of AWS's credentials.
+    #[error("{}: {fault}", path.display())]
+    Aws {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: AwsFileFault,
+    },
 }
 
 /// A secret, loaded.
 pub(crate) struct Credential {
     spec: penstock_config::Credential,
-    value: ArcSwap<HeaderValue>,
+    secret: ArcSwap<Secret>,
+}
+
+/// Headers in which clients show who they are, each in its API's.
+const OF_CLIENTS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    // Beside a signature. Not covered by the gateway's, it makes AWS refuse the request.
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// What was read.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Secret {
+    /// The value of a header. Marked as sensitive, so that it is not shown by accident.
+    Header(HeaderValue),
+    /// What AWS's requests are signed with.
+    Aws(AwsKeys),
 }
 
 impl Credential {
@@ -47,8 +82,8 @@ impl Credential {
     /// # Errors
     /// See [`CredentialError`].
     pub(crate) fn load(spec: penstock_config::Credential) -> Result<Self, CredentialError> {
-        let value = ArcSwap::from_pointee(read(&spec)?);
-        Ok(Self { spec, value })
+        let secret = ArcSwap::from_pointee(read(&spec)?);
+        Ok(Self { spec, secret })
     }
 
     /// What this was built from.
@@ -56,9 +91,31 @@ impl Credential {
         &self.spec
     }
 
-    /// The header's value. Marked as sensitive, so that it is not shown by accident.
-    pub(crate) fn value(&self) -> HeaderValue {
-        HeaderValue::clone(&self.value.load())
+    /// Takes away what a client shows of itself, in whatever header its API has for that: the gateway's credential stands
+    /// for all of it. One in a header of its own is for somebody else than the client's is, which stays.
+    pub(crate) fn replace_clients(&self, headers: &mut HeaderMap) {
+        if let Shown::Header { name, .. } = &self.spec.shown
+            && !OF_CLIENTS.contains(name)
+        {
+            return;
+        }
+        take_clients(headers);
+    }
+
+    /// Adds it to a request that is otherwise ready to be sent.
+    ///
+    /// # Errors
+    /// The request cannot be signed.
+    pub(crate) fn apply(&self, outgoing: &mut Outgoing, body: &[Bytes]) -> Result<(), Error> {
+        match (&**self.secret.load(), &self.spec.shown) {
+            (Secret::Header(value), Shown::Header { name, .. }) => {
+                outgoing.headers.insert(name.clone(), value.clone());
+                Ok(())
+            }
+            (Secret::Aws(keys), Shown::Aws { region, .. }) => signing::sign(outgoing, body, region, keys),
+            // Both are made from one spec.
+            _ => Ok(()),
+        }
     }
 
     /// Reads the secret again. Says whether it changed; one that cannot be read leaves the one before.
@@ -67,9 +124,9 @@ impl Credential {
     /// See [`CredentialError`].
     pub(crate) fn reload(&self) -> Result<bool, CredentialError> {
         let new = read(&self.spec)?;
-        let has_changed = **self.value.load() != new;
+        let has_changed = **self.secret.load() != new;
         if has_changed {
-            self.value.store(new.into());
+            self.secret.store(new.into());
         }
         Ok(has_changed)
     }
@@ -81,18 +138,32 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-fn read(spec: &penstock_config::Credential) -> Result<HeaderValue, CredentialError> {
+/// Takes away what a client shows of itself.
+pub(crate) fn take_clients(headers: &mut HeaderMap) {
+    for name in &OF_CLIENTS {
+        headers.remove(name);
+    }
+}
+
+fn read(spec: &penstock_config::Credential) -> Result<Secret, CredentialError> {
     let path = || spec.file.clone();
     let text = files::read_text(&spec.file, LIMIT_BYTES)
         .map_err(|source| CredentialError::Read { path: path(), source })?;
+    let prefix = match &spec.shown {
+        Shown::Header { prefix, .. } => prefix,
+        Shown::Aws { profile, .. } => {
+            let keys = AwsKeys::parse(&text, profile);
+            return keys.map(Secret::Aws).map_err(|fault| CredentialError::Aws { path: path(), fault });
+        }
+    };
     let secret = text.trim();
     if secret.is_empty() {
         return Err(CredentialError::Empty { path: path() });
     }
-    let value = HeaderValue::from_str(&format!("{}{secret}", spec.prefix)).ok().filter(|_| secret.is_ascii());
+    let value = HeaderValue::from_str(&format!("{prefix}{secret}")).ok().filter(|_| secret.is_ascii());
     let mut value = value.ok_or_else(|| CredentialError::NotAValue { path: path() })?;
     value.set_sensitive(true);
-    Ok(value)
+    Ok(Secret::Header(value))
 }
 
 #[cfg(test)]
@@ -100,7 +171,43 @@ mod tests {
     use super::*;
 
     fn spec(file: PathBuf) -> penstock_config::Credential {
-        penstock_config::Credential { header: http::header::AUTHORIZATION, prefix: "Bearer ".into(), file }
+        let shown = Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
+        penstock_config::Credential { shown, file }
+    }
+
+    /// The header in which a request shows it.
+    fn shown(credential: &Credential) -> HeaderValue {
+        let mut outgoing = Outgoing {
+            method: http::Method::POST,
+            target: http::uri::PathAndQuery::from_static("/"),
+            headers: http::HeaderMap::new(),
+            framing: penstock_wire::BodyFraming::Whole,
+        };
+        credential.apply(&mut outgoing, &[]).unwrap();
+        outgoing.headers.remove(http::header::AUTHORIZATION).unwrap()
+    }
+
+    #[test]
+    fn whatever_a_client_shows_makes_room_unless_the_header_is_of_another_kind() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        std::fs::write(&file, "sk-1").unwrap();
+        for (name, is_replaced) in [("x-api-key", true), ("authorization", true), ("x-proxy-key", false)] {
+            let shown = Shown::Header { name: HeaderName::from_static(name), prefix: "".into() };
+            let credential =
+                Credential::load(penstock_config::Credential { shown, file: file.clone() }).unwrap();
+            let mut headers = HeaderMap::new();
+            for name in OF_CLIENTS {
+                headers.insert(name, HeaderValue::from_static("of-the-client"));
+            }
+            headers.insert("x-mine", HeaderValue::from_static("1"));
+            credential.replace_clients(&mut headers);
+            assert_eq!(
+                headers.len(),
+                if is_replaced { 1 } else { 1 + OF_CLIENTS.len() },
+                "{name}: {headers:?}"
+            );
+        }
     }
 
     #[test]
@@ -109,11 +216,11 @@ mod tests {
         let file = directory.path().join("key");
         std::fs::write(&file, "  sk-1\n").unwrap();
         let credential = Credential::load(spec(file.clone())).unwrap();
-        assert_eq!(credential.value(), "Bearer sk-1");
+        assert_eq!(shown(&credential), "Bearer sk-1");
         assert!(!credential.reload().unwrap());
         std::fs::write(&file, "sk-2").unwrap();
         assert!(credential.reload().unwrap());
-        assert_eq!(credential.value(), "Bearer sk-2");
+        assert_eq!(shown(&credential), "Bearer sk-2");
         for bad in ["", " \n", "two\nlines", "geheim-ß"] {
             std::fs::write(&file, bad).unwrap();
             let error = credential.reload().unwrap_err().to_string();
@@ -124,7 +231,7 @@ mod tests {
         }
         std::fs::remove_file(&file).unwrap();
         assert!(matches!(credential.reload(), Err(CredentialError::Read { .. })));
-        assert_eq!(credential.value(), "Bearer sk-2");
+        assert_eq!(shown(&credential), "Bearer sk-2");
     }
 
     #[test]
@@ -133,6 +240,6 @@ mod tests {
         let file = directory.path().join("key");
         std::fs::write(&file, "hush").unwrap();
         let credential = Credential::load(spec(file)).unwrap();
-        assert!(!format!("{credential:?} {:?}", credential.value()).contains("hush"));
+        assert!(!format!("{credential:?} {:?}", shown(&credential)).contains("hush"));
     }
 }

@@ -29,6 +29,9 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The longest piece of a client's own text (a model, a path, an encoding) that a message quotes, in bytes.
 pub(crate) const MAX_QUOTED_BYTES: usize = 128;
 
+/// The longest message of an upstream's that is passed on, in bytes.
+const MAX_UPSTREAM_BYTES: usize = 1024;
+
 /// How many models the answer to an unknown one lists.
 pub(crate) const MAX_LISTED_MODELS: usize = 20;
 
@@ -109,6 +112,9 @@ pub(crate) enum Error {
     /// The upstream's API cannot express the request.
     #[error("the request cannot be put in the words of the API that serves this model: {0}")]
     Untranslatable(Box<str>),
+    /// The upstream has nothing like the API that the request is for: the client is not wrong, and may do without.
+    #[error("{0}")]
+    Unserved(Box<str>),
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,
@@ -255,6 +261,14 @@ pub(crate) enum Error {
     /// The endpoint did not answer within the time for one attempt.
     #[error("the model server did not answer in time (timeouts.perTry)")]
     UpstreamTimeout,
+    /// The upstream says that it failed, in a response that began as if it had not.
+    #[error("the upstream failed: {message}")]
+    UpstreamFailed {
+        /// The status that stands for it.
+        status: u16,
+        /// What it says, bounded.
+        message: Box<str>,
+    },
     /// The endpoint answered with something that is not HTTP.
     #[error("the model server answered with an invalid response")]
     InvalidResponse(#[source] Option<Cause>),
@@ -323,7 +337,11 @@ impl From<CodecError> for Error {
     fn from(error: CodecError) -> Self {
         match error {
             CodecError::Request(what) => Self::Untranslatable(quotable(&what).into()),
+            CodecError::Unserved(what) => Self::Unserved(quotable(&what).into()),
             CodecError::Upstream(cause) => Self::InvalidResponse(Some(cause)),
+            CodecError::Failed { status, message } => {
+                Self::UpstreamFailed { status, message: clip(&message, MAX_UPSTREAM_BYTES).into() }
+            }
         }
     }
 }

@@ -64,8 +64,8 @@ async fn try_once(
     attempt: &mut Attempt,
     response: &mut Response,
 ) -> Result<Exchanged, Failure> {
-    let Prepared { outgoing, body, decoder } = start(client, arrived, routed, attempt)?;
-    attempt.decoder = decoder;
+    let Prepared { outgoing, body, decoder, dropped } = start(client, arrived, routed, attempt)?;
+    (attempt.decoder, attempt.dropped) = (decoder, dropped);
     let mut connection = connect(connections, client, arrived, routed, attempt).await?;
     let exchanged = match connection.start(outgoing, body) {
         Ok(()) => relay::exchange(&mut connection, client, arrived, routed, attempt, response).await,

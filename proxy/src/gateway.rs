@@ -172,7 +172,9 @@ impl Gateway {
                 (Some(routed), Some(attempt)) => forward::dialect(arrived, routed, attempt),
                 _ => Dialect::of_path(arrived.target.path()),
             };
-            respond::end_broken(client, response, &error, dialect).await;
+            let may_reuse = respond::end_broken(client, response, &error, dialect).await;
+            let limit = arrived.runtime().limits().drain_timeout;
+            can_reuse_downstream = may_reuse && client.pass_on(limit).await.is_ok();
         } else if error.row().status != 499 {
             let may_reuse = respond::refuse(client, arrived, response, &error).await;
             let limit = arrived.runtime().limits().drain_timeout;

@@ -34,6 +34,7 @@ mod pick;
 pub mod policy;
 mod prepare;
 pub mod probe;
+mod provider;
 mod random;
 mod relay;
 mod request_id;

@@ -121,7 +121,7 @@ impl Copy {
     async fn send(self, connections: &Connections) {
         let Self { runtime, upstream, mut endpoint, prepared, body: _body, deadline } = self;
         let peers = &runtime.upstream(upstream).peers;
-        let Prepared { outgoing, body, decoder: _not_read } = prepared;
+        let Prepared { outgoing, body, .. } = prepared;
         let (address, generation, tls_name) =
             (endpoint.address(), endpoint.generation(), endpoint.tls_name());
         let exchange = async {

@@ -1,26 +1,32 @@
 //! The prepare phase: makes what an upstream is sent. The only place that does, for attempts and for mirrors, and once an
 //! attempt: each may have another upstream, with another path, dialect and credential.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, Target};
+use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, Target, Untranslatable};
 use penstock_picker::orca;
 use penstock_wire::{BodyFraming, Outgoing};
 
 use crate::client::Client;
-use crate::codec::{Decoder, Draft};
+use crate::codec::{About, CodecError, Decoder, Draft};
 use crate::context::Arrived;
+use crate::credential;
 use crate::error::Error;
 use crate::request_id;
+use crate::text::clip;
 use crate::upstreams::{Chosen, Upstream};
 
 mod hop;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The longest list of members that were left out, in bytes.
+const MAX_DROPPED_BYTES: usize = 1024;
 
 /// Who is sent the request, and by what part of the configuration.
 #[derive(Clone, Copy)]
@@ -47,6 +53,8 @@ pub(crate) struct Prepared {
     pub(crate) body: Vec<Bytes>,
     /// Translates the response, where the upstream speaks another dialect.
     pub(crate) decoder: Option<Box<dyn Decoder>>,
+    /// Members of the request that were left out, as a header tells the client.
+    pub(crate) dropped: Option<HeaderValue>,
 }
 
 /// Makes the request that `to` is sent.
@@ -68,21 +76,56 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     }
     set_host(&mut headers, arrived, to)?;
     set_own_headers(&mut headers, arrived, to);
+    let target = rewritten_path(arrived, to)?;
+    // Before the edits, which may put back what a target is to see all the same.
+    match (&to.upstream.codec, &to.upstream.credential) {
+        (Some(codec), _) if codec.translates(target.path()) => credential::take_clients(&mut headers),
+        (_, Some(credential)) => credential.replace_clients(&mut headers),
+        _ => {}
+    }
     for edits in edits(to) {
         edits.apply(&mut headers);
     }
     let mut draft =
-        Draft { method: arrived.target.method.clone(), target: rewritten_path(arrived, to)?, headers, body };
+        Draft { method: arrived.target.method.clone(), target, headers, body, dropped: Vec::new() };
     let decoder = match &to.upstream.codec {
         None => None,
-        Some(codec) => codec.encode(&mut draft)?,
+        Some(codec) => codec.encode(&mut draft, about(arrived, to))?,
     };
-    let Draft { method, target, mut headers, body } = draft;
+    let dropped = dropped(&draft.dropped, to.rule.untranslatable)?;
+    let Draft { method, target, mut headers, body, .. } = draft;
     let framing = set_framing(&mut headers, arrived.body.is_complete(), &body);
+    let mut outgoing = Outgoing { method, target, headers, framing };
     if let Some(credential) = &to.upstream.credential {
-        headers.insert(credential.spec().header.clone(), credential.value());
+        credential.apply(&mut outgoing, &body)?;
     }
-    Ok(Prepared { outgoing: Outgoing { method, target, headers, framing }, body, decoder })
+    Ok(Prepared { outgoing, body, decoder, dropped })
+}
+
+fn about<'a>(arrived: &'a Arrived, to: Recipient<'a>) -> About<'a> {
+    let asked_model = arrived.model();
+    About { request_id: arrived.request_id.as_str(), asked_model, model: to.model.or(asked_model) }
+}
+
+/// What the client is told of members that were left out.
+///
+/// # Errors
+/// The rule wants such a request refused.
+fn dropped(
+    names: &[Cow<'static, str>],
+    untranslatable: Untranslatable,
+) -> Result<Option<HeaderValue>, Error> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let names = names.join(", ");
+    if untranslatable == Untranslatable::Refuse {
+        return Err(CodecError::Request(format!("it has no place for {names}")).into());
+    }
+    // Some names are the client's own.
+    let plain = |character: char| if matches!(character, ' '..='~') { character } else { '?' };
+    let names: String = clip(&names, MAX_DROPPED_BYTES).chars().map(plain).collect();
+    Ok(HeaderValue::from_str(&names).ok())
 }
 
 /// The body for an upstream: as it came, unless the upstream knows the model by another name or wants it decoded. One that

@@ -56,14 +56,14 @@ pub(crate) async fn refuse(
 }
 
 /// Ends an answer that broke off after its head. A stream ends with an event that says so; anything else is cut off in a
-/// way that the client can tell from a complete answer. `dialect` is that of the answer.
+/// way that the client can tell from a complete answer. `dialect` is that of the answer. Returns whether the connection may
+/// be kept: a client that got such an event has a whole body, so it keeps the connection and sends its next request there.
 pub(crate) async fn end_broken(
     client: &mut Client<'_>,
     response: &mut Response,
     error: &Error,
     dialect: Dialect,
-) {
-    client.close_after();
+) -> bool {
     let position = match &response.tap {
         Some(tap) if tap.is_event_stream() && error.row().status != 499 => Some(tap.position()),
         _ => None,
@@ -71,11 +71,17 @@ pub(crate) async fn end_broken(
     if let Some(position) = position {
         let event = error.stream_event(dialect, position);
         response.bytes += event.len() as u64;
+        let may_reuse = client.is_body_done() || client.is_http2();
+        if !may_reuse {
+            client.close_after();
+        }
         if client.write_body(event, true).await.is_ok() {
-            return;
+            return may_reuse;
         }
     }
+    client.close_after();
     client.abort().await;
+    false
 }
 
 /// Answers with a redirect.

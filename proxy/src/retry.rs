@@ -169,7 +169,7 @@ pub(crate) async fn replace_status(
 /// What an endpoint is told about a response with this status.
 pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
-        429 | 503 => Outcome::Overloaded,
+        429 | 503 | 529 => Outcome::Overloaded,
         500 | 502 | 504 => Outcome::Failed,
         _ => Outcome::Served,
     }

@@ -142,7 +142,7 @@ impl CompiledRule {
         let targets = targets.map(|target| Wants {
             // A picker looks for the prompt, and a model that is renamed has to be found.
             peek: matches!(target.upstream(), Some(UpstreamAt::Pool(_))) || target.model_override.is_some(),
-            whole_body: target.upstream().is_some_and(|index| upstream(index).codec.is_some()),
+            whole_body: target.upstream().is_some_and(|index| upstream(index).takes_whole_bodies()),
             ..Wants::default()
         });
         let wants = targets.fold(mirrors | chain.wants(), Wants::bitor);

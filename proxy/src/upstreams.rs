@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_config::{Encoding, ModelRewrite, PoolSpec};
+use penstock_config::{Encoding, ModelRewrite, PoolSpec, Shown};
 use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
 use penstock_wire::Peers;
 use serde_json::{Value, json};
@@ -105,6 +105,12 @@ impl Upstream {
             Chooser::Pool { spec, .. } => !spec.model_rewrites.is_empty(),
             Chooser::Balancer(_) => false,
         }
+    }
+
+    /// Whether what it is sent is made from a request's whole body: a translation, or a signature.
+    pub(crate) fn takes_whole_bodies(&self) -> bool {
+        let is_signed = |credential: &Arc<Credential>| matches!(credential.spec().shown, Shown::Aws { .. });
+        self.codec.is_some() || self.credential.as_ref().is_some_and(is_signed)
     }
 
     /// Chooses an endpoint without waiting, and books the request there.

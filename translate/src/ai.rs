@@ -2,13 +2,9 @@
 
 use std::rc::Rc;
 
-use penstock_config::raw::{
-    RawHeaderMatch, RawMatch, RawPathMatch, RawPathMatchType, RawPathRewrite, RawPathRewriteType, RawRule,
-    RawTarget, RawTimeouts, RawUrlRewrite, RawValueMatchType,
-};
+use penstock_config::raw::{RawHeaderMatch, RawMatch, RawRule, RawTarget, RawTimeouts, RawValueMatchType};
 use penstock_config::{Span, Timeout};
 
-use crate::ai_backend::DEFAULT_PREFIX;
 use crate::api::{AiBackendRef, AiGatewayRoute, AiRule, ObjectRef};
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
@@ -42,12 +38,7 @@ pub(crate) fn build<'w>(
         let owner = rule.models_owned_by.clone().unwrap_or_else(|| DEFAULT_OWNER.to_owned());
         let offer = Some(Offer { owner, since });
         let name = names.name(rule.name.as_deref(), position);
-        let Some((raw, has_prefix)) = building.rule(rule, position, name) else { continue };
-        if has_prefix {
-            let other = other_paths(&raw, names.name(raw.name.as_deref(), position));
-            building.built.push(BuiltRule { position, raw: below_default_prefix(raw), offer: offer.clone() });
-            building.built.push(BuiltRule { position, raw: other, offer });
-        } else {
+        if let Some(raw) = building.rule(rule, position, name) {
             building.built.push(BuiltRule { position, raw, offer });
         }
     }
@@ -62,16 +53,10 @@ struct Building<'a, 'w, 'c, 'p, 'u> {
 }
 
 impl Building<'_, '_, '_, '_, '_> {
-    /// A rule, and whether one of its targets has other paths; `None` if nobody can say which requests it is for.
-    fn rule(&mut self, rule: &AiRule, position: usize, name: String) -> Option<(RawRule, bool)> {
+    /// A rule; `None` if nobody can say which requests it is for.
+    fn rule(&mut self, rule: &AiRule, position: usize, name: String) -> Option<RawRule> {
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
-        let mut targets = Vec::new();
-        let mut has_prefix = false;
-        for reference in &rule.backend_refs {
-            let (target, has_own_prefix) = self.target(reference);
-            targets.push(target);
-            has_prefix |= has_own_prefix;
-        }
+        let mut targets: Vec<_> = rule.backend_refs.iter().map(|reference| self.target(reference)).collect();
         let matches = match matches(rule) {
             Ok(matches) => matches,
             Err(message) => {
@@ -89,34 +74,24 @@ impl Building<'_, '_, '_, '_, '_> {
         }
         if targets.is_empty() {
             targets.push(rules::nowhere(1, 0));
-            has_prefix = false;
         }
         raw.targets = targets;
-        Some((raw, has_prefix))
+        Some(raw)
     }
 
-    /// A target, and whether it has other paths.
-    fn target(&mut self, reference: &AiBackendRef) -> (RawTarget, bool) {
+    fn target(&mut self, reference: &AiBackendRef) -> RawTarget {
         let (weight, priority) = (reference.weight.unwrap_or(1), reference.priority.unwrap_or(0));
         let upstream = match self.resolve(reference) {
             Ok(upstream) => upstream,
             Err(error) => {
                 self.built.unresolved.push(error);
-                return (rules::nowhere(weight, priority), false);
+                return rules::nowhere(weight, priority);
             }
         };
         let mut target = rules::to_upstream(&upstream, weight, priority);
         target.model_override = reference.model_name_override.clone().filter(|model| !model.is_empty());
         rules::change_headers(&mut target, headers::mutation(None, reference.header_mutation.as_ref()));
-        if let Some(prefix) = &upstream.prefix {
-            let path = RawPathRewrite {
-                kind: RawPathRewriteType::ReplacePrefixMatch,
-                replace_full_path: None,
-                replace_prefix_match: Some(format!("/{prefix}")),
-            };
-            target.url_rewrite = Some(RawUrlRewrite { hostname: None, path: Some(path) });
-        }
-        (target, upstream.prefix.is_some())
+        target
     }
 
     /// What a reference leads to. Without a kind it is an AIServiceBackend, or else the Backend of that name: the
@@ -182,25 +157,4 @@ fn timeouts(rule: &AiRule) -> Result<RawTimeouts, String> {
         timeouts.stream_idle = Timeout(idle);
     }
     Ok(timeouts)
-}
-
-/// The rule for paths below `/v1`, which some of its targets have elsewhere.
-fn below_default_prefix(mut rule: RawRule) -> RawRule {
-    let path = RawPathMatch { kind: RawPathMatchType::PathPrefix, value: format!("/{DEFAULT_PREFIX}") };
-    if rule.matches.is_empty() {
-        rule.matches.push(RawMatch::default());
-    }
-    for one in &mut rule.matches {
-        one.path = Some(path.clone());
-    }
-    rule
-}
-
-/// The rule for all other paths, which are the same everywhere.
-fn other_paths(rule: &RawRule, name: String) -> RawRule {
-    let mut other = RawRule { name: Some(name), ..rule.clone() };
-    for target in &mut other.targets {
-        target.url_rewrite = None;
-    }
-    other
 }

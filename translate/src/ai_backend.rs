@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::AiServiceBackend;
+use penstock_config::ApiSchema;
+use penstock_config::raw::RawApi;
+
+use crate::api::{AiServiceBackend, VersionedSchema};
 use crate::backend::Backends;
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
@@ -10,9 +13,6 @@ use crate::policies::Policies;
 use crate::status::{Condition, Status, StatusUpdate};
 use crate::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::world::{Key, Kind, ObjectId, World};
-
-/// What stands at the head of paths for a provider that says nothing else.
-pub(crate) const DEFAULT_PREFIX: &str = "v1";
 
 /// What the statuses of AIServiceBackends in use shall say. `fault` is why an upstream cannot be used, and `problems` are
 /// what the check of documents found.
@@ -58,13 +58,7 @@ pub(crate) fn upstream(
     let spec = object.spec.as_ref().map_err(|error| {
         RefError::new("InvalidBackend", format!("the AIServiceBackend {key} cannot be read: {error}"))
     })?;
-    if spec.schema.name != "OpenAI" {
-        let message = format!(
-            "AIServiceBackend {key}: schema {:?} is not supported yet; OpenAI is",
-            crate::world::shorten(&spec.schema.name, 80)
-        );
-        return Err(RefError::new("SchemaNotSupported", message));
-    }
+    let api = api(key, &spec.schema)?;
     let backend = backend_of(context, key, spec)?;
     let mut upstream = backends.get(&backend)?.upstream(name);
     if let Some((credential, secrets)) = policies.credential(Kind::AiServiceBackend, key)? {
@@ -78,10 +72,44 @@ pub(crate) fn upstream(
             }
         }
     }
-    let prefix = spec.schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));
-    upstream.prefix = prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned);
+    if let RawUpstream::Backend(raw) = &mut upstream.raw {
+        raw.api = Some(api);
+    }
     upstream.headers = headers::mutation(spec.header_mutation.as_ref(), None);
     Ok(upstream)
+}
+
+/// The API that an AIServiceBackend's schema stands for.
+fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
+    /// What a schema without a prefix has.
+    const DEFAULT_PREFIX: &str = "v1";
+    let not_yet = |what: &str| {
+        let message = format!("AIServiceBackend {key}: {what} is not supported yet");
+        RefError::new("SchemaNotSupported", message)
+    };
+    let name = match schema.name.as_str() {
+        "OpenAI" => ApiSchema::OpenAI,
+        "Anthropic" => ApiSchema::Anthropic,
+        "AWSBedrock" => ApiSchema::AWSBedrock,
+        "AWSAnthropic" => ApiSchema::AWSAnthropic,
+        "AzureOpenAI" => ApiSchema::AzureOpenAI,
+        "Cohere" => ApiSchema::Cohere,
+        // Both need a token of Google's.
+        "GCPVertexAI" | "GCPAnthropic" => return Err(not_yet(&format!("schema {}", schema.name))),
+        other => return Err(not_yet(&format!("schema {:?}", crate::world::shorten(other, 80)))),
+    };
+    let takes_prefix = matches!(name, ApiSchema::OpenAI | ApiSchema::Anthropic | ApiSchema::Cohere);
+    let prefix = schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/')).filter(|_| takes_prefix);
+    let takes_version =
+        matches!(name, ApiSchema::AzureOpenAI | ApiSchema::AWSAnthropic | ApiSchema::Anthropic);
+    let version = schema.version.clone().filter(|version| takes_version && !version.is_empty());
+    Ok(RawApi {
+        schema: name,
+        prefix: prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned),
+        version,
+        project: None,
+        region: None,
+    })
 }
 
 /// The Backend that an AIServiceBackend names, whether it may or not.

@@ -17,7 +17,7 @@ mod route;
 
 pub use aigateway::{
     AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, ApiKey,
-    BackendSecurityPolicy, GatewayConfig, VersionedSchema,
+    AwsCredentials, AwsCredentialsFile, BackendSecurityPolicy, GatewayConfig, VersionedSchema,
 };
 pub use body::{Body, Part};
 pub use core::{

@@ -88,7 +88,6 @@ impl BackendParts {
             raw: RawUpstream::Backend(Box::new(raw)),
             source: self.source.clone(),
             secrets: self.secrets.clone(),
-            prefix: None,
             headers: RawHeaderEdits::default(),
         }
     }

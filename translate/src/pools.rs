@@ -94,7 +94,6 @@ impl<'a> Pools<'a> {
             raw: RawUpstream::Pool(Box::new(raw)),
             source: Some(EndpointSource::Pool(key.clone())),
             secrets,
-            prefix: None,
             headers: Default::default(),
         })
     }
@@ -212,6 +211,7 @@ pub(crate) fn raw_pool(name: String) -> RawPool {
         engine: Engine::default(),
         protocol: UpstreamProtocol::default(),
         tls: None,
+        api: None,
         credential: None,
         request_encoding: Encoding::Identity,
         response_encoding: Encoding::Identity,

@@ -34,7 +34,6 @@ pub(crate) fn upstream(
         raw: RawUpstream::Backend(Box::new(raw)),
         source: Some(source),
         secrets,
-        prefix: None,
         headers: Default::default(),
     })
 }
@@ -87,9 +86,11 @@ pub(crate) fn raw_backend(name: String) -> RawBackend {
     RawBackend {
         endpoints_from: Vec::new(),
         name,
+        provider: None,
         endpoints: Vec::new(),
         protocol: UpstreamProtocol::default(),
         tls: None,
+        api: None,
         credential: None,
         balancing: Balancing::default(),
         resolve_interval: Span::secs(30),

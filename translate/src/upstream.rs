@@ -30,8 +30,6 @@ pub(crate) struct Upstream {
     pub(crate) source: Option<EndpointSource>,
     /// What documents name in it.
     pub(crate) secrets: Secrets,
-    /// What stands in place of `v1` in paths there, if it is something else.
-    pub(crate) prefix: Option<String>,
     /// Changes to headers of requests that go there.
     pub(crate) headers: RawHeaderEdits,
 }

@@ -364,7 +364,11 @@ mod tests {
     }
 
     async fn waits(http1: &mut Http1) {
-        poll_fn(|cx| Poll::Ready(assert!(http1.poll_event(cx).is_pending()))).await;
+        poll_fn(|cx| {
+            assert!(http1.poll_event(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -153,6 +153,7 @@ pub(super) fn lower(
         request_headers,
         response_headers,
         rewrite: rewrite.flatten(),
+        untranslatable: raw.untranslatable,
         timeouts: raw.timeouts.value(),
         retry: raw.retry.value(),
     })

@@ -136,6 +136,15 @@ pub(super) fn model(text: &str) -> Result<(), String> {
     }
 }
 
+/// A region, a project or a version: what stands in hosts, paths and queries of hosted APIs.
+pub(super) fn region(text: &str) -> Result<(), String> {
+    let is_sound = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+    if is_sound && !text.is_empty() && !text.contains("..") {
+        return Ok(());
+    }
+    Err(format!("{} is not one: use letters, digits, `-`, `_`, `.` and `:`", Quoted(text)))
+}
+
 /// A time in RFC 3339, as seconds since the Unix epoch.
 pub(super) fn unix_time(text: &str) -> Result<u64, String> {
     let since = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -8,17 +8,18 @@ use rustc_hash::FxHashMap;
 use super::file::{self, Files};
 use super::names::Names;
 use super::text;
+use super::{api, credential};
 use crate::fault::ProfileCheck;
 use crate::knob::Knob as _;
 use crate::raw::{
-    Document, RawBackend, RawBackendEndpoint, RawCredential, RawEjection, RawEndpoint, RawMetrics,
-    RawModelRewrite, RawObjective, RawPool, RawUpstreamTls,
+    Document, RawBackend, RawBackendEndpoint, RawEjection, RawEndpoint, RawMetrics, RawModelRewrite,
+    RawObjective, RawPool, RawUpstreamTls,
 };
 use crate::report::{FieldPath, Quoted, Report};
 use crate::settings::{Engine, UpstreamProtocol};
 use crate::spec::{
-    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec, ModelRewrite,
-    Objective, PoolSpec, UpstreamTls,
+    BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite, Objective,
+    PoolSpec, UpstreamTls,
 };
 
 /// All pools.
@@ -63,6 +64,8 @@ fn pool(
     if let Some(picker) = &raw.picker {
         report.extend(&place.field("picker"), profiles.check(picker));
     }
+    let api = raw.api.as_ref().map(|raw| api::lower(raw, &place.field("api"), report));
+    let schema = api.as_ref().map(|api| api.schema);
     PoolSpec {
         name: raw.name.as_str().into(),
         endpoints: endpoints(&raw.endpoints, raw.engine, &place.field("endpoints"), report),
@@ -70,7 +73,14 @@ fn pool(
         engine: raw.engine,
         protocol: raw.protocol,
         tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), files, report)),
-        credential: credential(raw.credential.as_ref(), &place.field("credential"), files, report),
+        credential: credential::lower(
+            raw.credential.as_ref(),
+            schema,
+            &place.field("credential"),
+            files,
+            report,
+        ),
+        api,
         request_encoding: raw.request_encoding,
         response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
@@ -151,27 +161,8 @@ fn model_rewrites(raw: &[RawModelRewrite], place: &FieldPath<'_>, report: &mut R
     rewrites
 }
 
-fn credential(
-    raw: Option<&RawCredential>,
-    place: &FieldPath<'_>,
-    files: &mut Files,
-    report: &mut Report,
-) -> Option<Credential> {
-    let raw = raw?;
-    let file = files.path(&raw.file, &place.field("file"), report);
-    if let Err(message) = text::header_value(&raw.prefix) {
-        report.add(&place.field("prefix"), || message);
-    }
-    match text::editable_header_name(&raw.header) {
-        Ok(header) => Some(Credential { header, prefix: raw.prefix.as_str().into(), file }),
-        Err(message) => {
-            report.add(&place.field("header"), || message);
-            None
-        }
-    }
-}
-
 fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &mut Report) -> BackendSpec {
+    let raw = &*api::completed(raw, place, report);
     check_protocol(raw.protocol, raw.tls.is_some(), place, report);
     check_ejection(&raw.ejection, &place.field("ejection"), report);
     if let Some(check) = &raw.health_check {
@@ -184,13 +175,22 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         let message = || "needs at least 1 item, or lists of them in endpointsFrom".to_owned();
         report.add(&place.field("endpoints"), message);
     }
+    let api = raw.api.as_ref().map(|raw| api::lower(raw, &place.field("api"), report));
+    let schema = api.as_ref().map(|api| api.schema);
     BackendSpec {
         name: raw.name.as_str().into(),
         endpoints: backend_endpoints(&raw.endpoints, &place.field("endpoints"), report),
         endpoints_from: file::endpoints_from(&raw.endpoints_from, &place.field("endpointsFrom"), report),
         protocol: raw.protocol,
         tls: raw.tls.as_ref().map(|raw| tls(raw, &place.field("tls"), files, report)),
-        credential: credential(raw.credential.as_ref(), &place.field("credential"), files, report),
+        credential: credential::lower(
+            raw.credential.as_ref(),
+            schema,
+            &place.field("credential"),
+            files,
+            report,
+        ),
+        api,
         balancing: raw.balancing,
         resolve_interval: raw.resolve_interval.value(),
         health_check: raw.health_check.as_ref().map(|check| check.value()),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RawMatch, RawRetry, RawTimeouts};
+use crate::settings::Untranslatable;
 
 /// Rules for some hosts on some listeners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +74,10 @@ pub struct RawRule {
     /// Changes to host and path before the request is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
+    /// What becomes of a request that is translated (`api` of its pool or backend) and has members that the other API has
+    /// no place for.
+    #[serde(default, skip_serializing_if = "Untranslatable::is_default")]
+    pub untranslatable: Untranslatable,
     /// Deadlines.
     #[serde(default)]
     pub timeouts: RawTimeouts,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RawConnection, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
 use crate::knob::{Address, Span};
-use crate::settings::{Balancing, Encoding, Engine, UpstreamProtocol};
+use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, UpstreamProtocol};
 
 /// A group of model servers that serve the same models. The picker chooses among them for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,10 @@ pub struct RawPool {
     /// How they are spoken to.
     #[serde(default)]
     pub protocol: UpstreamProtocol,
+    /// The API that they serve, where clients of other APIs are to be served as well. Left out, requests and responses
+    /// pass as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<RawApi>,
     /// TLS towards them. Left out, it is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawUpstreamTls>,
@@ -102,19 +106,63 @@ pub struct RawModelRewriteTarget {
     pub weight: u32,
 }
 
+/// The API that an upstream serves. Requests of clients that speak another one are translated, and responses back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawApi {
+    /// The API.
+    #[serde(default)]
+    pub schema: ApiSchema,
+    /// What stands before the API's paths in place of `v1`. Of `OpenAI`, `Anthropic` and `Cohere`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub prefix: Option<String>,
+    /// The API's version: `api-version` of `AzureOpenAI` (left out, its v1 API is used), `anthropic-version` of `Anthropic`,
+    /// `anthropic_version` of `AWSAnthropic` and `GCPAnthropic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub version: Option<String>,
+    /// The Google Cloud project. Of `GCPVertexAI` and `GCPAnthropic`, which need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub project: Option<String>,
+    /// The region, such as `us-east-1` or `global`. Of `GCPVertexAI` and `GCPAnthropic`, which need it, and of AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub region: Option<String>,
+}
+
+/// Signs requests for AWS (Signature Version 4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawAwsSigning {
+    /// The region that is signed for.
+    #[schemars(length(min = 1, max = 64))]
+    pub region: String,
+    /// The profile in the credential's file.
+    #[serde(default = "default_profile")]
+    #[schemars(length(min = 1, max = 256))]
+    pub profile: String,
+}
+
 /// A secret that the gateway adds to requests for an upstream. Whatever the client sent in that header does not get
-/// there.
+/// there; nor, where it is one in which clients show keys, in the others (`authorization`, `x-api-key`, `api-key`,
+/// `x-goog-api-key`, `x-amz-security-token`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawCredential {
-    /// The header that carries it.
-    #[serde(default = "authorization")]
+    /// The header that carries it. Left out: `x-api-key` for the schema `Anthropic`, `api-key` for `AzureOpenAI`,
+    /// `x-goog-api-key` for `Gemini`, otherwise `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
-    pub header: String,
-    /// What stands before it in the header.
-    #[serde(default = "bearer")]
+    pub header: Option<String>,
+    /// What stands before it in the header. Left out: `Bearer ` in `authorization`, nothing in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub prefix: String,
+    pub prefix: Option<String>,
+    /// Requests are signed for AWS. The file is then one of AWS's credentials (`~/.aws/credentials`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<RawAwsSigning>,
     /// The path of a file with the secret, or `secret:KEY`. White space at its ends is left out. The file is read again
     /// when it changes.
     #[schemars(length(min = 1, max = 4096))]
@@ -187,7 +235,10 @@ pub struct RawBackend {
     /// Its name, by which targets choose it; unique among backends. Lower case letters, digits, `-` and `.`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Where it serves. At least one, unless `endpointsFrom` says where.
+    /// A hosted API that is known by this name: `endpoints`, `tls` and `api` are then left out, or written to differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Where it serves. At least one, unless `endpointsFrom` or `provider` says where.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10_000))]
     pub endpoints: Vec<RawBackendEndpoint>,
@@ -198,6 +249,9 @@ pub struct RawBackend {
     /// How it is spoken to.
     #[serde(default)]
     pub protocol: UpstreamProtocol,
+    /// The API that it serves. Left out, requests and responses pass as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<RawApi>,
     /// TLS towards it. Left out, it is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawUpstreamTls>,
@@ -257,12 +311,8 @@ fn half_a_minute() -> Span {
     Span::secs(30)
 }
 
-fn authorization() -> String {
-    "authorization".to_owned()
-}
-
-fn bearer() -> String {
-    "Bearer ".to_owned()
+fn default_profile() -> String {
+    "default".to_owned()
 }
 
 fn one() -> u32 {

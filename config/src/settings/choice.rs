@@ -38,6 +38,77 @@ pub enum UpstreamProtocol {
     Auto,
 }
 
+/// The API that an upstream serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ApiSchema {
+    /// OpenAI's, and all that are like it.
+    #[default]
+    OpenAI,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// AWS Bedrock's Converse.
+    AWSBedrock,
+    /// Anthropic's Messages behind AWS Bedrock's InvokeModel.
+    AWSAnthropic,
+    /// OpenAI's, as Azure serves it.
+    AzureOpenAI,
+    /// Google's generateContent on Vertex AI.
+    GCPVertexAI,
+    /// Anthropic's Messages on Vertex AI.
+    GCPAnthropic,
+    /// Google's generateContent of the Gemini API.
+    Gemini,
+    /// Cohere's rerank.
+    Cohere,
+}
+
+/// A hosted API that is known by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// api.openai.com.
+    OpenAI,
+    /// api.anthropic.com.
+    Anthropic,
+    /// generativelanguage.googleapis.com.
+    Gemini,
+    /// api.mistral.ai.
+    Mistral,
+    /// api.groq.com.
+    Groq,
+    /// api.deepseek.com.
+    DeepSeek,
+    /// api.together.xyz.
+    Together,
+    /// api.fireworks.ai.
+    Fireworks,
+    /// openrouter.ai.
+    OpenRouter,
+    /// api.x.ai.
+    XAI,
+    /// api.cohere.com.
+    Cohere,
+    /// bedrock-runtime of the schema's region.
+    Bedrock,
+}
+
+/// What becomes of a request with members that the API of its upstream has no place for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Untranslatable {
+    /// It is sent without them, and its response names them in `x-penstock-dropped`.
+    #[default]
+    Drop,
+    /// It is refused with 400, which names them.
+    Refuse,
+}
+
+impl Untranslatable {
+    /// For documents that leave defaults out.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How compressed bodies (`Content-Encoding`) pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

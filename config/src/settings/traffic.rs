@@ -27,8 +27,8 @@ knobs! {
         /// The most attempts, the first included; 1 turns retries off.
         attempts: u32 = 3, in 1..=10;
         /// Statuses of a response that count as a failed attempt. 429 counts only while another endpoint is free; after
-        /// the others an endpoint that is alone is asked again.
-        statuses: Statuses = Statuses(vec![429, 503]);
+        /// the others an endpoint that is alone is asked again. 529 is how Anthropic says that it is overloaded.
+        statuses: Statuses = Statuses(vec![429, 503, 529]);
         /// How many retries there may be for each hundred requests.
         budget_percent: u32 = 20, in 0..=100;
         /// How many retries a second there may be whatever the traffic.

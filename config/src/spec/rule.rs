@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::{BackendIndex, HeaderEdits, PoolIndex};
-use crate::settings::{RetryPolicy, Timeouts};
+use crate::settings::{RetryPolicy, Timeouts, Untranslatable};
 
 /// One rule of a route.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Rule {
     pub response_headers: HeaderEdits,
     /// Changes to host and path before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// What becomes of a request with members that the API of its upstream has no place for.
+    pub untranslatable: Untranslatable,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// When a further attempt is made.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::settings::{
-    Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec, SaturationSpec,
-    UpstreamProtocol,
+    ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
+    SaturationSpec, UpstreamProtocol,
 };
 
 /// A group of model servers that serve the same models, among which the picker chooses.
@@ -30,6 +30,8 @@ pub struct PoolSpec {
     pub protocol: UpstreamProtocol,
     /// TLS towards them; `None` is plain.
     pub tls: Option<UpstreamTls>,
+    /// The API that they serve; `None` passes requests and responses as they are.
+    pub api: Option<ApiSpec>,
     /// What is shown to them to be let in.
     pub credential: Option<Credential>,
     /// How compressed requests reach them.
@@ -62,15 +64,47 @@ pub struct ModelRewrite {
     pub targets: Vec<(Arc<str>, NonZeroU32)>,
 }
 
+/// The API that an upstream serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSpec {
+    /// The API.
+    pub schema: ApiSchema,
+    /// What stands before its paths in place of `v1`, without slashes at its ends; `None` is `v1`.
+    pub prefix: Option<Box<str>>,
+    /// Its version; `None` is the schema's own.
+    pub version: Option<Box<str>>,
+    /// The Google Cloud project; there if the schema is one of Vertex AI.
+    pub project: Option<Box<str>>,
+    /// The region; there if the schema is one of Vertex AI.
+    pub region: Option<Box<str>>,
+}
+
 /// A secret that is added to requests. This crate does not open the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The header that carries it; what the client sent in it is dropped.
-    pub header: HeaderName,
-    /// What stands before it, such as `Bearer `.
-    pub prefix: Box<str>,
+    /// How it is shown.
+    pub shown: Shown,
     /// The file that holds it.
     pub file: PathBuf,
+}
+
+/// How a secret is shown to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// In a header.
+    Header {
+        /// Its name; what the client sent in it is dropped.
+        name: HeaderName,
+        /// What stands before the secret, such as `Bearer `.
+        prefix: Box<str>,
+    },
+    /// By a signature of AWS's, version 4.
+    Aws {
+        /// The region.
+        region: Box<str>,
+        /// The profile in the file.
+        profile: Box<str>,
+    },
 }
 
 impl PoolSpec {
@@ -83,6 +117,7 @@ impl PoolSpec {
             engine: Engine::default(),
             protocol: UpstreamProtocol::default(),
             tls: None,
+            api: None,
             credential: None,
             request_encoding: Encoding::Identity,
             response_encoding: Encoding::Identity,
@@ -174,6 +209,8 @@ pub struct BackendSpec {
     pub protocol: UpstreamProtocol,
     /// TLS towards it; `None` is plain.
     pub tls: Option<UpstreamTls>,
+    /// The API that it serves; `None` passes requests and responses as they are.
+    pub api: Option<ApiSpec>,
     /// What is shown to it to be let in.
     pub credential: Option<Credential>,
     /// How requests are spread over its endpoints.
@@ -201,6 +238,7 @@ impl BackendSpec {
             endpoints_from: Vec::new(),
             protocol: UpstreamProtocol::default(),
             tls: None,
+            api: None,
             credential: None,
             balancing: Balancing::default(),
             resolve_interval: Duration::from_secs(30),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use penstock_config::Upstream;
 use penstock_picker::Outcome;
 
@@ -22,6 +23,8 @@ pub(crate) struct Attempt {
     pub(crate) model: Option<Arc<str>>,
     /// Translates the response, where the upstream speaks another dialect. Set by `prepare`.
     pub(crate) decoder: Option<Box<dyn Decoder>>,
+    /// Members of the request that the upstream's API has no place for, as a header tells the client. Set by `prepare`.
+    pub(crate) dropped: Option<HeaderValue>,
     /// Counts the attempt among those at its upstream, once it is sent.
     in_flight: Option<GaugeGuard>,
 }
@@ -33,7 +36,7 @@ impl Attempt {
         endpoint: Chosen,
         model: Option<Arc<str>>,
     ) -> Self {
-        Self { target, upstream, endpoint, model, decoder: None, in_flight: None }
+        Self { target, upstream, endpoint, model, decoder: None, dropped: None, in_flight: None }
     }
 
     /// Counts the attempt as sent.

@@ -1,7 +1,8 @@
 //! An [`Error`] in the words of the API that the client speaks.
 //!
 //! OpenAI's libraries read `error.message`, `type`, `param` and `code`; Anthropic's read `error.type` and
-//! `error.message` beneath a `type` of `error`. A stream that breaks after its first byte cannot change its status any
+//! `error.message` beneath a `type` of `error`; Google's read a status in numbers and one in words; AWS's read a header and
+//! `message`. A stream that breaks after its first byte cannot change its status any
 //! more, so the same object goes out as a last event. `data: [DONE]` never follows it: that would make a truncated
 //! answer look complete to a client that stops reading at the marker.
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use penstock_providers::Api;
 use penstock_tap::StreamPosition;
 use serde::Serialize;
 
@@ -25,7 +27,14 @@ pub(crate) enum Dialect {
     OpenAiResponses,
     /// Anthropic's Messages API.
     Anthropic,
+    /// Google's generateContent and its kin.
+    Google,
+    /// AWS Bedrock's. Its streams have frames, and none of those is written here.
+    Aws,
 }
+
+/// Header in which AWS's libraries find the class of an error.
+const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// A complete answer to a request that failed.
 #[derive(Clone, Debug)]
@@ -51,7 +60,11 @@ impl Dialect {
         } else if is_below("/v1/responses") {
             Self::OpenAiResponses
         } else {
-            Self::OpenAi
+            match Api::of_path(path) {
+                Some(Api::Gemini) => Self::Google,
+                Some(Api::Bedrock) => Self::Aws,
+                _ => Self::OpenAi,
+            }
         }
     }
 }
@@ -72,6 +85,9 @@ impl Error {
         if let Self::MethodNotAllowed { allow } = self {
             headers.push((header::ALLOW, HeaderValue::from_static(allow)));
         }
+        if dialect == Dialect::Aws {
+            headers.push((AMZN_ERROR_TYPE, HeaderValue::from_static(aws_type(row.status))));
+        }
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Answer { status, body, headers, closes_connection: row.closes_connection }
     }
@@ -85,6 +101,8 @@ impl Error {
                 to_json(&OpenAiBody { error: self.open_ai(&row, &message) })
             }
             Dialect::Anthropic => to_json(&anthropic(&row, &message, Some(request_id.as_str()))),
+            Dialect::Google => to_json(&google(&row, &message)),
+            Dialect::Aws => to_json(&AwsBody { message: &message }),
         }
     }
 
@@ -110,6 +128,9 @@ impl Error {
                 (Some("error"), to_json(&event))
             }
             Dialect::Anthropic => (Some("error"), to_json(&anthropic(&row, &message, None))),
+            Dialect::Google => (None, to_json(&google(&row, &message))),
+            // Of a stream of events that is none of Bedrock's.
+            Dialect::Aws => (None, to_json(&AwsBody { message: &message })),
         };
 
         let mut event = Vec::with_capacity(data.len() + 32);
@@ -191,6 +212,27 @@ fn anthropic<'a>(row: &Row, message: &'a str, request_id: Option<&'a str>) -> An
     }
 }
 
+#[derive(Serialize)]
+struct GoogleBody<'a> {
+    error: GoogleError<'a>,
+}
+
+#[derive(Serialize)]
+struct GoogleError<'a> {
+    code: u16,
+    message: &'a str,
+    status: &'static str,
+}
+
+fn google<'a>(row: &Row, message: &'a str) -> GoogleBody<'a> {
+    GoogleBody { error: GoogleError { code: row.status, message, status: google_status(row.status) } }
+}
+
+#[derive(Serialize)]
+struct AwsBody<'a> {
+    message: &'a str,
+}
+
 /// OpenAI's `type` of an error with this status.
 fn open_ai_type(status: u16) -> &'static str {
     match status {
@@ -210,6 +252,34 @@ fn anthropic_type(status: u16) -> &'static str {
         504 => "timeout_error",
         500.. => "api_error",
         _ => "invalid_request_error",
+    }
+}
+
+/// Google's word for an error with this status (`google.rpc.Code`).
+fn google_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        499 => "CANCELLED",
+        502 | 503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        500.. => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
+    }
+}
+
+/// The class of an error with this status, as Bedrock's API reference lists them.
+fn aws_type(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        429 => "ThrottlingException",
+        408 | 504 => "ModelTimeoutException",
+        502 | 503 => "ServiceUnavailableException",
+        500.. => "InternalServerException",
+        _ => "ValidationException",
     }
 }
 

@@ -62,6 +62,7 @@ impl Error {
             Self::Body(error) => body_row(error),
             Self::DecodeTimeout => Row::new(Client, 413, "request_too_large", "decode_timeout").limit(Limit::DecodeTimeout),
             Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable"),
+            Self::Unserved(_) => Row::new(Client, 404, "unsupported_api", "unserved"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -95,6 +96,8 @@ impl Error {
             Self::UpstreamReset(_) => Row::new(Upstream, 502, "upstream_reset", "upstream_reset").retryable(),
             Self::UpstreamTimeout => Row::new(Upstream, 504, "timeout", "upstream_timeout").limit(Limit::PerTryTimeout).retryable(),
             Self::InvalidResponse(_) => Row::new(Upstream, 502, "upstream_invalid", "invalid_response").retryable(),
+            Self::UpstreamFailed { status: status @ (429 | 500..), .. } => Row::new(Upstream, *status, "upstream_failed", "upstream_failed").retryable(),
+            Self::UpstreamFailed { status, .. } => Row::new(Upstream, *status, "upstream_failed", "upstream_failed"),
             Self::StreamBroken(_) => Row::new(Upstream, 502, "stream_broken", "stream_broken").closes(),
             Self::StreamIdle => Row::new(Upstream, 504, "stream_idle", "stream_idle").limit(Limit::StreamIdleTimeout).closes(),
         }

@@ -134,6 +134,20 @@ fn an_answer_in_the_shape_of_anthropic() {
 }
 
 #[test]
+fn answers_in_the_shapes_of_google_and_aws() {
+    let error = Error::unknown_model("gemini", ["a"]);
+    let told = json!({"code": 404, "message": error.to_string(), "status": "NOT_FOUND"});
+    assert_eq!(parsed(&error, Dialect::Google), json!({"error": told}));
+    let event = error.stream_event(Dialect::Google, BOUNDARY);
+    assert_eq!(event, format!("data: {}\n\n", json!({"error": told})));
+
+    let answer = error.answer(Dialect::Aws, &RequestId::generate());
+    assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap(), json!({"message": error.to_string()}));
+    let kinds = answer.headers.iter().filter(|(name, _)| name == "x-amzn-errortype");
+    assert_eq!(kinds.map(|(_, kind)| kind).collect::<Vec<_>>(), ["ResourceNotFoundException"]);
+}
+
+#[test]
 fn an_answer_carries_its_headers() {
     let id = RequestId::generate();
     let answer = Error::Saturated { retry_after: Duration::from_millis(1200) }.answer(Dialect::OpenAi, &id);
@@ -204,6 +218,8 @@ fn the_dialect_follows_the_path() {
         ("/v1/responses", Dialect::OpenAiResponses),
         ("/v1/messages_of_mine", Dialect::OpenAi),
         ("/v1/chat/completions", Dialect::OpenAi),
+        ("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", Dialect::Google),
+        ("/model/anthropic.claude-3/converse", Dialect::Aws),
         ("/", Dialect::OpenAi),
     ] {
         assert_eq!(Dialect::of_path(path), dialect, "{path}");

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::request_id;
 use penstock_tap::Tap;
 
+/// Names members of the request that the upstream's API has no place for.
+const DROPPED: HeaderName = HeaderName::from_static("x-penstock-dropped");
+
 /// Makes the response's head what the client is to see. From here on there is no other attempt.
 ///
 /// # Errors
@@ -38,6 +41,9 @@ pub(super) fn begin(
     set(header, request_id::HEADER, arrived.request_id.header_value().clone())?;
     if let Some((name, value)) = attempt.endpoint.session() {
         set(header, name.clone(), value.clone())?;
+    }
+    if let Some(dropped) = attempt.dropped.take() {
+        set(header, DROPPED, dropped)?;
     }
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];

@@ -14,6 +14,7 @@ use crate::decode::Decoders;
 use crate::lists::Lists;
 use crate::metrics::{Metrics, UpstreamKind};
 use crate::policy::Extension;
+use crate::provider;
 use crate::runtime::{self, Runtime};
 use crate::upstreams::{Chooser, Upstream};
 
@@ -94,7 +95,8 @@ impl Core {
                 chooser: Chooser::Pool { pool, spec: spec.clone() },
                 peers: certificates.pool_peers(spec),
                 credential: certificates.pool_credential(&spec.name),
-                codec: self.extension.codec(kind, &spec.name),
+                codec: provider::codec(spec.api.as_ref(), kind)
+                    .or_else(|| self.extension.codec(kind, &spec.name)),
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 metrics: metrics(kind, &spec.name, index),
@@ -108,7 +110,8 @@ impl Core {
                 chooser: Chooser::Balancer(balancer),
                 peers: certificates.backend_peers(spec),
                 credential: certificates.backend_credential(&spec.name),
-                codec: self.extension.codec(kind, &spec.name),
+                codec: provider::codec(spec.api.as_ref(), kind)
+                    .or_else(|| self.extension.codec(kind, &spec.name)),
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 metrics: metrics(kind, &spec.name, index),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use penstock_proxy::codec::{Codec, CodecError, Decoder, Draft};
+use penstock_proxy::codec::{About, Codec, CodecError, Decoder, Draft};
 use penstock_proxy::policy::{Extension, UpstreamKind};
 use pingora_http::ResponseHeader;
 use serde_json::{Value, json};
@@ -25,7 +25,11 @@ struct Forwards {
 }
 
 impl Codec for Backwards {
-    fn encode(&self, draft: &mut Draft) -> Result<Option<Box<dyn Decoder>>, CodecError> {
+    fn translates(&self, _path: &str) -> bool {
+        true
+    }
+
+    fn encode(&self, draft: &mut Draft, _about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let body = draft.body.concat();
         if body.windows(10).any(|word| word == b"palindrome") {

@@ -14,6 +14,7 @@ mod encodings;
 mod explain;
 mod policies;
 mod pools;
+mod providers;
 mod reload;
 mod retry;
 mod routing;

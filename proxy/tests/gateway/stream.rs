@@ -66,6 +66,24 @@ fn assert_error_event(path: &str, text: &str, code: &str) {
     assert!(!text.contains("[DONE]"), "{text}");
 }
 
+/// A client that got the event and the end of the body takes the connection for one that goes on. Closed behind its back, it
+/// fails the next request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_stream_that_was_told_leaves_the_connection_open() {
+    let server = sim(MODEL).await;
+    let gateway = before(server.addr(), "http1", json!({})).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for _ in 0..3 {
+        server.faults().push(Fault::new(Action::ResetAfter { chunks: 3 }).times(1));
+        let broken = client.send(post_json("/v1/chat/completions", &chat(MODEL, true))).await;
+        assert_error_event("/v1/chat/completions", &broken.text(), "stream_broken");
+        let whole = client.send(post_json("/v1/chat/completions", &chat(MODEL, true))).await;
+        assert!(whole.text().ends_with("data: [DONE]\n\n"), "{}", whole.text());
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
 /// What the client called it does not matter to a stream that has begun: its reader expects what the upstream speaks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_stream_ends_in_the_dialect_of_the_path_that_went_upstream() {

@@ -93,8 +93,10 @@ pub struct AiServiceBackend {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VersionedSchema {
-    /// `OpenAI`, the only one that is served so far, or another.
+    /// `OpenAI`, `Anthropic`, `AWSBedrock`, `AWSAnthropic`, `AzureOpenAI`, `GCPVertexAI`, `GCPAnthropic` or `Cohere`.
     pub name: String,
+    /// The API's version: of `AzureOpenAI`, `AWSAnthropic` and `GCPAnthropic`.
+    pub version: Option<String>,
     /// What stands before the path in place of `v1`.
     pub prefix: Option<String>,
 }
@@ -105,7 +107,7 @@ pub struct VersionedSchema {
 pub struct BackendSecurityPolicy {
     /// `AIServiceBackend`s and `InferencePool`s of its namespace.
     pub target_refs: Vec<LocalRef>,
-    /// `APIKey`, `AnthropicAPIKey` or `AzureAPIKey`; others are not served so far.
+    /// `APIKey`, `AnthropicAPIKey`, `AzureAPIKey` or `AWSCredentials`; others are not served so far.
     #[serde(rename = "type")]
     pub kind: String,
     /// For `APIKey`.
@@ -116,6 +118,28 @@ pub struct BackendSecurityPolicy {
     /// For `AzureAPIKey`.
     #[serde(rename = "azureAPIKey")]
     pub azure_api_key: Option<ApiKey>,
+    /// For `AWSCredentials`.
+    pub aws_credentials: Option<AwsCredentials>,
+}
+
+/// Keys of AWS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AwsCredentials {
+    /// The region that requests are signed for.
+    pub region: String,
+    /// A file of keys. Without one they come from the gateway's surroundings, which is not served so far.
+    pub credentials_file: Option<AwsCredentialsFile>,
+}
+
+/// A file of AWS's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AwsCredentialsFile {
+    /// A Secret with `credentials`.
+    pub secret_ref: SecretRef,
+    /// The profile; `default` if left out.
+    pub profile: Option<String>,
 }
 
 /// Where a key is.

@@ -1,13 +1,16 @@
 //! Credentials: what a BackendSecurityPolicy makes of a Secret.
 
-use penstock_config::raw::RawCredential;
+use penstock_config::raw::{RawAwsSigning, RawCredential};
 
-use crate::api::{ApiKey, BackendSecurityPolicy};
+use crate::api::{ApiKey, AwsCredentials, BackendSecurityPolicy};
 use crate::context::{Context, RefError, Referrer, Secrets, data_file};
 use crate::world::{Key, Kind, ObjectId};
 
 /// The key of a Secret that has an API key.
 const API_KEY: &str = "apiKey";
+
+/// The key of a Secret that has a file of AWS's keys.
+const AWS_CREDENTIALS: &str = "credentials";
 
 /// The credential that a policy is about.
 pub(super) fn read(
@@ -19,10 +22,11 @@ pub(super) fn read(
         "APIKey" => ("authorization", "Bearer ", spec.api_key.as_ref()),
         "AnthropicAPIKey" => ("x-api-key", "", spec.anthropic_api_key.as_ref()),
         "AzureAPIKey" => ("api-key", "", spec.azure_api_key.as_ref()),
+        "AWSCredentials" => return aws(context, policy, spec.aws_credentials.as_ref()),
         other => {
             let message = format!(
-                "type {other} is not supported yet: APIKey, AnthropicAPIKey and AzureAPIKey are; requests to its \
-                 targets are answered with 500"
+                "type {other} is not supported yet: APIKey, AnthropicAPIKey, AzureAPIKey and AWSCredentials are; \
+                 requests to its targets are answered with 500"
             );
             return Err(RefError::new("NotSupportedYet", message));
         }
@@ -42,10 +46,40 @@ pub(super) fn read(
         Some(_) => {
             let mut secrets = Secrets::new();
             let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, API_KEY);
-            let (header, prefix) = (header.to_owned(), prefix.to_owned());
-            Ok((RawCredential { header, prefix, file }, secrets))
+            let (header, prefix) = (Some(header.to_owned()), Some(prefix.to_owned()));
+            Ok((RawCredential { header, prefix, aws: None, file }, secrets))
         }
     }
+}
+
+/// Keys of AWS, from a file of them.
+fn aws(
+    context: &Context<'_>,
+    policy: &Key,
+    spec: Option<&AwsCredentials>,
+) -> Result<(RawCredential, Secrets), RefError> {
+    let Some(spec) = spec else {
+        return Err(RefError::new("Invalid", "the section for type AWSCredentials is missing"));
+    };
+    let Some(of_file) = &spec.credentials_file else {
+        let message = "awsCredentials without credentialsFile (OIDC, or the default chain) is not supported yet; requests \
+                       to its targets are answered with 500";
+        return Err(RefError::new("NotSupportedYet", message));
+    };
+    let from = Referrer::of(Kind::BackendSecurityPolicy, &policy.namespace);
+    let (secret, values) = context.referred_secret(from, &of_file.secret_ref, "SecretNotFound")?;
+    if !values.contains_key(AWS_CREDENTIALS) {
+        let message = format!("the Secret {secret} has no key {AWS_CREDENTIALS}");
+        return Err(RefError::new("SecretNotFound", message));
+    }
+    let mut secrets = Secrets::new();
+    let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, AWS_CREDENTIALS);
+    let profile = of_file.profile.clone().filter(|profile| !profile.is_empty());
+    let aws = RawAwsSigning {
+        region: spec.region.clone(),
+        profile: profile.unwrap_or_else(|| "default".to_owned()),
+    };
+    Ok((RawCredential { header: None, prefix: None, aws: Some(aws), file }, secrets))
 }
 
 /// What a policy is for, and why something that it names cannot be.

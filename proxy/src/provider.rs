@@ -1,0 +1,158 @@
+//! The codec of upstreams whose API the document names (`api`): joins `penstock_providers`, which does no I/O, to the
+//! request path.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use penstock_config::{ApiSchema, ApiSpec};
+use penstock_providers::{Api, Broken, Call, Encoded, NotEncoded, Place, Provider, Schema, Translation};
+use pingora_http::ResponseHeader;
+
+use self::inflate::Inflate;
+use crate::codec::{About, Codec, CodecError, Decoder, Draft};
+use crate::upstreams::UpstreamKind;
+
+mod inflate;
+
+/// Headers of responses that describe bytes which are translated.
+const OF_BODIES: [HeaderName; 4] =
+    [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::ETAG, header::CONTENT_DISPOSITION];
+
+/// The codec of an upstream that serves this API; `None` leaves requests and responses as they are.
+pub(crate) fn codec(api: Option<&ApiSpec>, kind: UpstreamKind) -> Option<Arc<dyn Codec>> {
+    let api = api?;
+    let place = Place {
+        prefix: api.prefix.as_deref().map(Into::into),
+        version: api.version.as_deref().map(Into::into),
+        project: api.project.as_deref().unwrap_or_default().into(),
+        region: api.region.as_deref().unwrap_or_default().into(),
+    };
+    let is_engine = kind == UpstreamKind::Pool;
+    let provider = Provider::new(schema(api.schema), place, is_engine);
+    Some(Arc::new(ProviderCodec(provider)))
+}
+
+fn schema(schema: ApiSchema) -> Schema {
+    match schema {
+        ApiSchema::OpenAI => Schema::OpenAi,
+        ApiSchema::Anthropic => Schema::Anthropic,
+        ApiSchema::AWSBedrock => Schema::AwsBedrock,
+        ApiSchema::AWSAnthropic => Schema::AwsAnthropic,
+        ApiSchema::AzureOpenAI => Schema::AzureOpenAi,
+        ApiSchema::GCPVertexAI => Schema::GcpVertexAi,
+        ApiSchema::GCPAnthropic => Schema::GcpAnthropic,
+        ApiSchema::Gemini => Schema::Gemini,
+        ApiSchema::Cohere => Schema::Cohere,
+    }
+}
+
+struct ProviderCodec(Provider);
+
+impl Codec for ProviderCodec {
+    fn translates(&self, path: &str) -> bool {
+        self.0.reads_body(Api::of_path(path))
+    }
+
+    fn encode(&self, draft: &mut Draft, about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError> {
+        let api = Api::of_path(draft.target.path());
+        // In one piece, which it mostly is already.
+        let body = match &*draft.body {
+            _ if !self.0.reads_body(api) => Bytes::new(),
+            [whole] => whole.clone(),
+            pieces => pieces.concat().into(),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let call = Call {
+            api,
+            path: draft.target.path(),
+            query: draft.target.query(),
+            model: about.model,
+            asked_model: about.asked_model,
+            headers: &draft.headers,
+            body: &body,
+            now,
+            request_id: about.request_id,
+        };
+        let encoded = self.0.encode(&call).map_err(not_encoded)?;
+        let Encoded { target, headers, body, dropped, translation } = encoded;
+        draft.target = PathAndQuery::try_from(target)
+            .map_err(|_| CodecError::Request("the model\'s name cannot stand in a path".to_owned()))?;
+        if translation.is_some() {
+            // A response that is compressed cannot be translated.
+            draft.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        for (name, value) in headers {
+            match value {
+                Some(value) => draft.headers.insert(name, value),
+                None => draft.headers.remove(name),
+            };
+        }
+        if let Some(body) = body {
+            draft.body = vec![body.into()];
+        }
+        draft.dropped = dropped;
+        Ok(translation
+            .map(|translation| Box::new(ProviderDecoder { translation, inflate: None }) as Box<dyn Decoder>))
+    }
+}
+
+struct ProviderDecoder {
+    translation: Translation,
+    inflate: Option<Inflate>,
+}
+
+impl Decoder for ProviderDecoder {
+    fn head(&mut self, head: &mut ResponseHeader) -> Result<(), CodecError> {
+        if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING) {
+            self.inflate = Inflate::new(encoding.as_bytes()).map_err(|error| upstream(error.to_string()))?;
+        }
+        let status = self.translation.begin(head.status.as_u16(), &head.headers);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        head.set_status(status).map_err(|error| CodecError::Upstream(error))?;
+        for name in &OF_BODIES {
+            head.remove_header(name);
+        }
+        let Some(content_type) = self.translation.content_type() else { return Ok(()) };
+        let content_type = HeaderValue::from_static(content_type);
+        head.insert_header(header::CONTENT_TYPE, content_type).map_err(|error| CodecError::Upstream(error))
+    }
+
+    fn body(&mut self, data: Bytes, is_end: bool) -> Result<Bytes, CodecError> {
+        let mut out = Vec::new();
+        let data = match &mut self.inflate {
+            Some(inflate) => {
+                inflate.piece(&data, is_end).map_err(|error| upstream(error.to_string()))?.into()
+            }
+            None => data,
+        };
+        self.translation.body(&data, is_end, &mut out).map_err(broken)?;
+        Ok(out.into())
+    }
+
+    fn has_content(&self) -> bool {
+        self.translation.has_content()
+    }
+}
+
+fn not_encoded(cause: NotEncoded) -> CodecError {
+    match cause {
+        NotEncoded::Refused(refused) => CodecError::Request(refused.to_string()),
+        NotEncoded::Unserved { .. } => CodecError::Unserved(cause.to_string()),
+    }
+}
+
+fn broken(broken: Broken) -> CodecError {
+    match broken {
+        Broken::Failed(failure) => {
+            CodecError::Failed { status: failure.status, message: failure.message.decoded().into_owned() }
+        }
+        broken => upstream(broken.to_string()),
+    }
+}
+
+fn upstream(message: String) -> CodecError {
+    CodecError::Upstream(message.into())
+}
