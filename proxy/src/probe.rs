@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use penstock_config::UpstreamTls;
 use penstock_sources::up;
 use pingora_core::{connectors::http::Connector, upstreams::peer::HttpPeer};
@@ -66,8 +66,8 @@ pub struct Get<'a> {
     pub authority: &'a str,
     /// The path.
     pub path: &'a str,
-    /// What `Authorization` says.
-    pub authorization: Option<&'a HeaderValue>,
+    /// Headers that show who asks, and what else the server needs to be told.
+    pub headers: &'a [(HeaderName, HeaderValue)],
     /// The most bytes of the answer's body that are read.
     pub limit_bytes: usize,
     /// How long it may take, from connecting to the last byte.
@@ -90,8 +90,8 @@ impl Get<'_> {
         request.insert_header("host", self.authority)?;
         request.insert_header("user-agent", concat!("penstock/", env!("CARGO_PKG_VERSION")))?;
         request.insert_header("accept", "*/*")?;
-        if let Some(authorization) = self.authorization {
-            request.insert_header("authorization", authorization)?;
+        for (name, value) in self.headers {
+            request.insert_header(name.clone(), value.clone())?;
         }
         let (mut session, _) = connector.get_http_session(peer).await?;
         session.write_request_header(Box::new(request)).await?;
@@ -124,9 +124,9 @@ impl up::Probe for ServerProbe {
         request: up::ProbeRequest<'a>,
     ) -> BoxFuture<'a, Result<up::ProbeAnswer, up::ProbeError>> {
         Box::pin(async move {
-            let up::ProbeRequest { authority, path, authorization, limit_bytes, timeout, .. } = request;
+            let up::ProbeRequest { authority, path, headers, limit_bytes, timeout, .. } = request;
             let peer = peer(&request)?;
-            let get = Get { authority, path, authorization, limit_bytes, timeout };
+            let get = Get { authority, path, headers, limit_bytes, timeout };
             let answer = get.send(&self.0, &peer).await.map_err(|error| refusal(&error, timeout))?;
             Ok(up::ProbeAnswer { status: answer.status, body: answer.body.into() })
         })

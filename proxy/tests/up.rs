@@ -21,8 +21,18 @@ struct Up {
 
 impl Up {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// With these variables in its environment.
+    fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let anywhere = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"];
-        let mut child = command(arguments).args(anywhere).kill_on_drop(true).spawn().unwrap();
+        let mut child = command(arguments)
+            .args(anywhere)
+            .envs(variables.iter().copied())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
         Self { child, log }
     }
@@ -58,6 +68,13 @@ impl Up {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
     command.arg("up").args(arguments).env_remove("RUST_LOG").env_remove("PENSTOCK_API_KEY");
+    for provider in ["OPENAI", "ANTHROPIC"] {
+        command.env_remove(format!("{provider}_API_KEY")).env_remove(format!("{provider}_BASE_URL"));
+    }
+    command
+        .env_remove("AWS_BEARER_TOKEN_BEDROCK")
+        .env_remove("AWS_SESSION_TOKEN")
+        .env_remove("BEDROCK_MODELS");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -195,4 +212,87 @@ async fn an_address_that_is_taken_is_told_with_its_option() {
             assert!(said.contains("choose another port"), "{said}");
         }
     }
+}
+
+#[tokio::test]
+async fn hosted_apis_are_served_by_name_beside_a_server_of_ones_own() {
+    let options =
+        |model: &str| Options { model: model.to_owned(), record_requests: 100, ..Options::default() };
+    let own = sim_with(options("base")).await;
+    let openai = sim_with(options("gpt-x")).await;
+    let anthropic = sim_with(options("claude-x")).await;
+    let bedrock = sim_with(options("amazon.nova-x-v1:0")).await;
+    let variables = [
+        ("OPENAI_API_KEY", "sk-openai".to_owned()),
+        ("OPENAI_BASE_URL", format!("http://{}/v1", openai.addr())),
+        ("ANTHROPIC_API_KEY", "sk-ant".to_owned()),
+        ("ANTHROPIC_BASE_URL", format!("http://{}", anthropic.addr())),
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", format!("http://{}", bedrock.addr())),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIA1".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let url = format!("http://{}", own.addr());
+    let mut up = Up::start_with(&["openai", "anthropic", "bedrock", &url], &variables);
+    let mut client = up.client().await;
+    let listed = models(&client.send(get("/v1/models")).await.text());
+    assert_eq!(listed, ["anthropic/claude-x", "base", "claude-x", "gpt-x", "openai/gpt-x"]);
+    for (model, server, path, header, value) in [
+        ("base", &own, "/v1/chat/completions", "x-api-key", None),
+        ("openai/gpt-x", &openai, "/v1/chat/completions", "authorization", Some("Bearer sk-openai")),
+        ("gpt-x", &openai, "/v1/chat/completions", "authorization", Some("Bearer sk-openai")),
+        ("anthropic/claude-x", &anthropic, "/v1/messages", "x-api-key", Some("sk-ant")),
+        ("claude-x", &anthropic, "/v1/messages", "x-api-key", Some("sk-ant")),
+    ] {
+        let mut chat = post_json("/v1/chat/completions", &harness::chat(model, false));
+        chat.headers_mut().insert(http::header::AUTHORIZATION, "Bearer client".parse().unwrap());
+        let reply = client.send(chat).await;
+        assert_eq!(reply.status, 200, "{model}: {}", reply.text());
+        let seen = server.requests().pop().unwrap();
+        assert_eq!((&*seen.path, seen.header(header)), (path, value), "{model}");
+    }
+    // In the provider's own API too, which passes as it is.
+    let mut native = post_json(
+        "/v1/messages",
+        &json!({"model": "claude-x", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}),
+    );
+    native.headers_mut().insert(http::header::AUTHORIZATION, "Bearer client".parse().unwrap());
+    assert_eq!(client.send(native).await.status, 200);
+    let seen = anthropic.requests().pop().unwrap();
+    assert_eq!((seen.header("x-api-key"), seen.header("authorization")), (Some("sk-ant"), None));
+    let reply =
+        client.send(post_json("/v1/chat/completions", &harness::chat("amazon.nova-x-v1:0", false))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = bedrock.requests().pop().unwrap();
+    let signature = seen.header("authorization").unwrap();
+    assert!(
+        signature.contains("Credential=AKIA1/") && signature.contains("/eu-west-1/bedrock/"),
+        "{signature}"
+    );
+}
+
+#[tokio::test]
+async fn a_variable_that_is_missing_is_told_before_anything_is_asked() {
+    let (code, said) = run(&["openai", "anthropic", "127.0.0.1:9"]).await;
+    assert_eq!(code, Some(64), "{said}");
+    for variable in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"] {
+        assert!(said.contains(&format!("{variable} is not set: export {variable}=KEY")), "{said}");
+    }
+    assert!(!said.contains("127.0.0.1:9"), "{said}");
+}
+
+#[tokio::test]
+async fn a_printed_document_names_the_file_that_its_key_is_expected_in() {
+    let server = sim_with(Options { model: "gpt-x".to_owned(), ..Options::default() }).await;
+    let mut command = command(&["openai", "--print"]);
+    command.env("OPENAI_API_KEY", "sk-geheim").env("OPENAI_BASE_URL", format!("http://{}", server.addr()));
+    let output = within("the end", command.output()).await.unwrap();
+    let (document, said) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("in the file openai.key: write what is in OPENAI_API_KEY into it"), "{said}");
+    assert!(document.contains("file: openai.key") && document.contains("provider: openai"), "{document}");
+    assert!(!document.contains("geheim") && !said.contains("geheim"), "{document}");
+    penstock_config::Snapshot::compile(&document, &penstock_config::NoProfileCheck).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A routing document without a file: `penstock up URL…`.
+//! A routing document without a file: `penstock up URL… PROVIDER…`.
 //!
 //! Each model server is asked which models it serves, and the answers become a routing document like
 //! one that a person would write: it goes through the same compiler, and can be printed to start from. The servers are
@@ -22,6 +22,7 @@ use crate::status::StatusCell;
 
 mod ask;
 mod document;
+mod hosted;
 mod inventory;
 mod key;
 mod listing;
@@ -30,10 +31,12 @@ mod url;
 
 use ask::{Answers, Failure, Prober};
 use document::{Endpoint, Frame};
+pub use hosted::{Hosted, HostedApi};
 use inventory::{Server, Update};
 pub use key::{ApiKey, ApiKeyError};
+use listing::Listing;
 pub use probe::{Probe, ProbeAnswer, ProbeError, ProbeRequest, ProbeTransport};
-pub use url::{ServerUrl, UrlError};
+pub use url::{BaseUrl, ServerUrl, UrlError};
 
 /// Which servers are asked, and where clients are served.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct UpOptions {
     pub urls: Vec<ServerUrl>,
     /// Models that are served at a URL, which is not asked.
     pub models: Vec<(String, ServerUrl)>,
+    /// Hosted APIs, first those that are preferred for a model that several have.
+    pub hosted: Vec<Hosted>,
     /// Where clients are served.
     pub listen: SocketAddr,
     /// Where the admin listener is.
@@ -92,13 +97,14 @@ impl UpSource {
     /// The servers of `options`, asked through `probe`, with pools whose picker profiles `profiles` checks.
     #[must_use]
     pub fn new(
-        options: UpOptions,
+        mut options: UpOptions,
         probe: Arc<dyn Probe>,
         profiles: Arc<dyn ProfileCheck + Send + Sync>,
     ) -> Self {
         let named = options.models.iter().map(|(model, url)| Server::new(url.clone(), Some(model.clone())));
         let asked = options.urls.iter().map(|url| Server::new(url.clone(), None));
-        let servers = named.chain(asked).collect();
+        let mut servers: Vec<Server> = named.chain(asked).collect();
+        servers.extend(std::mem::take(&mut options.hosted).into_iter().map(Server::hosted));
         let asker = Arc::new(Asker { options, probe });
         Self { asker, profiles, status: Arc::default(), servers, judged: None }
     }
@@ -124,7 +130,7 @@ impl UpSource {
         if let Some(key) = &self.asker.options.key {
             key.authorization()?;
         }
-        let asks = self.servers.iter().map(|server| self.asker.ask(server.url.clone(), server.model.clone()));
+        let asks = self.servers.iter().map(|server| self.asker.ask(Question::of(server)));
         let answers = futures::future::join_all(asks).await;
         let mut problems = Vec::new();
         for (server, answers) in self.servers.iter_mut().zip(answers) {
@@ -173,11 +179,11 @@ impl UpSource {
     async fn keep_up(&mut self, applier: &dyn Applier, mut hangups: impl Stream<Item = ()> + Unpin) {
         let hung_up = Notify::new();
         let ask_after_delay = |index: usize, server: &Server, asker: Arc<Asker>| {
-            let (delay, url, model) = (server.delay(), server.url.clone(), server.model.clone());
+            let (delay, question) = (server.delay(), Question::of(server));
             let hung_up = &hung_up;
             async move {
                 let _ = tokio::time::timeout(delay, hung_up.notified()).await;
-                (index, asker.ask(url, model).await)
+                (index, asker.ask(question).await)
             }
         };
         let asks = self.servers.iter().enumerate();
@@ -188,7 +194,7 @@ impl UpSource {
                 Some((index, answers)) = asks.next() => {
                     let server = &mut self.servers[index];
                     let update = server.update(answers);
-                    report(&server.url, update);
+                    report(server, update);
                     asks.push(ask_after_delay(index, server, self.asker.clone()));
                     if self.asker.options.key.is_some() {
                         applier.reload_files();
@@ -248,9 +254,14 @@ impl UpSource {
             server.listings().map(of)
         });
         let endpoints: Vec<Endpoint<'_>> = endpoints.collect();
+        let hosted: Vec<_> = self.servers.iter().filter_map(Server::usable_hosted).collect();
         let UpOptions { listen, admin_listen, key, .. } = &self.asker.options;
         let key_file = key.as_ref().map(ApiKey::file);
-        Ok(document::write(&endpoints, &Frame { listen: *listen, admin_listen: *admin_listen, key_file })?)
+        Ok(document::write(
+            &endpoints,
+            &hosted,
+            &Frame { listen: *listen, admin_listen: *admin_listen, key_file },
+        )?)
     }
 
     /// Why there is no document yet.
@@ -261,23 +272,51 @@ impl UpSource {
     }
 }
 
+/// Which server is asked, apart from what is known of it, which changes meanwhile.
+struct Question {
+    url: ServerUrl,
+    model: Option<String>,
+    hosted: Option<Arc<Hosted>>,
+}
+
+impl Question {
+    fn of(server: &Server) -> Self {
+        Self { url: server.url.clone(), model: server.model.clone(), hosted: server.hosted.clone() }
+    }
+}
+
 impl Asker {
-    async fn ask(&self, url: ServerUrl, model: Option<String>) -> Answers {
+    async fn ask(&self, Question { url, model, hosted }: Question) -> Answers {
+        if let Some(hosted) = hosted {
+            return self.ask_hosted(&hosted).await;
+        }
         let UpOptions { key, timeout, .. } = &self.options;
         // Read each time: it may have been renewed.
         let authorization = key.as_ref().map(ApiKey::authorization).transpose();
         let authorization = authorization.map_err(|error| Failure::lasting(error.to_string()))?;
-        let prober = Prober { probe: &*self.probe, timeout: *timeout, authorization: authorization.as_ref() };
+        let headers = authorization.map(|value| (http::header::AUTHORIZATION, value));
+        let (path, headers) = (ask::MODELS_PATH, headers.as_slice());
+        let prober = Prober { probe: &*self.probe, timeout: *timeout, path, headers };
         prober.ask(&url, model.as_deref()).await
+    }
+
+    async fn ask_hosted(&self, hosted: &Hosted) -> Answers {
+        let Some(path) = hosted.list_path() else {
+            return Ok(ask::one_answer(Ok(Listing::named(&hosted.models))));
+        };
+        let headers = hosted.headers().map_err(|error| Failure::lasting(error.to_string()))?;
+        let timeout = self.options.timeout;
+        let prober = Prober { probe: &*self.probe, timeout, path: &path, headers: &headers };
+        prober.ask_hosted(hosted).await
     }
 }
 
-fn report(url: &ServerUrl, update: Update) {
+fn report(server: &Server, update: Update) {
     for problem in update.problems {
         tracing::warn!(%problem, "model server; it is asked again every few seconds");
     }
     if update.has_recovered {
-        tracing::info!(server = %url, "the model server answers again");
+        tracing::info!(server = %server.label(), "the model server answers again");
     }
 }
 

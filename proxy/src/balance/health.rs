@@ -89,7 +89,7 @@ impl Check {
         let authority = &endpoint.name.authority;
         let HealthCheckSpec { path, timeout, .. } = &self.check;
         let (limit_bytes, timeout) = (ANSWER_LIMIT_BYTES, *timeout);
-        let get = Get { authority, path, authorization: None, limit_bytes, timeout };
+        let get = Get { authority, path, headers: &[], limit_bytes, timeout };
         match get.send(&self.connector, &peer).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(format!("answered {}", answer.status)),

@@ -22,6 +22,8 @@ Examples:
           Check a document, then serve it
   penstock up http://10.0.0.1:8000 --print > penstock.yaml
           Write a document to start from
+  penstock up openai anthropic http://10.0.0.1:8000
+          Serve hosted APIs, with the keys of the environment, beside a server of one's own
 
 Signals:
   SIGHUP            Read the document, certificates and keys again; with `up`, ask the model servers at once
@@ -35,6 +37,8 @@ Exit codes:
 
 Environment:
   PENSTOCK_API_KEY  The key that the model servers given to `up` ask for
+  OPENAI_API_KEY, OPENAI_BASE_URL and the like
+                    Keys and addresses of hosted APIs given to `up`: see `penstock up --help`
   RUST_LOG          What is logged, where --log-level is not given: info, or warn,penstock_proxy=debug
   SSL_CERT_FILE, SSL_CERT_DIR
                     Authorities to trust instead of the system's, for upstreams that name none";
@@ -79,7 +83,28 @@ loaded later, are served then. A server that does not answer now keeps its place
 A key for protected servers comes from --api-key-file, from PENSTOCK_API_KEY or from --api-key. It is shown to all \
 servers, for their lists and with every request, whoever sent that.
 
+A hosted API is given by its name. Requests get the key of the environment, and are translated where the client speaks \
+another API. A model that the provider lists is served by its name and as PROVIDER/MODEL, such as openai/gpt-5. Names of \
+a provider's own form are served though it does not list them: gpt-… and the like of openai, claude-… of anthropic, \
+gemini-… of gemini, VENDOR.MODEL of bedrock. Of a name that several have, servers come first, then names with \
+PROVIDER/, then the providers in their order. Hosted APIs are asked again every five minutes, and at SIGHUP. With \
+--print, the document names a file PROVIDER.key for each key, to be written by you.
+
+Variables of hosted APIs:
+  openai      OPENAI_API_KEY, OPENAI_BASE_URL
+  anthropic   ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL
+  gemini      GEMINI_API_KEY or GOOGLE_API_KEY, GOOGLE_GEMINI_BASE_URL
+  bedrock     AWS_REGION or AWS_DEFAULT_REGION; AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID with
+              AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; AWS_ENDPOINT_URL_BEDROCK_RUNTIME; in BEDROCK_MODELS,
+              the models to be listed, and to be served as bedrock/MODEL too
+  azure       AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY, AZURE_OPENAI_API_VERSION; in AZURE_OPENAI_DEPLOYMENTS,
+              the deployments, which Azure lists for no key
+  cohere      COHERE_API_KEY or CO_API_KEY, COHERE_BASE_URL
+  mistral, groq, deepseek, together, fireworks, openrouter, xai
+              NAME_API_KEY, NAME_BASE_URL
+
 Examples:
+  penstock up openai anthropic http://10.0.0.1:8000
   penstock up http://10.0.0.1:8000 http://10.0.0.2:8000
   penstock up vllm.models.svc:8000 --listen 0.0.0.0:8080
   penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434

@@ -4,18 +4,22 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use penstock_config::{Fault, Snapshot};
 use penstock_picker::EpcCheck;
-use penstock_sources::up::{self, ApiKey, ServerUrl, UpError, UpSource, UrlError};
+use penstock_sources::up::{self, ApiKey, Hosted, ServerUrl, UpError, UpSource, UrlError};
 use thiserror::Error;
 
+use self::environment::Named;
 use super::logging::{self, LogOptions};
 use super::{EXIT_FAILURE, EXIT_UNAVAILABLE, EXIT_USAGE, Launch, Next, fail};
 use crate::probe::ServerProbe;
+
+mod environment;
 
 /// The environment variable with the key of protected servers.
 const KEY_VARIABLE: &str = "PENSTOCK_API_KEY";
@@ -23,9 +27,10 @@ const KEY_VARIABLE: &str = "PENSTOCK_API_KEY";
 /// Options of `up`.
 #[derive(Debug, Args)]
 pub(super) struct UpOptions {
-    /// Model servers, as http://HOST:PORT, https://HOST or HOST:PORT
-    #[arg(value_name = "URL", required_unless_present = "models")]
-    urls: Vec<ServerUrl>,
+    /// Model servers, as http://HOST:PORT, https://HOST or HOST:PORT; hosted APIs, with keys from the environment, as
+    /// openai, anthropic, gemini, bedrock, azure, mistral, groq, deepseek, together, fireworks, openrouter, xai, cohere
+    #[arg(value_name = "URL|PROVIDER", required_unless_present = "models")]
+    upstreams: Vec<Upstream>,
     /// Where to serve clients
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = socket_address)]
     listen: SocketAddr,
@@ -54,10 +59,17 @@ pub(super) struct UpOptions {
 /// Prepares to serve what the servers have, or prints the document.
 pub(super) fn run(options: UpOptions) -> Next {
     logging::start(&options.log);
-    let UpOptions { urls, listen, admin_listen, models, api_key_file, api_key, timeout, print, .. } = options;
-    // A variable that is set to nothing is not set.
-    let variable = || std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
-    let key = match (api_key_file, api_key.or_else(variable)) {
+    let UpOptions { upstreams, listen, admin_listen, models, api_key_file, api_key, timeout, print, .. } =
+        options;
+    let (urls, names) = sort(upstreams);
+    let hosted = match hosted(&names, print) {
+        Ok(hosted) => hosted,
+        Err(faults) => return Next::Exit(fail(EXIT_USAGE, &faults.join("\n"))),
+    };
+    // A key of model servers is none of theirs.
+    let has_servers = !urls.is_empty() || !models.is_empty();
+    let from_environment = || variable(KEY_VARIABLE).filter(|_| has_servers);
+    let key = match (api_key_file, api_key.or_else(from_environment)) {
         (Some(file), _) => Some(ApiKey::in_file(file)),
         (None, Some(_)) if print => {
             return Next::Exit(fail(
@@ -72,9 +84,13 @@ pub(super) fn run(options: UpOptions) -> Next {
         (None, None) => None,
     };
     let timeout = Duration::from_secs(timeout);
-    let options = up::UpOptions { urls, models, listen, admin_listen, timeout, key };
+    let options = up::UpOptions { urls, models, hosted, listen, admin_listen, timeout, key };
     let source = UpSource::new(options, Arc::new(ServerProbe::default()), Arc::new(EpcCheck));
-    if print { Next::Exit(print_document(source)) } else { Next::Serve(Launch::Up(source), None) }
+    if print {
+        warn(&names.iter().map(|named| named.file_note(&variable)).collect::<Vec<_>>());
+        return Next::Exit(print_document(source));
+    }
+    Next::Serve(Launch::Up(source), None)
 }
 
 /// Says why there is nothing to serve.
@@ -127,6 +143,59 @@ fn print_document(mut source: UpSource) -> ExitCode {
 
 fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:8080 or [::]:8080")
+}
+
+/// What requests are sent to.
+#[derive(Debug, Clone)]
+enum Upstream {
+    /// A model server.
+    Server(ServerUrl),
+    /// A hosted API.
+    Hosted(&'static Named),
+}
+
+impl FromStr for Upstream {
+    type Err = UrlError;
+
+    /// A name of a hosted API is never a host's: that would need a scheme or a port.
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        match Named::find(text) {
+            Some(named) => Ok(Self::Hosted(named)),
+            None => text.parse().map(Self::Server),
+        }
+    }
+}
+
+/// Servers, and hosted APIs each once.
+fn sort(upstreams: Vec<Upstream>) -> (Vec<ServerUrl>, Vec<&'static Named>) {
+    let (mut urls, mut names) = (Vec::new(), Vec::<&Named>::new());
+    for upstream in upstreams {
+        match upstream {
+            Upstream::Server(url) => urls.push(url),
+            Upstream::Hosted(named) if names.iter().all(|other| other.name != named.name) => {
+                names.push(named)
+            }
+            Upstream::Hosted(_) => {}
+        }
+    }
+    (urls, names)
+}
+
+/// The hosted APIs, or all that is missing for them.
+fn hosted(names: &[&Named], is_printed: bool) -> Result<Vec<Hosted>, Vec<String>> {
+    let (mut hosted, mut faults) = (Vec::new(), Vec::new());
+    for named in names {
+        match named.hosted(&variable, is_printed) {
+            Ok(of) => hosted.push(of),
+            Err(fault) => faults.push(format!("{}: {fault}", named.name)),
+        }
+    }
+    if faults.is_empty() { Ok(hosted) } else { Err(faults) }
+}
+
+/// A variable of the environment. One that is set to nothing is not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Why a text is not `NAME=URL`.

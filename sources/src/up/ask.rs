@@ -1,18 +1,18 @@
 //! Asking model servers what they serve, and finding out why one cannot be used.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
-use penstock_config::Engine;
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::listing::{Listing, Model};
+use super::hosted::Hosted;
+use super::listing::Listing;
 use super::probe::{Probe, ProbeAnswer, ProbeError, ProbeRequest, ProbeTransport};
 use super::url::ServerUrl;
 
 /// Where OpenAI's API lists models.
-const MODELS_PATH: &str = "/v1/models";
+pub(super) const MODELS_PATH: &str = "/v1/models";
 
 /// The most bytes of an answer that are read: some ten thousand adapters.
 const ANSWER_LIMIT_BYTES: usize = 4 << 20;
@@ -20,11 +20,20 @@ const ANSWER_LIMIT_BYTES: usize = 4 << 20;
 /// The most addresses of one name that are used.
 const ADDRESSES_PER_NAME: usize = 256;
 
+/// The most addresses of a hosted API that are tried for its list.
+const HOSTED_ADDRESSES: usize = 3;
+
+/// Stands for all addresses of a hosted API: they are one server.
+const HOSTED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// What servers are asked with.
 pub(super) struct Prober<'a> {
     pub(super) probe: &'a dyn Probe,
     pub(super) timeout: Duration,
-    pub(super) authorization: Option<&'a HeaderValue>,
+    /// What is asked for.
+    pub(super) path: &'a str,
+    /// What shows who asks. Empty: nothing.
+    pub(super) headers: &'a [(HeaderName, HeaderValue)],
 }
 
 /// What asking a server came to: each of its addresses with its list, or why there are no addresses.
@@ -62,18 +71,49 @@ impl Prober<'_> {
         let addresses = self.resolve(url).await?.into_iter();
         Ok(match model {
             Some(model) => {
-                let listing = || Listing {
-                    engine: Engine::default(),
-                    models: vec![Model::named(model)],
-                    refused: Vec::new(),
-                };
-                addresses.map(|address| (address, Ok(listing()))).collect()
+                let listing = Listing::named(&[model.to_owned()]);
+                addresses.map(|address| (address, Ok(listing.clone()))).collect()
             }
             None => {
                 let answers = addresses.map(async |address| (address, self.ask_address(url, address).await));
                 futures::future::join_all(answers).await
             }
         })
+    }
+
+    /// Asks a hosted API, at the first of its addresses that answers.
+    pub(super) async fn ask_hosted(&self, hosted: &Hosted) -> Answers {
+        let url = hosted.url();
+        let transport = if url.is_tls { ProbeTransport::Tls } else { ProbeTransport::Plain };
+        let mut failed = None;
+        for address in self.resolve(url).await?.into_iter().take(HOSTED_ADDRESSES) {
+            match self.get(url, address, transport).await {
+                Ok(answer) => return Ok(one_answer(self.hosted_listing(hosted, &answer))),
+                Err(error) => failed = Some((address, error)),
+            }
+        }
+        let Some((address, error)) = failed else {
+            return Err(Failure::passing("the name has no addresses"));
+        };
+        Err(self.explain(url, address, &error).await)
+    }
+
+    fn hosted_listing(&self, hosted: &Hosted, answer: &ProbeAnswer) -> Result<Listing, Failure> {
+        let (path, status) = (self.path, answer.status);
+        match status {
+            StatusCode::OK => Listing::parse_hosted(&answer.body).map_err(|error| {
+                Failure::passing(format!("{path} answered something other than a list of models: {error}"))
+            }),
+            // Google's API answers 400 to a key that is none.
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => Err(Failure::lasting(format!(
+                "{path} answered {status}: is the key in {} right?",
+                hosted.key_variable
+            ))),
+            // A key may be good for requests without being good for the list.
+            _ => Err(Failure::passing(format!(
+                "{path} answered {status}: its models are not known by their names"
+            ))),
+        }
     }
 
     async fn resolve(&self, url: &ServerUrl) -> Result<Vec<SocketAddr>, Failure> {
@@ -107,9 +147,9 @@ impl Prober<'_> {
                 Failure::lasting(format!("{what}: {error}"))
             }),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(Failure::lasting(match self.authorization {
-                    Some(_) => format!("/v1/models answered {status}: the API key is not the server's"),
-                    None => format!(
+                Err(Failure::lasting(match self.headers {
+                    [_, ..] => format!("/v1/models answered {status}: the API key is not the server's"),
+                    [] => format!(
                         "/v1/models answered {status}: it asks for a key; give it with --api-key-file, or in \
                          PENSTOCK_API_KEY"
                     ),
@@ -179,13 +219,18 @@ impl Prober<'_> {
             transport,
             host: &url.host,
             authority: &url.authority(),
-            path: MODELS_PATH,
-            authorization: self.authorization.filter(|_| is_meant),
+            path: self.path,
+            headers: if is_meant { self.headers } else { &[] },
             limit_bytes: ANSWER_LIMIT_BYTES,
             timeout: self.timeout,
         };
         self.probe.get(request).await
     }
+}
+
+/// What a hosted API answered, as one of a server with one address.
+pub(super) fn one_answer(answer: Result<Listing, Failure>) -> Vec<(SocketAddr, Result<Listing, Failure>)> {
+    vec![(HOSTED, answer)]
 }
 
 fn expects_tls(url: &ServerUrl) -> Failure {

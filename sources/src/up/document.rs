@@ -7,8 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::hosted::Hosted;
 use super::listing::{Listing, Model};
 use super::url::ServerUrl;
+
+mod hosted;
 
 /// The longest name that is made for a pool. Numbers for uniqueness come on top.
 const NAME_LENGTH: usize = 200;
@@ -32,18 +35,17 @@ pub(super) struct Endpoint<'a> {
 }
 
 /// Writes a document, in YAML: one pool for the models that the same servers have, so that there is one account of what
-/// these are doing. `None` if there is no model.
+/// these are doing; and a backend for each hosted API. `None` if there is no model.
 pub(super) fn write(
     endpoints: &[Endpoint<'_>],
+    hosted: &[(&Hosted, &[Model])],
     frame: &Frame<'_>,
 ) -> Result<Option<String>, serde_saphyr::ser_error::Error> {
     let (servers, models) = sort(endpoints);
     let groups = groups(&models);
-    if groups.is_empty() {
-        return Ok(None);
-    }
     let (mut pools, mut routes) = (Vec::new(), Vec::new());
     let mut names = Names::default();
+    let hosted = hosted::write(hosted, &models, &mut names);
     for group in &groups {
         let name = names.unique(group.models[0]);
         let of_group: Vec<&Endpoint<'_>> = group.servers.iter().map(|server| servers[*server]).collect();
@@ -56,11 +58,15 @@ pub(super) fn write(
         let rules = group.models.chunks(MODELS_PER_RULE);
         let mut rules: Vec<Value> =
             rules.map(|models| json!({ "models": models, "targets": targets })).collect();
-        if groups.len() == 1 {
+        if groups.len() == 1 && hosted.routes.is_empty() {
             // What names no model can only be meant for these servers: their health, their documentation, their files.
             rules.push(json!({ "name": "any", "targets": targets }));
         }
         routes.push(json!({ "name": name, "rules": rules }));
+    }
+    routes.extend(hosted.routes);
+    if routes.is_empty() {
+        return Ok(None);
     }
     let mut document = json!({
         "apiVersion": "penstock.dev/v1alpha1",
@@ -69,11 +75,17 @@ pub(super) fn write(
         "listeners": [{ "name": "http", "address": frame.listen, "protocol": "HTTP" }],
         "routes": routes,
     });
-    let described: Vec<Value> = models.values().filter_map(Listed::described).collect();
+    let described = models.values().filter_map(|listed| described(&listed.model));
+    let described: Vec<Value> = described.chain(hosted.models).collect();
     if !described.is_empty() {
         document["models"] = described.into();
     }
-    document["pools"] = pools.into();
+    if !pools.is_empty() {
+        document["pools"] = pools.into();
+    }
+    if !hosted.backends.is_empty() {
+        document["backends"] = hosted.backends.into();
+    }
     document["admin"] = json!({ "address": frame.admin_listen });
     serde_saphyr::to_string(&document).map(Some)
 }
@@ -100,26 +112,26 @@ impl Listed {
             }
         }
     }
+}
 
-    /// What the document says of it beyond its name; `None` if that is nothing.
-    fn described(&self) -> Option<Value> {
-        let Model { id, created, owned_by, max_model_len, root, parent } = &self.model;
-        let created = created.map(|created| UNIX_EPOCH + Duration::from_secs(created));
-        let fields = [
-            ("ownedBy", owned_by.as_deref().map(Value::from)),
-            ("createdAt", created.map(|at| humantime::format_rfc3339_seconds(at).to_string().into())),
-            ("maxModelLen", max_model_len.map(Value::from)),
-            ("root", root.as_deref().map(Value::from)),
-            ("parent", parent.as_deref().map(Value::from)),
-        ];
-        let mut described = json!({ "name": id });
-        for (name, value) in fields {
-            if let Some(value) = value {
-                described[name] = value;
-            }
+/// What the document says of a model beyond its name; `None` if that is nothing.
+fn described(model: &Model) -> Option<Value> {
+    let Model { id, created, owned_by, max_model_len, root, parent } = model;
+    let created = created.map(|created| UNIX_EPOCH + Duration::from_secs(created));
+    let fields = [
+        ("ownedBy", owned_by.as_deref().map(Value::from)),
+        ("createdAt", created.map(|at| humantime::format_rfc3339_seconds(at).to_string().into())),
+        ("maxModelLen", max_model_len.map(Value::from)),
+        ("root", root.as_deref().map(Value::from)),
+        ("parent", parent.as_deref().map(Value::from)),
+    ];
+    let mut described = json!({ "name": id });
+    for (name, value) in fields {
+        if let Some(value) = value {
+            described[name] = value;
         }
-        described.as_object().is_some_and(|fields| fields.len() > 1).then_some(described)
     }
+    described.as_object().is_some_and(|fields| fields.len() > 1).then_some(described)
 }
 
 /// Each server once, whatever URLs lead to it, and each model with the servers that have it.

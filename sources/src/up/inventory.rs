@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::{Answers, Failure};
-use super::listing::Listing;
+use super::hosted::Hosted;
+use super::listing::{Listing, Model};
 use super::url::ServerUrl;
 
 /// How often a server is asked that answers: an adapter that is loaded is served that much later.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How soon a server is asked again that did not answer. Doubled each time, up to [`POLL`].
+/// How often a hosted API is asked: new models come by the week, and asking counts against its limits.
+const HOSTED_POLL: Duration = Duration::from_secs(300);
+
+/// How soon a server is asked again that did not answer. Doubled each time, up to the time between two questions.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// A server of the command line.
@@ -20,6 +25,8 @@ pub(super) struct Server {
     pub(super) url: ServerUrl,
     /// The model that it has, if it is not asked.
     pub(super) model: Option<String>,
+    /// The hosted API that it is.
+    pub(super) hosted: Option<Arc<Hosted>>,
     /// What each of its addresses listed last. One that does not answer now keeps its list: it may be restarting, and
     /// the picker leaves it out meanwhile.
     listings: BTreeMap<SocketAddr, Listing>,
@@ -43,13 +50,36 @@ pub(super) struct Update {
 impl Server {
     pub(super) fn new(url: ServerUrl, model: Option<String>) -> Self {
         let (listings, problems) = (BTreeMap::new(), Vec::new());
-        Self { url, model, listings, problems, failures: 0, is_lost: false }
+        Self { url, model, hosted: None, listings, problems, failures: 0, is_lost: false }
+    }
+
+    pub(super) fn hosted(hosted: Hosted) -> Self {
+        let url = hosted.url().clone();
+        Self { hosted: Some(Arc::new(hosted)), ..Self::new(url, None) }
+    }
+
+    /// What people know it by.
+    pub(super) fn label(&self) -> String {
+        match &self.hosted {
+            Some(hosted) => hosted.to_string(),
+            None => self.url.to_string(),
+        }
+    }
+
+    /// The hosted API with what it lists, while requests can be sent there.
+    pub(super) fn usable_hosted(&self) -> Option<(&Hosted, &[Model])> {
+        let hosted = self.hosted.as_deref()?;
+        match self.listings.values().next() {
+            Some(listing) => Some((hosted, &listing.models)),
+            None => (!self.is_lost).then_some((hosted, &[])),
+        }
     }
 
     /// Takes over what asking it came to.
     pub(super) fn update(&mut self, answers: Answers) -> Update {
         let (mut problems, mut failures) = (Vec::new(), Vec::new());
-        let url = &self.url;
+        let url = self.label();
+        let is_asked = self.hosted.as_ref().is_none_or(|hosted| hosted.list_path().is_some());
         match answers {
             Err(failure) => {
                 problems.push(format!("{url}: {failure}"));
@@ -59,11 +89,12 @@ impl Server {
                 self.listings.retain(|address, _| answers.iter().any(|(of, _)| of == address));
                 let has_several = answers.len() > 1;
                 for (address, answer) in answers {
-                    let name = if has_several { format!("{url} ({address})") } else { url.to_string() };
+                    let name = if has_several { format!("{url} ({address})") } else { url.clone() };
                     match answer {
                         Ok(listing) => {
-                            problems
-                                .extend(problems_of(&listing).map(|problem| format!("{name}: {problem}")));
+                            problems.extend(
+                                problems_of(&listing, is_asked).map(|problem| format!("{name}: {problem}")),
+                            );
                             keep(&mut self.listings, address, listing);
                         }
                         Err(failure) => {
@@ -83,9 +114,10 @@ impl Server {
         }
     }
 
-    /// The addresses that it can be used at, each with what is listed there.
+    /// The addresses that a model server can be used at, each with what is listed there.
     pub(super) fn listings(&self) -> impl Iterator<Item = (SocketAddr, &Listing)> {
-        self.listings.iter().map(|(address, listing)| (*address, listing))
+        let is_server = self.hosted.is_none();
+        self.listings.iter().filter(move |_| is_server).map(|(address, listing)| (*address, listing))
     }
 
     /// What is wrong with it now.
@@ -100,9 +132,10 @@ impl Server {
 
     /// How long to wait before it is asked again.
     pub(super) fn delay(&self) -> Duration {
+        let poll = if self.hosted.is_some() { HOSTED_POLL } else { POLL };
         match self.failures.checked_sub(1) {
-            None => POLL,
-            Some(retries) => FIRST_RETRY.saturating_mul(2_u32.saturating_pow(retries)).min(POLL),
+            None => poll,
+            Some(retries) => FIRST_RETRY.saturating_mul(2_u32.saturating_pow(retries)).min(poll),
         }
     }
 }
@@ -120,8 +153,8 @@ fn keep(listings: &mut BTreeMap<SocketAddr, Listing>, address: SocketAddr, mut l
     listings.insert(address, listing);
 }
 
-fn problems_of(listing: &Listing) -> impl Iterator<Item = String> {
-    let is_empty = listing.models.is_empty() && listing.refused.is_empty();
+fn problems_of(listing: &Listing, is_asked: bool) -> impl Iterator<Item = String> {
+    let is_empty = is_asked && listing.models.is_empty() && listing.refused.is_empty();
     let empty = is_empty.then(|| "/v1/models lists no model".to_owned());
     empty.into_iter().chain(listing.refused.iter().map(|reason| format!("left out: {reason}")))
 }

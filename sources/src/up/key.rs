@@ -54,10 +54,37 @@ impl ApiKey {
     /// # Errors
     /// It is no key, or the file cannot be written.
     pub fn from_text(key: &str) -> Result<Self, ApiKeyError> {
-        header(key)?;
+        header("", key)?;
+        Self::keep(key)
+    }
+
+    /// Keys of AWS: they are kept in a file of the form of `~/.aws/credentials`, with the profile `default`.
+    ///
+    /// # Errors
+    /// They are no keys, or the file cannot be written.
+    pub fn of_aws(
+        access_key: &str,
+        secret_key: &str,
+        session_token: Option<&str>,
+    ) -> Result<Self, ApiKeyError> {
+        let mut text = "[default]\n".to_owned();
+        let keys = [
+            ("aws_access_key_id", Some(access_key)),
+            ("aws_secret_access_key", Some(secret_key)),
+            ("aws_session_token", session_token),
+        ];
+        for (name, key) in keys {
+            let Some(key) = key else { continue };
+            header("", key)?;
+            text.push_str(&format!("{name} = {}\n", key.trim()));
+        }
+        Self::keep(&text)
+    }
+
+    fn keep(text: &str) -> Result<Self, ApiKeyError> {
         let directory = tempfile::Builder::new().prefix("penstock-").tempdir().map_err(ApiKeyError::Keep)?;
         let file = directory.path().join("api-key");
-        write_private(&file, key).map_err(ApiKeyError::Keep)?;
+        write_private(&file, text).map_err(ApiKeyError::Keep)?;
         Ok(Self { file, _directory: Some(directory) })
     }
 
@@ -68,14 +95,19 @@ impl ApiKey {
 
     /// The `Authorization` header that shows the key.
     pub(super) fn authorization(&self) -> Result<HeaderValue, ApiKeyError> {
+        self.header("Bearer ")
+    }
+
+    /// The value of a header that shows the key, after `prefix`.
+    pub(super) fn header(&self, prefix: &str) -> Result<HeaderValue, ApiKeyError> {
         let read = files::read_text(&self.file, LIMIT_BYTES);
-        header(&read.map_err(|source| ApiKeyError::Read { path: self.file.clone(), source })?)
+        header(prefix, &read.map_err(|source| ApiKeyError::Read { path: self.file.clone(), source })?)
     }
 }
 
-fn header(key: &str) -> Result<HeaderValue, ApiKeyError> {
+fn header(prefix: &str, key: &str) -> Result<HeaderValue, ApiKeyError> {
     let key = key.trim();
-    let value = HeaderValue::from_str(&format!("Bearer {key}")).ok();
+    let value = HeaderValue::from_str(&format!("{prefix}{key}")).ok();
     let mut value = value.filter(|_| !key.is_empty() && key.is_ascii()).ok_or(ApiKeyError::NotAKey)?;
     value.set_sensitive(true);
     Ok(value)

@@ -1,4 +1,4 @@
-//! The list of models that a server answers with (`GET /v1/models`, OpenAI's API).
+//! The list of models that a server answers with (`GET /v1/models`, OpenAI's API), and those of hosted APIs.
 
 use penstock_config::{Engine, MAX_MODEL_DETAIL_BYTES};
 use serde::Deserialize;
@@ -42,7 +42,24 @@ struct RawListing {
     data: Vec<RawModel>,
 }
 
+/// The lists of hosted APIs.
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum RawHostedListing {
+    /// Most of them, Anthropic's too.
+    OpenAi(RawListing),
+    /// Together's.
+    Bare(Vec<RawModel>),
+    /// Google's, where names begin with `models/`, and Cohere's.
+    Named { models: Vec<RawNamed> },
+}
+
+#[derive(Deserialize)]
+struct RawNamed {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
 struct RawModel {
     id: String,
     #[serde(default)]
@@ -70,15 +87,40 @@ impl Listing {
             Some("tensorrt_llm") => Engine::TrtllmServe,
             _ => Engine::Vllm,
         };
+        Ok(Self::of(engine, listing.data))
+    }
+
+    /// Reads the body of a hosted API's answer.
+    ///
+    /// # Errors
+    /// It is none of the lists that are known.
+    pub(super) fn parse_hosted(body: &[u8]) -> serde_json::Result<Self> {
+        let models = match serde_json::from_slice(body)? {
+            RawHostedListing::OpenAi(RawListing { data }) | RawHostedListing::Bare(data) => data,
+            RawHostedListing::Named { models } => {
+                let id = |name: String| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name);
+                models.into_iter().map(|raw| RawModel { id: id(raw.name), ..RawModel::default() }).collect()
+            }
+        };
+        Ok(Self::of(Engine::default(), models))
+    }
+
+    /// A list that nobody was asked for.
+    pub(super) fn named(models: &[String]) -> Self {
+        let models = models.iter().map(|model| Model::named(model)).collect();
+        Self { engine: Engine::default(), models, refused: Vec::new() }
+    }
+
+    fn of(engine: Engine, listed: Vec<RawModel>) -> Self {
         let (mut models, mut refused) = (Vec::new(), Vec::new());
-        for raw in listing.data {
+        for raw in listed {
             match penstock_config::check_model_name(&raw.id) {
                 Ok(()) => models.push(Model::from(raw)),
                 Err(_) if raw.id.is_empty() => refused.push("a model without a name".to_owned()),
                 Err(reason) => refused.push(reason),
             }
         }
-        Ok(Self { engine, models, refused })
+        Self { engine, models, refused }
     }
 }
 

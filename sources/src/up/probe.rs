@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use thiserror::Error;
 
 /// Sends requests to model servers.
@@ -28,10 +28,10 @@ pub struct ProbeRequest<'a> {
     pub host: &'a str,
     /// What `Host` says.
     pub authority: &'a str,
-    /// The path.
+    /// The path, with its query.
     pub path: &'a str,
-    /// What `Authorization` says.
-    pub authorization: Option<&'a HeaderValue>,
+    /// Headers that show who asks, and what else the server needs to be told.
+    pub headers: &'a [(HeaderName, HeaderValue)],
     /// The most bytes of the answer's body that are read.
     pub limit_bytes: usize,
     /// How long it may take, from connecting to the last byte.

@@ -5,13 +5,16 @@ use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use parking_lot::Mutex;
-use penstock_config::{Action, Credential, Lookup, ModelEntry, NoProfileCheck, RequestModel, RouteRequest};
+use penstock_config::{
+    Action, Credential, Lookup, ModelEntry, NoProfileCheck, RequestModel, RouteRequest, Shown,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
 
+mod hosted;
 mod polling;
 
 /// Model servers by their addresses. Where there is none, nothing listens.
@@ -22,6 +25,8 @@ struct Servers {
     tls: Mutex<HashMap<SocketAddr, (bool, String)>>,
     /// What each request showed, and over what.
     shown: Mutex<Vec<(ProbeTransport, Option<String>)>>,
+    /// The paths that were asked for.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Servers {
@@ -48,6 +53,7 @@ impl Servers {
         let options = UpOptions {
             urls: urls.iter().map(|url| url.parse().unwrap()).collect(),
             models: models.iter().map(named).collect(),
+            hosted: Vec::new(),
             listen: "127.0.0.1:0".parse().unwrap(),
             admin_listen: "127.0.0.1:0".parse().unwrap(),
             timeout: Duration::from_secs(30),
@@ -65,8 +71,8 @@ impl Servers {
 
 impl Probe for Servers {
     fn get<'a>(&'a self, request: ProbeRequest<'a>) -> BoxFuture<'a, Result<ProbeAnswer, ProbeError>> {
-        assert_eq!(request.path, "/v1/models");
-        let shown = request.authorization.map(|value| value.to_str().unwrap().to_owned());
+        let shown = request.headers.first().map(|(_, value)| value.to_str().unwrap().to_owned());
+        self.asked.lock().push(request.path.to_owned());
         self.shown.lock().push((request.transport, shown));
         let (plain, tls) = (self.plain.lock(), self.tls.lock());
         let answer = match (request.transport, plain.get(&request.address), tls.get(&request.address)) {
@@ -294,8 +300,8 @@ async fn a_key_is_shown_to_servers_and_requests_get_it_from_a_file() {
     assert_eq!(*servers.shown.lock(), [(ProbeTransport::Plain, Some("Bearer sk-1".to_owned()))]);
     assert!(!document.contains("sk-1"), "{document}");
     let snapshot = Snapshot::compile(&document, &NoProfileCheck).unwrap();
-    let Credential { header, prefix, file } = snapshot.pools[0].credential.as_ref().unwrap();
-    assert_eq!((header.as_str(), &**prefix), ("authorization", "Bearer "));
+    let Credential { shown, file } = snapshot.pools[0].credential.as_ref().unwrap();
+    assert_eq!(*shown, Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() });
     assert_eq!(std::fs::read_to_string(file).unwrap(), "sk-1");
 }
 

@@ -17,6 +17,15 @@ pub struct ServerUrl {
     pub port: u16,
 }
 
+/// Where a hosted API is served, as clients' libraries take it (`OPENAI_BASE_URL`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Scheme, host and port.
+    pub server: ServerUrl,
+    /// What stands before the API's paths, without slashes at its ends; may be empty.
+    pub path: String,
+}
+
 /// Why a text is not the address of a model server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UrlError {
@@ -31,6 +40,9 @@ pub enum UrlError {
         "only a host and a port: a path (other than /v1), a query or a user name need a configuration file"
     )]
     Surplus,
+    /// A query where only a path can be.
+    #[error("write a URL without a query, such as https://HOST/v1")]
+    Query,
 }
 
 impl ServerUrl {
@@ -82,6 +94,20 @@ impl FromStr for ServerUrl {
     }
 }
 
+impl FromStr for BaseUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let after_scheme = text.find("://").ok_or(UrlError::Syntax)? + "://".len();
+        let end = text[after_scheme..].find(['/', '?', '#']).map_or(text.len(), |slash| after_scheme + slash);
+        let path = text[end..].trim_matches('/');
+        if path.contains(['?', '#']) {
+            return Err(UrlError::Query);
+        }
+        Ok(Self { server: text[..end].parse()?, path: path.to_owned() })
+    }
+}
+
 impl fmt::Display for ServerUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
@@ -110,6 +136,21 @@ mod tests {
             assert_eq!((url.is_tls, &*url.host, url.port), (is_tls, host, port), "{text}");
             assert_eq!(url.to_string(), shown);
         }
+    }
+
+    #[test]
+    fn the_path_of_a_base_url_is_kept() {
+        for (text, server, path) in [
+            ("https://api.openai.com/v1/", "https://api.openai.com", "v1"),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000", ""),
+            ("https://a.test/of/ours/v1", "https://a.test", "of/ours/v1"),
+        ] {
+            let base: BaseUrl = text.parse().unwrap();
+            assert_eq!((&*base.server.to_string(), &*base.path), (server, path));
+        }
+        assert_eq!("https://a.test/v1?key=1".parse::<BaseUrl>(), Err(UrlError::Query));
+        assert_eq!("https://user:secret@a.test/v1".parse::<BaseUrl>(), Err(UrlError::Surplus));
+        assert_eq!("a.test/v1".parse::<BaseUrl>(), Err(UrlError::Syntax));
     }
 
     #[test]

@@ -6,14 +6,14 @@ use super::*;
 
 /// Notes what is applied.
 #[derive(Default)]
-struct Recorder {
-    applied: watch::Sender<Vec<Arc<Snapshot>>>,
+pub(super) struct Recorder {
+    pub(super) applied: watch::Sender<Vec<Arc<Snapshot>>>,
     /// Refuses what is applied, while it is set.
     is_refusing: Mutex<bool>,
 }
 
 impl Recorder {
-    async fn count(&self, count: usize) -> Arc<Snapshot> {
+    pub(super) async fn count(&self, count: usize) -> Arc<Snapshot> {
         let mut applied = self.applied.subscribe();
         let applied = applied.wait_for(|applied| applied.len() >= count).await.unwrap();
         assert_eq!(applied.len(), count);
@@ -40,16 +40,16 @@ impl Applier for Recorder {
 }
 
 /// A source that goes on asking.
-struct Polling {
-    recorder: Arc<Recorder>,
+pub(super) struct Polling {
+    pub(super) recorder: Arc<Recorder>,
     status: Arc<StatusCell>,
-    hang_up: mpsc::Sender<()>,
+    pub(super) hang_up: mpsc::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Polling {
     /// Starts `source`, which has `first` models to serve.
-    async fn start(mut source: UpSource, first: &[&str]) -> Self {
+    pub(super) async fn start(mut source: UpSource, first: &[&str]) -> Self {
         let (snapshot, _) = source.start().await.unwrap();
         assert_eq!(snapshot.as_ref().map(|snapshot| ids(snapshot)).unwrap_or_default(), first);
         let (recorder, status) = (Arc::new(Recorder::default()), source.status().clone());
