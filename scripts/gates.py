@@ -19,7 +19,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BASELINES = os.path.join(ROOT, "perf", "baselines.json")
 ALLOWED = 1.03
 # How often each part is run: enough that the difference of two runs is not that of two starts.
-COUNTS = {"peek": (20, 120), "pick": (200, 2200), "metrics": (20, 120), "route": (1000, 11000), "tap": (1000, 11000)}
+COUNTS = {
+    "peek": (20, 120),
+    "pick": (200, 2200),
+    "metrics": (20, 120),
+    "route": (1000, 11000),
+    "tap": (1000, 11000),
+    "encode": (100, 1100),
+    "decode": (1000, 11000),
+}
 # Sizes of prompts in bytes, and how often each is sent: agents' and documents' as well as a chat's.
 REQUESTS = {"request": (1200, (300, 1300)), "request-32k": (32_000, (200, 800)), "request-220k": (220_000, (100, 400))}
 ROUTES = 200

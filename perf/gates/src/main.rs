@@ -15,6 +15,7 @@ use penstock_peek::{Options, Peek};
 use penstock_picker::{
     LoadSample, Outcome, PickRequest, Picker, Pool, engine::EngineSeries, scrape::page::PageScanner,
 };
+use penstock_providers::{Api, Call, Encoded, Place, Provider, Schema};
 use penstock_tap::Tap;
 
 use vllm_page::VllmPage;
@@ -25,8 +26,15 @@ mod vllm_page;
 /// A gate: its name, and what it does so many times.
 type Gate = (&'static str, fn(u64));
 
-const GATES: [Gate; 5] =
-    [("peek", peek), ("pick", pick), ("metrics", metrics), ("route", route), ("tap", tap)];
+const GATES: [Gate; 7] = [
+    ("peek", peek),
+    ("pick", pick),
+    ("metrics", metrics),
+    ("route", route),
+    ("tap", tap),
+    ("encode", encode),
+    ("decode", decode),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,8 +52,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// A chat request of 32 KB with a line break every 80 bytes, in chunks of 16 KB, prefix blocks hashed.
+/// [`chat`] in chunks of 16 KB, prefix blocks hashed.
 fn peek(count: u64) {
+    let body = chat();
+    let options = Options { seed: 7, ..Options::default() };
+    for _ in 0..count {
+        let mut peek = Peek::new(Some(b"application/json"), &options).expect("the type is known");
+        for chunk in black_box(body.as_bytes()).chunks(16 << 10) {
+            peek.feed(chunk).expect("the body is sound");
+        }
+        black_box(peek.finish().expect("the body is sound"));
+    }
+}
+
+/// A chat request of 32 KB with a line break every 80 bytes.
+fn chat() -> String {
     let mut body = String::from(r#"{"messages":[{"role":"user","content":""#);
     for line in 0..410 {
         write!(
@@ -55,14 +76,7 @@ fn peek(count: u64) {
         .expect("a string takes everything");
     }
     body.push_str(r#""}],"model":"meta-llama/Llama-3.1-8B-Instruct","stream":true,"max_tokens":256}"#);
-    let options = Options { seed: 7, ..Options::default() };
-    for _ in 0..count {
-        let mut peek = Peek::new(Some(b"application/json"), &options).expect("the type is known");
-        for chunk in black_box(body.as_bytes()).chunks(16 << 10) {
-            peek.feed(chunk).expect("the body is sound");
-        }
-        black_box(peek.finish().expect("the body is sound"));
-    }
+    body
 }
 
 /// A pick among ten endpoints for a prompt of 128 blocks that one of them has, and its settling.
@@ -164,6 +178,44 @@ fn tap(count: u64) {
         tap.feed(black_box(token.as_bytes()));
     }
     black_box(tap.finish());
+}
+
+/// [`chat`], written as a request of Anthropic's API.
+fn encode(count: u64) {
+    let body = chat();
+    for _ in 0..count {
+        black_box(encoded(black_box(body.as_bytes())));
+    }
+}
+
+/// A token that Anthropic's API streams, as a chunk of OpenAI's.
+fn decode(count: u64) {
+    let token = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":\
+                 {\"type\":\"text_delta\",\"text\":\" the\"}}\n\n";
+    let mut translation = encoded(chat().as_bytes()).translation.expect("it is translated");
+    let mut out = Vec::new();
+    for _ in 0..count {
+        out.clear();
+        translation.body(black_box(token.as_bytes()), false, &mut out).expect("the stream is sound");
+        black_box(&out);
+    }
+}
+
+fn encoded(body: &[u8]) -> Encoded {
+    let path = "/v1/chat/completions";
+    let call = Call {
+        api: Api::of_path(path),
+        path,
+        query: None,
+        model: Some("claude-sonnet-4-5"),
+        asked_model: Some("claude-sonnet-4-5"),
+        headers: &HeaderMap::new(),
+        body,
+        now: 1_760_000_000,
+        request_id: "7f1c9a521f8e4a559d5e0d4c1c7b1a11",
+    };
+    let provider = Provider::new(Schema::Anthropic, Place::default(), false);
+    provider.encode(&call).expect("the request is sound")
 }
 
 #[cfg(test)]
