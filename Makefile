@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e torture
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e clients torture
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -14,7 +14,7 @@ help: ## List the targets
 setup: ## Install what is missing (compiler, Rust), and say what and why
 	@scripts/setup.sh
 
-demo: ## Three models behind one address; ONCE=1 ends after the requests
+demo: ## Four models behind one address; ONCE=1 ends after the requests
 	@scripts/demo.sh
 
 test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, chart, fuzz smoke
@@ -69,6 +69,9 @@ cluster: ## A Kubernetes cluster without containers, with Penstock and the walkt
 
 e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 	@scripts/e2e.sh
+
+clients: setup ## Real SDKs for Python and Node.js against simulated providers, every pair (a minute once installed; SUITE=node)
+	@scripts/clients.sh
 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)
 	scripts/torture.sh
