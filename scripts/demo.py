@@ -78,7 +78,7 @@ def check_answer(asked):
         faults.insert(0, f"status {asked.status} instead of 200")
     print(f"{asked.status} {shown}")
 
-    expected = "testupstream" if asked.kind == "testupstream" else "vllm"
+    expected = asked.kind if asked.kind in ("testupstream", "bedrock") else "vllm"
     kind, detail = kind_of_upstream(headers)
     print(f"   answered by  {detail}")
     if kind != expected:
@@ -134,9 +134,11 @@ def kind_of_upstream(headers):
     """Which program answered, by what it says of itself."""
     if "x-inference-pod" in headers:
         return "vllm", f"a vLLM server (x-inference-pod: {headers['x-inference-pod']})"
+    if "x-amzn-requestid" in headers:
+        return "bedrock", f"AWS Bedrock's API (x-amzn-requestid: {headers['x-amzn-requestid']})"
     if "testupstream-id" in headers:
         return "testupstream", f"a test upstream (testupstream-id: {headers['testupstream-id']})"
-    return "something unknown", "something unknown: neither x-inference-pod nor testupstream-id"
+    return "something unknown", "something unknown: none of x-inference-pod, x-amzn-requestid and testupstream-id"
 
 
 def logged(access_log, request_id):

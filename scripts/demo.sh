@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Three models behind one address: builds, starts model servers and the gateway, sends the walkthrough's requests.
+# Four models behind one address: builds, starts model servers and the gateway, sends the walkthrough's requests, and two
+# that a provider with another API answers.
 #
 #   ONCE=1                          end after the requests, non-zero if any was wrong
 #   PROFILE=release                 build optimised binaries, which takes several times as long
@@ -9,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly LLAMA=meta-llama/Llama-3.1-8B-Instruct
+readonly CLAUDE=eu.anthropic.claude-sonnet-4-5
 readonly READY_SECONDS=60
 
 main() {
@@ -26,7 +28,7 @@ main() {
   explain
   [ "$wrong" -eq 0 ] || fail "$wrong of the requests went wrong"
   if [ "${ONCE:-0}" = 1 ]; then
-    headline "All four requests were answered as they should be"
+    headline "All six requests were answered as they should be"
   else
     stay_up
   fi
@@ -47,16 +49,16 @@ build() {
 # The ports of the example where they are free, else any.
 choose_ports() {
   local ports
-  ports=$(python3 scripts/demo.py ports 8001 8002 8003 8011 8012 8013 8021 8080 9901)
+  ports=$(python3 scripts/demo.py ports 8001 8002 8003 8011 8012 8013 8021 8080 9901 8031)
   # shellcheck disable=SC2206 # numbers, to be split
   ports=($ports)
   llama_ports=("${ports[@]:0:3}") mistral_ports=("${ports[@]:3:3}") plain_port=${ports[6]}
-  gateway=127.0.0.1:${ports[7]} admin=127.0.0.1:${ports[8]}
+  gateway=127.0.0.1:${ports[7]} admin=127.0.0.1:${ports[8]} bedrock_port=${ports[9]}
 }
 
 start_model_servers() {
   local i simulator=${LLM_D_INFERENCE_SIM:-$bin/penstock-sim}
-  headline "Starting seven model servers"
+  headline "Starting eight model servers"
   note "three vLLM servers of $LLAMA: $(basename "$simulator"), ports ${llama_ports[*]}"
   for i in 0 1 2; do
     # The arguments and the environment of the walkthrough's Deployment; POD_IP is for the real one's KV cache.
@@ -69,25 +71,60 @@ start_model_servers() {
     start "mistral-$i" env TESTUPSTREAM_ID=test LISTENER_PORT="${mistral_ports[i]}" "$simulator"
   done
   start plain env TESTUPSTREAM_ID=test LISTENER_PORT="$plain_port" "$simulator"
+  note "AWS Bedrock's API: penstock-sim, port $bedrock_port"
+  start bedrock "$bin/penstock-sim" --model "$CLAUDE" --port "$bedrock_port"
   for i in 0 1 2; do
     await "vllm-$i" "http://127.0.0.1:${llama_ports[i]}/health"
     await "mistral-$i" "http://127.0.0.1:${mistral_ports[i]}/health"
   done
   await plain "http://127.0.0.1:$plain_port/health"
+  await bedrock "http://127.0.0.1:$bedrock_port/health"
 }
 
 start_gateway() {
   local config=$work/penstock.yaml
+  provider
   sed -e "s/127\.0\.0\.1:8080/$gateway/" \
     -e "s/:8001\"/:${llama_ports[0]}\"/;s/:8002\"/:${llama_ports[1]}\"/;s/:8003\"/:${llama_ports[2]}\"/" \
     -e "s/:8011\"/:${mistral_ports[0]}\"/;s/:8012\"/:${mistral_ports[1]}\"/;s/:8013\"/:${mistral_ports[2]}\"/" \
-    -e "s/port: 8021/port: $plain_port/" examples/walkthrough.yaml >"$config"
+    -e "s/port: 8021/port: $plain_port/" \
+    -e "/^routes:/r $work/route.yaml" -e "/^pools:/r $work/pool.yaml" -e "/^backends:/r $work/backend.yaml" \
+    examples/walkthrough.yaml >"$config"
   printf 'admin:\n  address: %s\n' "$admin" >>"$config"
   headline "Starting the gateway on http://$gateway, admin pages on http://$admin"
   note "$bin/penstock serve --config $config"
   start gateway "$bin/penstock" serve --config "$config"
   await gateway "http://$admin/readyz"
   await_scrapes
+}
+
+# What the demo adds to the example: a provider with another API, for a model of its own and in place of a pool without
+# servers.
+provider() {
+  printf '[default]\naws_access_key_id = AKIADEMO\naws_secret_access_key = demo\n' >"$work/aws"
+  cat >"$work/route.yaml" <<EOF
+  - name: provider
+    rules:
+      - name: claude
+        models: ["$CLAUDE"]
+        targets:
+          - {backend: bedrock}
+      - name: scaled-to-zero
+        models: [scaled-to-zero]
+        targets:
+          - {pool: scaled-to-zero, priority: 0}
+          - {backend: bedrock, priority: 1, modelOverride: "$CLAUDE"}
+EOF
+  cat >"$work/pool.yaml" <<EOF
+  - name: scaled-to-zero
+    endpoints: []
+EOF
+  cat >"$work/backend.yaml" <<EOF
+  - name: bedrock
+    endpoints: [{host: 127.0.0.1, port: $bedrock_port}]
+    api: {schema: AWSBedrock}
+    credential: {file: $work/aws, aws: {region: eu-central-1}}
+EOF
 }
 
 # Starts a program whose output goes to files named after it; clean_up ends it.
@@ -159,6 +196,10 @@ requests() {
   long=$work/long-prompt.json
   python3 scripts/demo.py long-prompt "$LLAMA" >"$long"
   ask stream pool/vllm-llama3-8b-instruct "$LLAMA" -N -d "@$long"
+  headline "5. A model of a provider with another API: translated, and signed for AWS"
+  ask bedrock backend/bedrock "$CLAUDE" -d "{\"model\":\"$CLAUDE\",$hello}"
+  headline "6. A model whose pool has no servers: the provider takes over"
+  ask bedrock backend/bedrock scaled-to-zero -d "{\"model\":\"scaled-to-zero\",$hello}"
 }
 
 # Sends one request and shows what came back and where it went; counts it when that is not what it should be.
