@@ -15,7 +15,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The path has to name the model, and the request names none.
 pub(super) fn own(provider: &Provider, call: &Call<'_>, api: Api) -> Result<String, Refused> {
     let path = match (provider.schema, api.rest(call.path)) {
-        (_, None) => call.path.to_owned(),
+        (_, None) => with_model_in_path(call, api)?,
         (Schema::AzureOpenAi, Some(rest)) => return azure(provider, call, rest),
         (Schema::Cohere, Some(rest)) if api == Api::Rerank => {
             format!("/{}{rest}", provider.place.prefix.as_deref().unwrap_or("v2"))
@@ -23,6 +23,25 @@ pub(super) fn own(provider: &Provider, call: &Call<'_>, api: Api) -> Result<Stri
         (_, Some(rest)) => prefixed(provider, rest),
     };
     Ok(with_query(path, call.query))
+}
+
+/// The path of an API that names the model there: with the upstream's name of it, where that is another.
+///
+/// # Errors
+/// The body names a model as well. It would have been routed by that one, and served by the one of the path.
+fn with_model_in_path(call: &Call<'_>, api: Api) -> Result<String, Refused> {
+    if call.asked_model.is_some() {
+        return Err(Refused::new("model", "the path names the model: leave `model` out of the body"));
+    }
+    if call.model.is_none() {
+        return Ok(call.path.to_owned());
+    }
+    let model = segment(call)?;
+    let (before, last) = call.path.rsplit_once('/').unwrap_or_default();
+    Ok(match (api, last.split_once(':')) {
+        (Api::Gemini, Some((_, method))) => format!("{before}/{model}:{method}"),
+        _ => format!("{}/{model}/{last}", before.rsplit_once('/').unwrap_or_default().0),
+    })
 }
 
 /// Path and query of a request that is of no known API: what stands below `/v1` does so below the prefix.

@@ -158,3 +158,35 @@ fn an_api_that_an_upstream_has_nothing_like_is_not_served() {
         assert_eq!(upstream, schema.name(), "{path}");
     }
 }
+
+#[test]
+fn a_path_that_names_the_model_is_the_only_place_that_does() {
+    let target = |schema, path: &str, asked_model, model| {
+        let headers = HeaderMap::new();
+        let call = Call {
+            api: Api::of_path(path),
+            path,
+            query: Some("alt=sse"),
+            model,
+            asked_model,
+            headers: &headers,
+            body: b"",
+            now: 0,
+            request_id: "r1",
+        };
+        Provider::new(schema, Place::default(), false).encode(&call).map(|encoded| encoded.target)
+    };
+    let bedrock = "/model/anthropic.claude/converse-stream";
+    let gemini = "/v1beta/models/gemini-2.5-pro:streamGenerateContent";
+    for (schema, path) in [(Schema::AwsBedrock, bedrock), (Schema::Gemini, gemini)] {
+        assert_eq!(target(schema, path, None, None).unwrap(), format!("{path}?alt=sse"));
+        // Routed by a model of the body, it would be served by the path's.
+        let refused = target(schema, path, Some("allowed"), Some("allowed")).unwrap_err().to_string();
+        assert!(refused.contains("the path names the model"), "{refused}");
+    }
+    let renamed = target(Schema::AwsBedrock, bedrock, None, Some("arn:aws:bedrock/x")).unwrap();
+    assert_eq!(renamed, "/model/arn%3Aaws%3Abedrock%2Fx/converse-stream?alt=sse");
+    let renamed = target(Schema::Gemini, gemini, None, Some("../other")).unwrap();
+    assert_eq!(renamed, "/v1beta/models/..%2Fother:streamGenerateContent?alt=sse");
+    assert!(target(Schema::Gemini, gemini, None, Some("..")).is_err());
+}
