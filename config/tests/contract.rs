@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use penstock_config::{
-    Action, BackendEndpoint, Destination, EndpointSpec, Endpoints, Engine, Faults, ListenerIndex,
-    ModelRewrite, NoProfileCheck, PoolIndex, Share, Shown, Snapshot, Surroundings, Upstream, check_endpoints,
+    Action, ApiSchema, BackendEndpoint, BackendHost, Destination, EndpointSpec, Endpoints, Engine, Faults,
+    ListenerIndex, ModelRewrite, NoProfileCheck, PoolIndex, Share, Shown, Snapshot, Surroundings, Upstream,
+    check_endpoints,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n";
@@ -82,6 +83,41 @@ fn credentials() {
     assert_fault(&pool("header: content-length"), "pools[0].credential.header", "cannot be changed");
     assert_fault(&pool(r#"prefix: "a\nb""#), "pools[0].credential.prefix", "printable");
     assert_fault("pools: [{name: p, credential: {}}]\n", "pools[0].credential.file", "is missing");
+}
+
+#[test]
+fn a_provider_is_short_for_where_and_how_it_serves() {
+    let backend = |fields: &str| {
+        let rule = "routes: [{name: r, rules: [{targets: [{backend: b}]}]}]";
+        format!("{rule}\nbackends: [{{name: b, {fields}}}]\n")
+    };
+    let api = |fields: &str| {
+        let snapshot = sound(&format!("{LISTENER}{}", backend(fields)));
+        let backend = &snapshot.backends[0];
+        let api = backend.api.clone().expect("it has one");
+        let host = match &backend.endpoints[0].host {
+            BackendHost::Dns(host) => host.to_string(),
+            BackendHost::Ip(ip) => ip.to_string(),
+        };
+        (host, backend.tls.is_some(), api.schema, api.prefix.map(String::from))
+    };
+    let openai = ("api.openai.com".to_owned(), true, ApiSchema::OpenAI, None);
+    assert_eq!(api("provider: openai"), openai);
+    let groq = ("api.groq.com".to_owned(), true, ApiSchema::OpenAI, Some("openai/v1".to_owned()));
+    assert_eq!(api("provider: groq"), groq);
+    let host = "bedrock-runtime.eu-central-1.amazonaws.com".to_owned();
+    let bedrock = (host, true, ApiSchema::AWSBedrock, None);
+    assert_eq!(api("provider: bedrock, api: {region: eu-central-1}"), bedrock);
+    assert_eq!(api("provider: bedrock, credential: {file: /aws, aws: {region: eu-central-1}}"), bedrock);
+    let own = ("127.0.0.1".to_owned(), false, ApiSchema::Anthropic, None);
+    assert_eq!(api("provider: anthropic, endpoints: [{host: 127.0.0.1, port: 80}]"), own);
+    for (fields, path, part) in [
+        ("provider: bedrock", "backends[0].api.region", "another host in each region"),
+        ("provider: openai, api: {region: x}", "backends[0].api.region", "no meaning for the schema OpenAI"),
+        ("provider: opnai", "backends[0].provider", "did you mean"),
+    ] {
+        assert_fault(&backend(fields), path, part);
+    }
 }
 
 #[test]

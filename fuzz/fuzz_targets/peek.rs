@@ -41,7 +41,8 @@ fuzz_target!(|body: &[u8]| {
 fn check_splice(content_type: &str, body: &[u8], whole: &Result<Peeked, PeekError>) {
     let Ok(Peeked { model: Some(model), .. }) = whole else { return };
     let with = replacement("new", model.notation).expect("the name is plain");
-    let spliced = splice(&[body.to_vec().into()], model.range.clone(), with).expect("the range is in the body");
+    let spliced =
+        splice(&[body.to_vec().into()], model.range.clone(), with).expect("the range is in the body");
     let renamed = peek(content_type, &[&spliced.chunks.concat()]).expect("a renamed body is as sound");
     assert_eq!(renamed.model.expect("it has a model").name, "new");
     assert_eq!(renamed.blocks, whole.as_ref().expect("it is sound").blocks);

@@ -116,12 +116,14 @@ fn line(input: &[u8], at: usize) -> Line<'_> {
     }
 }
 
-/// Hexadecimal digits, then nothing, or a space, a tab or a semicolon and what may follow it.
+/// Hexadecimal digits of a number below 2^63, then spaces and tabs, then nothing or a semicolon and what may follow it.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let is_followed_well = matches!(line.get(digits), None | Some(b' ' | b'\t' | b';'));
+    let padding = line[digits..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let is_followed_well = matches!(line.get(digits + padding), None | Some(b';'));
     let is_number = (1..=16).contains(&digits) && is_followed_well;
-    is_number.then(|| u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()).flatten()
+    let size = || u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok();
+    is_number.then(size).flatten().filter(|size| *size < 1 << 63)
 }
 
 fn may_become_size(line: &[u8], has_cr: bool) -> bool {

@@ -63,7 +63,9 @@ fn check(head: &Head, raw: &[u8], is_head: bool) {
             assert!(codings.is_empty() && !has_no_body && !lengths.is_empty());
             assert!(lengths.iter().all(|digits| number(digits) == Some(length)), "{lengths:?}");
         }
-        Framing::Close => assert!(codings.is_empty() && lengths.is_empty() && !has_no_body && !head.keeps_alive),
+        Framing::Close => {
+            assert!(codings.is_empty() && lengths.is_empty() && !has_no_body && !head.keeps_alive)
+        }
     }
     // Framed in two ways: the length goes, and so does the connection.
     if !codings.is_empty() && !lengths.is_empty() {

@@ -104,7 +104,7 @@ fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
         matches!(name, ApiSchema::AzureOpenAI | ApiSchema::AWSAnthropic | ApiSchema::Anthropic);
     let version = schema.version.clone().filter(|version| takes_version && !version.is_empty());
     Ok(RawApi {
-        schema: name,
+        schema: Some(name),
         prefix: prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned),
         version,
         project: None,

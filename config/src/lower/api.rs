@@ -13,7 +13,8 @@ pub(super) fn lower(raw: &RawApi, place: &FieldPath<'_>, report: &mut Report) ->
     use ApiSchema::{
         AWSAnthropic, AWSBedrock, Anthropic, AzureOpenAI, Cohere, GCPAnthropic, GCPVertexAI, OpenAI,
     };
-    let takes = |schemas: &[ApiSchema]| schemas.contains(&raw.schema);
+    let schema = raw.schema.unwrap_or_default();
+    let takes = |schemas: &[ApiSchema]| schemas.contains(&schema);
     let is_vertex = takes(&[GCPVertexAI, GCPAnthropic]);
     let fields = [
         ("prefix", raw.prefix.is_some(), takes(&[OpenAI, Anthropic, Cohere]), false),
@@ -28,11 +29,11 @@ pub(super) fn lower(raw: &RawApi, place: &FieldPath<'_>, report: &mut Report) ->
     ];
     for (field, is_there, is_taken, is_needed) in fields {
         if is_there && !is_taken {
-            let message = || format!("has no meaning for the schema {:?}: leave it out", raw.schema);
+            let message = || format!("has no meaning for the schema {schema:?}: leave it out");
             report.add(&place.field(field), message);
         }
         if is_needed && !is_there {
-            report.add(&place.field(field), || format!("is missing: the schema {:?} needs it", raw.schema));
+            report.add(&place.field(field), || format!("is missing: the schema {schema:?} needs it"));
         }
     }
     let prefix = raw.prefix.as_deref().map(|prefix| prefix.trim_matches('/'));
@@ -49,7 +50,7 @@ pub(super) fn lower(raw: &RawApi, place: &FieldPath<'_>, report: &mut Report) ->
         }
     }
     ApiSpec {
-        schema: raw.schema,
+        schema,
         prefix: prefix.map(Into::into),
         version: raw.version.as_deref().map(Into::into),
         project: raw.project.as_deref().map(Into::into),
@@ -73,7 +74,7 @@ pub(super) fn completed<'a>(
         (Provider::Bedrock, None) if raw.endpoints.is_empty() => {
             let message = || "is missing: bedrock is another host in each region".to_owned();
             report.add(&place.field("api").field("region"), message);
-            return Cow::Owned(whole);
+            format!("{host}.amazonaws.com")
         }
         _ => host.to_owned(),
     };
@@ -81,8 +82,8 @@ pub(super) fn completed<'a>(
         whole.endpoints.push(RawBackendEndpoint { host, port: 443, weight: 1 });
         whole.tls.get_or_insert_with(RawUpstreamTls::default);
     }
-    let api = whole.api.get_or_insert_with(|| RawApi { schema, ..RawApi::default() });
-    if api.schema == schema && api.prefix.is_none() {
+    let api = whole.api.get_or_insert_with(RawApi::default);
+    if *api.schema.get_or_insert(schema) == schema && api.prefix.is_none() {
         api.prefix = prefix.map(str::to_owned);
     }
     Cow::Owned(whole)

@@ -110,9 +110,9 @@ pub struct RawModelRewriteTarget {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawApi {
-    /// The API.
-    #[serde(default)]
-    pub schema: ApiSchema,
+    /// The API. Left out: the provider's, or `OpenAI`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<ApiSchema>,
     /// What stands before the API's paths in place of `v1`. Of `OpenAI`, `Anthropic` and `Cohere`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
