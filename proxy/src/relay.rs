@@ -90,10 +90,17 @@ pub(crate) async fn exchange(
                 };
                 body(client, arrived, routed, response, data, is_end).await?;
             }
-            Event::Trailers(trailers) => {
-                response.is_complete = true;
-                client.write_trailers(trailers).await?;
-            }
+            Event::Trailers(trailers) => match &mut attempt.decoder {
+                // What they tell is of the upstream's API; that the body has ended is the decoder's to know.
+                Some(decoder) => {
+                    let data = decoder.body(Bytes::new(), true)?;
+                    body(client, arrived, routed, response, data, true).await?;
+                }
+                None => {
+                    response.is_complete = true;
+                    client.write_trailers(trailers).await?;
+                }
+            },
             Event::Sent => {}
             Event::Informational(_) | Event::Head { .. } => return Err(Error::unexpected_event()),
         }

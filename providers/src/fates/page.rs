@@ -61,7 +61,7 @@ the name.
 fn the_page_is_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dialects.md");
     if env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&file, page()).unwrap();
+        fs::write(&file, page()).expect("the folder of documents is there");
     }
     let there = fs::read_to_string(&file).unwrap_or_default();
     assert!(there == page(), "docs/dialects.md is out of date: run this test with UPDATE_GOLDEN=1");

@@ -51,6 +51,10 @@ pub(super) async fn until_content(
     let mut held = BytesMut::new();
     let mut is_end = is_end;
     let mut has_content = false;
+    if is_end && let Some(decoder) = &mut attempt.decoder {
+        // A response without a body is one that the decoder has to judge as well.
+        held.extend_from_slice(&decoder.body(Bytes::new(), true)?);
+    }
     while !is_end && !has_content && held.len() < MAX_HELD_BYTES {
         let data = match next(connection, client, arrived).await.map_err(not_yet_heard)? {
             Event::Body { data, is_end: ends } => {

@@ -322,3 +322,49 @@ async fn embeddings_are_served_by_bedrock_with_the_tokens_that_a_header_has() {
     gateway.stop().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_a_body_or_without_its_end_is_no_answer() {
+    let event = |kind: &str, mut data: Value| {
+        data["type"] = json!(kind);
+        format!("event: {kind}\ndata: {data}\n\n")
+    };
+    let start = [
+        event("message_start", json!({"message": {"id": "m", "model": "c", "usage": {"input_tokens": 1}}})),
+        event("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}})),
+        event("content_block_delta", json!({"index": 0, "delta": {"type": "text_delta", "text": "Hel"}})),
+    ]
+    .concat();
+    let chunk = format!("{:x}\r\n{start}\r\n", start.len());
+    let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (answer, status, said) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            502,
+            "error",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_owned(), 403, "error"),
+        (format!("{stream}{chunk}0\r\n\r\n"), 200, "broke off"),
+    ] {
+        let is_stream = status == 200;
+        let server = RawServer::start(move |mut connection| {
+            let answer = answer.clone();
+            async move {
+                while connection.request().await.is_some() {
+                    connection.send(&answer).await;
+                }
+            }
+        })
+        .await;
+        let to = with(backend("claude", &[server.addr()]), json!({"api": {"schema": "Anthropic"}}));
+        let gateway = in_order(vec![to], json!({"retry": {"attempts": 1}})).await;
+        let mut client = gateway.client(Protocol::H1).await;
+        let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, is_stream))).await;
+        let text = reply.text();
+        assert_eq!(reply.status, status, "{text}");
+        assert!(text.contains(said) && !text.contains("[DONE]"), "{status}: {text}");
+        drop(client);
+        gateway.stop().await;
+        server.stop().await;
+    }
+}
