@@ -62,9 +62,14 @@ impl Edge {
             stream.await_head(HeadWatch::http2(due, control_frames));
             let given_back = stream.given_back().clone();
             self.process_new(stream, shutdown).await;
-            // Its streams have had their ends; what ended the connection under them is counted.
-            if let Some((_, Next::Refuse(error))) = given_back.take() {
-                self.live.load().metrics().settle(Settlement::unread(&error));
+            match given_back.take() {
+                // There was no request.
+                Some((_, Next::Refuse(Error::HeaderTimeout))) => self.limit_hit(Limit::HeaderTimeout),
+                // Its streams have had their ends; what ended the connection under them is counted.
+                Some((_, Next::Refuse(error))) => {
+                    self.live.load().metrics().settle(Settlement::unread(&error));
+                }
+                _ => {}
             }
         } else {
             self.serve_http1(stream, shutdown).await;

@@ -166,7 +166,8 @@ impl HeadWatch {
                 Poll::Ready(read)
             }
             Poll::Pending => poll_until(timer, cx, self.due).map(|()| {
-                if self.tells_late {
+                // Nobody is told by HTTP/2, where a request would have to come first, but it is counted.
+                if self.tells_late || self.protocol == Protocol::Http2 {
                     self.refusal = Some(Error::HeaderTimeout);
                 }
                 Ok(())

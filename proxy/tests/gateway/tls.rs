@@ -16,9 +16,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, backend, chat, eventually, pool, post_json, sim, sim_with, spawn, with,
-    within,
+    Client, Gateway, MODEL, Protocol, RawClient, backend, chat, eventually, pool, post_json, sim, sim_with,
+    spawn, with, within,
 };
+
+/// What an HTTP/2 client sends first, and its SETTINGS, of which there are none.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const NO_SETTINGS: &[u8; 9] = b"\0\0\0\x04\0\0\0\0\0";
 
 /// An authority and what it signed, in files.
 struct Pki {
@@ -306,6 +310,53 @@ async fn a_client_that_says_nothing_behind_its_handshake_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preface_that_stops_half_way_behind_a_handshake_is_waited_for_as_long_as_a_head() {
+    let pki = Pki::new();
+    pki.issue("own", "gateway.test");
+    let gateway = Gateway::start(json!({
+        "listeners": pki.listeners(),
+        "limits": {"headerTimeout": "300ms", "keepAliveTimeout": "1h"},
+    }))
+    .await;
+    for (sent, times) in [(0, 1.0), (1, 2.0), (10, 3.0), (PREFACE.len() - 1, 4.0)] {
+        let mut silent = pki.connect(gateway.addr(), "gateway.test", "h2").await.unwrap();
+        silent.write_all(&PREFACE[..sent]).await.unwrap();
+        let mut said = Vec::new();
+        let _ended = within("the gateway to close the connection", silent.read_to_end(&mut said)).await;
+        let hits = || gateway.metric("penstock_limit_hits_total", &["\"limits.headerTimeout\""]);
+        eventually("the limit to be counted", || (hits() == times).then_some(())).await;
+    }
+    gateway.stop().await;
+}
+
+/// All that HTTP/2 begins with, or all but the client's settings, and then nothing: no request, and no answer to what the
+/// gateway says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_says_nothing_behind_its_preface_is_closed_as_an_idle_one_is() {
+    let pki = Pki::new();
+    pki.issue("own", "gateway.test");
+    let [secure, plain] = [pki.listeners()[0].clone(), json!({"name": "http", "address": "127.0.0.1:0"})];
+    let gateway = Gateway::start(json!({
+        "listeners": [secure, plain],
+        "limits": {"headerTimeout": "5m", "keepAliveTimeout": "1s"},
+    }))
+    .await;
+    for sent in [&PREFACE[..], &[&PREFACE[..], NO_SETTINGS].concat()] {
+        let mut encrypted = pki.connect(gateway.addr_of("https"), "gateway.test", "h2").await.unwrap();
+        let mut plain = RawClient::connect(gateway.addr_of("http")).await;
+        encrypted.write_all(sent).await.unwrap();
+        plain.send(sent).await;
+        let mut said = Vec::new();
+        let _ended = within("the gateway to close the connection", encrypted.read_to_end(&mut said)).await;
+        for said in [said, plain.rest().await] {
+            // It was taken for HTTP/2: a frame of SETTINGS came back.
+            assert_eq!(said.get(3), Some(&4), "{}", said.escape_ascii());
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_say_nothing_do_not_hold_up_the_end() {
     let pki = Pki::new();
     pki.issue("own", "gateway.test");
@@ -316,8 +367,16 @@ async fn clients_that_say_nothing_do_not_hold_up_the_end() {
     }))
     .await;
     let mut silent = Vec::new();
-    for protocol in ["h2", "http/1.1", "h2"] {
-        silent.push(pki.connect(gateway.addr(), "gateway.test", protocol).await.unwrap());
+    for (protocol, sent) in [
+        ("h2", Vec::new()),
+        ("http/1.1", Vec::new()),
+        ("h2", PREFACE[..10].to_vec()),
+        ("h2", PREFACE.to_vec()),
+        ("h2", [&PREFACE[..], NO_SETTINGS].concat()),
+    ] {
+        let mut stream = pki.connect(gateway.addr(), "gateway.test", protocol).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        silent.push(stream);
     }
     let ended = within("the drain", gateway.drain(std::time::Duration::from_secs(3600))).await;
     assert_eq!(ended, penstock_proxy::server::Drained::Completely);
