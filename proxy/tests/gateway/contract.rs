@@ -3,12 +3,13 @@
 
 use std::net::TcpListener;
 
+use penstock_sim::faults::{Action, Fault};
 use penstock_sim::record::RecordedRequest;
 use penstock_sources::Applier as _;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, backend, chat, eventually, get, pool, post, post_json, sim,
+    Client, Gateway, MODEL, Protocol, backend, chat, eventually, get, pool, post, post_json, sim, until,
 };
 
 fn rule(targets: &Value) -> Value {
@@ -139,6 +140,32 @@ async fn a_copy_is_sent_and_what_becomes_of_it_is_nobodys_concern() {
     let outcome = |outcome: &str| gateway.metric("penstock_mirrored_requests_total", &[outcome]);
     eventually("copies that failed", || (outcome("failed") == 2.0 && outcome("sent") == 2.0).then_some(()))
         .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_beyond_the_limit_are_not_sent_and_counted() {
+    let (server, mirror) = (sim(MODEL).await, sim(MODEL).await);
+    mirror.faults().push(Fault::new(Action::Hang));
+    let gateway = Gateway::start(json!({
+        "limits": {"mirroredRequests": 1},
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}], "mirrors": [{"pool": "m"}]}]}],
+        "pools": [pool("p", &[server.addr()]), pool("m", &[mirror.addr()])],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for _ in 0..3 {
+        assert_eq!(client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await.status, 200);
+    }
+    // The first is still on its way.
+    until(&mirror, |stats| stats.requests == 1).await;
+    assert_eq!(gateway.metric("penstock_mirrored_requests_total", &["dropped"]), 2.0);
+    assert_eq!(gateway.metric("penstock_limit_hits_total", &["\"limits.mirroredRequests\""]), 2.0);
+    drop((client, mirror));
+    eventually("the first copy to fail", || {
+        (gateway.metric("penstock_mirrored_requests_total", &["failed"]) == 1.0).then_some(())
+    })
+    .await;
     gateway.stop().await;
 }
 

@@ -8,8 +8,8 @@ use penstock_sim::faults::{Action, Fault};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Gateway, MODEL, Protocol, RawServer, RefusedPort, Reply, backend, chat, get, pool, post_json,
-    sim, sims, until, with,
+    Client, Gateway, MODEL, Protocol, RawServer, RefusedPort, Reply, SilentPort, backend, chat, get, pool,
+    post_json, sim, sims, until, with,
 };
 
 /// A gateway whose only rule tries the pools of these endpoints in this order.
@@ -35,6 +35,11 @@ async fn one_pool(endpoints: &[SocketAddr], rule: Value) -> Gateway {
 
 async fn ask(client: &mut Client) -> Reply {
     client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await
+}
+
+/// How often a limit was hit, by its path in the routing document.
+fn limit_hits(gateway: &Gateway, limit: &str) -> f64 {
+    gateway.metric("penstock_limit_hits_total", &[&format!("\"{limit}\"")])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,6 +73,9 @@ async fn a_post_is_tried_again_elsewhere_after_any_failure_before_the_response()
             2.0,
             "{action:?}"
         );
+        // A limit that ends an attempt is counted though no client hears of it.
+        let hits = if reason.contains("per_try") { 2.0 } else { 0.0 };
+        assert_eq!(limit_hits(&gateway, "timeouts.perTry"), hits, "{action:?}");
         gateway.stop().await;
     }
 }
@@ -79,6 +87,27 @@ async fn a_refused_connection_is_followed_by_another_endpoint() {
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(ask(&mut client).await.status, 200);
     assert_eq!(gateway.metric("penstock_retries_total", &["reason=\"connect\""]), 1.0);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_takes_too_long_is_followed_by_another_endpoint_and_its_limit_is_counted() {
+    let (silent, good) = (SilentPort::take(), sim(MODEL).await);
+    let endpoints = [silent.addr(), good.addr()];
+    let at = |at: usize| {
+        with(pool(&format!("p{at}"), &[endpoints[at]]), json!({"connection": {"connectTimeout": "200ms"}}))
+    };
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p0"}, {"pool": "p1", "priority": 1}]}]}],
+        "pools": [at(0), at(1)],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = ask(&mut client).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(gateway.metric("penstock_retries_total", &["reason=\"connect\""]), 1.0);
+    assert_eq!(limit_hits(&gateway, "connection.connectTimeout"), 1.0);
     drop(client);
     gateway.stop().await;
 }
@@ -156,6 +185,7 @@ async fn the_last_failure_is_the_answer_when_attempts_are_exhausted() {
     let reply = ask(&mut client).await;
     assert_eq!((reply.status.as_u16(), &*reply.code()), (503, "upstream_unreachable"), "{}", reply.text());
     assert_eq!(gateway.log(1).await[0]["attempts"], 3);
+    assert_eq!(limit_hits(&gateway, "retry.attempts"), 1.0);
     gateway.stop().await;
 
     let busy: [_; 4] = sims().await;
@@ -168,6 +198,7 @@ async fn the_last_failure_is_the_answer_when_attempts_are_exhausted() {
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["error"]["message"], "The simulator was told to answer so.");
     assert_eq!(gateway.log(1).await[0]["attempts"], 2);
+    assert_eq!(limit_hits(&gateway, "retry.attempts"), 1.0);
     drop(client);
     gateway.stop().await;
 }
@@ -482,6 +513,31 @@ async fn an_endpoint_that_is_alone_is_asked_again_after_a_status_that_is_retried
         assert_eq!(alone.stats().requests - before, asked, "{faults}");
     }
     assert_eq!(gateway.metric("penstock_retries_total", &["reason=\"status_5xx\""]), 5.0);
+    drop(client);
+    gateway.stop().await;
+}
+
+/// Each wait is drawn from up to a minute, so that of so many far more than half outlast a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_alone_is_asked_again_after_a_while() {
+    const REQUESTS: usize = 24;
+    let alone = sim(MODEL).await;
+    alone.faults().push(Fault::status(503));
+    let rule = json!({
+        "timeouts": {"request": "1s"},
+        "retry": {"attempts": 2, "backoff": "1m", "budgetPercent": 100, "minRetriesPerSecond": 1000},
+    });
+    let gateway = one_pool(&[alone.addr()], rule).await;
+    let mut client = gateway.client(Protocol::H2).await;
+    let asked: Vec<_> =
+        (0..REQUESTS).map(|_| client.start(post_json("/v1/chat/completions", &chat(MODEL, false)))).collect();
+    let mut waited = 0;
+    for one in asked {
+        // Asked again at once, it would have answered as before.
+        waited += usize::from(one.join().await.unwrap().status() == 504);
+    }
+    assert!(waited > REQUESTS / 2, "{waited} of {REQUESTS} waited");
+    assert!(gateway.metric("penstock_retries_total", &["reason=\"status_5xx\""]) > REQUESTS as f64 / 2.0);
     drop(client);
     gateway.stop().await;
 }

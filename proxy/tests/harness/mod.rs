@@ -20,7 +20,7 @@ pub(crate) use client::{
 pub(crate) use gateway::{Gateway, compile};
 pub(crate) use load::Load;
 pub(crate) use raw::{RawClient, RawReply};
-pub(crate) use server::{RawConnection, RawServer, RefusedPort};
+pub(crate) use server::{RawConnection, RawServer, RefusedPort, SilentPort};
 pub(crate) use tasks::{Task, eventually, spawn, within};
 
 use std::time::Duration;

@@ -84,6 +84,13 @@ impl RawServer {
     }
 }
 
+/// A port that answers no attempt to connect, as a node that is gone: its queue of connections is full.
+pub(crate) struct SilentPort {
+    addr: SocketAddr,
+    _listening: socket2::Socket,
+    _queued: Vec<socket2::Socket>,
+}
+
 impl RawConnection {
     /// Reads a request with a length or without a body; gives its head. `None`: the gateway closed the connection.
     pub(crate) async fn request(&mut self) -> Option<(String, Vec<u8>)> {
@@ -154,6 +161,30 @@ impl RefusedPort {
         socket.bind(&any.into()).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
         Self { addr, _socket: socket }
+    }
+
+    /// The port's address.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl SilentPort {
+    /// Takes a port and fills its queue.
+    pub(crate) fn take() -> Self {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listening = socket();
+        listening.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listening.listen(0).unwrap();
+        let addr = listening.local_addr().unwrap().as_socket().unwrap();
+        let queued = (0..4).map(|_| {
+            let queued = socket();
+            queued.set_nonblocking(true).unwrap();
+            // The first ones are queued, the others wait for room.
+            let _in_progress = queued.connect(&addr.into());
+            queued
+        });
+        Self { addr, _queued: queued.collect(), _listening: listening }
     }
 
     /// The port's address.

@@ -15,6 +15,7 @@ mod harness;
 mod hoarding;
 mod leaving;
 mod limits;
+mod linger;
 mod target;
 mod upstream;
 mod upstream_h2;
