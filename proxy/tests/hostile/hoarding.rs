@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use crate::gate::{Gate, post, sim};
+use crate::gate::{Gate, Setup, post, sim};
 use crate::harness::eventually;
 use crate::limits::chat_of;
 use crate::wire::Wire;
@@ -12,9 +12,19 @@ use crate::wire::Wire;
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const GOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
+/// A chat completion of so many bytes that says for whom it is passed on.
+fn on_behalf(client: &str, bytes: usize) -> String {
+    let request = post("/v1/chat/completions", &chat_of(bytes));
+    request.replacen("\r\n", &format!("\r\nx-forwarded-for: {client}\r\n"), 1)
+}
+
 /// Opens connections that each send half of a body, as many as the gateway lets have memory.
 async fn hoard(gate: &Gate, from: Ipv4Addr, count: usize) -> Vec<Wire> {
-    let whole = post("/v1/chat/completions", &chat_of(400_000));
+    hoard_of(gate, from, count, &post("/v1/chat/completions", &chat_of(400_000))).await
+}
+
+/// The same, of this request.
+async fn hoard_of(gate: &Gate, from: Ipv4Addr, count: usize, whole: &str) -> Vec<Wire> {
     let half = &whole[..200_000];
     let mut hoard = Vec::new();
     for _ in 0..count {
@@ -60,6 +70,28 @@ async fn unfinished_bodies_of_one_client_leave_room_for_others() {
     assert!((1..=4).contains(&given_up), "as many as the large one needed: {given_up}");
     gate.settled().await;
     gate.close().await;
+}
+
+/// A proxy's address says nothing of whose bodies come from it, where the proxy is trusted to tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_trusted_proxy_have_shares_of_their_own() {
+    let sim = sim().await;
+    let limits = json!({"bodyBytes": "1MiB", "bodiesInFlightBytes": "2MiB"});
+    for (listener, has_room) in [(json!({"trustedProxies": ["127.0.0.0/8"]}), true), (json!({}), false)] {
+        let gate =
+            Gate::with(sim.addr(), Setup { limits: limits.clone(), listener, ..Setup::default() }).await;
+        let hoard = hoard_of(&gate, GOOD, 7, &on_behalf("203.0.113.7", 400_000)).await;
+        assert!(gate.leftovers()[1] > 1_000_000, "{:?}", gate.leftovers());
+        let mut good = Wire::connect_from(GOOD, gate.http).await;
+        good.send_all_it_takes(on_behalf("203.0.113.8", 900_000)).await;
+        let answer = good.answer().await;
+        // The model server has a limit of its own, and says so in its words.
+        let text = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status != 503, has_room, "{}: {text}", answer.status);
+        drop(hoard);
+        gate.settled().await;
+        gate.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
