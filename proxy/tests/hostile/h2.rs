@@ -219,6 +219,19 @@ async fn malformed_heads_never_reach_the_upstream() {
     gate.close().await;
 }
 
+/// The library cuts it off. In HTTP/1 it is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fragment_of_a_path_reaches_nobody() {
+    let sim = sim().await;
+    let gate = Gate::open(sim.addr()).await;
+    let path = |path| [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "llm")];
+    for (asked, seen) in [("/sim/sink#/../x", "/sim/sink"), ("/sim/sink?q=1#x", "/sim/sink?q=1")] {
+        assert_eq!(raw(gate.http, &path(asked)).await, Fate::Answered(8), "{asked}");
+        assert_eq!(sim.requests().pop().unwrap().path, seen, "{asked}");
+    }
+    gate.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_stream_leaves_the_others_of_its_connection_unharmed() {
     let sim = sim().await;
