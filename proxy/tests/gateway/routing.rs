@@ -304,25 +304,28 @@ async fn a_rule_rewrites_paths_and_hosts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_redirects() {
-    let gateway = Gateway::start(json!({"routes": [{"name": "r", "rules": [
-        {"matches": [{"path": {"value": "/old"}}], "redirect": {
-            "scheme": "https", "hostname": "new.test", "statusCode": 308,
+    const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
+    let rules = STATUSES.map(|status| {
+        json!({"matches": [{"path": {"value": format!("/{status}")}}], "redirect": {
+            "scheme": "https", "hostname": "new.test", "statusCode": status,
             "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"},
-        }},
-    ]}]}))
-    .await;
+        }})
+    });
+    let gateway = Gateway::start(json!({"routes": [{"name": "r", "rules": rules}]})).await;
     for protocol in [Protocol::H1, Protocol::H2] {
         let mut client = gateway.client(protocol).await;
-        for _ in 0..2 {
-            let reply = client.send(get("/old/x?q=1")).await;
-            assert_eq!(
-                (reply.status.as_u16(), reply.header("location")),
-                (308, "https://new.test/new/x?q=1")
-            );
+        for status in STATUSES {
+            for _ in 0..2 {
+                let reply = client.send(get(&format!("/{status}/x?q=1"))).await;
+                assert_eq!(
+                    (reply.status.as_u16(), reply.header("location")),
+                    (status, "https://new.test/new/x?q=1")
+                );
+            }
+            let reply = client.send(post(&format!("/{status}"), &[], "some text")).await;
+            assert_eq!((reply.status.as_u16(), reply.header("location")), (status, "https://new.test/new"));
         }
         assert_eq!(client.send(get("/nowhere")).await.status, 404);
-        let reply = client.send(post("/old", &[], "some text")).await;
-        assert_eq!((reply.status.as_u16(), reply.header("location")), (308, "https://new.test/new"));
     }
     gateway.stop().await;
 }
