@@ -12,12 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use harness::{
-    Client, MODEL, Protocol, Task, backend, chat, eventually, get, pool, post_json, sim, spawn, with, within,
+    Client, MODEL, Protocol, RawServer, Task, backend, chat, eventually, get, pool, post_json, sim, spawn,
+    with, within,
 };
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 /// The program, while it runs.
 struct Serve {
@@ -211,6 +217,94 @@ async fn a_program_is_replaced_without_a_failed_request() {
     running.signal("TERM").await;
     assert_eq!(running.end().await, Some(0));
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Connects, with TLS where there is a certificate to trust.
+async fn client(
+    address: SocketAddr,
+    trusted: Option<&CertificateDer<'static>>,
+    protocol: Protocol,
+) -> Client {
+    let Some(trusted) = trusted else { return Client::connect(address, protocol).await };
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols =
+        vec![if protocol == Protocol::H2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    let name = ServerName::try_from("gateway.test").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
+    Client::on(stream.unwrap(), protocol).await
+}
+
+/// A server whose streams begin at once, and end when they are told to.
+async fn streams_until(end: watch::Receiver<bool>) -> RawServer {
+    RawServer::start(move |mut connection| {
+        let mut end = end.clone();
+        async move {
+            while connection.request().await.is_some() {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
+                connection.send([head, &chunk("data: {}\n\n")].concat()).await;
+                drop(end.wait_for(|is_over| *is_over).await);
+                connection.send([&chunk("data: [DONE]\n\n"), "0\r\n\r\n"].concat()).await;
+            }
+        }
+    })
+    .await
+}
+
+/// A stream goes on where it began, whatever its client speaks, and new connections are the next process's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_outlast_the_takeover_that_they_span() {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["gateway.test".to_owned()]).unwrap();
+    let (end, is_over) = watch::channel(false);
+    let server = streams_until(is_over).await;
+    let folder = Folder::new(json!({}));
+    let file = |name: &str| folder.0.path().join(name);
+    std::fs::write(file("tls.crt"), cert.pem()).unwrap();
+    std::fs::write(file("tls.key"), signing_key.serialize_pem()).unwrap();
+    let certificate = json!({"certificateFile": file("tls.crt"), "privateKeyFile": file("tls.key")});
+    folder.write("routing.json", with(everything_to(server.addr()), json!({"listeners": [
+        {"name": "http", "address": "127.0.0.1:0"},
+        {"name": "https", "address": "127.0.0.1:0", "protocol": "HTTPS", "tls": {"certificates": [certificate]}},
+    ]})));
+    let start = || Serve::start(&folder.document(), Some(&folder.handover()));
+    let mut running = start();
+    let plain = running.address(r#""listener":"http""#).await;
+    let secure = running.address(r#""listener":"https""#).await;
+    let ways = [(plain, None), (secure, Some(cert.der()))]
+        .into_iter()
+        .flat_map(|way| [(way, Protocol::H1), (way, Protocol::H2)]);
+
+    let mut streams = Vec::new();
+    for ((address, trusted), protocol) in ways.clone() {
+        let mut client = client(address, trusted, protocol).await;
+        let mut stream = client.open(post_json("/v1/chat/completions", &chat(MODEL, true))).await;
+        assert_eq!(stream.status, 200);
+        assert_eq!(stream.next().await.unwrap().unwrap(), "data: {}\n\n");
+        streams.push((client, stream));
+    }
+    let mut next = start();
+    next.line("serving in place of the process before").await;
+    for ((address, trusted), protocol) in ways {
+        let mut client = client(address, trusted, protocol).await;
+        assert_eq!(client.send(get("/v1/models")).await.status, 200, "{address} {protocol:?}");
+    }
+    assert_eq!(running.child.try_wait().unwrap(), None, "it ended before its streams");
+    end.send(true).unwrap();
+    for (client, stream) in streams {
+        assert_eq!(stream.rest().await, ("data: [DONE]\n\n".to_owned(), true));
+        drop(client);
+    }
+    assert_eq!(running.end().await, Some(0));
+    next.signal("TERM").await;
+    assert_eq!(next.end().await, Some(0));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
