@@ -90,13 +90,17 @@ async fn from_elsewhere(gate: &Gate) -> Wire {
 async fn uploads_beyond_the_places_there_are_get_503() {
     let sim = sim().await;
     let gate = Gate::open(sim.addr()).await;
-    let mut stalled = Vec::new();
-    for _ in 0..4 {
+    let stall = async || {
         let mut wire = Wire::connect(gate.admin).await;
         wire.send("POST /debug/pick HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{").await;
-        stalled.push(wire);
+        wire
+    };
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        stalled.push(stall().await);
     }
-    // Until all four have their places: the next one has none.
+    // Until four have their places: the next one has none. A whole one may have taken the place of one of them meanwhile, so
+    // that another has to come.
     let body = chat_body(MODEL);
     let refused = within("a refusal", async {
         loop {
@@ -104,6 +108,7 @@ async fn uploads_beyond_the_places_there_are_get_503() {
             if answer.status != 200 {
                 return answer;
             }
+            stalled.push(stall().await);
         }
     })
     .await;
