@@ -36,9 +36,11 @@ pub use settings::{
 };
 pub use snapshot::Snapshot;
 pub use spec::{
-    Action, ApiSpec, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, CertificateFiles,
-    ClientCertificate, Credential, Destination, EndpointSpec, HeaderEdits, HostPattern, Listener,
-    ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective,
-    PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule,
-    SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, Upstream, UpstreamTls,
+    Action, ApiSpec, AzureIdentity, BackendEndpoint, BackendHost, BackendIndex, BackendSpec,
+    CertificateFiles, ClientCertificate, ClientCredential, ClientHeaders, Credential, CredentialSource,
+    Destination, EndpointSpec, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, Listener, ListenerIndex,
+    ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, OidcClient,
+    OidcProvider, PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
+    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
+    UpstreamTls,
 };

@@ -50,7 +50,8 @@ pub(crate) fn snapshot(
     let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
     let backends = upstream::backends(document, &mut files, &mut lowering);
     let (secrets, secret_uses) = files.finish();
-    let routing = routing(document, &listeners, &mut lowering, &mut warnings);
+    let mut routing = routing(document, &listeners, &mut lowering, &mut warnings);
+    credential::strip_of_clients(&mut routing.rules, &pools, &backends);
     check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
     report.append(lowering);

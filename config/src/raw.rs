@@ -3,6 +3,7 @@
 //! These types mirror the document field by field; their doc comments are its reference. Nothing here is checked
 //! beyond its shape: that is what [`Snapshot::compile`](crate::Snapshot::compile) is for.
 
+mod credential;
 mod endpoints;
 mod listener;
 mod matching;
@@ -17,6 +18,10 @@ pub use crate::settings::{
     RawAccessLog, RawAdmin, RawConnection, RawEjection, RawHealthCheck, RawLimits, RawMetrics, RawPeek,
     RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
 };
+pub use credential::{
+    RawAwsSigning, RawAwsWebIdentity, RawAzureCredential, RawCredential, RawCredentialOverride,
+    RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,
+};
 pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
 pub use listener::{RawCertificate, RawListener, RawListenerTls, RawProtocol};
 pub use matching::{
@@ -29,8 +34,8 @@ pub use route::{
     RawRoute, RawRule, RawScheme, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
-    RawApi, RawAwsSigning, RawBackend, RawBackendEndpoint, RawCredential, RawEndpoint, RawModelRewrite,
-    RawModelRewriteTarget, RawObjective, RawPool, RawUpstreamTls,
+    RawApi, RawBackend, RawBackendEndpoint, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,
+    RawObjective, RawPool, RawUpstreamTls,
 };
 
 /// The routing document: everything that one data plane serves.

@@ -1,5 +1,6 @@
 //! The validated parts of a snapshot: plain data that cannot be wrong.
 
+mod credential;
 mod edit;
 mod file;
 mod host;
@@ -8,6 +9,10 @@ mod request;
 mod rule;
 mod upstream;
 
+pub use credential::{
+    AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
+    OidcClient, OidcProvider, Shown, TokenSource,
+};
 pub use edit::HeaderEdits;
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
@@ -19,8 +24,8 @@ pub use rule::{
     Upstream,
 };
 pub use upstream::{
-    ApiSpec, BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, Credential, EndpointSpec,
-    ModelRewrite, Objective, PoolSpec, Shown, UpstreamTls,
+    ApiSpec, BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite,
+    Objective, PoolSpec, UpstreamTls,
 };
 
 /// The header by which rules name a model (Envoy AI Gateway's). It stands for what the body says; one that a client

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use penstock_config::{
-    Action, ApiSchema, BackendEndpoint, BackendHost, Destination, EndpointSpec, Endpoints, Engine, Faults,
-    ListenerIndex, ModelRewrite, NoProfileCheck, PoolIndex, Share, Shown, Snapshot, Surroundings, Upstream,
-    check_endpoints,
+    Action, ApiSchema, AzureIdentity, BackendEndpoint, BackendHost, ClientCredential, ClientHeaders,
+    Credential, CredentialSource, Destination, EndpointSpec, Endpoints, Engine, Faults, GcpIdentity,
+    IdentityToken, ListenerIndex, ModelRewrite, NoProfileCheck, OidcClient, OidcProvider, PoolIndex, Share,
+    Shown, Snapshot, Surroundings, TokenSource, Upstream, check_endpoints,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\n";
@@ -58,7 +59,8 @@ fn secrets_lie_beside_the_document_or_where_the_cluster_has_them() {
             ]
         );
         assert_eq!(&*snapshot.secrets.expect("it names them").name, "keys");
-        (tls.certificate, credential.file.clone())
+        let CredentialSource::Key(file) = &credential.source else { panic!("{credential:?}") };
+        (tls.certificate, file.clone())
     };
     let beside = Surroundings { directory: "/etc/penstock".into(), secrets: None };
     assert_eq!(at(&beside), ("/etc/penstock/keys/tls.crt".into(), "/etc/penstock/keys/b_key".into()));
@@ -83,6 +85,171 @@ fn credentials() {
     assert_fault(&pool("header: content-length"), "pools[0].credential.header", "cannot be changed");
     assert_fault(&pool(r#"prefix: "a\nb""#), "pools[0].credential.prefix", "printable");
     assert_fault("pools: [{name: p, credential: {}}]\n", "pools[0].credential.file", "is missing");
+}
+
+/// The credential of a pool, as the document writes it.
+fn credential(written: &str) -> Credential {
+    let snapshot =
+        sound(&format!("secretsFrom: s\n{LISTENER}pools: [{{name: p, credential: {{{written}}}}}]\n"));
+    snapshot.pools[0].credential.clone().expect("it has one")
+}
+
+#[test]
+fn credentials_that_are_fetched() {
+    use CredentialSource::{AwsFile, Client, Fetched};
+    let role = "arn:aws:iam::123456789012:role/r";
+    let web = format!("webIdentity: {{roleArn: '{role}', token: {{file: /var/token}}}}");
+    let in_file = IdentityToken::File("/var/token".into());
+    let region: Box<str> = "eu-west-1".into();
+    let bearer = Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
+
+    let aws = |rest: &str| credential(&format!("aws: {{region: eu-west-1{rest}}}"));
+    assert_eq!(aws("").shown, Shown::Aws { region: region.clone() });
+    assert_eq!(aws("").source, Fetched(TokenSource::AwsEnvironment { region: region.clone() }));
+    let assumed = aws(&format!(", {web}"));
+    assert_eq!(
+        assumed.source,
+        Fetched(TokenSource::AwsWebIdentity {
+            region,
+            role_arn: role.into(),
+            session_name: "penstock".into(),
+            token: in_file.clone(),
+            endpoint: None,
+        })
+    );
+    assert_eq!(assumed.files(), [Path::new("/var/token")]);
+    let file = credential("file: 'secret:aws', aws: {region: eu-west-1, profile: team}").source;
+    assert_eq!(file, AwsFile { file: "s/aws".into(), profile: "team".into() });
+
+    let azure = credential(
+        "file: 'secret:azure', azure: {tenantId: t, clientId: c, endpoint: 'https://login.test/'}",
+    );
+    assert_eq!(azure.shown, bearer);
+    assert_eq!(
+        azure.source,
+        Fetched(TokenSource::Azure {
+            tenant_id: Some("t".into()),
+            client_id: Some("c".into()),
+            by: AzureIdentity::Secret("s/azure".into()),
+            scope: "https://cognitiveservices.azure.com/.default".into(),
+            endpoint: Some("https://login.test".into()),
+        })
+    );
+    let Fetched(TokenSource::Azure { by, .. }) = credential("azure: {}").source else { panic!() };
+    assert_eq!(by, AzureIdentity::Environment);
+
+    for (file, is_local) in [("'secret:g'", false), ("/etc/g.json", true)] {
+        let source = credential(&format!("file: {file}, gcp: {{}}")).source;
+        let Fetched(TokenSource::Gcp { by: GcpIdentity::File { is_local: found, .. }, .. }) = source else {
+            panic!("{source:?}")
+        };
+        assert_eq!(found, is_local, "{file}");
+    }
+    let oidc = "token: {oidc: {issuer: 'https://id.test/realm/', clientId: c, clientSecret: 'secret:k', scopes: [a, b]}}";
+    let source = credential(&format!(
+        "gcp: {{workloadIdentity: {{audience: //iam, serviceAccount: a@b.test, {oidc}}}}}"
+    ));
+    assert_eq!(source.files(), [Path::new("s/k")]);
+    assert_eq!(
+        source.source,
+        Fetched(TokenSource::Gcp {
+            by: GcpIdentity::WorkloadIdentity {
+                audience: "//iam".into(),
+                token: IdentityToken::Oidc(OidcClient {
+                    provider: OidcProvider::Issuer("https://id.test/realm".into()),
+                    client_id: "c".into(),
+                    client_secret: "s/k".into(),
+                    scopes: vec!["a".into(), "b".into()],
+                    audience: None,
+                    grant_type: "client_credentials".into(),
+                }),
+                service_account: Some("a@b.test".into()),
+                sts_endpoint: "https://sts.googleapis.com/v1/token".into(),
+                iam_endpoint: "https://iamcredentials.googleapis.com".into(),
+            },
+            scope: "https://www.googleapis.com/auth/cloud-platform".into(),
+            endpoint: None,
+        })
+    );
+    for written in ["override: {}", "override: {}, aws: {region: r}", "override: {}, gcp: {}"] {
+        assert_eq!(credential(written).source, Client, "{written}");
+    }
+}
+
+#[test]
+fn credentials_that_contradict_themselves() {
+    let web = "webIdentity: {roleArn: 'arn:aws:iam::1:role/long-enough', token: {file: t}}";
+    let aws = |rest: &str| format!("aws: {{region: r, {rest}}}");
+    let token = |rest: &str| format!("azure: {{tenantId: t, clientId: c, token: {{{rest}}}}}");
+    let oidc = |rest: &str| token(&format!("oidc: {{clientId: c, clientSecret: k, {rest}}}"));
+    for (written, place, part) in [
+        ("gcp: {}, azure: {}".to_owned(), "gcp", "stands in place of azure"),
+        ("header: x-k, gcp: {}".to_owned(), "header", "no meaning beside gcp"),
+        ("aws: {region: 'a.b/c'}".to_owned(), "aws.region", "is not a region"),
+        (aws("profile: p"), "aws.profile", "without file"),
+        (format!("file: f, {}", aws(web)), "aws.webIdentity", "one of the two"),
+        (
+            aws("webIdentity: {roleArn: 'role/only-a-role-name', token: {file: t}}"),
+            "aws.webIdentity.roleArn",
+            "is not a role",
+        ),
+        ("file: f, azure: {tenantId: t}".to_owned(), "azure.clientId", "is missing"),
+        ("azure: {endpoint: 'https://u:p@h'}".to_owned(), "azure.endpoint", "write scheme, host and path"),
+        ("azure: {endpoint: 'login.test'}".to_owned(), "azure.endpoint", "write scheme, host and path"),
+        (token(""), "azure.token", "give it file or oidc"),
+        (
+            token("file: f, oidc: {tokenEndpoint: 'http://h/t', clientId: c, clientSecret: k}"),
+            "azure.token.oidc",
+            "one of the two",
+        ),
+        (oidc(""), "azure.token.oidc", "give it issuer or tokenEndpoint"),
+        (oidc("issuer: 'ftp://a.test'"), "azure.token.oidc.issuer", "is not an address"),
+        (oidc("issuer: 'http://a', scopes: ['a b']"), "azure.token.oidc.scopes[0]", "one to an item"),
+        (
+            "gcp: {endpoint: 'http://m', workloadIdentity: {audience: a, token: {file: t}}}".to_owned(),
+            "gcp.endpoint",
+            "stsEndpoint",
+        ),
+        ("override: {fallbackToConfigured: true}".to_owned(), "file", "is missing"),
+        ("override: {accessKeyIdHeader: x}".to_owned(), "override.accessKeyIdHeader", "without aws"),
+        ("override: {header: x}, aws: {region: r}".to_owned(), "override.header", "three headers"),
+        ("override: {header: host}".to_owned(), "override.header", "urlRewrite"),
+        (
+            "override: {accessKeyIdHeader: x, sessionTokenHeader: X}, aws: {region: r}".to_owned(),
+            "override",
+            "one header twice",
+        ),
+    ] {
+        let body = format!("pools: [{{name: p, credential: {{{written}}}}}]\n");
+        assert_fault(&body, &format!("pools[0].credential.{place}"), part);
+    }
+}
+
+#[test]
+fn what_clients_bring_for_one_upstream_no_other_of_the_rule_gets() {
+    let snapshot = sound(&format!(
+        "{LISTENER}pools: [{{name: p}}, {{name: q, credential: {{override: {{}}}}}}]\n\
+         backends: [{{name: b, provider: anthropic, credential: {{override: {{}}}}}}, \
+         {{name: c, provider: bedrock, credential: {{aws: {{region: r}}, override: {{fallbackToConfigured: true}}}}}}]\n\
+         routes: [{{name: r, rules: [{{targets: [{{pool: p}}, {{backend: b, priority: 1}}], mirrors: [{{backend: c}}]}}, \
+         {{targets: [{{pool: p}}]}}]}}]\n"
+    ));
+    let names = |rule: usize| {
+        snapshot.rules()[rule].client_credentials.iter().map(|n| n.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(0),
+        [
+            "x-aigw-anthropic-api-key",
+            "x-aigw-aws-access-key-id",
+            "x-aigw-aws-secret-access-key",
+            "x-aigw-aws-session-token",
+        ]
+    );
+    assert!(names(1).is_empty());
+    let client = snapshot.pools[1].credential.as_ref().and_then(|credential| credential.client.clone());
+    let header = ClientHeaders::Key(http::HeaderName::from_static("x-aigw-api-key"));
+    assert_eq!(client, Some(ClientCredential { headers: header, falls_back: false }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::Shown;
+use penstock_config::{CredentialSource, Shown};
 use penstock_sources::files::{self, ReadError};
 use penstock_wire::Outgoing;
 
@@ -41,6 +41,9 @@ pub(crate) enum CredentialError {
         /// The file.
         path: PathBuf,
     },
+    /// It would have to be fetched, or come from the client.
+    #[error("credentials that are fetched or brought by clients are not supported yet")]
+    NotYet,
     /// The file is none of AWS's credentials.
     #[error("{}: {fault}", path.display())]
     Aws {
@@ -112,7 +115,7 @@ impl Credential {
                 outgoing.headers.insert(name.clone(), value.clone());
                 Ok(())
             }
-            (Secret::Aws(keys), Shown::Aws { region, .. }) => signing::sign(outgoing, body, region, keys),
+            (Secret::Aws(keys), Shown::Aws { region }) => signing::sign(outgoing, body, region, keys),
             // Both are made from one spec.
             _ => Ok(()),
         }
@@ -146,15 +149,21 @@ pub(crate) fn take_clients(headers: &mut HeaderMap) {
 }
 
 fn read(spec: &penstock_config::Credential) -> Result<Secret, CredentialError> {
-    let path = || spec.file.clone();
-    let text = files::read_text(&spec.file, LIMIT_BYTES)
+    let (file, profile) = match &spec.source {
+        CredentialSource::Key(file) => (file, None),
+        CredentialSource::AwsFile { file, profile } => (file, Some(profile)),
+        CredentialSource::Client | CredentialSource::Fetched(_) => return Err(CredentialError::NotYet),
+    };
+    let path = || file.clone();
+    let text = files::read_text(file, LIMIT_BYTES)
         .map_err(|source| CredentialError::Read { path: path(), source })?;
+    if let Some(profile) = profile {
+        let keys = AwsKeys::parse(&text, profile);
+        return keys.map(Secret::Aws).map_err(|fault| CredentialError::Aws { path: path(), fault });
+    }
     let prefix = match &spec.shown {
         Shown::Header { prefix, .. } => prefix,
-        Shown::Aws { profile, .. } => {
-            let keys = AwsKeys::parse(&text, profile);
-            return keys.map(Secret::Aws).map_err(|fault| CredentialError::Aws { path: path(), fault });
-        }
+        Shown::Aws { .. } => "",
     };
     let secret = text.trim();
     if secret.is_empty() {
@@ -172,7 +181,7 @@ mod tests {
 
     fn spec(file: PathBuf) -> penstock_config::Credential {
         let shown = Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
-        penstock_config::Credential { shown, file }
+        penstock_config::Credential::key(shown, file)
     }
 
     /// The header in which a request shows it.
@@ -194,8 +203,7 @@ mod tests {
         std::fs::write(&file, "sk-1").unwrap();
         for (name, is_replaced) in [("x-api-key", true), ("authorization", true), ("x-proxy-key", false)] {
             let shown = Shown::Header { name: HeaderName::from_static(name), prefix: "".into() };
-            let credential =
-                Credential::load(penstock_config::Credential { shown, file: file.clone() }).unwrap();
+            let credential = Credential::load(penstock_config::Credential::key(shown, file.clone())).unwrap();
             let mut headers = HeaderMap::new();
             for name in OF_CLIENTS {
                 headers.insert(name, HeaderValue::from_static("of-the-client"));

@@ -25,6 +25,11 @@ impl Files {
         Self { secrets, uses: Vec::new(), has_reported: false }
     }
 
+    /// Whether what is written is a key of a Secret.
+    pub(super) fn is_secret(written: &str) -> bool {
+        written.starts_with(SECRET)
+    }
+
     /// The path of a file.
     pub(super) fn path(&mut self, written: &str, place: &FieldPath<'_>, report: &mut Report) -> PathBuf {
         let Some(key) = written.strip_prefix(SECRET) else { return PathBuf::from(written) };

@@ -150,6 +150,7 @@ pub(super) fn lower(
         models: Vec::new(),
         action: action?,
         mirrors,
+        client_credentials: Box::default(),
         request_headers,
         response_headers,
         rewrite: rewrite.flatten(),

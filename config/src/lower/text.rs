@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 
 use crate::report::Quoted;
 use crate::spec::HostPattern;
@@ -143,6 +143,41 @@ pub(super) fn region(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{} is not one: use letters, digits, `-`, `_`, `.` and `:`", Quoted(text)))
+}
+
+/// A region of AWS, which becomes part of a host's name.
+pub(super) fn aws_region(text: &str) -> Result<(), String> {
+    let is_sound = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if is_sound && !text.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} is not a region: write it as \"eu-central-1\"", Quoted(text)))
+}
+
+/// The address of a service by HTTP, without a slash at its end. Passwords have no place in it: the document is shown.
+pub(super) fn service_address(text: &str) -> Result<&str, String> {
+    let address = text.trim_end_matches('/');
+    let uri = address.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    let is_sound = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.query().is_none()
+            && !address.contains(['#', '@'])
+            && uri
+                .authority()
+                .is_some_and(|authority| authority.port().is_some() == has_port(authority.as_str()))
+    };
+    match uri {
+        Some(uri) if is_sound(&uri) => Ok(address),
+        _ => Err(format!(
+            "{} is not an address: write scheme, host and path, as in \"https://login.example.com/token\"",
+            Quoted(text)
+        )),
+    }
+}
+
+/// Whether something stands for a port; the parser lets numbers through that are none.
+fn has_port(authority: &str) -> bool {
+    authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
 }
 
 /// A time in RFC 3339, as seconds since the Unix epoch.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawConnection, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
+use super::{RawConnection, RawCredential, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
 use crate::knob::{Address, Span};
 use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, UpstreamProtocol};
 
@@ -130,43 +130,6 @@ pub struct RawApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub region: Option<String>,
-}
-
-/// Signs requests for AWS (Signature Version 4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RawAwsSigning {
-    /// The region that is signed for.
-    #[schemars(length(min = 1, max = 64))]
-    pub region: String,
-    /// The profile in the credential's file.
-    #[serde(default = "default_profile")]
-    #[schemars(length(min = 1, max = 256))]
-    pub profile: String,
-}
-
-/// A secret that the gateway adds to requests for an upstream. Whatever the client sent in that header does not get
-/// there; nor, where it is one in which clients show keys, in the others (`authorization`, `x-api-key`, `api-key`,
-/// `x-goog-api-key`, `x-amz-security-token`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RawCredential {
-    /// The header that carries it. Left out: `x-api-key` for the schema `Anthropic`, `api-key` for `AzureOpenAI`,
-    /// `x-goog-api-key` for `Gemini`, otherwise `authorization`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub header: Option<String>,
-    /// What stands before it in the header. Left out: `Bearer ` in `authorization`, nothing in others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub prefix: Option<String>,
-    /// Requests are signed for AWS. The file is then one of AWS's credentials (`~/.aws/credentials`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws: Option<RawAwsSigning>,
-    /// The path of a file with the secret, or `secret:KEY`. White space at its ends is left out. The file is read again
-    /// when it changes.
-    #[schemars(length(min = 1, max = 4096))]
-    pub file: String,
 }
 
 /// One model server of a pool. Several ports of one pod are several endpoints.
@@ -309,10 +272,6 @@ fn any_encoding() -> Encoding {
 
 fn half_a_minute() -> Span {
     Span::secs(30)
-}
-
-fn default_profile() -> String {
-    "default".to_owned()
 }
 
 fn one() -> u32 {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{BackendIndex, HeaderEdits, PoolIndex};
 use crate::settings::{RetryPolicy, Timeouts, Untranslatable};
@@ -23,6 +23,8 @@ pub struct Rule {
     pub action: Action,
     /// Where copies of requests are sent.
     pub mirrors: Vec<Mirror>,
+    /// Headers in which clients bring credentials for one of its upstreams. No upstream is sent them.
+    pub client_credentials: Box<[HeaderName]>,
     /// Changes to the request's headers, before those of the target.
     pub request_headers: HeaderEdits,
     /// Changes to the response's headers.

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
-
+use super::Credential;
 use crate::settings::{
     ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
     SaturationSpec, UpstreamProtocol,
@@ -77,34 +76,6 @@ pub struct ApiSpec {
     pub project: Option<Box<str>>,
     /// The region; there if the schema is one of Vertex AI.
     pub region: Option<Box<str>>,
-}
-
-/// A secret that is added to requests. This crate does not open the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// How it is shown.
-    pub shown: Shown,
-    /// The file that holds it.
-    pub file: PathBuf,
-}
-
-/// How a secret is shown to an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// In a header.
-    Header {
-        /// Its name; what the client sent in it is dropped.
-        name: HeaderName,
-        /// What stands before the secret, such as `Bearer `.
-        prefix: Box<str>,
-    },
-    /// By a signature of AWS's, version 4.
-    Aws {
-        /// The region.
-        region: Box<str>,
-        /// The profile in the file.
-        profile: Box<str>,
-    },
 }
 
 impl PoolSpec {

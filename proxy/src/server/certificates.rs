@@ -1,7 +1,7 @@
 //! The certificates and keys that a snapshot names, loaded, and which listener, pool or backend uses which.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use penstock_config::{BackendSpec, Fault, PoolSpec, Secrets, Snapshot, UpstreamTls};
@@ -111,7 +111,7 @@ impl Certificates {
 
     /// All files that this was built from.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let secrets = self.credentials().map(|credential| credential.spec().file.clone());
+        let secrets = self.credentials().flat_map(|of| of.spec().files()).map(Path::to_owned);
         self.all().flat_map(PemFiles::files).chain(secrets).collect()
     }
 
@@ -157,7 +157,9 @@ impl Certificates {
         for credential in self.credentials() {
             match credential.reload() {
                 Ok(false) => {}
-                Ok(true) => tracing::info!(file = %credential.spec().file.display(), "credential reloaded"),
+                Ok(true) => {
+                    tracing::info!(files = ?credential.spec().files(), "credential reloaded")
+                }
                 Err(error) => tracing::error!(%error, "credential refused; the one loaded before stays"),
             }
         }

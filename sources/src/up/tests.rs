@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use parking_lot::Mutex;
 use penstock_config::{
-    Action, Credential, Lookup, ModelEntry, NoProfileCheck, RequestModel, RouteRequest, Shown,
+    Action, Credential, CredentialSource, Lookup, ModelEntry, NoProfileCheck, RequestModel, RouteRequest,
+    Shown,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -300,7 +301,8 @@ async fn a_key_is_shown_to_servers_and_requests_get_it_from_a_file() {
     assert_eq!(*servers.shown.lock(), [(ProbeTransport::Plain, Some("Bearer sk-1".to_owned()))]);
     assert!(!document.contains("sk-1"), "{document}");
     let snapshot = Snapshot::compile(&document, &NoProfileCheck).unwrap();
-    let Credential { shown, file } = snapshot.pools[0].credential.as_ref().unwrap();
+    let Credential { shown, source, .. } = snapshot.pools[0].credential.as_ref().unwrap();
+    let CredentialSource::Key(file) = source else { panic!("{source:?}") };
     assert_eq!(*shown, Shown::Header { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() });
     assert_eq!(std::fs::read_to_string(file).unwrap(), "sk-1");
 }

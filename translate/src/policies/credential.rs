@@ -47,7 +47,7 @@ pub(super) fn read(
             let mut secrets = Secrets::new();
             let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, API_KEY);
             let (header, prefix) = (Some(header.to_owned()), Some(prefix.to_owned()));
-            Ok((RawCredential { header, prefix, aws: None, file }, secrets))
+            Ok((RawCredential { header, prefix, file: Some(file), ..RawCredential::default() }, secrets))
         }
     }
 }
@@ -75,11 +75,8 @@ fn aws(
     let mut secrets = Secrets::new();
     let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, AWS_CREDENTIALS);
     let profile = of_file.profile.clone().filter(|profile| !profile.is_empty());
-    let aws = RawAwsSigning {
-        region: spec.region.clone(),
-        profile: profile.unwrap_or_else(|| "default".to_owned()),
-    };
-    Ok((RawCredential { header: None, prefix: None, aws: Some(aws), file }, secrets))
+    let aws = RawAwsSigning { region: spec.region.clone(), profile, web_identity: None };
+    Ok((RawCredential { aws: Some(aws), file: Some(file), ..RawCredential::default() }, secrets))
 }
 
 /// What a policy is for, and why something that it names cannot be.
