@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{body::SimBody, faults::Fault, metrics::FakeMetrics, state::ServerState};
+use super::{body::SimBody, faults::Fault, issuing::Vault, metrics::FakeMetrics, state::ServerState};
 
 /// A path of the simulator's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum AdminPage {
     Requests,
     /// The counters.
     Stats,
+    /// `GET` shows the tokens issued, `DELETE` revokes them.
+    Issued,
     /// `GET` shows the gauges that are made up, `POST` replaces them, `DELETE` brings the real ones back.
     Metrics,
 }
@@ -24,6 +26,7 @@ impl AdminPage {
             "/sim/faults" => Some(Self::Faults),
             "/sim/requests" => Some(Self::Requests),
             "/sim/stats" => Some(Self::Stats),
+            "/sim/issued" => Some(Self::Issued),
             "/sim/metrics" | "/fake_metrics" => Some(Self::Metrics),
             _ => None,
         }
@@ -50,6 +53,12 @@ pub(crate) fn answer(
             }
             Ok(())
         }
+        AdminPage::Issued => {
+            if *method == Method::DELETE {
+                server.vault.iter().for_each(Vault::revoke);
+            }
+            Ok(())
+        }
         AdminPage::Stats => Ok(()),
     };
     if let Err(error) = result {
@@ -60,6 +69,9 @@ pub(crate) fn answer(
         AdminPage::Metrics => json(StatusCode::OK, &*server.api.fakes.lock()),
         AdminPage::Requests => json(StatusCode::OK, &server.record.requests()),
         AdminPage::Stats => json(StatusCode::OK, &server.record.stats()),
+        AdminPage::Issued => {
+            json(StatusCode::OK, &server.vault.as_ref().map(Vault::issued).unwrap_or_default())
+        }
     }
 }
 

@@ -1,10 +1,17 @@
 //! The command line: llm-d-inference-sim's flags where both have them, and a few of our own.
 
-use std::{net::IpAddr, num::NonZeroU16, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::{
+    credentials::{Credentials, CredentialsError},
     metrics::FakeMetrics,
     options::{
         Calculator, CostModel, FailureType, KvOptions, Latency, LoraModule, Mode, Options, Personality,
@@ -95,6 +102,16 @@ pub struct Flags {
     /// Requests to remember for GET /sim/requests; 0 also saves hashing their bodies.
     #[arg(long, default_value = "0", value_name = "N")]
     record: usize,
+    /// Remember their bodies too.
+    #[arg(long)]
+    record_bodies: bool,
+    /// JSON file that names the credentials that providers ask for here and that the token services hand out; see
+    /// docs/simulator.md. Without it nothing is checked, and there are no token services.
+    #[arg(long, value_name = "FILE", value_parser = credentials)]
+    credentials: Option<Credentials>,
+    /// How long issued tokens are valid, in whole seconds, instead of what the file says.
+    #[arg(long, requires = "credentials", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    token_lifetime: Option<u64>,
     /// Never answer endpoint-load-metrics-format with a load report.
     #[arg(long)]
     no_load_reports: bool,
@@ -314,6 +331,10 @@ impl Flags {
             key_file,
             client_ca_file: self.ssl_ca_certs,
         });
+        let mut credentials = self.credentials;
+        if let Some((known, lifetime_s)) = credentials.as_mut().zip(self.token_lifetime) {
+            known.lifetime_s = lifetime_s;
+        }
         Options {
             listen: (self.host, 0).into(),
             personality,
@@ -344,6 +365,8 @@ impl Flags {
             pod_namespace: environment.pod_namespace.clone(),
             tls,
             record_requests: self.record,
+            record_bodies: self.record_bodies,
+            credentials,
             load_reports: !self.no_load_reports,
         }
     }
@@ -382,6 +405,10 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
 
 fn name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_value(serde_json::Value::from(text))
+}
+
+fn credentials(path: &str) -> Result<Credentials, CredentialsError> {
+    Credentials::read(Path::new(path))
 }
 
 fn block_size(text: &str) -> Result<usize, String> {

@@ -9,10 +9,12 @@ mod admin;
 mod api;
 mod body;
 mod connection;
+pub mod credentials;
 mod engine;
 mod eventstream;
 pub mod faults;
 pub mod flags;
+mod issuing;
 pub mod kv;
 pub mod metrics;
 pub mod options;
@@ -25,4 +27,7 @@ mod testupstream;
 mod text;
 mod tokens;
 
-pub use self::server::{Handle, Sim, StartError};
+pub use self::{
+    issuing::Issued,
+    server::{Handle, Sim, StartError},
+};

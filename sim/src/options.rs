@@ -11,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::credentials::Credentials;
+
 /// One simulated server.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -59,6 +61,11 @@ pub struct Options {
     /// Requests remembered for [`super::Handle::requests`]; 0 also leaves bodies unhashed outside of
     /// `/sim/sink`. Default 1024 (the binary: 0).
     pub record_requests: usize,
+    /// Whether their bodies are remembered too. Default false.
+    pub record_bodies: bool,
+    /// Credentials that requests have to show, and token services that hand them out. Default none: nothing is checked,
+    /// and there are no such services.
+    pub credentials: Option<Credentials>,
     /// Answer `endpoint-load-metrics-format` with a load report. Default true.
     pub load_reports: bool,
 }
@@ -87,6 +94,8 @@ impl Default for Options {
             pod_namespace: None,
             tls: None,
             record_requests: 1024,
+            record_bodies: false,
+            credentials: None,
             load_reports: true,
         }
     }

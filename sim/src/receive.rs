@@ -12,6 +12,7 @@ use super::{
     body::ExchangeCut,
     connection::Connection,
     record::{Framing, RecordedRequest, hash_text, header_list},
+    text::lossy,
 };
 
 /// A request body, read to its end.
@@ -26,8 +27,8 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    /// The request as it is remembered.
-    pub(crate) fn seen(&self, parts: &Parts, connection: &Connection) -> RecordedRequest {
+    /// The request as it is remembered, with its body or without.
+    pub(crate) fn seen(&self, parts: &Parts, connection: &Connection, keeps_body: bool) -> RecordedRequest {
         RecordedRequest {
             connection: connection.number,
             method: parts.method.to_string(),
@@ -37,6 +38,7 @@ impl RequestBody {
             headers: header_list(&parts.headers),
             body_bytes: self.bytes,
             body_xxh64: hash_text(self.hash),
+            body: keeps_body.then(|| lossy(&self.body).into_owned()),
         }
     }
 }

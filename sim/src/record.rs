@@ -55,6 +55,9 @@ pub struct RecordedRequest {
     pub body_bytes: u64,
     /// XXH64 (seed 0) of the body, 16 hexadecimal digits.
     pub body_xxh64: String,
+    /// The body, where bodies are remembered; bytes that are not UTF-8 are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 /// How a request body was delimited.

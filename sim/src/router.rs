@@ -15,6 +15,7 @@ use super::{
     body::{ExchangeCut, SimBody},
     connection::Connection,
     faults::{Action, Verdict},
+    issuing::{self, Service},
     options::{FailureType, Personality},
     receive::{RequestBody, receive},
     record::{InFlight, RecordedRequest},
@@ -39,12 +40,12 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<SimBody>, ExchangeCut> {
     let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path(), &server.options.personality);
+    let route = Route::of(parts.uri.path(), &server);
     let in_flight = route.is_counted().then(|| server.record.begin());
     if route == Route::Metrics {
         server.record.scraped();
     }
-    let verdict = server.faults.verdict(parts.uri.path(), route.is_counted());
+    let verdict = server.faults.verdict(parts.uri.path(), route.meets_faults());
     if verdict != Verdict::default() {
         server.record.faulted();
     }
@@ -60,7 +61,7 @@ pub(crate) async fn serve(
     };
     let hashes = route == Route::Sink || (route.is_counted() && server.record.is_on());
     let received = receive(&parts, body, keep, hashes).await?;
-    let seen = hashes.then(|| received.seen(&parts, &connection));
+    let seen = hashes.then(|| received.seen(&parts, &connection, server.options.record_bodies));
     if server.record.is_on()
         && let Some(seen) = &seen
     {
@@ -96,22 +97,27 @@ enum Route {
     Sink,
     Admin(AdminPage),
     TestUpstream,
+    /// A service that hands out tokens.
+    Issuing(Service),
     Unknown,
 }
 
 impl Route {
-    fn of(path: &str, personality: &Personality) -> Self {
+    fn of(path: &str, server: &ServerState) -> Self {
         if path.starts_with("/sim/sink") {
             return Self::Sink;
         }
         if let Some(page) = AdminPage::of(path) {
             return Self::Admin(page);
         }
-        if matches!(personality, Personality::TestUpstream { .. }) {
+        if matches!(server.options.personality, Personality::TestUpstream { .. }) {
             return if path == "/health" { Self::Health } else { Self::TestUpstream };
         }
         if let Some((path, endpoint)) = Endpoint::of(path) {
             return Self::Inference(path, endpoint);
+        }
+        if let Some(service) = server.vault.as_ref().and_then(|vault| Service::of(path, vault)) {
+            return Self::Issuing(service);
         }
         match path {
             "/health" | "/health/ready" | "/ping" => Self::Health,
@@ -120,8 +126,13 @@ impl Route {
         }
     }
 
-    /// Whether a request is counted, remembered, and subject to faults without a path.
+    /// Whether a request is counted and remembered.
     fn is_counted(self) -> bool {
+        self.meets_faults() || matches!(self, Self::Issuing(_))
+    }
+
+    /// Whether faults without a path concern it.
+    fn meets_faults(self) -> bool {
         matches!(self, Self::Inference(..) | Self::Sink | Self::TestUpstream | Self::Unknown)
     }
 }
@@ -202,6 +213,10 @@ async fn answer(
             };
             testupstream::answer(id, parts, &received.body)
         }
+        (Route::Issuing(service), _) => match &server.vault {
+            Some(vault) => issuing::answer(vault, service, parts, &received.body),
+            None => ApiError::unknown_path().response(),
+        },
         (Route::Unknown | Route::Sink, _) => ApiError::unknown_path().response(),
     }
 }

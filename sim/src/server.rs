@@ -20,6 +20,7 @@ use self::io::Socket;
 use super::{
     connection::Connection,
     faults::Faults,
+    issuing::{Issued, Vault},
     metrics::FakeMetrics,
     options::Options,
     record::{RecordedRequest, Stats},
@@ -94,6 +95,17 @@ impl Handle {
     /// Forgets the requests remembered so far.
     pub fn forget_requests(&self) {
         self.server.record.forget();
+    }
+
+    /// What its token services have handed out, oldest first.
+    #[must_use]
+    pub fn issued(&self) -> Vec<Issued> {
+        self.server.vault.as_ref().map(Vault::issued).unwrap_or_default()
+    }
+
+    /// Takes no token any more that was issued until now, here or elsewhere.
+    pub fn revoke_issued(&self) {
+        self.server.vault.iter().for_each(Vault::revoke);
     }
 
     /// Waits until `condition` holds, and returns the counters that fulfilled it.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{
     api::Api,
     faults::{Action, Fault, Faults},
+    issuing::Vault,
     options::Options,
     record::Record,
 };
@@ -17,6 +18,8 @@ pub(crate) struct ServerState {
     pub(crate) api: Api,
     pub(crate) faults: Faults,
     pub(crate) record: Arc<Record>,
+    /// What credentials it knows, if it asks for any.
+    pub(crate) vault: Option<Vault>,
 }
 
 impl ServerState {
@@ -32,6 +35,7 @@ impl ServerState {
             api: Api::new(options.clone()),
             faults,
             record: Arc::new(Record::new(options.record_requests)),
+            vault: options.credentials.clone().map(Vault::new),
             options,
         }
     }

@@ -5,6 +5,7 @@
 mod client;
 mod faults;
 mod inference;
+mod issuing;
 mod life;
 mod sink;
 mod testupstream;
