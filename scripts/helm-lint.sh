@@ -34,13 +34,17 @@ expect everything 'image: registry.example.com/llm/penstock-operator:1.2.3'
 expect everything 'image: registry.example.com/llm/penstock:1.2.3'
 expect everything 'kind: PodMonitor'
 expect everything 'grafana_dashboard: "1"'
+expect everything 'audience: sts.amazonaws.com'
+expect everything 'mountPath: /var/run/identity'
+expect everything 'eks.amazonaws.com/role-arn: arn:aws:iam::123456789012:role/models'
 for kind in CustomResourceDefinition ClusterRole ServiceAccount; do refuse least "kind: $kind\$"; done
 
 # Wildcards in roles, and writing what is only read.
 for file in "$out"/*.yaml; do
   ! grep -nE '(verbs|resources|apiGroups): \[?"?\*' "$file" || fail "a role has a wildcard"
 done
-for values in 'replicas=3' 'dataPlane.service.type=Cloud' 'dataPlane.admin.debug=all' 'operator.replicas=two' 'crds.install=some'; do
+for values in 'replicas=3' 'dataPlane.service.type=Cloud' 'dataPlane.admin.debug=all' \
+  'dataPlane.extraVolumeMounts[0].name=identity' 'dataPlane.serviceAccount.name=mine' 'operator.replicas=two' 'crds.install=some'; do
   ! render --set "$values" >/dev/null 2>&1 || fail "values.schema.json lets $values through"
 done
 for dashboard in "$chart"/files/dashboards/*.json; do

@@ -69,7 +69,7 @@ impl Settings<'_> {
 
     /// What has to be there before anything is published: who may read it.
     pub fn access(&self) -> Vec<Manifest> {
-        access::manifests(self.owner)
+        access::manifests(self)
     }
 
     /// What runs the data plane. Nothing while its settings are not known.

@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
+use super::Settings;
 use crate::manifest::{Manifest, OwnedKind, Owner};
 
 /// The service account and the binding of its role, which [`role`] makes.
-pub(super) fn manifests(owner: &Owner) -> Vec<Manifest> {
+pub(super) fn manifests(settings: &Settings<'_>) -> Vec<Manifest> {
+    let owner = settings.owner;
     let base = owner.names.base.as_str();
     // The token is mounted because the data plane watches its configuration with it.
     let account = json!({ "automountServiceAccountToken": true });
@@ -13,8 +15,14 @@ pub(super) fn manifests(owner: &Owner) -> Vec<Manifest> {
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": base },
         "subjects": [{ "kind": "ServiceAccount", "name": base, "namespace": owner.gateway.namespace }],
     });
+    // What the Gateway says of its own data planes comes before what holds for all.
+    let defaults = settings.data_plane.service_account.annotations.iter();
+    let annotations: Vec<(&str, &str)> = defaults
+        .filter(|(name, _)| !owner.annotations.contains_key(*name))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     vec![
-        Manifest::new(owner, OwnedKind::ServiceAccount, base, &[], &[], account),
+        Manifest::new(owner, OwnedKind::ServiceAccount, base, &[], &annotations, account),
         Manifest::new(owner, OwnedKind::RoleBinding, base, &[], &[], binding),
     ]
 }

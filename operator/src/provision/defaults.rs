@@ -42,6 +42,12 @@ pub struct DataPlane {
     pub extra_args: Vec<String>,
     /// More environment variables.
     pub extra_env: Vec<Value>,
+    /// More volumes of the Pods.
+    pub extra_volumes: Vec<Value>,
+    /// Where the container has them.
+    pub extra_volume_mounts: Vec<Value>,
+    /// Who the Pods are.
+    pub service_account: ServiceAccountDefaults,
     /// Annotations of the Pods.
     pub pod_annotations: BTreeMap<String, String>,
     /// Labels of the Pods.
@@ -69,6 +75,14 @@ pub struct ServiceDefaults {
     pub external_traffic_policy: String,
     /// The class of load balancer; empty for the cluster's own.
     pub load_balancer_class: String,
+}
+
+/// The ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ServiceAccountDefaults {
+    /// Its annotations, by which clouds know whom they let in.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The PodDisruptionBudget.
@@ -169,6 +183,9 @@ impl Default for DataPlane {
             log_format: "json".to_owned(),
             extra_args: Vec::new(),
             extra_env: Vec::new(),
+            extra_volumes: Vec::new(),
+            extra_volume_mounts: Vec::new(),
+            service_account: ServiceAccountDefaults::default(),
             pod_annotations: BTreeMap::new(),
             pod_labels: BTreeMap::new(),
             node_selector: BTreeMap::new(),

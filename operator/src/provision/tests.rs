@@ -112,6 +112,36 @@ fn a_gateways_own_settings_come_first() {
 }
 
 #[test]
+fn data_planes_are_who_the_chart_says_unless_their_gateway_says_otherwise() {
+    const ROLE: &str = "eks.amazonaws.com/role-arn";
+    let annotations = [(ROLE, "of-all"), ("example.com/team", "llm")];
+    let mut data_plane = DataPlane::default();
+    data_plane.service_account.annotations =
+        annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    data_plane.extra_volumes = vec![json!({ "name": "identity", "projected": { "sources": [] } })];
+    data_plane.extra_volume_mounts = vec![json!({ "name": "identity", "mountPath": "/identity" })];
+
+    let account = |owner: &Owner| {
+        let manifests = all(owner, &data_plane, &provisioning());
+        find(&manifests, OwnedKind::ServiceAccount).unwrap()["metadata"]["annotations"].clone()
+    };
+    let mut owner = owner();
+    assert_eq!(account(&owner)[ROLE], "of-all");
+    owner.annotations.insert(ROLE.to_owned(), "of-this-one".to_owned());
+    assert_eq!(account(&owner)[ROLE], "of-this-one");
+    assert_eq!(account(&owner)["example.com/team"], "llm");
+
+    let manifests = all(&owner, &data_plane, &provisioning());
+    let pod = &find(&manifests, OwnedKind::Deployment).unwrap()["spec"]["template"]["spec"];
+    let names = |list: &Value| {
+        let names = list.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&pod["volumes"]), ["cache", "identity"]);
+    assert_eq!(names(&pod["containers"][0]["volumeMounts"]), ["cache", "identity"]);
+}
+
+#[test]
 fn an_autoscaler_has_the_last_word_on_replicas() {
     let mut provisioning = provisioning();
     provisioning.autoscaler =

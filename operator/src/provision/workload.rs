@@ -66,6 +66,8 @@ fn pod(settings: &Settings<'_>, match_labels: &BTreeMap<&str, &str>) -> Value {
             "labelSelector": { "matchLabels": match_labels },
         })
     };
+    let mut volumes = vec![json!({ "name": "cache", "emptyDir": { "sizeLimit": data_plane.cache_size_limit } })];
+    volumes.extend(data_plane.extra_volumes.iter().cloned());
     let mut pod = json!({
         "serviceAccountName": owner.names.base,
         "terminationGracePeriodSeconds": grace,
@@ -80,7 +82,7 @@ fn pod(settings: &Settings<'_>, match_labels: &BTreeMap<&str, &str>) -> Value {
         },
         "topologySpreadConstraints": [spread("kubernetes.io/hostname"), spread("topology.kubernetes.io/zone")],
         "containers": [container(settings)],
-        "volumes": [{ "name": "cache", "emptyDir": { "sizeLimit": data_plane.cache_size_limit } }],
+        "volumes": volumes,
     });
     let mut set = |name: &str, is_given: bool, value: Value| {
         if is_given {
@@ -133,6 +135,8 @@ fn container(settings: &Settings<'_>) -> Value {
         json!({ "name": "POD_NAMESPACE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } }),
     ];
     env.extend(data_plane.extra_env.iter().cloned());
+    let mut mounts = vec![json!({ "name": "cache", "mountPath": CACHE_DIR })];
+    mounts.extend(data_plane.extra_volume_mounts.iter().cloned());
     json!({
         "name": "penstock",
         "image": data_plane.image,
@@ -151,6 +155,6 @@ fn container(settings: &Settings<'_>) -> Value {
             "capabilities": { "drop": ["ALL"] },
         },
         "resources": provisioning.resources.clone().unwrap_or_else(|| data_plane.resources.clone()),
-        "volumeMounts": [{ "name": "cache", "mountPath": CACHE_DIR }],
+        "volumeMounts": mounts,
     })
 }
