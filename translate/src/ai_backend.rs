@@ -9,7 +9,7 @@ use crate::api::{AiServiceBackend, VersionedSchema};
 use crate::backend::Backends;
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
-use crate::policies::Policies;
+use crate::policies::{GooglePlace, Policies};
 use crate::status::{Condition, Status, StatusUpdate};
 use crate::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::world::{Key, Kind, ObjectId, World};
@@ -58,13 +58,16 @@ pub(crate) fn upstream(
     let spec = object.spec.as_ref().map_err(|error| {
         RefError::new("InvalidBackend", format!("the AIServiceBackend {key} cannot be read: {error}"))
     })?;
-    let api = api(key, &spec.schema)?;
+    let mut api = api(key, &spec.schema)?;
     let backend = backend_of(context, key, spec)?;
     let mut upstream = backends.get(&backend)?.upstream(name);
-    if let Some((credential, secrets)) = policies.credential(Kind::AiServiceBackend, key)? {
-        upstream.secrets.extend(secrets);
+    let granted = policies.credential(Kind::AiServiceBackend, key)?;
+    place(key, &mut api, granted.as_ref().and_then(|granted| granted.google.as_ref()))?;
+    if let Some(granted) = granted {
+        upstream.secrets.extend(granted.secrets);
+        upstream.identity_for = granted.identity_for;
         if let RawUpstream::Backend(raw) = &mut upstream.raw {
-            raw.credential = Some(credential);
+            raw.credential = Some(granted.raw);
             if let (None, Some(unmatched)) = (&raw.tls, policies.tls().unmatched(Kind::Backend, &backend)) {
                 let message =
                     format!("AIServiceBackend {key}: no credential is sent without TLS: {unmatched}");
@@ -83,10 +86,6 @@ pub(crate) fn upstream(
 fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
     /// What a schema without a prefix has.
     const DEFAULT_PREFIX: &str = "v1";
-    let not_yet = |what: &str| {
-        let message = format!("AIServiceBackend {key}: {what} is not supported yet");
-        RefError::new("SchemaNotSupported", message)
-    };
     let name = match schema.name.as_str() {
         "OpenAI" => ApiSchema::OpenAI,
         "Anthropic" => ApiSchema::Anthropic,
@@ -94,14 +93,23 @@ fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
         "AWSAnthropic" => ApiSchema::AWSAnthropic,
         "AzureOpenAI" => ApiSchema::AzureOpenAI,
         "Cohere" => ApiSchema::Cohere,
-        // Both need a token of Google's.
-        "GCPVertexAI" | "GCPAnthropic" => return Err(not_yet(&format!("schema {}", schema.name))),
-        other => return Err(not_yet(&format!("schema {:?}", crate::world::shorten(other, 80)))),
+        "GCPVertexAI" => ApiSchema::GCPVertexAI,
+        "GCPAnthropic" => ApiSchema::GCPAnthropic,
+        other => {
+            let other = crate::world::shorten(other, 80);
+            let message = format!("AIServiceBackend {key}: schema {other:?} is not supported");
+            return Err(RefError::new("SchemaNotSupported", message));
+        }
     };
     let takes_prefix = matches!(name, ApiSchema::OpenAI | ApiSchema::Anthropic | ApiSchema::Cohere);
     let prefix = schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/')).filter(|_| takes_prefix);
-    let takes_version =
-        matches!(name, ApiSchema::AzureOpenAI | ApiSchema::AWSAnthropic | ApiSchema::Anthropic);
+    let takes_version = matches!(
+        name,
+        ApiSchema::AzureOpenAI
+            | ApiSchema::AWSAnthropic
+            | ApiSchema::Anthropic
+            | ApiSchema::GCPAnthropic
+    );
     let version = schema.version.clone().filter(|version| takes_version && !version.is_empty());
     Ok(RawApi {
         schema: Some(name),
@@ -110,6 +118,21 @@ fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
         project: None,
         region: None,
     })
+}
+
+/// Completes the API of Google Cloud's models, whose paths have the project and the region. Only a policy names them.
+fn place(key: &Key, api: &mut RawApi, place: Option<&GooglePlace>) -> Result<(), RefError> {
+    let Some(ApiSchema::GCPVertexAI | ApiSchema::GCPAnthropic) = api.schema else { return Ok(()) };
+    let Some(GooglePlace { project, region }) = place else {
+        let message = format!(
+            "AIServiceBackend {key}: its schema needs a BackendSecurityPolicy of type GCPCredentials, which names the \
+             project and the region"
+        );
+        return Err(RefError::new("CredentialMissing", message));
+    };
+    api.project = Some(project.clone());
+    api.region = Some(region.clone());
+    Ok(())
 }
 
 /// The Backend that an AIServiceBackend names, whether it may or not.

@@ -14,10 +14,11 @@ mod inference;
 mod policy;
 mod reference;
 mod route;
+mod security;
 
 pub use aigateway::{
-    AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, ApiKey,
-    AwsCredentials, AwsCredentialsFile, BackendSecurityPolicy, GatewayConfig, VersionedSchema,
+    AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, GatewayConfig,
+    VersionedSchema,
 };
 pub use body::{Body, Part};
 pub use core::{
@@ -48,4 +49,9 @@ pub use route::{
     Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
     HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
     HttpValueMatch, MirrorRef, RequestMirror,
+};
+pub use security::{
+    ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials, BackendSecurityPolicy,
+    CredentialOverride, GcpCredentials, GcpCredentialsFile, GcpServiceAccountImpersonation,
+    GcpWorkloadIdentityFederation, Oidc, OidcExchangeToken, OidcProvider, OverrideFromRequestHeaders,
 };

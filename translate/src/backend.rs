@@ -89,6 +89,7 @@ impl BackendParts {
             source: self.source.clone(),
             secrets: self.secrets.clone(),
             headers: RawHeaderEdits::default(),
+            identity_for: None,
         }
     }
 }
@@ -142,10 +143,7 @@ fn host(context: &Context<'_>, endpoint: &BackendEndpoint) -> Result<HostSource,
             if !is_host(host) {
                 return Err(format!("{:?} is not a hostname", shown(host)));
             }
-            let is_local = host.eq_ignore_ascii_case("localhost")
-                || host.to_ascii_lowercase().ends_with(".localhost")
-                || host.parse::<IpAddr>().is_ok_and(is_own);
-            if is_local && !allow_loopback {
+            if is_own_host(host) && !allow_loopback {
                 return Err(format!("{host} is the gateway itself"));
             }
             Ok(match named_by(context, host, fqdn.port) {
@@ -179,6 +177,14 @@ fn is_host(text: &str) -> bool {
             && !label.ends_with('-')
     };
     text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether a host is that of whoever names it.
+pub(crate) fn is_own_host(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host.eq_ignore_ascii_case("localhost")
+        || host.to_ascii_lowercase().ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(is_own)
 }
 
 /// Whether an address is that of whoever uses it.

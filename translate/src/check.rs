@@ -90,6 +90,21 @@ pub(crate) fn mend(
     mending.problems
 }
 
+/// Lets targets that lead to an upstream answer with 500.
+pub(crate) fn disconnect(document: &mut Document, name: &str) {
+    let leads_there = |pool: &Option<String>, backend: &Option<String>| {
+        pool.as_deref().or(backend.as_deref()) == Some(name)
+    };
+    for rule in document.routes.iter_mut().flat_map(|route| &mut route.rules) {
+        rule.mirrors.retain(|mirror| !leads_there(&mirror.pool, &mirror.backend));
+        for target in &mut rule.targets {
+            if leads_there(&target.pool, &target.backend) {
+                *target = rules::nowhere(target.weight, target.priority);
+            }
+        }
+    }
+}
+
 fn compile(document: &Document, profiles: &dyn ProfileCheck) -> Result<(), Vec<Fault>> {
     let text = serde_json::to_string(document).map_err(|error| vec![Fault::new("", error.to_string())])?;
     Snapshot::compile(&text, profiles).map(|_| ()).map_err(|faults| faults.iter().cloned().collect())
@@ -230,7 +245,7 @@ impl Mending<'_> {
             *pool = bare;
         } else {
             self.document.pools.remove(index);
-            self.disconnect(&name);
+            disconnect(self.document, &name);
         }
         self.problems.push(Problem::Pool { name, message: shown(fault) });
     }
@@ -238,23 +253,8 @@ impl Mending<'_> {
     fn drop_backend(&mut self, index: usize, fault: &Fault) {
         if index < self.document.backends.len() {
             let name = self.document.backends.remove(index).name;
-            self.disconnect(&name);
+            disconnect(self.document, &name);
             self.problems.push(Problem::Backend { name, message: shown(fault) });
-        }
-    }
-
-    /// Lets targets that lead to an upstream answer with 500.
-    fn disconnect(&mut self, name: &str) {
-        let leads_there = |pool: &Option<String>, backend: &Option<String>| {
-            pool.as_deref().or(backend.as_deref()) == Some(name)
-        };
-        for rule in self.document.routes.iter_mut().flat_map(|route| &mut route.rules) {
-            rule.mirrors.retain(|mirror| !leads_there(&mirror.pool, &mirror.backend));
-            for target in &mut rule.targets {
-                if leads_there(&target.pool, &target.backend) {
-                    *target = rules::nowhere(target.weight, target.priority);
-                }
-            }
         }
     }
 

@@ -7,18 +7,21 @@ use penstock_config::raw::{Document, RawMetadata, RawRoute, RawRule};
 
 use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
-use crate::context::{Context, Secrets};
+use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::gateway::Gateway;
 use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::Offer;
 use crate::shadows::{self, Shadow};
-use crate::upstream::RawUpstream;
+use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
 use crate::world::{Kind, ObjectId};
 
 /// Who offers models of routes that say nothing about it.
 const DEFAULT_OWNER: &str = "penstock";
+
+/// The field of upstreams that what is wrong with a credential begins with.
+pub(crate) const CREDENTIAL: &str = "credential";
 
 /// A finished document.
 pub(crate) struct Finished {
@@ -57,8 +60,17 @@ pub(crate) fn build(
         problems: Vec::new(),
         shadows: shadows::find(routes),
     };
+    let mut refused = Vec::new();
     for name in used(&document) {
         let Some((_, upstream)) = upstreams.by_name.get(&name) else { continue };
+        if let Err(error) = may_be_itself(context, gateway, upstream) {
+            check::disconnect(&mut document, &name);
+            refused.push(match upstream.raw {
+                RawUpstream::Pool(_) => Problem::Pool { name, message: error.message },
+                RawUpstream::Backend(_) => Problem::Backend { name, message: error.message },
+            });
+            continue;
+        }
         // Documents want to know where endpoints come from; whoever publishes puts the real names in.
         let from: Vec<String> = upstream.source.iter().map(|_| name.clone()).collect();
         match &upstream.raw {
@@ -83,11 +95,30 @@ pub(crate) fn build(
         document.secrets_from = Some("secrets".to_owned());
     }
     finished.problems = check::mend(&mut document, &mut origins, &*context.options.profiles);
+    finished.problems.extend(refused);
     tidy(&mut document);
     if !document.listeners.is_empty() {
         finished.document = Some(document);
     }
     finished
+}
+
+/// Whether a Gateway's data planes may show an upstream who they are, if that is what they would show. Whoever may write
+/// policies in some namespace would otherwise have any data plane's identity, for any host of theirs.
+///
+/// # Errors
+/// The policy that wants it is in another namespace than the Gateway, which has no ReferenceGrant for it.
+fn may_be_itself(
+    context: &Context<'_>,
+    gateway: &Gateway<'_>,
+    upstream: &Upstream,
+) -> Result<(), RefError> {
+    let Some(namespace) = &upstream.identity_for else { return Ok(()) };
+    let from = Referrer::of(Kind::BackendSecurityPolicy, namespace);
+    context.allowed(from, Kind::Gateway, gateway.key()).map_err(|error| {
+        let why = "without one in its policy, the data plane's own identity is meant";
+        RefError::new(error.reason, format!("{CREDENTIAL}: {why}: {}", error.message))
+    })
 }
 
 /// A document with listeners and nothing else.

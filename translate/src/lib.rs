@@ -84,6 +84,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
 
     let controllers = options.controllers();
     let problems = routing.backend_problems(&finished);
+    let credential_faults = routing.credential_faults(&finished);
     let used = routing.used(&context, &finished);
     statuses.extend(routing.statuses(verdicts, &controllers));
     statuses.extend(gateways.values().map(Gateway::status));
@@ -94,7 +95,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     statuses.extend(routing.policy_statuses(&context, &policies, &finished, &controllers));
     let users = routing.pool_users(&finished);
     statuses.extend(pools.into_statuses(&context, &users, &owned, &controllers));
-    statuses.extend(policies.into_statuses(&used));
+    statuses.extend(policies.into_statuses(&used, &credential_faults));
     statuses.extend(gateway::config_statuses(&context, &gateways));
     statuses.sort_by(|a, b| a.object.cmp(&b.object));
 

@@ -7,19 +7,18 @@ mod tls_policies;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_config::raw::RawCredential;
-
 use crate::api::BackendSecurityPolicy;
-use crate::context::{Context, RefError, Secrets, by_age};
+use crate::context::{Context, RefError, by_age};
 use crate::status::{Condition, Status, StatusUpdate};
 use crate::world::{Key, Kind, Object, ObjectId};
 
+pub(crate) use credential::{Granted, GooglePlace};
 pub(crate) use tls::upstream_tls;
 pub(crate) use tls_policies::TlsPolicies;
 
 /// All policies, by what they are for.
 pub(crate) struct Policies<'a> {
-    credentials: BTreeMap<ObjectId, Result<(RawCredential, Secrets), RefError>>,
+    credentials: BTreeMap<ObjectId, Result<Granted, RefError>>,
     tls: TlsPolicies<'a>,
     statuses: Vec<(Vec<ObjectId>, StatusUpdate)>,
 }
@@ -39,11 +38,7 @@ impl<'a> Policies<'a> {
     ///
     /// # Errors
     /// The policy has no usable credential: nothing may be sent without it.
-    pub(crate) fn credential(
-        &self,
-        kind: Kind,
-        key: &Key,
-    ) -> Result<Option<(RawCredential, Secrets)>, RefError> {
+    pub(crate) fn credential(&self, kind: Kind, key: &Key) -> Result<Option<Granted>, RefError> {
         let id = ObjectId { kind, key: key.clone() };
         self.credentials.get(&id).cloned().transpose()
     }
@@ -53,10 +48,27 @@ impl<'a> Policies<'a> {
         &self.tls
     }
 
-    /// What the statuses of BackendSecurityPolicies shall say that are for something in use.
-    pub(crate) fn into_statuses(self, used: &BTreeSet<ObjectId>) -> Vec<StatusUpdate> {
-        let in_use = |(targets, _): &(Vec<ObjectId>, _)| targets.iter().any(|target| used.contains(target));
-        self.statuses.into_iter().filter(in_use).map(|(_, status)| status).collect()
+    /// What the statuses of BackendSecurityPolicies shall say that are for something in use. `faults` are what documents
+    /// refused of the credentials of targets.
+    pub(crate) fn into_statuses(
+        self,
+        used: &BTreeSet<ObjectId>,
+        faults: &BTreeMap<ObjectId, String>,
+    ) -> Vec<StatusUpdate> {
+        let mut statuses = Vec::new();
+        for (targets, mut update) in self.statuses {
+            if !targets.iter().any(|target| used.contains(target)) {
+                continue;
+            }
+            if let Status::Conditions(conditions) = &mut update.status
+                && let Some(accepted) = conditions.first_mut().filter(|accepted| accepted.is_true())
+                && let Some((target, fault)) = targets.iter().find_map(|target| faults.get_key_value(target))
+            {
+                *accepted = Condition::no("Accepted", "Invalid", format!("{target}: {fault}"));
+            }
+            statuses.push(update);
+        }
+        statuses
     }
 
     fn read_credential(&mut self, context: &Context<'_>, object: &Object<BackendSecurityPolicy>) {

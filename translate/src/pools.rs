@@ -84,10 +84,11 @@ impl<'a> Pools<'a> {
         raw.picker.clone_from(&parts.picker.document);
         raw.objectives.clone_from(&parts.objectives);
         raw.model_rewrites.clone_from(&parts.rewrites);
-        let mut secrets = Default::default();
-        if let Some((credential, values)) = policies.credential(Kind::InferencePool, key)? {
-            raw.credential = Some(credential);
-            secrets = values;
+        let (mut secrets, mut identity_for) = Default::default();
+        if let Some(granted) = policies.credential(Kind::InferencePool, key)? {
+            raw.credential = Some(granted.raw);
+            secrets = granted.secrets;
+            identity_for = granted.identity_for;
         }
         Ok(Upstream {
             name,
@@ -95,6 +96,7 @@ impl<'a> Pools<'a> {
             source: Some(EndpointSource::Pool(key.clone())),
             secrets,
             headers: Default::default(),
+            identity_for,
         })
     }
 

@@ -139,6 +139,25 @@ impl<'a, 'c> Routing<'a, 'c> {
         problems.filter_map(of_backend).collect()
     }
 
+    /// What documents refused of upstreams' credentials.
+    pub(crate) fn credential_faults(&self, documents: &Documents) -> BTreeMap<ObjectId, String> {
+        let problems = documents.values().flat_map(|finished| &finished.problems);
+        let of_credential = |problem: &Problem| match problem {
+            Problem::Backend { name, message } | Problem::Pool { name, message }
+                if message.starts_with(document::CREDENTIAL) =>
+            {
+                let (kind, key) = match &self.upstreams.by_name.get(name)?.0 {
+                    UpstreamKey::Pool(key) => (Kind::InferencePool, key),
+                    UpstreamKey::AiBackend(key) => (Kind::AiServiceBackend, key),
+                    UpstreamKey::Backend(_) | UpstreamKey::Service(..) => return None,
+                };
+                Some((ObjectId { kind, key: key.clone() }, message.clone()))
+            }
+            _ => None,
+        };
+        problems.filter_map(of_credential).collect()
+    }
+
     /// What routes lead to, usable or not, with the Gateways that they attach to and the controller names of these.
     fn references<'r>(
         &'r self,

@@ -35,6 +35,7 @@ pub(crate) fn upstream(
         source: Some(source),
         secrets,
         headers: Default::default(),
+        identity_for: None,
     })
 }
 

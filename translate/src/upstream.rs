@@ -32,6 +32,8 @@ pub(crate) struct Upstream {
     pub(crate) secrets: Secrets,
     /// Changes to headers of requests that go there.
     pub(crate) headers: RawHeaderEdits,
+    /// The namespace of the policy that has requests go there as the data plane itself is known, if one does.
+    pub(crate) identity_for: Option<String>,
 }
 
 /// What documents say of an upstream.

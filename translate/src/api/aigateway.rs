@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, HttpHeader, HttpTimeouts, HttpValueMatch, LocalRef, ObjectRef, ParentRef, SecretRef};
+use super::{Body, HttpHeader, HttpTimeouts, HttpValueMatch, ObjectRef, ParentRef};
 
 /// `AIGatewayRoute`: models and where they are served.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -101,55 +101,6 @@ pub struct VersionedSchema {
     pub prefix: Option<String>,
 }
 
-/// `BackendSecurityPolicy`: credentials for providers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct BackendSecurityPolicy {
-    /// `AIServiceBackend`s and `InferencePool`s of its namespace.
-    pub target_refs: Vec<LocalRef>,
-    /// `APIKey`, `AnthropicAPIKey`, `AzureAPIKey` or `AWSCredentials`; others are not served so far.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// For `APIKey`.
-    pub api_key: Option<ApiKey>,
-    /// For `AnthropicAPIKey`.
-    #[serde(rename = "anthropicAPIKey")]
-    pub anthropic_api_key: Option<ApiKey>,
-    /// For `AzureAPIKey`.
-    #[serde(rename = "azureAPIKey")]
-    pub azure_api_key: Option<ApiKey>,
-    /// For `AWSCredentials`.
-    pub aws_credentials: Option<AwsCredentials>,
-}
-
-/// Keys of AWS.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AwsCredentials {
-    /// The region that requests are signed for.
-    pub region: String,
-    /// A file of keys. Without one they come from the gateway's surroundings, which is not served so far.
-    pub credentials_file: Option<AwsCredentialsFile>,
-}
-
-/// A file of AWS's keys.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AwsCredentialsFile {
-    /// A Secret with `credentials`.
-    pub secret_ref: SecretRef,
-    /// The profile; `default` if left out.
-    pub profile: Option<String>,
-}
-
-/// Where a key is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ApiKey {
-    /// A Secret with `apiKey`.
-    pub secret_ref: SecretRef,
-}
-
 /// `GatewayConfig`: settings of a gateway. None of its fields is acted on so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -157,5 +108,4 @@ pub struct GatewayConfig {}
 
 impl Body for AiGatewayRoute {}
 impl Body for AiServiceBackend {}
-impl Body for BackendSecurityPolicy {}
 impl Body for GatewayConfig {}

@@ -1,82 +1,111 @@
-//! Credentials: what a BackendSecurityPolicy makes of a Secret.
+//! Credentials: what a BackendSecurityPolicy makes of Secrets, identity providers and the data plane's own identity.
 
-use penstock_config::raw::{RawAwsSigning, RawCredential};
+mod aws;
+mod azure;
+mod gcp;
+mod oidc;
+mod overriding;
+mod reading;
 
-use crate::api::{ApiKey, AwsCredentials, BackendSecurityPolicy};
-use crate::context::{Context, RefError, Referrer, Secrets, data_file};
+use penstock_config::raw::RawCredential;
+
+use crate::api::{ApiKey, BackendSecurityPolicy};
+use crate::context::{Context, RefError, Secrets};
 use crate::world::{Key, Kind, ObjectId};
+
+use reading::Reading;
 
 /// The key of a Secret that has an API key.
 const API_KEY: &str = "apiKey";
 
-/// The key of a Secret that has a file of AWS's keys.
-const AWS_CREDENTIALS: &str = "credentials";
+/// What a policy grants its targets.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted {
+    /// The credential, as documents have it.
+    pub(crate) raw: RawCredential,
+    /// What it names.
+    pub(crate) secrets: Secrets,
+    /// Where models of Google Cloud are, which goes into paths.
+    pub(crate) google: Option<GooglePlace>,
+    /// The policy's namespace, where the credential is the data plane's own identity.
+    pub(crate) identity_for: Option<String>,
+}
+
+/// Where models of Google Cloud are.
+#[derive(Debug, Clone)]
+pub(crate) struct GooglePlace {
+    /// The project.
+    pub(crate) project: String,
+    /// The region.
+    pub(crate) region: String,
+}
 
 /// The credential that a policy is about.
 pub(super) fn read(
     context: &Context<'_>,
     policy: &Key,
     spec: &BackendSecurityPolicy,
-) -> Result<(RawCredential, Secrets), RefError> {
-    let (header, prefix, key) = match spec.kind.as_str() {
-        "APIKey" => ("authorization", "Bearer ", spec.api_key.as_ref()),
-        "AnthropicAPIKey" => ("x-api-key", "", spec.anthropic_api_key.as_ref()),
-        "AzureAPIKey" => ("api-key", "", spec.azure_api_key.as_ref()),
-        "AWSCredentials" => return aws(context, policy, spec.aws_credentials.as_ref()),
+) -> Result<Granted, RefError> {
+    let mut reading = Reading::new(context, policy);
+    let mut google = None;
+    let mut raw = match spec.kind.as_str() {
+        "APIKey" => key(&mut reading, spec.api_key.as_ref(), "authorization", "Bearer ")?,
+        "AnthropicAPIKey" => key(&mut reading, spec.anthropic_api_key.as_ref(), "x-api-key", "")?,
+        "AzureAPIKey" => key(&mut reading, spec.azure_api_key.as_ref(), "api-key", "")?,
+        "AWSCredentials" => aws::read(&mut reading, section(spec.aws_credentials.as_ref())?)?,
+        "AzureCredentials" => azure::read(&mut reading, section(spec.azure_credentials.as_ref())?)?,
+        "GCPCredentials" => {
+            let (raw, place) = gcp::read(&mut reading, section(spec.gcp_credentials.as_ref())?)?;
+            google = Some(place);
+            raw
+        }
         other => {
             let message = format!(
-                "type {other} is not supported yet: APIKey, AnthropicAPIKey, AzureAPIKey and AWSCredentials are; \
-                 requests to its targets are answered with 500"
+                "there is no type {}: APIKey, AnthropicAPIKey, AzureAPIKey, AzureCredentials, AWSCredentials and \
+                 GCPCredentials are; requests to its targets are answered with 500",
+                crate::world::shorten(other, 80),
             );
-            return Err(RefError::new("NotSupportedYet", message));
+            return Err(RefError::new("NotSupported", message));
         }
     };
-    let Some(ApiKey { secret_ref }) = key else {
-        return Err(RefError::new("Invalid", format!("the section for type {} is missing", spec.kind)));
-    };
-    let from = Referrer::of(Kind::BackendSecurityPolicy, &policy.namespace);
-    let (secret, values) = context.referred_secret(from, secret_ref, "SecretNotFound")?;
-    let value = values.get(API_KEY).map(|value| value.expose().trim_ascii());
-    match value {
-        None => Err(RefError::new("SecretNotFound", format!("the Secret {secret} has no key {API_KEY}"))),
-        Some(value) if value.is_empty() || !value.iter().all(|byte| (0x20..0x7f).contains(byte)) => {
-            let message = format!("{API_KEY} of Secret {secret} is not a header's value");
-            Err(RefError::new("SecretInvalid", message))
-        }
-        Some(_) => {
-            let mut secrets = Secrets::new();
-            let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, API_KEY);
-            let (header, prefix) = (Some(header.to_owned()), Some(prefix.to_owned()));
-            Ok((RawCredential { header, prefix, file: Some(file), ..RawCredential::default() }, secrets))
-        }
-    }
+    raw.client = spec.credential_override.as_ref().map(|it| overriding::read(&spec.kind, it)).transpose()?;
+    let identity_for = is_own_identity(&raw).then(|| policy.namespace.clone());
+    Ok(Granted { raw, secrets: reading.secrets, google, identity_for })
 }
 
-/// Keys of AWS, from a file of them.
-fn aws(
-    context: &Context<'_>,
-    policy: &Key,
-    spec: Option<&AwsCredentials>,
-) -> Result<(RawCredential, Secrets), RefError> {
-    let Some(spec) = spec else {
-        return Err(RefError::new("Invalid", "the section for type AWSCredentials is missing"));
-    };
-    let Some(of_file) = &spec.credentials_file else {
-        let message = "awsCredentials without credentialsFile (OIDC, or the default chain) is not supported yet; requests \
-                       to its targets are answered with 500";
-        return Err(RefError::new("NotSupportedYet", message));
-    };
-    let from = Referrer::of(Kind::BackendSecurityPolicy, &policy.namespace);
-    let (secret, values) = context.referred_secret(from, &of_file.secret_ref, "SecretNotFound")?;
-    if !values.contains_key(AWS_CREDENTIALS) {
-        let message = format!("the Secret {secret} has no key {AWS_CREDENTIALS}");
-        return Err(RefError::new("SecretNotFound", message));
-    }
-    let mut secrets = Secrets::new();
-    let file = data_file(&mut secrets, "credential", Kind::Secret, &secret, AWS_CREDENTIALS);
-    let profile = of_file.profile.clone().filter(|profile| !profile.is_empty());
-    let aws = RawAwsSigning { region: spec.region.clone(), profile, web_identity: None };
-    Ok((RawCredential { aws: Some(aws), file: Some(file), ..RawCredential::default() }, secrets))
+/// Whether a credential is that of whoever shows it: nothing in it comes from the policy, nor has to from clients.
+fn is_own_identity(raw: &RawCredential) -> bool {
+    let is_clients = raw.client.as_ref().is_some_and(|client| !client.fallback_to_configured);
+    let is_lent = raw.aws.as_ref().is_some_and(|aws| aws.web_identity.is_some())
+        || raw.azure.as_ref().is_some_and(|azure| azure.token.is_some())
+        || raw.gcp.as_ref().is_some_and(|gcp| gcp.workload_identity.is_some());
+    raw.file.is_none() && !is_lent && !is_clients
+}
+
+/// The section that a policy's type asks for.
+fn section<T>(section: Option<&T>) -> Result<&T, RefError> {
+    section.ok_or_else(|| RefError::new("Invalid", "the section for its type is missing"))
+}
+
+/// A key that stands in a header.
+fn key(
+    reading: &mut Reading<'_, '_>,
+    spec: Option<&ApiKey>,
+    header: &str,
+    prefix: &str,
+) -> Result<RawCredential, RefError> {
+    let ApiKey { secret_ref } = section(spec)?;
+    let file = reading.file(secret_ref, API_KEY, |value| {
+        let value = value.trim_ascii();
+        let is_text = !value.is_empty() && value.iter().all(|byte| (0x20..0x7f).contains(byte));
+        is_text.then_some(()).ok_or("is not a header's value")
+    })?;
+    Ok(RawCredential {
+        header: Some(header.to_owned()),
+        prefix: Some(prefix.to_owned()),
+        file: Some(file),
+        ..RawCredential::default()
+    })
 }
 
 /// What a policy is for, and why something that it names cannot be.

@@ -204,11 +204,25 @@ fn drop_nulls(value: &mut Value) {
 
 /// Takes out what the original definitions fill in and nobody wrote, so that no status complains of it.
 fn drop_given(kind: Kind, spec: &mut Value) {
-    if let (Kind::EnvoyProxy, Value::Object(fields)) = (kind, spec) {
-        let given = serde_json::json!({ "level": { "default": "warn" } });
-        if fields.get("logging") == Some(&given) {
-            fields.shift_remove("logging");
+    let mut drop = |place: &str, field: &str, given: Value| {
+        if let Some(Value::Object(fields)) = spec.pointer_mut(place)
+            && fields.get(field) == Some(&given)
+        {
+            fields.shift_remove(field);
         }
+    };
+    match kind {
+        Kind::EnvoyProxy => drop("", "logging", serde_json::json!({ "level": { "default": "warn" } })),
+        Kind::BackendSecurityPolicy => {
+            for place in [
+                "/awsCredentials/oidcExchangeToken/oidc",
+                "/azureCredentials/oidcExchangeToken/oidc",
+                "/gcpCredentials/workloadIdentityFederationConfig/oidcExchangeToken/oidc",
+            ] {
+                drop(place, "refreshToken", Value::Bool(true));
+            }
+        }
+        _ => {}
     }
 }
 
