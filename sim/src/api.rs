@@ -3,9 +3,12 @@
 //! A dialect reads its request into a [`GenerateRequest`] and writes an [`Answer`] in its own words; everything between
 //! (limits, adapters, the engine, the stream) is here once.
 
+mod azure;
 mod bedrock;
 mod chat;
+mod claude;
 mod completions;
+mod count;
 mod endpoint;
 pub(crate) mod error;
 mod gemini;
@@ -14,6 +17,7 @@ pub(crate) mod lora;
 mod media;
 mod messages;
 mod pooling;
+mod ranking;
 mod request;
 mod responses;
 mod stream;
@@ -31,8 +35,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 
-pub(crate) use self::{endpoint::Endpoint, request::GenerateRequest};
-use self::{error::ApiError, lora::Loras};
+use self::{endpoint::OfAzure, error::ApiError, lora::Loras, request::Call};
+pub(crate) use self::{
+    endpoint::{Endpoint, Provider},
+    request::GenerateRequest,
+};
 use super::{
     body::SimBody,
     engine::Engine,
@@ -61,9 +68,34 @@ struct Answer {
     /// Seconds since 1970.
     created: u64,
     completion: Completion,
+    /// The tool that is called, where one is: the text is its arguments.
+    call: Option<Call>,
     prompt_tokens: usize,
     cached_tokens: usize,
     includes_usage: bool,
+}
+
+/// Why an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finish {
+    Stop,
+    Length,
+    Call,
+}
+
+impl Answer {
+    fn finish(&self) -> Finish {
+        match (self.completion.stops, &self.call) {
+            (false, _) => Finish::Length,
+            (true, Some(_)) => Finish::Call,
+            (true, None) => Finish::Stop,
+        }
+    }
+
+    /// The arguments of its call, as JSON; an object of nothing where they were cut off.
+    fn arguments(&self) -> serde_json::Value {
+        serde_json::from_str(&self.completion.text()).unwrap_or_else(|_| serde_json::json!({}))
+    }
 }
 
 /// How one API words an answer.
@@ -79,6 +111,10 @@ trait Dialect: Send + Sync {
     /// The content type of a stream.
     fn content_type(&self) -> &'static str {
         "text/event-stream; charset=utf-8"
+    }
+    /// Whether a call goes out in one piece, with the last event.
+    fn holds_calls(&self) -> bool {
+        false
     }
     /// Frames events, where that is not done as for SSE.
     fn wire(&self, events: Bytes) -> Bytes {
@@ -153,34 +189,35 @@ impl Api {
                 self.generate(&parts.headers, &chat::generate_request(&body)?, &chat::Chat).await
             }
             Endpoint::Completions => {
-                self.generate(
-                    &parts.headers,
-                    &completions::generate_request(&body)?,
-                    &completions::Completions,
-                )
-                .await
+                let request = completions::generate_request(&body)?;
+                self.generate(&parts.headers, &request, &completions::Completions).await
             }
             Endpoint::Responses => {
-                self.generate(&parts.headers, &responses::generate_request(&body)?, &responses::Responses)
-                    .await
+                let request = responses::generate_request(&body)?;
+                self.generate(&parts.headers, &request, &responses::Responses).await
             }
             Endpoint::Messages => {
                 self.generate(&parts.headers, &messages::generate_request(&body)?, &messages::Messages).await
             }
-            Endpoint::Converse { streams } => {
-                let model = endpoint::model_of(parts.uri.path());
-                let request = bedrock::generate_request(&parts.headers, model, streams, &body)?;
-                let mut response = self.generate(&parts.headers, &request, &bedrock::Converse).await?;
+            Endpoint::CountMessages => count::of_messages(self, &body),
+            Endpoint::Azure(of) => self.run_azure(of, parts, azure::body(parts, body)?).await,
+            Endpoint::Converse { .. } | Endpoint::Invoke { .. } | Endpoint::CountBedrock => {
+                let mut response = self.run_bedrock(endpoint, parts, &body).await?;
                 let id = self.unique(self.requests.load(Ordering::Relaxed));
                 response.headers_mut().extend(HeaderValue::try_from(id).map(|id| (bedrock::REQUEST_ID, id)));
                 Ok(response)
             }
-            Endpoint::GenerateContent { streams } => {
-                let model = endpoint::model_of(parts.uri.path());
-                let request = gemini::generate_request(model, streams, &body)?;
-                self.generate(&parts.headers, &request, &gemini::Gemini).await
-            }
+            Endpoint::GenerateContent { .. }
+            | Endpoint::RawPredict { .. }
+            | Endpoint::CountGoogle
+            | Endpoint::EmbedGoogle(_)
+            | Endpoint::RankGoogle => self.run_google(endpoint, parts, &body).await,
+            Endpoint::EmbedCohere => ranking::cohere_embed(self, &body).await,
             Endpoint::Embeddings => pooling::embeddings(self, &body).await,
+            Endpoint::Rerank if ranking::is_of_bedrock(&body) => ranking::of_bedrock(self, &body).await,
+            Endpoint::Rerank if self.is_cohere() && parts.uri.path() == "/v2/rerank" => {
+                ranking::of_cohere(self, &body).await
+            }
             Endpoint::Rerank => pooling::rerank(self, &body).await,
             Endpoint::Score => pooling::score(self, &body).await,
             Endpoint::Tokenize => tokenizer::tokenize(self, &body),
@@ -193,6 +230,86 @@ impl Api {
             Endpoint::Models => Ok(json(&self.models())),
             Endpoint::Version => Ok(json(&serde_json::json!({"version": "0.32.0"}))),
         }
+    }
+
+    async fn run_azure(
+        &self,
+        of: OfAzure,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Result<Response<SimBody>, ApiError> {
+        match of {
+            OfAzure::Chat => {
+                self.generate(&parts.headers, &chat::generate_request(&body)?, &azure::AzureChat).await
+            }
+            OfAzure::Completions => {
+                let request = completions::generate_request(&body)?;
+                self.generate(&parts.headers, &request, &completions::Completions).await
+            }
+            OfAzure::Responses => {
+                let request = responses::generate_request(&body)?;
+                self.generate(&parts.headers, &request, &responses::Responses).await
+            }
+            OfAzure::Embeddings => pooling::embeddings(self, &body).await,
+            OfAzure::Transcription => media::transcription(self, &parts.headers, &body).await,
+            OfAzure::Speech => media::speech(self, &body).await,
+            OfAzure::Images => media::images(self, &body).await,
+        }
+    }
+
+    async fn run_bedrock(
+        &self,
+        endpoint: Endpoint,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Response<SimBody>, ApiError> {
+        bedrock::check_signature(&parts.headers)?;
+        let model = endpoint::model_of(parts.uri.path());
+        match endpoint {
+            Endpoint::Converse { streams } => {
+                let request = bedrock::conversation(model, streams, body)?;
+                self.generate(&parts.headers, &request, &bedrock::Converse).await
+            }
+            Endpoint::Invoke { .. } if bedrock::vectors::is_for(&model) => {
+                bedrock::vectors::invoke(self, &model, body).await
+            }
+            Endpoint::Invoke { streams } => {
+                let request = claude::generate_request(claude::Platform::Bedrock, model, streams, body)?;
+                self.generate(&parts.headers, &request, &claude::Invoked).await
+            }
+            _ => count::of_bedrock(self, model, body),
+        }
+    }
+
+    async fn run_google(
+        &self,
+        endpoint: Endpoint,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Response<SimBody>, ApiError> {
+        let path = parts.uri.path();
+        let model = endpoint::model_of(path);
+        match endpoint {
+            Endpoint::GenerateContent { streams } => {
+                let request = gemini::generate_request(model, streams, body)?;
+                self.generate(&parts.headers, &request, &gemini::Gemini).await
+            }
+            Endpoint::RawPredict { .. } if model == "count-tokens" => count::of_messages(self, body),
+            Endpoint::RawPredict { streams } => {
+                let request = claude::generate_request(claude::Platform::Vertex, model, streams, body)?;
+                self.generate(&parts.headers, &request, &messages::Messages).await
+            }
+            Endpoint::EmbedGoogle(how) => {
+                gemini::vectors::embed(self, how, &model, endpoint::is_of_vertex(path), body).await
+            }
+            Endpoint::RankGoogle => ranking::of_google(self, body).await,
+            _ => count::of_google(self, model, body),
+        }
+    }
+
+    /// Whether it is Cohere's API, and not an engine, that serves `/v2/rerank`.
+    fn is_cohere(&self) -> bool {
+        self.options.credentials.as_ref().is_some_and(|known| known.cohere.is_some())
     }
 
     /// The model of that name, and its adapter. No name means the base model, as in vLLM.

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use flate2::Crc;
 use serde_json::Value;
 
+/// The type of such a body.
+pub(crate) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 /// Bytes of a frame beside headers and payload.
 const OVERHEAD_BYTES: usize = 16;
 /// Type of a string header's value.
@@ -24,15 +26,14 @@ const TYPES: [(&str, &str); 6] = [
 pub(crate) fn frames(body: &[u8]) -> Vec<Bytes> {
     body.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| {
-            let headers = [
-                (":event-type", event_type(line)),
-                (":content-type", "application/json"),
-                (":message-type", "event"),
-            ];
-            frame(&headers, line)
-        })
+        .map(|line| event(event_type(line), line))
         .collect()
+}
+
+/// The frame of an event.
+pub(crate) fn event(kind: &str, payload: &[u8]) -> Bytes {
+    let headers = [(":event-type", kind), (":content-type", "application/json"), (":message-type", "event")];
+    frame(&headers, payload)
 }
 
 /// The frame that ends every stream of the original.

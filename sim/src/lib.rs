@@ -8,6 +8,7 @@
 mod admin;
 mod api;
 mod body;
+mod checks;
 mod connection;
 pub mod credentials;
 mod engine;

@@ -13,6 +13,7 @@ use super::{
     admin::{self, AdminPage},
     api::{Endpoint, error::ApiError},
     body::{ExchangeCut, SimBody},
+    checks,
     connection::Connection,
     faults::{Action, Verdict},
     issuing::{self, Service},
@@ -199,6 +200,11 @@ async fn answer(
         (Route::Sink, Some(seen)) => admin::json(StatusCode::OK, seen),
         _ if received.is_too_long => ApiError::body_too_large(server.options.max_body_bytes).response(),
         (Route::Inference(path, endpoint), _) => {
+            if let Some(vault) = &server.vault
+                && let Err(denied) = checks::check(vault, endpoint, parts, &received.body)
+            {
+                return denied.response();
+            }
             let mut response = server.api.answer(path, endpoint, parts, received.body).await;
             identify(server, response.headers_mut());
             response

@@ -1,13 +1,15 @@
 //! `/model/{id}/converse` and `/converse-stream`, AWS Bedrock's API. It takes what Bedrock takes: signed requests with turns
 //! that alternate and have no empty texts.
 
+pub(super) mod vectors;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Dialect,
+    Answer, Dialect, Finish,
     error::ApiError,
     request::{Content, GenerateRequest, Text, parse},
 };
@@ -59,14 +61,12 @@ struct InferenceConfig {
 }
 
 /// Reads a request for `model`.
-pub(super) fn generate_request<'a>(
-    headers: &HeaderMap,
+pub(super) fn conversation(
     model: String,
     streams: bool,
-    body: &'a [u8],
-) -> Result<GenerateRequest<'a>, ApiError> {
-    check_signature(headers)?;
-    let parsed: Request<'a> = parse(body)?;
+    body: &[u8],
+) -> Result<GenerateRequest<'_>, ApiError> {
+    let parsed: Request<'_> = parse(body)?;
     check_turns(&parsed.messages)?;
     let mut request = GenerateRequest {
         model: Some(model.into()),
@@ -81,12 +81,12 @@ pub(super) fn generate_request<'a>(
     for message in &parsed.messages {
         request.push_turn(&message.role.0, &message.content);
     }
-    request.push_opening();
+    request.push_opening(parsed.tool_config.as_ref());
     Ok(request)
 }
 
-/// Whether there is a signature, or a key in its place. Whose it is nobody here knows.
-fn check_signature(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Whether there is a signature, or a key in its place. Whose it is is known where the server has keys to check by.
+pub(super) fn check_signature(headers: &HeaderMap) -> Result<(), ApiError> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let is_signed = |value: &str| {
         let parts = ["Credential=", "SignedHeaders=", "Signature="];
@@ -124,8 +124,14 @@ pub(super) struct Converse;
 
 impl Dialect for Converse {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
+        let content = match &answer.call {
+            Some(call) => json!({"toolUse": {
+                "toolUseId": tool_use_id(answer), "name": call.name, "input": answer.arguments(),
+            }}),
+            None => json!({"text": answer.completion.text()}),
+        };
         let answered = json!({
-            "output": {"message": {"role": "assistant", "content": [{"text": answer.completion.text()}]}},
+            "output": {"message": {"role": "assistant", "content": [content]}},
             "stopReason": stop_reason(answer),
             "usage": usage(answer),
             "metrics": {"latencyMs": 1},
@@ -133,11 +139,22 @@ impl Dialect for Converse {
         answered.to_string().into_bytes()
     }
 
-    fn open(&self, _answer: &Answer) -> String {
-        json!({"role": "assistant", "p": "abc"}).to_string()
+    fn open(&self, answer: &Answer) -> String {
+        let opening = json!({"role": "assistant", "p": "abc"}).to_string();
+        match &answer.call {
+            None => opening,
+            Some(call) => {
+                let start = json!({"toolUse": {"toolUseId": tool_use_id(answer), "name": call.name}});
+                format!("{opening}\n{}", json!({"contentBlockIndex": 0, "start": start}))
+            }
+        }
     }
 
-    fn frame(&self, _answer: &Answer) -> (String, &'static str) {
+    fn frame(&self, answer: &Answer) -> (String, &'static str) {
+        if answer.call.is_some() {
+            let head = "{\"contentBlockIndex\":0,\"delta\":{\"toolUse\":{\"input\":";
+            return (head.to_owned(), "}}}");
+        }
         ("{\"contentBlockIndex\":0,\"delta\":{\"text\":".to_owned(), "}}")
     }
 
@@ -152,7 +169,7 @@ impl Dialect for Converse {
     }
 
     fn content_type(&self) -> &'static str {
-        "application/vnd.amazon.eventstream"
+        eventstream::CONTENT_TYPE
     }
 
     fn wire(&self, events: Bytes) -> Bytes {
@@ -161,7 +178,15 @@ impl Dialect for Converse {
 }
 
 fn stop_reason(answer: &Answer) -> Value {
-    json!(if answer.completion.stops { "end_turn" } else { "max_tokens" })
+    json!(match answer.finish() {
+        Finish::Stop => "end_turn",
+        Finish::Length => "max_tokens",
+        Finish::Call => "tool_use",
+    })
+}
+
+fn tool_use_id(answer: &Answer) -> String {
+    format!("tooluse_{}", answer.id)
 }
 
 fn usage(answer: &Answer) -> Value {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Answer, Dialect,
+    Answer, Dialect, Finish,
     error::ApiError,
     quoted,
     request::{Content, GenerateRequest, StreamOptions, Text, parse},
@@ -49,7 +49,7 @@ pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiEr
     for message in &parsed.messages {
         request.push_turn(&message.role.0, &message.content);
     }
-    request.push_opening();
+    request.push_opening(parsed.tools.as_ref());
     Ok(request)
 }
 
@@ -57,30 +57,49 @@ pub(super) struct Chat;
 
 impl Dialect for Chat {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
-        let reason = answer.completion.finish_reason();
+        let reason = finish_reason(answer);
         let (id, created, model) = (&answer.id, answer.created, quoted(&answer.model));
-        let (content, usage) = (quoted(&answer.completion.text()), usage(answer));
+        let (text, usage) = (quoted(&answer.completion.text()), usage(answer));
+        let (content, calls) = match &answer.call {
+            Some(_) => ("null".into(), tool_call(answer, &text)),
+            None => (text, String::new()),
+        };
         format!(
-            r#"{{"id":"chatcmpl-{id}","object":"chat.completion","created":{created},"model":{model},"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null,"annotations":null,"audio":null,"function_call":null,"tool_calls":[],"reasoning_content":null}},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}],"service_tier":null,"system_fingerprint":null,"usage":{usage},"prompt_logprobs":null,"kv_transfer_params":null}}"#
+            r#"{{"id":"chatcmpl-{id}","object":"chat.completion","created":{created},"model":{model},"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null,"annotations":null,"audio":null,"function_call":null,"tool_calls":[{calls}],"reasoning_content":null}},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}],"service_tier":null,"system_fingerprint":null,"usage":{usage},"prompt_logprobs":null,"kv_transfer_params":null}}"#
         )
         .into_bytes()
     }
 
     fn open(&self, answer: &Answer) -> String {
         let head = head(answer);
-        format!(
+        let mut opening = format!(
             "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\
              \"finish_reason\":null}}]}}\n\n"
-        )
+        );
+        if answer.call.is_some() {
+            let call = tool_call(answer, "\"\"");
+            opening.push_str(&format!(
+                "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"tool_calls\":[{call}]}},\"logprobs\":null,\
+                 \"finish_reason\":null}}]}}\n\n"
+            ));
+        }
+        opening
     }
 
     fn frame(&self, answer: &Answer) -> (String, &'static str) {
+        if answer.call.is_some() {
+            let call = "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":";
+            return (
+                format!("{}{call}", head(answer)),
+                "}}]},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
+            );
+        }
         let head = format!("{}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":", head(answer));
         (head, "},\"logprobs\":null,\"finish_reason\":null}]}\n\n")
     }
 
     fn close(&self, answer: &Answer) -> String {
-        let (head, reason) = (head(answer), answer.completion.finish_reason());
+        let (head, reason) = (head(answer), finish_reason(answer));
         let mut events = format!(
             "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"\"}},\"logprobs\":null,\
              \"finish_reason\":\"{reason}\",\"stop_reason\":null}}]}}\n\n"
@@ -99,6 +118,23 @@ fn head(answer: &Answer) -> String {
     let model = quoted(&answer.model);
     format!(
         "data: {{\"id\":\"chatcmpl-{id}\",\"object\":\"chat.completion.chunk\",\"created\":{created},\"model\":{model},"
+    )
+}
+
+fn finish_reason(answer: &Answer) -> &'static str {
+    match answer.finish() {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::Call => "tool_calls",
+    }
+}
+
+/// The call with these arguments, a quoted text.
+fn tool_call(answer: &Answer, arguments: &str) -> String {
+    let name = quoted(answer.call.as_ref().map_or("", |call| &call.name));
+    format!(
+        r#"{{"index":0,"id":"call_{}","type":"function","function":{{"name":{name},"arguments":{arguments}}}}}"#,
+        answer.id
     )
 }
 

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use super::{gemini::vectors::Embeds, ranking};
+
 /// The forms of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorDialect {
@@ -9,6 +11,19 @@ pub(crate) enum ErrorDialect {
     Anthropic,
     Aws,
     Google,
+    Cohere,
+}
+
+/// Whose credentials a request has to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    OpenAi,
+    Anthropic,
+    Aws,
+    Vertex,
+    Gemini,
+    Azure,
+    Cohere,
 }
 
 /// The model that a path names, decoded.
@@ -17,7 +32,16 @@ pub(super) fn model_of(path: &str) -> String {
         Some(rest) => rest.split('/').next(),
         None => path.rsplit('/').next().and_then(|last| last.split(':').next()),
     };
-    percent_encoding::percent_decode_str(segment.unwrap_or_default()).decode_utf8_lossy().into_owned()
+    decoded(segment.unwrap_or_default())
+}
+
+/// The deployment that a path of Azure's names, decoded.
+pub(super) fn deployment_of(path: &str) -> Option<String> {
+    Some(decoded(path.strip_prefix("/openai/deployments/")?.split('/').next()?))
+}
+
+fn decoded(segment: &str) -> String {
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
 /// An inference endpoint.
@@ -27,14 +51,30 @@ pub(crate) enum Endpoint {
     Completions,
     Responses,
     Messages,
+    CountMessages,
+    /// One of OpenAI's, at Azure's paths.
+    Azure(OfAzure),
     /// AWS Bedrock's.
     Converse {
         streams: bool,
     },
+    /// Bedrock's for whatever a model takes: Claude, or one that embeds.
+    Invoke {
+        streams: bool,
+    },
+    CountBedrock,
     /// Google's.
     GenerateContent {
         streams: bool,
     },
+    /// Claude on Vertex.
+    RawPredict {
+        streams: bool,
+    },
+    CountGoogle,
+    EmbedGoogle(Embeds),
+    RankGoogle,
+    EmbedCohere,
     Embeddings,
     Rerank,
     Score,
@@ -49,14 +89,45 @@ pub(crate) enum Endpoint {
     Version,
 }
 
+/// What Azure serves of OpenAI's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfAzure {
+    Chat,
+    Completions,
+    Responses,
+    Embeddings,
+    Transcription,
+    Speech,
+    Images,
+}
+
+impl OfAzure {
+    fn of(rest: &str) -> Option<(&'static str, Self)> {
+        Some(match rest {
+            "chat/completions" => ("/openai/{…}/chat/completions", Self::Chat),
+            "completions" => ("/openai/{…}/completions", Self::Completions),
+            "responses" => ("/openai/{…}/responses", Self::Responses),
+            "embeddings" => ("/openai/{…}/embeddings", Self::Embeddings),
+            "audio/transcriptions" | "audio/translations" => {
+                ("/openai/{…}/audio/transcriptions", Self::Transcription)
+            }
+            "audio/speech" => ("/openai/{…}/audio/speech", Self::Speech),
+            "images/generations" | "images/edits" => ("/openai/{…}/images/generations", Self::Images),
+            _ => return None,
+        })
+    }
+}
+
 impl Endpoint {
     /// Every endpoint with its paths and its method.
-    const TABLE: [(&'static str, Self); 24] = [
+    const TABLE: [(&'static str, Self); 26] = [
         ("/v1/chat/completions", Self::Chat),
         ("/v1/completions", Self::Completions),
         ("/v1/responses", Self::Responses),
         ("/v1/messages", Self::Messages),
+        ("/v1/messages/count_tokens", Self::CountMessages),
         ("/v1/embeddings", Self::Embeddings),
+        ("/v2/embed", Self::EmbedCohere),
         ("/rerank", Self::Rerank),
         ("/v1/rerank", Self::Rerank),
         ("/v2/rerank", Self::Rerank),
@@ -80,42 +151,93 @@ impl Endpoint {
 
     /// The endpoint of a path, with the path as metrics name it.
     pub(crate) fn of(path: &str) -> Option<(&'static str, Self)> {
-        Self::TABLE.into_iter().find(|(known, _)| *known == path).or_else(|| Self::of_model(path))
+        let known = Self::TABLE.into_iter().find(|(known, _)| *known == path);
+        known.or_else(|| Self::of_azure(path)).or_else(|| Self::of_model(path))
+    }
+
+    fn of_azure(path: &str) -> Option<(&'static str, Self)> {
+        let rest = path.strip_prefix("/openai/")?;
+        let rest = match rest.strip_prefix("deployments/") {
+            Some(rest) => rest.split_once('/')?.1,
+            None => rest.strip_prefix("v1/").unwrap_or(rest),
+        };
+        OfAzure::of(rest).map(|(label, of)| (label, Self::Azure(of)))
     }
 
     /// The endpoint of a path that has the model in it.
     fn of_model(path: &str) -> Option<(&'static str, Self)> {
         let last = path.rsplit('/').next()?;
         if path.starts_with("/model/") {
-            return match last {
-                "converse" => Some(("/model/{model}/converse", Self::Converse { streams: false })),
-                "converse-stream" => {
-                    Some(("/model/{model}/converse-stream", Self::Converse { streams: true }))
+            return Some(match last {
+                "converse" => ("/model/{model}/converse", Self::Converse { streams: false }),
+                "converse-stream" => ("/model/{model}/converse-stream", Self::Converse { streams: true }),
+                "invoke" => ("/model/{model}/invoke", Self::Invoke { streams: false }),
+                "invoke-with-response-stream" => {
+                    ("/model/{model}/invoke-with-response-stream", Self::Invoke { streams: true })
                 }
-                _ => None,
-            };
+                "count-tokens" => ("/model/{model}/count-tokens", Self::CountBedrock),
+                _ => return None,
+            });
+        }
+        let verb = last.split_once(':')?.1;
+        if path.contains("/rankingConfigs/") && verb == "rank" {
+            return Some(("/rankingConfigs/{config}:rank", Self::RankGoogle));
         }
         if !path.contains("/models/") {
             return None;
         }
-        match last.split_once(':')?.1 {
+        let is_claude = path.contains("/publishers/anthropic/");
+        Some(match verb {
+            "rawPredict" if is_claude => ("/models/{model}:rawPredict", Self::RawPredict { streams: false }),
+            "streamRawPredict" if is_claude => {
+                ("/models/{model}:streamRawPredict", Self::RawPredict { streams: true })
+            }
+            _ if is_claude => return None,
             "generateContent" => {
-                Some(("/models/{model}:generateContent", Self::GenerateContent { streams: false }))
+                ("/models/{model}:generateContent", Self::GenerateContent { streams: false })
             }
             "streamGenerateContent" => {
-                Some(("/models/{model}:streamGenerateContent", Self::GenerateContent { streams: true }))
+                ("/models/{model}:streamGenerateContent", Self::GenerateContent { streams: true })
             }
-            _ => None,
-        }
+            "countTokens" => ("/models/{model}:countTokens", Self::CountGoogle),
+            "embedContent" => ("/models/{model}:embedContent", Self::EmbedGoogle(Embeds::One)),
+            "batchEmbedContents" => ("/models/{model}:batchEmbedContents", Self::EmbedGoogle(Embeds::Batch)),
+            "predict" => ("/models/{model}:predict", Self::EmbedGoogle(Embeds::Predicts)),
+            _ => return None,
+        })
     }
 
     /// How its errors are worded.
     pub(crate) fn dialect(self) -> ErrorDialect {
         match self {
-            Self::Messages => ErrorDialect::Anthropic,
-            Self::Converse { .. } => ErrorDialect::Aws,
-            Self::GenerateContent { .. } => ErrorDialect::Google,
+            Self::Messages | Self::CountMessages | Self::RawPredict { .. } => ErrorDialect::Anthropic,
+            Self::Converse { .. } | Self::Invoke { .. } | Self::CountBedrock => ErrorDialect::Aws,
+            Self::GenerateContent { .. } | Self::CountGoogle | Self::EmbedGoogle(_) | Self::RankGoogle => {
+                ErrorDialect::Google
+            }
+            Self::EmbedCohere => ErrorDialect::Cohere,
             _ => ErrorDialect::OpenAi,
+        }
+    }
+
+    /// Whose it is, by its path and, where two have the same, by its body.
+    pub(crate) fn provider(self, path: &str, body: &[u8]) -> Provider {
+        match self {
+            Self::Messages | Self::CountMessages => Provider::Anthropic,
+            Self::Converse { .. } | Self::Invoke { .. } | Self::CountBedrock => Provider::Aws,
+            Self::Rerank if path == "/rerank" && ranking::is_of_bedrock(body) => Provider::Aws,
+            Self::Rerank if path == "/v2/rerank" => Provider::Cohere,
+            Self::EmbedCohere => Provider::Cohere,
+            Self::Azure(_) => Provider::Azure,
+            Self::RawPredict { .. } | Self::RankGoogle => Provider::Vertex,
+            Self::GenerateContent { .. } | Self::CountGoogle | Self::EmbedGoogle(_) => {
+                if is_of_vertex(path) {
+                    Provider::Vertex
+                } else {
+                    Provider::Gemini
+                }
+            }
+            _ => Provider::OpenAi,
         }
     }
 
@@ -126,4 +248,9 @@ impl Endpoint {
             _ => (Method::POST, "POST"),
         }
     }
+}
+
+/// Whether a path of Google's is Vertex's, and not the Gemini API's.
+pub(super) fn is_of_vertex(path: &str) -> bool {
+    path.contains("/projects/")
 }

@@ -51,6 +51,11 @@ impl ApiError {
         Self::new((StatusCode::FORBIDDEN, "PermissionError"), message)
     }
 
+    /// What Azure says of paths and deployments that it has not.
+    pub(super) fn azure_not_found(message: impl Into<String>) -> Self {
+        Self::new((StatusCode::NOT_FOUND, "404"), message)
+    }
+
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(NOT_FOUND, message)
     }
@@ -144,7 +149,7 @@ impl ApiError {
             ErrorDialect::Anthropic => {
                 json!({"type": "error", "error": {"type": self.names().0, "message": message}})
             }
-            ErrorDialect::Aws => json!({"message": message}),
+            ErrorDialect::Aws | ErrorDialect::Cohere => json!({"message": message}),
             ErrorDialect::Google => {
                 json!({"error": {"code": code, "message": message, "status": self.names().2}})
             }

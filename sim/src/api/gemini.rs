@@ -1,5 +1,7 @@
 //! `…/models/{model}:generateContent` and `:streamGenerateContent`, Google's API.
 
+pub(super) mod vectors;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ pub(super) fn generate_request(
             _ => return Err(ApiError::bad_request("Please use a valid role: user, model.")),
         }
     }
-    request.push_opening();
+    request.push_opening(parsed.tools.as_ref());
     Ok(request)
 }
 
@@ -78,7 +80,9 @@ pub(super) struct Gemini;
 impl Dialect for Gemini {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
         let mut response = last(answer);
-        response["candidates"][0]["content"]["parts"] = json!([{"text": answer.completion.text()}]);
+        if answer.call.is_none() {
+            response["candidates"][0]["content"]["parts"] = json!([{"text": answer.completion.text()}]);
+        }
         response.to_string().into_bytes()
     }
 
@@ -96,20 +100,28 @@ impl Dialect for Gemini {
         (head, "}]}}]}\r\n\r\n")
     }
 
+    fn holds_calls(&self) -> bool {
+        true
+    }
+
     fn close(&self, answer: &Answer) -> String {
         format!("data: {}\r\n\r\n", last(answer))
     }
 }
 
-/// The response, or the stream's last event, without its text.
+/// The response, or the stream's last event, without its text; with its call, if it has one.
 fn last(answer: &Answer) -> Value {
     let output = answer.completion.tokens();
+    let part = match &answer.call {
+        Some(call) => json!({"functionCall": {"name": call.name, "args": answer.arguments()}}),
+        None => json!({"text": ""}),
+    };
     json!({
         "responseId": answer.id,
         "modelVersion": answer.model,
         "candidates": [{
             "index": 0,
-            "content": {"role": "model", "parts": [{"text": ""}]},
+            "content": {"role": "model", "parts": [part]},
             "finishReason": if answer.completion.stops { "STOP" } else { "MAX_TOKENS" },
         }],
         "usageMetadata": {

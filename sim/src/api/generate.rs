@@ -69,6 +69,9 @@ impl Api {
         let prompt_tokens = hasher.tokens();
         let bounds = self.bounds(request, prompt_tokens)?;
         let completion = match self.options.mode {
+            _ if request.call.is_some() => {
+                Completion::echo(request.call.as_ref().map_or("", |call| &call.arguments), bounds)
+            }
             Mode::Echo => Completion::echo(&request.echo(), bounds),
             Mode::Random => {
                 let last = hasher.digest();
@@ -92,6 +95,7 @@ impl Api {
             model,
             created: metrics::now() as u64,
             completion,
+            call: request.call.clone(),
             prompt_tokens,
             cached_tokens: 0,
             includes_usage: request.includes_usage,
@@ -116,7 +120,7 @@ impl Api {
         Ok(prompt_tokens)
     }
 
-    fn hasher(&self, lora: Option<usize>) -> PrefixHasher {
+    pub(super) fn hasher(&self, lora: Option<usize>) -> PrefixHasher {
         PrefixHasher::new(self.options.kv.block_tokens.max(1), lora.map_or(0, |lora| lora as u64 + 1))
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Dialect,
+    Answer, Dialect, Finish,
     chat::Message,
     error::ApiError,
     request::{Content, GenerateRequest, Text, parse},
@@ -38,7 +38,7 @@ pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiEr
     for message in &parsed.messages {
         request.push_turn(&message.role.0, &message.content);
     }
-    request.push_opening();
+    request.push_opening(parsed.tools.as_ref());
     Ok(request)
 }
 
@@ -46,19 +46,31 @@ pub(super) struct Messages;
 
 impl Dialect for Messages {
     fn whole(&self, answer: &Answer) -> Vec<u8> {
-        let content = json!([{"type": "text", "text": answer.completion.text()}]);
+        let content = match &answer.call {
+            Some(call) => json!([tool_use(answer, &call.name, &answer.arguments())]),
+            None => json!([{"type": "text", "text": answer.completion.text()}]),
+        };
         message(answer, &content, &stop_reason(answer), answer.completion.tokens()).to_string().into_bytes()
     }
 
     fn open(&self, answer: &Answer) -> String {
+        let block = match &answer.call {
+            Some(call) => tool_use(answer, &call.name, &json!({})),
+            None => json!({"type": "text", "text": ""}),
+        };
         [
             event("message_start", json!({"message": message(answer, &json!([]), &Value::Null, 0)})),
-            event("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}})),
+            event("content_block_start", json!({"index": 0, "content_block": block})),
         ]
         .concat()
     }
 
-    fn frame(&self, _answer: &Answer) -> (String, &'static str) {
+    fn frame(&self, answer: &Answer) -> (String, &'static str) {
+        if answer.call.is_some() {
+            let head = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+                        \"delta\":{\"type\":\"input_json_delta\",\"partial_json\":";
+            return (head.to_owned(), "}}\n\n");
+        }
         let head = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
                     \"delta\":{\"type\":\"text_delta\",\"text\":";
         (head.to_owned(), "}}\n\n")
@@ -84,7 +96,15 @@ fn event(kind: &str, mut data: Value) -> String {
 }
 
 fn stop_reason(answer: &Answer) -> Value {
-    json!(if answer.completion.stops { "end_turn" } else { "max_tokens" })
+    json!(match answer.finish() {
+        Finish::Stop => "end_turn",
+        Finish::Length => "max_tokens",
+        Finish::Call => "tool_use",
+    })
+}
+
+fn tool_use(answer: &Answer, name: &str, input: &Value) -> Value {
+    json!({"type": "tool_use", "id": format!("toolu_{}", answer.id), "name": name, "input": input})
 }
 
 fn usage(answer: &Answer, output: usize) -> Value {

@@ -148,7 +148,7 @@ fn usage(tokens: usize) -> Value {
 }
 
 /// A unit vector that only the text decides.
-fn embedding(text: &[u8], dimensions: usize) -> Vec<f32> {
+pub(super) fn embedding(text: &[u8], dimensions: usize) -> Vec<f32> {
     let seed = xxh3_64_with_seed(text, 0);
     let raw: Vec<f32> = (0..dimensions)
         .map(|index| (draw(seed, index as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0)
@@ -158,7 +158,7 @@ fn embedding(text: &[u8], dimensions: usize) -> Vec<f32> {
 }
 
 /// The share of the query's words that the document has, 0 to 1.
-fn relevance(query: &str, document: &str) -> f64 {
+pub(super) fn relevance(query: &str, document: &str) -> f64 {
     let document = document.to_lowercase();
     let words: Vec<_> = query.split_whitespace().map(str::to_lowercase).collect();
     let hits = words.iter().filter(|word| document.contains(word.as_str())).count();

@@ -25,6 +25,45 @@ pub(crate) struct GenerateRequest<'a> {
     pub(super) streams: bool,
     pub(super) includes_usage: bool,
     pub(super) seed: Option<u64>,
+    /// A tool to be called instead of an answer.
+    pub(super) call: Option<Call>,
+}
+
+/// What a request that is to be answered with a call has in its last turn, before the tool's name and its arguments:
+/// `sim:call Read {"file_path": "/etc/hosts"}`.
+const CALL: &str = "sim:call ";
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) name: String,
+    /// A JSON object.
+    pub(super) arguments: String,
+}
+
+impl Call {
+    /// The call that `text` asks for, if it does and `tools` has such a tool.
+    fn of(text: &str, tools: &serde_json::Value) -> Option<Self> {
+        let (_, rest) = text.split_once(CALL)?;
+        let (name, rest) = rest.split_once(' ')?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<de::IgnoredAny>();
+        values.next()?.ok()?;
+        let arguments = &rest[..values.byte_offset()];
+        let is_call = arguments.starts_with('{') && has_tool(tools, name);
+        is_call.then(|| Self { name: name.to_owned(), arguments: arguments.to_owned() })
+    }
+}
+
+/// Whether a tool of this name is among tools, whichever API they are written for.
+fn has_tool(tools: &serde_json::Value, name: &str) -> bool {
+    match tools {
+        serde_json::Value::Array(items) => items.iter().any(|item| has_tool(item, name)),
+        serde_json::Value::Object(members) => {
+            members.get("name").is_some_and(|given| given == name)
+                || members.values().any(|member| has_tool(member, name))
+        }
+        _ => false,
+    }
 }
 
 impl<'a> GenerateRequest<'a> {
@@ -43,8 +82,9 @@ impl<'a> GenerateRequest<'a> {
         self.pieces.push(Cow::Borrowed(b"\n"));
     }
 
-    /// Opens the turn that the model is to write.
-    pub(super) fn push_opening(&mut self) {
+    /// Opens the turn that the model is to write: a call, if the last turn asks for one of `tools`.
+    pub(super) fn push_opening(&mut self, tools: Option<&serde_json::Value>) {
+        self.call = tools.and_then(|tools| Call::of(&self.echo(), tools));
         self.pieces.push(Cow::Borrowed(b"<|assistant|>\n"));
     }
 
@@ -162,6 +202,14 @@ impl<'de> Visitor<'de> for PartVisitor {
         while let Some(Text(key)) = part.next_key()? {
             if key == "text" {
                 text = part.next_value::<Text<'de>>()?.0;
+            } else if key == "content" {
+                // Of a tool's result: a text, or parts of which the texts count.
+                let inner = part.next_value::<Content<'de>>()?;
+                text = match inner {
+                    Content::None => text,
+                    Content::Text(inner) => inner,
+                    Content::Parts(parts) => Cow::Owned(parts.concat()),
+                };
             } else {
                 // An image or a sound counts by the length of its description, data URL or not.
                 let value: serde_json::Value = part.next_value()?;

@@ -72,7 +72,7 @@ pub(super) fn generate_request(body: &[u8]) -> Result<GenerateRequest<'_>, ApiEr
             }
         }
     }
-    request.push_opening();
+    request.push_opening(parsed.tools.as_ref());
     Ok(request)
 }
 
@@ -85,6 +85,15 @@ impl Dialect for Responses {
 
     fn open(&self, answer: &Answer) -> String {
         let created = response(answer, "in_progress", &[], &Value::Null);
+        if let Some(call) = &answer.call {
+            let item = call_item(answer, &call.name, "in_progress", "");
+            return [
+                event("response.created", json!({"response": created})),
+                event("response.in_progress", json!({"response": created})),
+                event("response.output_item.added", json!({"output_index": 0, "item": item})),
+            ]
+            .concat();
+        }
         let empty = part("");
         [
             event("response.created", json!({"response": created})),
@@ -103,6 +112,13 @@ impl Dialect for Responses {
 
     fn frame(&self, answer: &Answer) -> (String, &'static str) {
         let id = item_id(answer);
+        if answer.call.is_some() {
+            let head = format!(
+                "event: response.function_call_arguments.delta\ndata: {{\"type\":\
+                 \"response.function_call_arguments.delta\",\"item_id\":\"{id}\",\"output_index\":0,\"delta\":"
+            );
+            return (head, "}\n\n");
+        }
         let head = format!(
             "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"item_id\":\"{id}\",\
              \"output_index\":0,\"content_index\":0,\"delta\":"
@@ -113,6 +129,18 @@ impl Dialect for Responses {
     fn close(&self, answer: &Answer) -> String {
         let id = item_id(answer);
         let text = answer.completion.text();
+        if let Some(call) = &answer.call {
+            let item = call_item(answer, &call.name, "completed", &text);
+            return [
+                event(
+                    "response.function_call_arguments.done",
+                    json!({"item_id": id, "output_index": 0, "name": call.name, "arguments": text}),
+                ),
+                event("response.output_item.done", json!({"output_index": 0, "item": item})),
+                event("response.completed", json!({"response": finished(answer)})),
+            ]
+            .concat();
+        }
         let place = |name: &str, value: Value| json!({"item_id": id, "output_index": 0, "content_index": 0, name: value});
         [
             event("response.output_text.done", place("text", json!(text))),
@@ -133,7 +161,15 @@ fn event(kind: &str, mut data: Value) -> String {
 }
 
 fn item_id(answer: &Answer) -> String {
-    format!("msg_{}", answer.id)
+    let kind = if answer.call.is_some() { "fc" } else { "msg" };
+    format!("{kind}_{}", answer.id)
+}
+
+fn call_item(answer: &Answer, name: &str, status: &str, arguments: &str) -> Value {
+    json!({
+        "type": "function_call", "id": item_id(answer), "call_id": format!("call_{}", answer.id), "name": name,
+        "arguments": arguments, "status": status,
+    })
 }
 
 fn part(text: &str) -> Value {
@@ -156,7 +192,12 @@ fn finished(answer: &Answer) -> Value {
         "total_tokens": input + output,
     });
     let status = if answer.completion.stops { "completed" } else { "incomplete" };
-    response(answer, status, &[item(answer, status, &[part(&answer.completion.text())])], &usage)
+    let text = answer.completion.text();
+    let item = match &answer.call {
+        Some(call) => call_item(answer, &call.name, status, &text),
+        None => item(answer, status, &[part(&text)]),
+    };
+    response(answer, status, &[item], &usage)
 }
 
 fn response(answer: &Answer, status: &str, output: &[Value], usage: &Value) -> Value {

@@ -46,7 +46,10 @@ impl Streaming {
                 sequence.produce(1).await;
                 let opening = self.dialect.open(&self.answer);
                 let frame = self.dialect.frame(&self.answer);
-                if opening.is_empty() {
+                if self.answer.call.is_some() && self.dialect.holds_calls() {
+                    sequence.produce(self.answer.completion.tokens().saturating_sub(1)).await;
+                    self.finish(*sequence)
+                } else if opening.is_empty() {
                     self.token(sequence, 0, frame)
                 } else {
                     self.stage = Stage::Running { sequence, sent: 0, frame };
@@ -54,10 +57,7 @@ impl Streaming {
                 }
             }
             Stage::Running { sequence, sent, .. } if sent == self.answer.completion.tokens() => {
-                let hasher = &mut self.hasher;
-                self.answer.completion.pieces(|piece| hasher.push(piece.as_bytes()));
-                sequence.finish(self.answer.completion.finish_reason(), self.hasher.blocks());
-                self.dialect.close(&self.answer).into()
+                self.finish(*sequence)
             }
             Stage::Running { mut sequence, sent, frame } => {
                 // The first token was waited for before the opening.
@@ -68,6 +68,14 @@ impl Streaming {
             }
         };
         Some((self.dialect.wire(event), self))
+    }
+
+    /// Gives the engine its place back; the events after the last token.
+    fn finish(&mut self, sequence: Sequence) -> Bytes {
+        let hasher = &mut self.hasher;
+        self.answer.completion.pieces(|piece| hasher.push(piece.as_bytes()));
+        sequence.finish(self.answer.completion.finish_reason(), self.hasher.blocks());
+        self.dialect.close(&self.answer).into()
     }
 
     /// The event of a token; moves on by one.

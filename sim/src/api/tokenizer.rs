@@ -35,7 +35,7 @@ pub(super) fn tokenize(api: &Api, body: &[u8]) -> Result<Response<SimBody>, ApiE
             for message in messages {
                 chat.push_turn(&message.role.0, &message.content);
             }
-            chat.push_opening();
+            chat.push_opening(None);
             Cow::Owned(chat.pieces.concat())
         }
         _ => return Err(ApiError::bad_request("Either prompt or messages must be given.")),

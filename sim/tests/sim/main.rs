@@ -7,6 +7,7 @@ mod faults;
 mod inference;
 mod issuing;
 mod life;
+mod providers;
 mod sink;
 mod testupstream;
 mod tls;
