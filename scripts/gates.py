@@ -16,6 +16,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RELEASE = os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target"), "release")
 BASELINES = os.path.join(ROOT, "perf", "baselines.json")
 ALLOWED = 1.03
 # How often each part is run: enough that the difference of two runs is not that of two starts.
@@ -28,8 +29,23 @@ COUNTS = {
     "encode": (100, 1100),
     "decode": (1000, 11000),
 }
-# Sizes of prompts in bytes, and how often each is sent: agents' and documents' as well as a chat's.
-REQUESTS = {"request": (1200, (300, 1300)), "request-32k": (32_000, (200, 800)), "request-220k": (220_000, (100, 400))}
+# What the requests go to, the sizes of their bodies in bytes, and how often each is sent: agents' and documents' as well as
+# a chat's.
+REQUESTS = {
+    "request": ("pool", 1200, (300, 1300)),
+    "request-32k": ("pool", 32_000, (200, 800)),
+    "request-220k": ("pool", 220_000, (100, 400)),
+    "passed": ("passed", 1200, (300, 1300)),
+    "passed-32k": ("passed", 32_000, (200, 800)),
+    "translated": ("translated", 1200, (300, 1300)),
+    "translated-32k": ("translated", 32_000, (200, 800)),
+}
+# What streams come from, and how many events each of them has.
+STREAMS = {"event": ("passed", (50, 250)), "event-translated": ("translated", (50, 250))}
+# So many streams one after the other, and so long between two events of one, so that each is read for itself.
+STREAMED, STEP_MS = 5, 5
+# What is translated may take so many times what the same takes where it is passed through, in one run.
+RATIOS = {("translated", "passed"): 1.5, ("translated-32k", "passed-32k"): 1.3}
 ROUTES = 200
 # Copies by vectors: `rep movsb`, which glibc takes for long ones, is one instruction to a processor and one a byte to
 # callgrind, so that a copy of 16 KB would count as much as the tenth of a request.
@@ -41,11 +57,23 @@ kind: RoutingConfig
 admin: {{enabled: false}}
 listeners: [{{name: http, address: "127.0.0.1:{port}"}}]
 routes: [{{name: all, rules: [{rules}]}}]
-pools:
-  - name: servers
-    metrics: {{enabled: false}}
-    endpoints: [{{address: "{upstream}"}}]
+{upstreams}
 """
+# What requests go to: a rule's target, and where that is.
+UPSTREAMS = {
+    "pool": (
+        "pool: servers",
+        "pools: [{{name: servers, metrics: {{enabled: false}}, endpoints: [{{address: '{host}:{port}'}}]}}]",
+    ),
+    "passed": (
+        "backend: provider",
+        "backends: [{{name: provider, api: {{schema: OpenAI}}, endpoints: [{{host: {host}, port: {port}}}]}}]",
+    ),
+    "translated": (
+        "backend: provider",
+        "backends: [{{name: provider, api: {{schema: Anthropic}}, endpoints: [{{host: {host}, port: {port}}}]}}]",
+    ),
+}
 
 
 def say(text):
@@ -60,7 +88,7 @@ def build():
     for package in ("penstock-perf", "penstock-proxy", "penstock-gates"):
         run += ["-p", package]
     subprocess.run(run, cwd=ROOT, check=True, env={**os.environ, "PENSTOCK_COMMIT": commit.strip()})
-    return os.path.join(ROOT, "target", "release", "penstock-gates")
+    return os.path.join(RELEASE, "penstock-gates")
 
 
 def callgrind(out, command):
@@ -105,39 +133,50 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def request(directory, size, counts):
-    """Instructions of one proxied request of `size` bytes with an answer of 1 KB, with so many routes that work for each
-    shows."""
-    rules = [f"{{models: [model-{number}], targets: [{{pool: servers}}]}}" for number in range(1, ROUTES + 1)]
-    release = os.path.join(ROOT, "target", "release")
-    perf = os.path.join(release, "penstock-perf")
-    totals = []
-    for count in counts:
-        upstream = subprocess.Popen([perf, "upstream"], stdout=subprocess.PIPE, text=True)
-        gateway = None
-        try:
-            port = free_port()
-            document = os.path.join(directory, "penstock.yaml")
-            with open(document, "w") as file:
-                file.write(DOCUMENT.format(port=port, upstream=listening(upstream), rules=", ".join(rules)))
-            out = os.path.join(directory, f"request-{count}")
-            # One thread, so that nothing depends on which of them was woken.
-            command = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
-            command += callgrind(out, [os.path.join(release, "penstock"), "serve", "--config", document])
-            gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait(port, gateway)
-            load = [perf, "load", f"http://127.0.0.1:{port}", "--model", "model-1", "--input-bytes", str(size),
-                    "--concurrency", "1", "--threads", "1", "--warmup", "0s", "--requests", str(count), "--quiet"]
-            subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
-            gateway.terminate()
-            gateway.wait(timeout=60)
-            totals.append(instructions(out))
-        finally:
-            for process in (gateway, upstream):
-                if process and process.poll() is None:
-                    process.kill()
-                    process.wait()
-    return (totals[1] - totals[0]) / (counts[1] - counts[0])
+def served(directory, upstream, load, step_ms=0):
+    """Instructions of a gateway that serves a load, started and ended, with so many routes that work for each shows."""
+    target, upstreams = UPSTREAMS[upstream]
+    rules = [f"{{models: [model-{number}], targets: [{{{target}}}]}}" for number in range(1, ROUTES + 1)]
+    perf = os.path.join(RELEASE, "penstock-perf")
+    server = subprocess.Popen([perf, "upstream", "--step-ms", str(step_ms)], stdout=subprocess.PIPE, text=True)
+    gateway = None
+    try:
+        port = free_port()
+        document = os.path.join(directory, "penstock.yaml")
+        host, its_port = listening(server).rsplit(":", 1)
+        with open(document, "w") as file:
+            upstreams = upstreams.format(host=host, port=its_port)
+            file.write(DOCUMENT.format(port=port, upstreams=upstreams, rules=", ".join(rules)))
+        out = os.path.join(tempfile.mkdtemp(dir=directory), "request")
+        # One thread, so that nothing depends on which of them was woken.
+        command = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+        command += callgrind(out, [os.path.join(RELEASE, "penstock"), "serve", "--config", document])
+        gateway = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait(port, gateway)
+        command = [perf, "load", f"http://127.0.0.1:{port}", "--model", "model-1", "--concurrency", "1", "--threads", "1",
+                   "--warmup", "0s", "--quiet", *map(str, load)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        gateway.terminate()
+        gateway.wait(timeout=60)
+        return instructions(out)
+    finally:
+        for process in (gateway, server):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def request(directory, upstream, size, counts):
+    """Instructions of one proxied request of `size` bytes with an answer of 1 KB."""
+    few, many = (served(directory, upstream, ["--input-bytes", size, "--requests", count]) for count in counts)
+    return (many - few) / (counts[1] - counts[0])
+
+
+def event(directory, upstream, counts):
+    """Instructions of one event of a proxied stream."""
+    load = ["--stream", "--input-bytes", 1200, "--requests", STREAMED, "--output-tokens"]
+    few, many = (served(directory, upstream, [*load, count], STEP_MS) for count in counts)
+    return (many - few) / (counts[1] - counts[0]) / STREAMED
 
 
 def least(baseline, measure):
@@ -181,9 +220,19 @@ def main():
         for name in COUNTS:
             counts[name] = round(part(program, name, directory))
             say(f"{name}: {counts[name]:,} instructions")
-        for name, (size, how_often) in REQUESTS.items():
-            counts[name] = least(known.get(name), lambda: round(request(directory, size, how_often)))
+        for name, (upstream, size, how_often) in REQUESTS.items():
+            counts[name] = least(known.get(name), lambda: round(request(directory, upstream, size, how_often)))
             say(f"{name}: {counts[name]:,} instructions")
+        for name, (upstream, how_many) in STREAMS.items():
+            counts[name] = least(known.get(name), lambda: round(event(directory, upstream, how_many)))
+            say(f"{name}: {counts[name]:,} instructions")
+    ratios = [
+        f"{name}: {counts[name] / counts[base]:.2f} times {base}, and {most} are allowed"
+        for (name, base), most in RATIOS.items()
+        if counts[name] > counts[base] * most
+    ]
+    if ratios:
+        sys.exit("gates: translation takes too much:\n  " + "\n  ".join(ratios))
     if accepts:
         with open(BASELINES, "w") as file:
             json.dump({"rustc": version, "instructions": counts}, file, indent=2)

@@ -171,14 +171,14 @@ async fn receive(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Op
 }
 
 async fn stream_tokens(stream: &mut TcpStream, server: &Server, request: &ParsedRequest) -> io::Result<()> {
-    stream.write_all(server.answers.stream_head()).await?;
+    stream.write_all(server.answers.stream_head(request)).await?;
     let mut due = next_step(server);
     for _ in 0..request.max_tokens {
         if !server.step.is_zero() {
             tokio::time::sleep_until(due).await;
             due += server.step;
         }
-        stream.write_all(server.answers.token()).await?;
+        stream.write_all(server.answers.token(request)).await?;
     }
     stream.write_all(&Answers::stream_end(request)).await
 }

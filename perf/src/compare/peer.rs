@@ -7,13 +7,15 @@ use thiserror::Error;
 
 /// The peers that come with the harness, in the order of their turns. Whoever comes right after LiteLLM was often seen to
 /// pay up to twice as much for long bodies, so those with much memory or many processes come last, `direct` after them.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("direct", include_str!("../../peers/direct.yaml")),
     ("nginx", include_str!("../../peers/nginx.yaml")),
     ("haproxy", include_str!("../../peers/haproxy.yaml")),
     ("envoy", include_str!("../../peers/envoy.yaml")),
     ("bare-pingora", include_str!("../../peers/bare-pingora.yaml")),
     ("penstock", include_str!("../../peers/penstock.yaml")),
+    ("penstock-provider", include_str!("../../peers/penstock-provider.yaml")),
+    ("penstock-translated", include_str!("../../peers/penstock-translated.yaml")),
     ("envoy-epp", include_str!("../../peers/envoy-epp.yaml")),
     ("sglang-router", include_str!("../../peers/sglang-router.yaml")),
     ("litellm", include_str!("../../peers/litellm.yaml")),

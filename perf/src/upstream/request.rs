@@ -27,9 +27,11 @@ pub(super) struct ParsedRequest {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Route {
     Inference,
+    /// Inference by Anthropic's API.
+    Messages,
     Models,
     Metrics,
     /// Health, and what SGLang's router wants to know of a worker.
@@ -107,7 +109,7 @@ impl RequestHead {
         let stream = field(tail, "stream").or_else(|| field(body, "stream"));
         ParsedRequest {
             route: self.route,
-            is_stream: self.route == Route::Inference
+            is_stream: matches!(self.route, Route::Inference | Route::Messages)
                 && stream.is_some_and(|value| value.starts_with(b"true")),
             max_tokens: number.unwrap_or(16),
             prompt_tokens: body.len() as u64 / 4,
@@ -128,6 +130,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(RequestHead, usize)>> {
         "/metrics" => Route::Metrics,
         "/v1/models" => Route::Models,
         _ if request.method == Some("GET") => Route::Info,
+        "/v1/messages" => Route::Messages,
         _ => Route::Inference,
     };
     let mut head =

@@ -69,8 +69,42 @@ fn a_whole_answer_has_its_size_and_its_tokens() {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap();
     assert_eq!(body.len(), 1024);
     assert_eq!(json["usage"]["completion_tokens"], 7);
+    let answer = answers.whole(&ParsedRequest { route: request::Route::Messages, ..request });
+    let body = answer.rsplit(|byte| *byte == b'\n').next().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(body.len(), 1024);
+    assert_eq!((&json["type"], &json["usage"]["output_tokens"]), (&"message".into(), &7.into()));
     let metrics = answers.whole(&ParsedRequest { route: request::Route::Metrics, ..request });
     assert!(
         metrics.len() > 30_000 && memchr::memmem::find(&metrics, b"vllm:num_requests_waiting{").is_some()
     );
+}
+
+#[test]
+fn a_stream_of_anthropics_api_has_its_events_with_their_names() {
+    let head = "POST /v1/messages HTTP/1.1\r\ncontent-length: 30\r\n\r\n";
+    let (request, _) = request(&format!("{head}{{\"max_tokens\":9,\"stream\":true}}"));
+    let request = request.unwrap();
+    assert!(request.is_stream);
+    let answers = Answers::new(1024, "m");
+    let pieces =
+        [answers.stream_head(&request), answers.token(&request), &Answers::stream_end(&request)].concat();
+    let text = String::from_utf8(pieces).unwrap();
+    let events: Vec<(&str, serde_json::Value)> = text
+        .split("\n\n")
+        .filter_map(|event| event.split_once("event: ")?.1.split_once("\ndata: "))
+        .map(|(name, data)| (name, serde_json::from_str(data).unwrap()))
+        .collect();
+    assert!(events.iter().all(|(name, data)| data["type"] == *name), "{text}");
+    let names: Vec<&str> = events.iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(events[4].1["usage"]["output_tokens"], 9);
 }
