@@ -7,6 +7,7 @@
 //!
 //! Turned down: simd-json and serde_json, which decode every string and number, and lose how they were spelt.
 
+mod marks;
 mod parse;
 mod text;
 mod write;

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::marks::Marks;
 use super::{Array, Object, Text, Value};
 
 /// Arrays and objects within each other. Schemas of tools are the deepest things that clients send, and have some twenty.
 const MAX_DEPTH: usize = 128;
+
+/// Words of [`Marks`] for which nothing is allocated: documents of a kilobyte, as events of streams are.
+const FEW_WORDS: usize = 16;
 
 /// Why a document cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,24 +30,42 @@ pub enum ParseError {
 /// # Errors
 /// It is no JSON, or nested too deeply; with the place in bytes.
 pub fn parse(document: &[u8]) -> Result<Value<'_>, ParseError> {
-    let text = std::str::from_utf8(document).map_err(|error| ParseError::Encoding(error.valid_up_to()))?;
-    // Without a way out, so that the compiler makes vectors of it.
-    let has_controls = document.iter().fold(false, |found, byte| found | (*byte < 0x20));
-    let mut parser = Parser { text, bytes: document, has_controls, at: 0 };
+    let text = utf8(document)?;
+    let count = Marks::words(document.len());
+    let (mut few, mut many) = ([0; FEW_WORDS], Vec::new());
+    let words = match few.get_mut(..count) {
+        Some(words) => words,
+        None => {
+            many.resize(count, 0);
+            &mut many
+        }
+    };
+    let mut parser = Parser { text, bytes: document, marks: Marks::new(document, words), at: 0 };
     let value = parser.value(0)?;
     parser.skip_space();
     if parser.at < document.len() { Err(ParseError::Syntax(parser.at)) } else { Ok(value) }
 }
 
-struct Parser<'a> {
+/// The document as text.
+///
+/// # Errors
+/// It is none, with the place.
+fn utf8(document: &[u8]) -> Result<&str, ParseError> {
+    // That by vectors does not say where.
+    simdutf8::basic::from_utf8(document).map_err(|_| {
+        let place = simdutf8::compat::from_utf8(document).err().map(|error| error.valid_up_to());
+        ParseError::Encoding(place.unwrap_or_default())
+    })
+}
+
+struct Parser<'a, 'w> {
     text: &'a str,
     bytes: &'a [u8],
-    /// Whether any byte is of those that strings must not have; most documents have none, also between values.
-    has_controls: bool,
+    marks: Marks<'w>,
     at: usize,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     fn value(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
         self.skip_space();
         match self.peek() {
@@ -66,7 +88,8 @@ impl<'a> Parser<'a> {
                 if self.peek() != Some(b'"') {
                     return Err(self.fault());
                 }
-                let name: Cow<'a, str> = Text::Escaped(self.string()?).decoded();
+                let (name, has_escapes) = self.spelt()?;
+                let name = if has_escapes { Text::Escaped(name).decoded() } else { Cow::Borrowed(name) };
                 self.expect(b':')?;
                 members.push((name, self.value(depth + 1)?));
                 if !self.eat(b',') {
@@ -104,25 +127,26 @@ impl<'a> Parser<'a> {
 
     /// The string whose opening quote is here.
     fn string(&mut self) -> Result<&'a str, ParseError> {
+        Ok(self.spelt()?.0)
+    }
+
+    /// The string whose opening quote is here, and whether it has escapes.
+    fn spelt(&mut self) -> Result<(&'a str, bool), ParseError> {
         let start = self.at + 1;
-        let mut from = start;
+        let (mut from, mut has_escapes) = (start, false);
         loop {
-            let rest = self.bytes.get(from..).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+            let Some(at) = self.marks.next(from) else {
                 return Err(ParseError::Syntax(self.bytes.len()));
             };
-            let at = from + found;
-            let piece = &rest[..found];
-            if self.has_controls
-                && let Some(control) = piece.iter().position(|byte| *byte < 0x20)
-            {
-                return Err(ParseError::Syntax(from + control));
+            match self.bytes[at] {
+                b'"' => {
+                    self.at = at + 1;
+                    return Ok((&self.text[start..at], has_escapes));
+                }
+                b'\\' => from = at + self.escape(at)?,
+                _ => return Err(ParseError::Syntax(at)),
             }
-            if self.bytes[at] == b'"' {
-                self.at = at + 1;
-                return Ok(&self.text[start..at]);
-            }
-            from = at + self.escape(at)?;
+            has_escapes = true;
         }
     }
 
@@ -254,6 +278,28 @@ mod tests {
         }
     }
 
+    /// Where the string ends that `document` begins with, found byte by byte.
+    ///
+    /// # Errors
+    /// The place at which it is no string.
+    fn end_of_string(document: &[u8]) -> Result<usize, usize> {
+        let mut at = 1;
+        loop {
+            at += match document.get(at..).unwrap_or_default() {
+                [] => return Err(at.min(document.len())),
+                [b'"', ..] => return Ok(at),
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+                [b'\\', b'u', code @ ..]
+                    if code.len() >= 4 && code[..4].iter().all(u8::is_ascii_hexdigit) =>
+                {
+                    6
+                }
+                [b'\\' | ..0x20, ..] => return Err(at),
+                _ => 1,
+            }
+        }
+    }
+
     fn documents() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),
@@ -272,6 +318,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_string_ends_where_a_look_at_each_byte_finds_its_end(
+            pieces in prop::collection::vec(
+                ("[a-z ü\u{7ff}]{0,90}", "(|\\\\n|\\\\\\\\|\\\\\"|\\\\u00e9)"), 0..40,
+            ),
+            end in "(\"|\" |\"a|\\\\|\\\\x|\\\\u12|\\\\u12g4\"|\n\"|\u{1f}|)",
+        ) {
+            let text: String = pieces.iter().flat_map(|(text, mark)| [text.as_str(), mark.as_str()]).collect();
+            let document = format!("\"{text}{end}");
+            let expected = end_of_string(document.as_bytes()).and_then(|end| {
+                let left = document[end + 1..].trim_start();
+                let text = Value::String(Text::Escaped(&document[1..end]));
+                if left.is_empty() { Ok(text) } else { Err(document.len() - left.len()) }
+            });
+            prop_assert_eq!(parse(document.as_bytes()), expected.map_err(ParseError::Syntax));
+        }
+
         #[test]
         fn a_document_is_what_serde_json_reads(document in documents(), is_pretty: bool) {
             let text = if is_pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
