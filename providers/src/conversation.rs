@@ -12,6 +12,8 @@ use crate::json::{Text, Value};
 /// A request for a conversation.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation<'a> {
+    /// How long the client's body is, in bytes; the upstream's will be about as long.
+    pub body_bytes: usize,
     /// The model, as the upstream calls it.
     pub model: Option<Text<'a>>,
     /// Instructions that precede the conversation: text parts only.

@@ -1,5 +1,8 @@
 //! What reads an upstream's answer and what writes a client's, whichever APIs these have.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::answer::{Event, Failure};
 
 /// The longest body of an answer that does not stream, in bytes: it is read as a whole. Embeddings of a batch are long.
@@ -9,7 +12,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// The model, as the client called it.
-    pub model: String,
+    pub model: Arc<str>,
     /// Whether the answer is streamed.
     pub is_stream: bool,
     /// Whether the client wants a stream's usage.
@@ -17,7 +20,7 @@ pub struct Asked {
     /// Now, in seconds since 1970.
     pub now: u64,
     /// Identifies the request: what ids of the answer are made of where the upstream has none.
-    pub request_id: String,
+    pub request_id: Arc<str>,
 }
 
 /// An upstream broke off, or sent what cannot be read.
@@ -67,11 +70,18 @@ impl Whole {
     ///
     /// # Errors
     /// It is too long.
-    pub(crate) fn feed(&mut self, piece: &[u8], is_end: bool) -> Result<Option<Vec<u8>>, Broken> {
+    pub(crate) fn feed<'p>(
+        &mut self,
+        piece: &'p [u8],
+        is_end: bool,
+    ) -> Result<Option<Cow<'p, [u8]>>, Broken> {
         if self.bytes.len() + piece.len() > MAX_BODY_BYTES {
             return Err(Broken::Unreadable(format!("it is longer than {MAX_BODY_BYTES} bytes")));
         }
+        if is_end && self.bytes.is_empty() {
+            return Ok(Some(Cow::Borrowed(piece)));
+        }
         self.bytes.extend_from_slice(piece);
-        Ok(is_end.then(|| std::mem::take(&mut self.bytes)))
+        Ok(is_end.then(|| Cow::Owned(std::mem::take(&mut self.bytes))))
     }
 }

@@ -123,8 +123,13 @@ fn dropped(
         return Err(CodecError::Request(format!("it has no place for {names}")).into());
     }
     // Some names are the client's own.
-    let plain = |character: char| if matches!(character, ' '..='~') { character } else { '?' };
-    let names: String = clip(&names, MAX_DROPPED_BYTES).chars().map(plain).collect();
+    let is_plain = |character: &char| matches!(character, ' '..='~');
+    let names = clip(&names, MAX_DROPPED_BYTES);
+    if names.chars().all(|character| is_plain(&character)) {
+        return Ok(HeaderValue::from_str(names).ok());
+    }
+    let names: String =
+        names.chars().map(|character| if is_plain(&character) { character } else { '?' }).collect();
     Ok(HeaderValue::from_str(&names).ok())
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn write(
     let plan = Plan::new(conversation, family, &turns, notes);
     options::check(conversation)?;
 
-    let mut out = Writer::default();
+    let mut out = Writer::with_room(conversation.body_bytes);
     let mut blocks = Blocks::new(family, aliases, notes);
     out.object(|out| {
         system(conversation, &mut blocks, out);

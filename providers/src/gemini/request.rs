@@ -28,7 +28,7 @@ pub(crate) fn write(
     aliases: &mut Aliases,
     notes: &mut Notes,
 ) -> Result<Vec<u8>, Refused> {
-    let mut out = Writer::new(Vec::with_capacity(1024));
+    let mut out = Writer::with_room(conversation.body_bytes);
     // Schemas of tools and of the answer share what they may grow to.
     let mut budget = Budget::default();
     try_object(&mut out, |out| {

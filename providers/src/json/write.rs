@@ -8,6 +8,9 @@ const MOST_DIGITS: usize = 20;
 /// Bytes that are looked at together for one that has to be escaped, so that the compiler makes vectors of them.
 const TOGETHER: usize = 32;
 
+/// The longest text that is looked at in two words: names of members are short.
+const SHORT: usize = 16;
+
 /// What a document has room for from the start, in bytes: most members of one are short, and come one by one.
 const FIRST_BYTES: usize = 512;
 
@@ -26,6 +29,11 @@ impl Default for Writer {
 }
 
 impl Writer {
+    /// A writer of a document that is about as long as another of so many bytes.
+    pub fn with_room(bytes: usize) -> Self {
+        Self::new(Vec::with_capacity(bytes.saturating_add(FIRST_BYTES)))
+    }
+
     /// A writer that goes on at the end of `out`.
     pub fn new(out: Vec<u8>) -> Self {
         Self { out, needs_comma: false }
@@ -186,6 +194,9 @@ impl Writer {
 /// Writes `text` as it stands between quotes.
 fn escape(text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
+    if is_short_and_plain(rest) {
+        return out.extend_from_slice(rest);
+    }
     loop {
         let (plain, after) = rest.split_at(plain_length(rest));
         out.extend_from_slice(plain);
@@ -204,6 +215,28 @@ fn escape(text: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(&[b'0', b'0', digit(byte >> 4), digit(*byte)]);
         }
     }
+}
+
+/// Whether `bytes` are few, and stand between quotes as they are.
+fn is_short_and_plain(bytes: &[u8]) -> bool {
+    // Some bytes are looked at twice.
+    if let (Some(first), Some(last), ..=SHORT) = (bytes.first_chunk(), bytes.last_chunk(), bytes.len()) {
+        return is_plain(u64::from_ne_bytes(*first)) && is_plain(u64::from_ne_bytes(*last));
+    }
+    if let (Some(first), Some(last), ..8) = (bytes.first_chunk(), bytes.last_chunk(), bytes.len()) {
+        let (first, last) = (u32::from_ne_bytes(*first), u32::from_ne_bytes(*last));
+        return is_plain(u64::from(first) << 32 | u64::from(last));
+    }
+    false
+}
+
+/// Whether none of a word's bytes has to be escaped; may be wrong of words with bytes that are not ASCII.
+fn is_plain(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    // The top bit of each byte that is less than `least`, of those that are ASCII (Bit Twiddling Hacks, "hasless").
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least);
+    let is = |byte: u8| below(word ^ ONES * u64::from(byte), 1);
+    (word | below(word, 0x20) | is(b'"') | is(b'\\')) & (ONES * 0x80) == 0
 }
 
 /// How much of `bytes` stands between quotes as it is.

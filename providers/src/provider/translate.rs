@@ -68,6 +68,7 @@ pub(super) fn conversation(provider: &Provider, call: &Call<'_>, api: Api) -> Re
         Api::Responses => responses::request::read(body, &mut notes)?,
         _ => openai::request::read(body)?,
     };
+    conversation.body_bytes = call.body.len();
     if let Some(model) = call.model {
         conversation.model = Some(Text::Plain(Cow::Borrowed(model)));
     }
@@ -107,11 +108,11 @@ fn is_stream(body: &Object<'_>) -> bool {
 
 pub(super) fn asked(call: &Call<'_>, is_stream: bool, wants_usage: bool) -> Asked {
     Asked {
-        model: call.asked_model.unwrap_or_default().to_owned(),
+        model: call.asked_model.unwrap_or_default().into(),
         is_stream,
         wants_usage,
         now: call.now,
-        request_id: call.request_id.to_owned(),
+        request_id: call.request_id.into(),
     }
 }
 
@@ -199,7 +200,8 @@ pub(super) fn named(path: Result<String, gemini::paths::BadName>) -> Result<Stri
 
 /// Headers of a conversation there: none of the client's API, and those of the upstream's.
 pub(super) fn headers(provider: &Provider, betas: Option<String>) -> Vec<(HeaderName, Option<HeaderValue>)> {
-    let mut headers: Vec<_> = OF_APIS.iter().map(|name| (name.clone(), None)).collect();
+    let mut headers = Vec::with_capacity(OF_APIS.len() + 4);
+    headers.extend(OF_APIS.iter().map(|name| (name.clone(), None)));
     // What a client says that it reads is its own API's media type, which Bedrock takes for the model's.
     headers.push((header::ACCEPT, None));
     headers.push((header::CONTENT_TYPE, Some(HeaderValue::from_static("application/json"))));

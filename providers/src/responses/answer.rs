@@ -83,7 +83,7 @@ impl Writer {
         self.id = format!("resp_{base}");
         self.output.name(base);
         let model = model.map(Text::decoded).filter(|model| (1..=MAX_MODEL_BYTES).contains(&model.len()));
-        self.model = model.map_or_else(|| self.asked.model.clone(), std::borrow::Cow::into_owned);
+        self.model = model.map_or_else(|| self.asked.model.to_string(), std::borrow::Cow::into_owned);
         self.created = created.unwrap_or(self.asked.now);
         for kind in ["response.created", "response.in_progress"] {
             self.response_event(kind, "in_progress", None, out);

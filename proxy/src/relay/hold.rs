@@ -45,9 +45,12 @@ pub(super) async fn until_content(
         header.remove_header(&header::CONTENT_LENGTH);
         decoder.head(header)?;
     }
-    let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let mut tap = Tap::new(content_type, encoding);
+    // Where a response is translated, its decoder knows content from failures.
+    let mut tap = attempt.decoder.is_none().then(|| {
+        let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        Tap::new(content_type, encoding)
+    });
     let mut held = BytesMut::new();
     let mut is_end = is_end;
     let mut has_content = false;
@@ -73,14 +76,16 @@ pub(super) async fn until_content(
             Some(decoder) => decoder.body(data, is_end)?,
             None => data,
         };
-        let seen = tap.feed(&data);
         held.extend_from_slice(&data);
-        has_content = match &attempt.decoder {
-            Some(decoder) => decoder.has_content(),
-            None => seen.content_events > 0 || !tap.is_event_stream() && !held.is_empty(),
+        has_content = match (&attempt.decoder, &mut tap) {
+            (Some(decoder), _) => decoder.has_content(),
+            (None, Some(tap)) => {
+                tap.feed(&data).content_events > 0 || !tap.is_event_stream() && !held.is_empty()
+            }
+            (None, None) => true,
         };
     }
-    if !has_content && tap.finish().has_error_event {
+    if !has_content && tap.is_some_and(|tap| tap.finish().has_error_event) {
         return Err(Error::UpstreamReset(Some("its stream began with an error".into())));
     }
     Ok(Held { data: held.freeze(), is_end })

@@ -38,9 +38,9 @@ impl Writer {
     /// A writer of the answer to the request `asked`.
     pub(crate) fn new(asked: Asked) -> Self {
         let form = if asked.is_stream {
-            Form::Stream { has_begun: false, blocks: Blocks::new(asked.request_id.clone()) }
+            Form::Stream { has_begun: false, blocks: Blocks::new(asked.request_id.to_string()) }
         } else {
-            Form::Whole(Whole::new(asked.request_id.clone()))
+            Form::Whole(Whole::new(asked.request_id.to_string()))
         };
         let head = Head {
             asked,

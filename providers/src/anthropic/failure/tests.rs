@@ -101,7 +101,7 @@ fn a_body_that_is_no_json_is_told_within_a_bound() {
 }
 
 fn body(failure: &Failure<'_>, request_id: &str) -> Json {
-    let asked = Asked { request_id: request_id.to_owned(), ..Asked::default() };
+    let asked = Asked { request_id: request_id.into(), ..Asked::default() };
     serde_json::from_slice(&write(failure, &asked)).unwrap()
 }
 

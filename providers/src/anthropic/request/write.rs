@@ -36,7 +36,7 @@ pub(crate) fn write(
     let betas = Betas::of_header(betas, platform, notes);
     let mut target = Target::new(conversation, platform, aliases, notes);
     let plan = thinking::plan(conversation, &mut target);
-    let mut out = Writer::default();
+    let mut out = Writer::with_room(conversation.body_bytes);
     out.object(|out| {
         if let Some(version) = version.or(platform.version()) {
             out.str_at("anthropic_version", version);

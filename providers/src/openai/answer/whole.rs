@@ -152,6 +152,10 @@ impl Body {
         if self.has_failed {
             return;
         }
+        /// What is around the texts, in bytes.
+        const AROUND: usize = 512;
+        let texts = [&self.content, &self.reasoning, &self.refusal];
+        out.reserve(texts.iter().map(|text| text.0.len()).sum::<usize>() + AROUND);
         let mut document = Writer::new(std::mem::take(out));
         document.object(|out| {
             let (id, model) = (self.id.as_ref(), self.model.as_ref());

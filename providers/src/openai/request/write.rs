@@ -82,7 +82,7 @@ pub(crate) fn write(
 ) -> Result<Vec<u8>, Refused> {
     let planned = messages::plan(conversation, notes, upstream)?;
     let mut form = Form { upstream, notes, aliases };
-    let mut out = Writer::default();
+    let mut out = Writer::with_room(conversation.body_bytes);
     out.object(|out| {
         if let Some(model) = &conversation.model {
             out.text_at("model", model);

@@ -8,7 +8,7 @@ use crate::json::{Value, parse};
 use crate::translation::ReadAnswer;
 
 fn asked(is_stream: bool) -> Asked {
-    Asked { model: "asked".to_owned(), is_stream, request_id: "r1".to_owned(), ..Asked::default() }
+    Asked { model: "asked".into(), is_stream, request_id: "r1".into(), ..Asked::default() }
 }
 
 /// The events of a stream, each with the name that it is sent under checked.
