@@ -384,6 +384,16 @@ fn fixed_answers() {
 
     let nowhere = sound(&format!("{LISTENER}{}", with_rule("models: [m], targets: [{status: 500}]")));
     assert!(nowhere.models(ListenerIndex(0), "h").is_empty(), "what leads nowhere is not offered");
+    let closed = with_rule("models: [m], targets: [{status: 500, reason: unsupportedPolicy}]");
+    let closed = sound(&format!("{LISTENER}{closed}"));
+    let Action::Forward(tiers) = &closed.rules()[0].action else { panic!("it forwards") };
+    assert!(matches!(tiers[0].targets[0].destination, Destination::Closed(status) if status == 500));
+    assert!(closed.models(ListenerIndex(0), "h").is_empty(), "what is closed is not offered");
+    assert_fault(
+        &with_rule("targets: [{pool: p, reason: unsupportedPolicy}]"),
+        "routes[0].rules[0].targets[0].reason",
+        "without `status`",
+    );
     assert_fault(
         &with_rule("targets: [{status: 500, pool: p}]"),
         "routes[0].rules[0].targets[0].status",

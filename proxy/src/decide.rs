@@ -167,12 +167,15 @@ pub(crate) fn target<A: Ask>(
         let at_upstream = match target.destination {
             Destination::Upstream(upstream) => upstream,
             // Its share is of requests, not of attempts: whatever failed before says more than it does.
-            Destination::Status(_) if last.is_some() || routed.attempts > 0 => {
+            Destination::Status(_) | Destination::Closed(_) if last.is_some() || routed.attempts > 0 => {
                 routed.candidates.exhaust(at);
                 continue;
             }
             Destination::Status(status) => {
                 return Err(NoTarget::Nothing(Error::InvalidTarget { status: status.as_u16() }));
+            }
+            Destination::Closed(status) => {
+                return Err(NoTarget::Nothing(Error::UnsupportedPolicy { status: status.as_u16() }));
             }
         };
         let upstream = runtime.upstream(at_upstream);

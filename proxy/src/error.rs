@@ -242,6 +242,15 @@ pub(crate) enum Error {
         /// The status that the target gives.
         status: u16,
     },
+    /// The rule's target is a fixed answer, since a policy restricts its requests and nothing here enforces it.
+    #[error(
+        "a policy that this gateway does not support restricts these requests, so none is served; the status of their \
+         route names the policy"
+    )]
+    UnsupportedPolicy {
+        /// The status that the target gives.
+        status: u16,
+    },
     /// The pool or backend has no endpoint that could be asked.
     #[error("no endpoint is available for this request")]
     NoEndpoints,

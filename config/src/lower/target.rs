@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use super::names::Names;
 use super::{rewrite, text};
-use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawTarget};
+use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawStatusReason, RawTarget};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Share, Target, Tier, Upstream};
 
@@ -101,6 +101,9 @@ fn destination(
     report: &mut Report,
 ) -> Option<Destination> {
     let Some(status) = raw.status else {
+        if raw.reason.is_some() {
+            report.add(&place.field("reason"), || "is of no use without `status`".to_owned());
+        }
         let upstream = upstream(raw.pool.as_deref(), raw.backend.as_deref(), upstreams, place, report);
         return upstream.map(Destination::Upstream);
     };
@@ -111,7 +114,10 @@ fn destination(
         return None;
     }
     // The schema lets through what is a status.
-    StatusCode::from_u16(status).ok().map(Destination::Status)
+    StatusCode::from_u16(status).ok().map(match raw.reason.unwrap_or_default() {
+        RawStatusReason::InvalidTarget => Destination::Status,
+        RawStatusReason::UnsupportedPolicy => Destination::Closed,
+    })
 }
 
 fn upstream(

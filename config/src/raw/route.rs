@@ -102,6 +102,9 @@ pub struct RawTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 500, max = 599))]
     pub status: Option<u16>,
+    /// With `status`: why. Clients are told, by the error's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RawStatusReason>,
     /// Its share of the requests among the targets of equal priority. 0 takes it out of use.
     #[serde(default = "one")]
     #[schemars(range(max = 1_000_000))]
@@ -123,6 +126,17 @@ pub struct RawTarget {
     /// Changes to host and path of requests sent there. What is set here takes the place of what the rule's sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
+}
+
+/// Why a target is a fixed answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RawStatusReason {
+    /// It stands for something that does not exist or may not be used.
+    #[default]
+    InvalidTarget,
+    /// A policy restricts these requests, and nothing here enforces it.
+    UnsupportedPolicy,
 }
 
 /// Where copies of requests are sent: a pool, whose `modelRewrites` hold for them, or a backend. A target's
@@ -269,6 +283,7 @@ impl Default for RawTarget {
             pool: None,
             backend: None,
             status: None,
+            reason: None,
             weight: one(),
             priority: 0,
             model_override: None,

@@ -82,6 +82,8 @@ pub enum Destination {
     Upstream(Upstream),
     /// Nothing: the answer is this error.
     Status(StatusCode),
+    /// Nothing: the answer is this error, since a policy restricts these requests and nothing here enforces it.
+    Closed(StatusCode),
 }
 
 /// Where copies of requests are sent.
@@ -186,7 +188,7 @@ impl Target {
     pub fn upstream(&self) -> Option<Upstream> {
         match self.destination {
             Destination::Upstream(upstream) => Some(upstream),
-            Destination::Status(_) => None,
+            Destination::Status(_) | Destination::Closed(_) => None,
         }
     }
 

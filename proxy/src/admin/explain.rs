@@ -94,7 +94,7 @@ fn forward(runtime: &Runtime, facts: Facts<'_>, routed: &mut Routed) -> Value {
         Ok(Selected { model, .. }) => {
             decision.insert("model_there".to_owned(), json!(model.as_deref()));
         }
-        Err(NoTarget::Nothing(Error::InvalidTarget { status })) => {
+        Err(NoTarget::Nothing(Error::InvalidTarget { status } | Error::UnsupportedPolicy { status })) => {
             decision.insert("status".to_owned(), json!(status));
         }
         Err(NoTarget::Nothing(error)) => {
@@ -160,6 +160,7 @@ fn describe(runtime: &Runtime, tier: &Tier, target: &Target) -> Value {
             (upstream.kind.label(), json!(&*upstream.name))
         }
         Destination::Status(status) => ("status", json!(status.as_u16())),
+        Destination::Closed(status) => ("closed", json!(status.as_u16())),
     };
     json!({
         kind: name,

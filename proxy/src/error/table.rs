@@ -81,6 +81,7 @@ impl Error {
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
+            Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
             Self::Policy(_) => Row::new(Gateway, 500, "internal_error", "policy"),
             Self::Internal(_) => Row::new(Gateway, 500, "internal_error", "internal"),
 

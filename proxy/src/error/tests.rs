@@ -44,6 +44,7 @@ fn all() -> Vec<Error> {
         Error::RequestTimeout,
         Error::internal("x"),
         Error::InvalidTarget { status: 500 },
+        Error::UnsupportedPolicy { status: 500 },
         Error::Saturated { retry_after: SECOND },
         Error::Shed { retry_after: SECOND },
         Error::QueueFull { retry_after: SECOND },

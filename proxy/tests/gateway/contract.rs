@@ -116,6 +116,27 @@ async fn a_fixed_answer_has_its_share_of_the_requests_and_never_of_the_attempts(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_policy_restricts_that_nobody_enforces_is_closed_in_the_clients_dialect() {
+    let server = sim(MODEL).await;
+    let gateway = Gateway::start(json!({
+        "routes": rule(&json!([{"status": 500, "reason": "unsupportedPolicy"}])),
+        "backends": [backend("b", &[server.addr()])],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (500, "unsupported_policy"));
+    let reply = client.send(post_json("/v1/messages", &chat(MODEL, false))).await;
+    assert_eq!(reply.status, 500);
+    let body: serde_json::Value = serde_json::from_str(&reply.text()).unwrap();
+    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("api_error")), "{body}");
+    let listed = client.send(get("/v1/models")).await;
+    assert!(!listed.text().contains(MODEL), "nobody may learn what is behind it: {}", listed.text());
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_sent_and_what_becomes_of_it_is_nobodys_concern() {
     let (server, mirror) = (sim(MODEL).await, sim(MODEL).await);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -56,7 +56,7 @@ fn goes_to(snapshot: &Snapshot, model: &str) -> Option<(String, String)> {
     let name = match target.destination {
         Destination::Upstream(Upstream::Pool(pool)) => snapshot.pools[pool.0].name.to_string(),
         Destination::Upstream(Upstream::Backend(backend)) => snapshot.backends[backend.0].name.to_string(),
-        Destination::Status(status) => status.to_string(),
+        Destination::Status(status) | Destination::Closed(status) => status.to_string(),
     };
     Some((name, target.model_override.as_deref().unwrap_or(model).to_owned()))
 }
