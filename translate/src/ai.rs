@@ -84,8 +84,9 @@ impl Building<'_, '_, '_, '_, '_> {
         let upstream = match self.resolve(reference) {
             Ok(upstream) => upstream,
             Err(error) => {
+                let target = rules::unusable(&error, weight, priority);
                 self.built.unresolved.push(error);
-                return rules::nowhere(weight, priority);
+                return target;
             }
         };
         let mut target = rules::to_upstream(&upstream, weight, priority);

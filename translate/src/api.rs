@@ -15,6 +15,7 @@ mod policy;
 mod reference;
 mod route;
 mod security;
+mod unsupported;
 
 pub use aigateway::{
     AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, GatewayConfig,
@@ -54,4 +55,10 @@ pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials, BackendSecurityPolicy,
     CredentialOverride, GcpCredentials, GcpCredentialsFile, GcpServiceAccountImpersonation,
     GcpWorkloadIdentityFederation, Oidc, OidcExchangeToken, OidcProvider, OverrideFromRequestHeaders,
+};
+pub use unsupported::{
+    BackendTrafficPolicy, ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute,
+    HttpRouteFilter, InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly,
+    PolicyTargets, QuotaPolicy, SecurityPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute,
+    UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet, XMesh,
 };

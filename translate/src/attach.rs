@@ -54,6 +54,8 @@ pub(crate) struct AttachedRoute<'r> {
     pub(crate) listeners: BTreeSet<usize>,
     /// Its hosts there; empty is all.
     pub(crate) hostnames: Vec<String>,
+    /// Positions of its rules whose requests get an error, by listener.
+    pub(crate) closed: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 /// The listeners that take a route.
@@ -113,13 +115,13 @@ pub(crate) fn missing_parent(world: &World, route: &Key, reference: &ParentRef) 
 }
 
 /// The kind of parent that a reference names, if it is one that is known.
-fn parent_kind(reference: &ParentRef) -> Option<Kind> {
+pub(crate) fn parent_kind(reference: &ParentRef) -> Option<Kind> {
     let group = reference.group.as_deref().unwrap_or(Kind::Gateway.group());
     let kind = reference.kind.as_deref().unwrap_or(Kind::Gateway.name());
     Kind::in_group(group, kind).filter(|kind| matches!(kind, Kind::Gateway | Kind::ListenerSet))
 }
 
-fn parent_key(route: &Key, reference: &ParentRef) -> Key {
+pub(crate) fn parent_key(route: &Key, reference: &ParentRef) -> Key {
     Key::new(reference.namespace.as_deref().unwrap_or(&route.namespace), &reference.name)
 }
 
@@ -207,24 +209,29 @@ fn is_namespace_allowed(
     gateway: &Key,
     route: &Key,
 ) -> bool {
-    const NAME_LABEL: &str = "kubernetes.io/metadata.name";
     let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
     match namespaces.and_then(|it| it.from.as_deref()).unwrap_or("Same") {
         "All" => true,
         "Same" => route.namespace == gateway.namespace,
         "Selector" => {
             let Some(selector) = namespaces.and_then(|it| it.selector.as_ref()) else { return false };
-            let namespace = context.world.namespaces.get(&Key::cluster(route.namespace.as_str()));
-            let mut labels = namespace.map(|it| it.meta.labels.clone()).unwrap_or_default();
-            labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| route.namespace.clone());
-            selector.matches(&labels)
+            selector.matches(&namespace_labels(context, &route.namespace))
         }
         _ => false,
     }
 }
 
+/// The labels of a namespace, with that of its name, which every one has.
+pub(crate) fn namespace_labels(context: &Context<'_>, name: &str) -> BTreeMap<String, String> {
+    const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+    let namespace = context.world.namespaces.get(&Key::cluster(name));
+    let mut labels = namespace.map(|it| it.meta.labels.clone()).unwrap_or_default();
+    labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.to_owned());
+    labels
+}
+
 /// A reference as a status repeats it: as the API server has it, with its defaults.
-fn parent_ref(reference: &ParentRef, kind: Kind) -> Value {
+pub(crate) fn parent_ref(reference: &ParentRef, kind: Kind) -> Value {
     let mut value = Map::new();
     value.insert("group".to_owned(), kind.group().into());
     value.insert("kind".to_owned(), kind.name().into());

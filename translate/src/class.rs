@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::features::FEATURES;
 use crate::options::ENVOY_GATEWAY_CONTROLLER;
 use crate::output::Severity;
-use crate::status::{Condition, Status, StatusUpdate};
+use crate::status::{Condition, Status, StatusUpdate, UNKNOWN_KINDS};
 use crate::world::{Key, Kind, Object};
 
 /// A class of ours.
@@ -116,6 +116,11 @@ fn status(
         unread.extend(parameters.unread.iter().map(|field| format!("{field} of EnvoyProxy {key}")));
     }
     conditions.extend(Condition::fields(&unread));
+    let unknown: Vec<&str> = context.options.unknown_kinds.iter().map(String::as_str).collect();
+    if !unknown.is_empty() {
+        let message = format!("whatever objects of these kinds ask for is not done: {}", unknown.join(", "));
+        conditions.push(Condition::yes(UNKNOWN_KINDS, "UnknownKinds", message));
+    }
     StatusUpdate::new(object, Status::Class { conditions, features })
 }
 

@@ -11,7 +11,7 @@ use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::gateway::Gateway;
 use crate::names;
 use crate::output::EndpointSource;
-use crate::rules::Offer;
+use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
@@ -148,14 +148,14 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 }
 
 /// A route as documents have it. Usually one; more where its rules have different owners of models, which documents say
-/// once a route, or where a redirect has to name the ports of different listeners.
+/// once a route, or where listeners differ: a redirect has to name their ports, or rules are closed at some of them.
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
-    for (port, listeners) in by_port(gateway, attached) {
+    for ((port, closed), listeners) in by_outcome(gateway, attached) {
         let mut current: Option<&Option<Offer>> = None;
         for rule in &attached.built.rules {
             if current != Some(&rule.offer) {
@@ -174,7 +174,9 @@ fn raw_routes(
                 routes.push((route, Origin { route: attached.route, rules: Vec::new() }));
             }
             if let Some((route, origin)) = routes.last_mut() {
-                route.rules.push(with_port(&rule.raw, port));
+                let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
+                let raw = if is_closed { rules::close(&rule.raw) } else { with_port(&rule.raw, port) };
+                route.rules.push(raw);
                 origin.rules.push(rule.position);
             }
         }
@@ -182,16 +184,23 @@ fn raw_routes(
     routes
 }
 
-/// The names of the listeners that a route attaches to, by port if its redirects need that.
-fn by_port(gateway: &Gateway<'_>, attached: &AttachedRoute<'_>) -> Vec<(Option<u16>, Vec<String>)> {
-    let listeners = attached.listeners.iter().filter_map(|index| gateway.listeners.get(*index));
+/// What makes a difference between listeners: the port, if a rule's redirect needs it, and the rules that are closed there.
+type Outcome<'r> = (Option<u16>, Option<&'r BTreeSet<usize>>);
+
+/// The names of the listeners that a route attaches to, by what becomes of it there.
+fn by_outcome<'r>(
+    gateway: &Gateway<'_>,
+    attached: &'r AttachedRoute<'_>,
+) -> BTreeMap<Outcome<'r>, Vec<String>> {
     let needs_port = attached.built.rules.iter().any(|rule| wants_port(&rule.raw));
-    let mut groups: BTreeMap<Option<u16>, Vec<String>> = BTreeMap::new();
-    for listener in listeners {
+    let mut groups: BTreeMap<Outcome<'r>, Vec<String>> = BTreeMap::new();
+    for index in &attached.listeners {
+        let Some(listener) = gateway.listeners.get(*index) else { continue };
         let port = needs_port.then_some(listener.spec.port);
-        groups.entry(port).or_default().push(listener.spec.name.clone());
+        let closed = attached.closed.get(index);
+        groups.entry((port, closed)).or_default().push(listener.spec.name.clone());
     }
-    groups.into_iter().collect()
+    groups
 }
 
 /// Whether a redirect goes to the port that the client came to. The data plane knows only its own, which may differ from

@@ -13,6 +13,7 @@ use crate::context::{Context, RefError, Referrer, Secrets, data_file};
 use crate::options::ADMIN_PORT;
 use crate::output::PortMapping;
 use crate::status::{Condition, ListenerStatus, Status, StatusUpdate};
+use crate::unsupported::Unsupported;
 use crate::world::{Key, Kind, Object};
 use crate::{certificates, names};
 
@@ -91,6 +92,11 @@ impl<'a> Gateway<'a> {
         &self.object.meta.key
     }
 
+    /// The name of its class.
+    pub(crate) fn class_name(&self) -> &str {
+        self.object.spec.as_ref().map_or("", |spec| spec.gateway_class_name.as_str())
+    }
+
     /// The ports that clients connect to, by number.
     pub(crate) fn ports(&self) -> Vec<PortMapping> {
         let served = self.listeners.iter().filter(|listener| listener.raw.is_some());
@@ -106,7 +112,7 @@ impl<'a> Gateway<'a> {
     }
 
     /// What its status shall say.
-    pub(crate) fn status(&self) -> StatusUpdate {
+    pub(crate) fn status(&self, unsupported: &Unsupported<'_>) -> StatusUpdate {
         let is_valid = |listener: &Listener<'_>| listener.raw.is_some() && listener.unresolved.is_none();
         let broken: Vec<&str> =
             self.listeners.iter().filter(|it| !is_valid(it)).map(|it| it.spec.name.as_str()).collect();
@@ -137,7 +143,13 @@ impl<'a> Gateway<'a> {
             unread.extend(parameters.unread.iter().map(|field| format!("{field} of EnvoyProxy {key}")));
         }
         conditions.extend(Condition::fields(&unread));
-        let listeners = self.listeners.iter().map(Listener::status).collect();
+        conditions.extend(unsupported.on_gateway(self).conditions());
+        let listener_status = |listener: &Listener<'_>| {
+            let mut status = listener.status();
+            status.conditions.extend(unsupported.on_listener(self, &listener.spec.name).conditions());
+            status
+        };
+        let listeners = self.listeners.iter().map(listener_status).collect();
         StatusUpdate::new(self.object, Status::Gateway { conditions, listeners })
     }
 }

@@ -52,7 +52,7 @@ struct Building<'a, 'w, 'c, 'p, 'u> {
 /// What a rule leads to, by its references in their order.
 struct Leads<'r> {
     mirrors: Vec<RawMirror>,
-    targets: Vec<(&'r HttpBackendRef, Option<Rc<Upstream>>)>,
+    targets: Vec<(&'r HttpBackendRef, Result<Rc<Upstream>, RefError>)>,
 }
 
 impl Building<'_, '_, '_, '_, '_> {
@@ -85,16 +85,11 @@ impl Building<'_, '_, '_, '_, '_> {
         Some(raw)
     }
 
-    /// The upstream that a reference leads to; `None` if it leads nowhere, which is noted.
-    fn resolve(&mut self, reference: &HttpBackendRef) -> Option<Rc<Upstream>> {
+    /// The upstream that a reference leads to. That it leads nowhere is noted.
+    fn resolve(&mut self, reference: &HttpBackendRef) -> Result<Rc<Upstream>, RefError> {
         let object = reference.object();
-        match rules::resolve(self.context, self.from, &object, reference.port, self.upstreams) {
-            Ok(upstream) => Some(upstream),
-            Err(error) => {
-                self.built.unresolved.push(error);
-                None
-            }
-        }
+        let found = rules::resolve(self.context, self.from, &object, reference.port, self.upstreams);
+        found.inspect_err(|error| self.built.unresolved.push(error.clone()))
     }
 
     fn mirror(&mut self, mirror: &RequestMirror) -> Option<RawMirror> {
@@ -141,9 +136,12 @@ fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRu
 }
 
 /// A target; one that answers with 500 where its reference leads nowhere.
-fn target(reference: &HttpBackendRef, upstream: Option<&Upstream>) -> Result<RawTarget, String> {
+fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) -> Result<RawTarget, String> {
     let weight = reference.weight.unwrap_or(1);
-    let Some(upstream) = upstream else { return Ok(rules::nowhere(weight, 0)) };
+    let upstream = match upstream {
+        Ok(upstream) => upstream,
+        Err(error) => return Ok(rules::unusable(error, weight, 0)),
+    };
     let filters = Filters::read(&reference.filters);
     filters.refuse_unknown()?;
     if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {

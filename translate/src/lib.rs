@@ -18,6 +18,7 @@ pub mod crds;
 mod document;
 mod endpoints;
 mod epp;
+pub mod fates;
 mod features;
 mod gateway;
 mod headers;
@@ -36,6 +37,7 @@ mod rules;
 mod service;
 mod shadows;
 mod status;
+mod unsupported;
 mod upstream;
 mod upstreams;
 pub mod world;
@@ -48,6 +50,7 @@ use gateway::Gateway;
 use policies::Policies;
 use pools::Pools;
 use routes::Routing;
+use unsupported::Unsupported;
 use upstream::UpstreamKey;
 use world::{Key, Object, World};
 
@@ -61,8 +64,8 @@ pub use output::{
 };
 pub use render::{RenderError, render, render_endpoints};
 pub use status::{
-    Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, ParentStatus, SHADOWED, Status,
-    StatusUpdate, merge,
+    CLOSED, Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, POLICIES_IGNORED,
+    POLICIES_NOT_ACTED_ON, ParentStatus, SHADOWED, Status, StatusUpdate, merge,
 };
 
 /// What a cluster's objects mean.
@@ -76,10 +79,11 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let owned = owned(&context, &classes);
     let mut gateways = gateways(&context, &classes);
     let policies = Policies::read(&context);
+    let unsupported = Unsupported::read(&context);
     let mut pools = Pools::read(&context);
-    let mut routing = Routing::of(&context, &gateways, &policies, &pools);
+    let mut routing = Routing::of(&context, &gateways, &policies, &unsupported, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);
-    let verdicts = routing.verdicts(&finished);
+    let verdicts = routing.verdicts(&finished, &gateways);
     routing.count(&mut gateways);
 
     let controllers = options.controllers();
@@ -87,12 +91,13 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let credential_faults = routing.credential_faults(&finished);
     let used = routing.used(&context, &finished);
     statuses.extend(routing.statuses(verdicts, &controllers));
-    statuses.extend(gateways.values().map(Gateway::status));
+    statuses.extend(gateways.values().map(|gateway| gateway.status(&unsupported)));
     statuses.extend(listener_sets::statuses(world, &gateways));
     let fault = |key: &UpstreamKey| routing.upstreams.fault(key);
     statuses.extend(ai_backend::statuses(&context, fault, &problems, &used));
     statuses.extend(routing.upstreams.backends.statuses(&problems, &used));
     statuses.extend(routing.policy_statuses(&context, &policies, &finished, &controllers));
+    statuses.extend(routing.unsupported_statuses(&context, &gateways, &finished));
     let users = routing.pool_users(&finished);
     statuses.extend(pools.into_statuses(&context, &users, &owned, &controllers));
     statuses.extend(policies.into_statuses(&used, &credential_faults));

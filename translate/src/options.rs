@@ -1,5 +1,6 @@
 //! What a translation depends on beside the objects.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Options {
     /// The version of the Gateway API whose definitions are installed (`gateway.networking.k8s.io/bundle-version`), if
     /// known.
     pub gateway_api_version: Option<String>,
+    /// Kinds that the cluster has of the projects whose kinds are read, and that nobody here knows, as `plural.group`.
+    pub unknown_kinds: BTreeSet<String>,
     /// The domain of the cluster's Services.
     pub cluster_domain: String,
     /// Whether a Service that has no EndpointSlices is reached by its DNS name, as offline, where nobody makes slices.
@@ -73,6 +76,7 @@ impl Default for Options {
             adoption: Adoption::None,
             gateway: None,
             gateway_api_version: None,
+            unknown_kinds: BTreeSet::new(),
             cluster_domain: "cluster.local".to_owned(),
             use_dns_without_slices: false,
             allow_loopback: false,

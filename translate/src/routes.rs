@@ -1,6 +1,8 @@
 //! All routes: what they attach to, what becomes of them in documents, and their statuses.
 
+mod closed;
 mod statuses;
+mod unsupported;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +18,7 @@ use crate::output::Severity;
 use crate::policies::Policies;
 use crate::pools::{PoolUsers, Pools};
 use crate::rules::BuiltRoute;
+use crate::unsupported::Unsupported;
 use crate::upstream::UpstreamKey;
 use crate::upstreams::{MadeUpstreams, Upstreams};
 use crate::world::{Key, Kind, Meta, Object, ObjectId};
@@ -27,6 +30,8 @@ pub(crate) struct Routing<'a, 'c> {
     routes: Vec<Route<'a>>,
     /// What they lead to.
     pub(crate) upstreams: MadeUpstreams<'a, 'c>,
+    /// What closes them.
+    unsupported: &'c Unsupported<'a>,
 }
 
 /// A route.
@@ -55,6 +60,7 @@ impl<'a, 'c> Routing<'a, 'c> {
         context: &'c Context<'a>,
         gateways: &BTreeMap<Key, Gateway<'a>>,
         policies: &'c Policies<'a>,
+        unsupported: &'c Unsupported<'a>,
         pools: &Pools<'a>,
     ) -> Self {
         let world = context.world;
@@ -66,7 +72,7 @@ impl<'a, 'c> Routing<'a, 'c> {
 
         let mut routes: Vec<Route<'a>> =
             objects.into_iter().map(|object| Route::attach(context, gateways, object)).collect();
-        let mut upstreams = Upstreams::new(context, policies, pools);
+        let mut upstreams = Upstreams::new(context, policies, unsupported, pools);
         // Those that are served come first, so that others do not change the names that documents have. Of the others, too,
         // the status names references that lead nowhere.
         let (served, others): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| route.is_served());
@@ -74,7 +80,7 @@ impl<'a, 'c> Routing<'a, 'c> {
             route.built = route.object.build(context, &mut upstreams);
             route.references = upstreams.take_references();
         }
-        Self { routes, upstreams: upstreams.finish() }
+        Self { routes, upstreams: upstreams.finish(), unsupported }
     }
 
     /// The documents of all Gateways. What their check takes out is noted where it belongs.
@@ -86,7 +92,7 @@ impl<'a, 'c> Routing<'a, 'c> {
     ) -> Documents {
         let mut documents = Documents::new();
         for (key, gateway) in gateways {
-            let finished = document::build(context, gateway, &self.attached_to(key), &self.upstreams);
+            let finished = document::build(context, gateway, &self.attached_to(gateway), &self.upstreams);
             for problem in &finished.problems {
                 self.note(context, gateway, pools, problem);
             }
@@ -111,18 +117,13 @@ impl<'a, 'c> Routing<'a, 'c> {
     pub(crate) fn used(&self, context: &Context<'_>, documents: &Documents) -> BTreeSet<ObjectId> {
         let mut used = BTreeSet::new();
         for (key, ..) in self.references(documents) {
-            let (kind, key) = match key {
-                UpstreamKey::Pool(key) => (Kind::InferencePool, key),
-                UpstreamKey::Backend(key) => (Kind::Backend, key),
-                UpstreamKey::AiBackend(key) => (Kind::AiServiceBackend, key),
-                UpstreamKey::Service(key, _) => (Kind::Service, key),
-            };
-            if kind == Kind::AiServiceBackend
-                && let Some(key) = ai_backend::named_backend(context.world, key)
+            let id = key.object();
+            if id.kind == Kind::AiServiceBackend
+                && let Some(key) = ai_backend::named_backend(context.world, &id.key)
             {
                 used.insert(ObjectId { kind: Kind::Backend, key });
             }
-            used.insert(ObjectId { kind, key: key.clone() });
+            used.insert(id);
         }
         used
     }
@@ -174,12 +175,14 @@ impl<'a, 'c> Routing<'a, 'c> {
     }
 
     /// What attaches to a Gateway.
-    fn attached_to(&self, gateway: &Key) -> Vec<AttachedRoute<'_>> {
+    fn attached_to(&self, gateway: &Gateway<'_>) -> Vec<AttachedRoute<'_>> {
         let mut attached_routes = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let mut listeners = BTreeSet::new();
             let mut hostnames: Vec<String> = Vec::new();
-            for attachment in route.attachments.iter().filter(|attachment| attachment.gateway == *gateway) {
+            for attachment in
+                route.attachments.iter().filter(|attachment| attachment.gateway == *gateway.key())
+            {
                 listeners.extend(attachment.served.iter().copied());
                 for host in &attachment.hostnames {
                     if !hostnames.contains(host) {
@@ -189,7 +192,8 @@ impl<'a, 'c> Routing<'a, 'c> {
             }
             if !listeners.is_empty() && !route.built.rules.is_empty() {
                 let (id, built) = (route.object.id(), &route.built);
-                attached_routes.push(AttachedRoute { route: index, id, built, listeners, hostnames });
+                let closed = self.closed(route, gateway, &listeners);
+                attached_routes.push(AttachedRoute { route: index, id, built, listeners, hostnames, closed });
             }
         }
         attached_routes
@@ -298,6 +302,14 @@ impl<'a> RouteObject<'a> {
         match self {
             Self::Http(object) => object.spec.as_ref().err().map(String::as_str),
             Self::Ai(object) => object.spec.as_ref().err().map(String::as_str),
+        }
+    }
+
+    /// What a rule is called by the object.
+    fn rule_name(self, position: usize) -> Option<&'a str> {
+        match self {
+            Self::Http(object) => object.spec.as_ref().ok()?.rules.get(position)?.name.as_deref(),
+            Self::Ai(object) => object.spec.as_ref().ok()?.rules.get(position)?.name.as_deref(),
         }
     }
 

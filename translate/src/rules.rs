@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use penstock_config::raw::{RawHeaderMatch, RawMatch, RawRule, RawTarget, RawTimeouts, RawValueMatchType};
+use penstock_config::raw::{
+    RawHeaderMatch, RawMatch, RawRule, RawStatusReason, RawTarget, RawTimeouts, RawValueMatchType,
+};
 use penstock_config::{Span, Timeout};
 
 use crate::api::{HttpTimeouts, ObjectRef};
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
 use crate::names;
+use crate::unsupported::UNSUPPORTED;
 use crate::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::upstreams::Upstreams;
 use crate::world::{Key, Kind, shorten};
@@ -74,6 +77,22 @@ pub(crate) fn nowhere(weight: u32, priority: u32) -> RawTarget {
     RawTarget { status: Some(500), ..target(weight, priority) }
 }
 
+/// A target that answers with 500, since what restricts its requests is not acted on.
+pub(crate) fn closed(weight: u32, priority: u32) -> RawTarget {
+    RawTarget { reason: Some(RawStatusReason::UnsupportedPolicy), ..nowhere(weight, priority) }
+}
+
+/// A target that answers with 500 for what leads nowhere, and why.
+pub(crate) fn unusable(error: &RefError, weight: u32, priority: u32) -> RawTarget {
+    if error.reason == UNSUPPORTED { closed(weight, priority) } else { nowhere(weight, priority) }
+}
+
+/// A rule for the same requests, which get 500.
+pub(crate) fn close(rule: &RawRule) -> RawRule {
+    let RawRule { name, matches, models, .. } = rule.clone();
+    RawRule { name, matches, models, targets: vec![closed(1, 0)], ..RawRule::default() }
+}
+
 /// A target that leads to an upstream.
 pub(crate) fn to_upstream(upstream: &Upstream, weight: u32, priority: u32) -> RawTarget {
     let mut target = target(weight, priority);
@@ -90,6 +109,7 @@ fn target(weight: u32, priority: u32) -> RawTarget {
         pool: None,
         backend: None,
         status: None,
+        reason: None,
         weight: weight.min(MAX_WEIGHT),
         priority: priority.min(MAX_PRIORITY),
         model_override: None,

@@ -17,7 +17,24 @@ const OURS: &[&str] = &[
     "SupportedVersion",
     SHADOWED,
     FIELDS_NOT_ACTED_ON,
+    CLOSED,
+    POLICIES_NOT_ACTED_ON,
+    POLICIES_IGNORED,
+    UNKNOWN_KINDS,
 ];
+
+/// The condition of a class that names kinds which the cluster has and nobody here knows.
+pub(crate) const UNKNOWN_KINDS: &str = "penstock.dev/UnknownKinds";
+
+/// The condition of something whose requests are answered with 500, since what restricts them is not acted on. Its status
+/// is `True`; it is left out of what is open.
+pub const CLOSED: &str = "penstock.dev/Closed";
+
+/// The condition that names policies which something is served without. They restrict nothing.
+pub const POLICIES_NOT_ACTED_ON: &str = "penstock.dev/PoliciesNotActedOn";
+
+/// The condition that names policies which nobody here enforces, since their owners say that something else does.
+pub const POLICIES_IGNORED: &str = "penstock.dev/PoliciesIgnored";
 
 /// The condition of a route that names older routes with the same conditions.
 pub const SHADOWED: &str = "penstock.dev/Shadowed";

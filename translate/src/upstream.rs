@@ -4,7 +4,7 @@ use penstock_config::raw::{RawBackend, RawHeaderEdits, RawPool};
 
 use crate::context::Secrets;
 use crate::output::EndpointSource;
-use crate::world::Key;
+use crate::world::{Key, Kind, ObjectId};
 
 /// What a route can lead to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,19 @@ pub(crate) enum UpstreamKey {
     AiBackend(Key),
     /// A port of a Service.
     Service(Key, u16),
+}
+
+impl UpstreamKey {
+    /// The object.
+    pub(crate) fn object(&self) -> ObjectId {
+        let (kind, key) = match self {
+            Self::Pool(key) => (Kind::InferencePool, key),
+            Self::Backend(key) => (Kind::Backend, key),
+            Self::AiBackend(key) => (Kind::AiServiceBackend, key),
+            Self::Service(key, _) => (Kind::Service, key),
+        };
+        ObjectId { kind, key: key.clone() }
+    }
 }
 
 /// A pool or backend of the documents.

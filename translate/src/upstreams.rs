@@ -7,6 +7,7 @@ use crate::backend::Backends;
 use crate::context::{Context, RefError};
 use crate::policies::Policies;
 use crate::pools::Pools;
+use crate::unsupported::Unsupported;
 use crate::upstream::{Upstream, UpstreamKey};
 use crate::{ai_backend, names, service};
 
@@ -14,6 +15,7 @@ use crate::{ai_backend, names, service};
 pub(crate) struct Upstreams<'a, 'c, 'p> {
     context: &'c Context<'a>,
     policies: &'c Policies<'a>,
+    unsupported: &'c Unsupported<'a>,
     pools: &'p Pools<'a>,
     backends: Backends<'a, 'c>,
     made: BTreeMap<UpstreamKey, Made>,
@@ -34,10 +36,16 @@ pub(crate) struct MadeUpstreams<'a, 'c> {
 }
 
 impl<'a, 'c, 'p> Upstreams<'a, 'c, 'p> {
-    pub(crate) fn new(context: &'c Context<'a>, policies: &'c Policies<'a>, pools: &'p Pools<'a>) -> Self {
+    pub(crate) fn new(
+        context: &'c Context<'a>,
+        policies: &'c Policies<'a>,
+        unsupported: &'c Unsupported<'a>,
+        pools: &'p Pools<'a>,
+    ) -> Self {
         Self {
             context,
             policies,
+            unsupported,
             pools,
             backends: Backends::new(context, policies),
             made: BTreeMap::new(),
@@ -56,6 +64,11 @@ impl<'a, 'c, 'p> Upstreams<'a, 'c, 'p> {
             return made.clone();
         }
         let name = self.name(key);
+        let id = key.object();
+        if let Some(error) = self.unsupported.on_upstream(id.kind, &id.key) {
+            self.made.insert(key.clone(), Err(error.clone()));
+            return Err(error);
+        }
         let made = match key {
             UpstreamKey::Pool(pool) => self.pools.upstream(self.context, self.policies, pool, name),
             UpstreamKey::Backend(key) => self.backends.get(key).map(|backend| backend.upstream(name)),

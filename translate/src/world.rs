@@ -17,7 +17,7 @@ use crate::api;
 
 pub use id::{Key, ObjectId};
 pub use kind::Kind;
-pub use object::{Meta, Object, ObjectError, Resource, shorten};
+pub use object::{IGNORE_ANNOTATION, Meta, Object, ObjectError, Resource, shorten};
 pub use table::Table;
 
 /// The label of an EndpointSlice that names its Service.
@@ -129,6 +129,42 @@ world! {
     backends: Backend(api::Backend),
     /// Envoy Gateway.
     envoy_proxies: EnvoyProxy(api::EnvoyProxy),
+    /// Envoy Gateway. This and the next ones are not acted on: see [`Kind::is_unsupported`].
+    access_policies: SecurityPolicy(api::SecurityPolicy),
+    /// Envoy Gateway.
+    client_policies: ClientTrafficPolicy(api::ClientTrafficPolicy),
+    /// Envoy Gateway.
+    traffic_policies: BackendTrafficPolicy(api::BackendTrafficPolicy),
+    /// Envoy Gateway.
+    extension_policies: EnvoyExtensionPolicy(api::EnvoyExtensionPolicy),
+    /// Envoy Gateway.
+    patch_policies: EnvoyPatchPolicy(api::EnvoyPatchPolicy),
+    /// Envoy AI Gateway.
+    quota_policies: QuotaPolicy(api::QuotaPolicy),
+    /// Gateway API.
+    x_traffic_policies: XBackendTrafficPolicy(api::XBackendTrafficPolicy),
+    /// Gateway API.
+    grpc_routes: GrpcRoute(api::GrpcRoute),
+    /// Gateway API.
+    tls_routes: TlsRoute(api::TlsRoute),
+    /// Gateway API.
+    tcp_routes: TcpRoute(api::TcpRoute),
+    /// Gateway API.
+    udp_routes: UdpRoute(api::UdpRoute),
+    /// Envoy AI Gateway.
+    mcp_routes: McpRoute(api::McpRoute),
+    /// Envoy Gateway.
+    route_filters: HttpRouteFilter(api::HttpRouteFilter),
+    /// Gateway API.
+    x_listener_sets: XListenerSet(api::XListenerSet),
+    /// Gateway API Inference Extension.
+    legacy_pools: LegacyInferencePool(api::LegacyInferencePool),
+    /// Gateway API Inference Extension.
+    legacy_models: LegacyInferenceModel(api::LegacyInferenceModel),
+    /// Gateway API Inference Extension.
+    pool_imports: InferencePoolImport(api::InferencePoolImport),
+    /// Gateway API.
+    x_meshes: XMesh(api::XMesh),
     /// Kubernetes.
     services: Service(api::Service),
     /// Kubernetes.

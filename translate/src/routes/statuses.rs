@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
-
+use super::unsupported::ancestor;
 use super::{Documents, Route, RouteObject, Routing};
 use crate::ai_backend;
 use crate::attach::Attachment;
@@ -12,7 +11,10 @@ use crate::context::{Context, RefError};
 use crate::gateway::Gateway;
 use crate::policies::Policies;
 use crate::shadows::Shadow;
-use crate::status::{Condition, Entries, ParentStatus, SHADOWED, Status, StatusUpdate};
+use crate::status::{
+    CLOSED, Condition, Entries, POLICIES_IGNORED, POLICIES_NOT_ACTED_ON, ParentStatus, SHADOWED, Status,
+    StatusUpdate,
+};
 use crate::upstream::UpstreamKey;
 use crate::world::{Key, Kind, ObjectId};
 
@@ -35,11 +37,16 @@ struct Findings<'p> {
 
 impl Routing<'_, '_> {
     /// What became of all routes.
-    pub(crate) fn verdicts(&self, documents: &Documents) -> Verdicts {
+    pub(crate) fn verdicts(&self, documents: &Documents, gateways: &BTreeMap<Key, Gateway<'_>>) -> Verdicts {
         let findings = findings(documents);
         let of_route = |(index, route): (usize, &Route<'_>)| {
             let towards = route.attachments.iter().map(|attachment| {
-                conditions(route, &attachment.accepted, findings.get(&(&attachment.gateway, index)))
+                let findings = findings.get(&(&attachment.gateway, index));
+                let mut conditions = conditions(route, &attachment.accepted, findings);
+                if let Some(gateway) = gateways.get(&attachment.gateway) {
+                    conditions.extend(self.unsupported_conditions(route, attachment, gateway));
+                }
+                conditions
             });
             towards.collect()
         };
@@ -119,12 +126,7 @@ impl Routing<'_, '_> {
         for (key, object) in context.world.backend_tls_policies.iter() {
             let conditions = policies.tls().conditions(key).to_vec();
             let entry = |(gateway, controller): &(&Key, &str)| ParentStatus {
-                parent_ref: json!({
-                    "group": Kind::Gateway.group(),
-                    "kind": Kind::Gateway.name(),
-                    "namespace": gateway.namespace,
-                    "name": gateway.name,
-                }),
+                parent_ref: ancestor(gateway),
                 controller_name: (*controller).to_owned(),
                 conditions: conditions.clone(),
             };
@@ -227,7 +229,7 @@ fn add_shadows(route: &Route<'_>, findings: &Findings<'_>, conditions: &mut Vec<
 }
 
 /// What is said of rules, in a sentence: one that holds for many of them stands there once, so that it takes no other's room.
-fn by_rules(said: impl Iterator<Item = (usize, String)>) -> String {
+pub(super) fn by_rules(said: impl Iterator<Item = (usize, String)>) -> String {
     let mut messages: Vec<(String, Vec<String>)> = Vec::new();
     for (position, message) in said {
         let rule = format!("rules[{position}]");
@@ -269,6 +271,13 @@ fn over_parents(entries: &[ParentStatus]) -> Vec<Condition> {
     }
     let best = entries.iter().find(is_accepted).or_else(|| entries.first());
     let mut conditions = best.map(|entry| entry.conditions.clone()).unwrap_or_default();
+    // What is closed at one Gateway only is told all the same.
+    for condition in entries.iter().flat_map(|entry| &entry.conditions) {
+        let is_of_policies = [CLOSED, POLICIES_NOT_ACTED_ON, POLICIES_IGNORED].contains(&condition.kind);
+        if is_of_policies && conditions.iter().all(|known| known.kind != condition.kind) {
+            conditions.push(condition.clone());
+        }
+    }
     let is_mixed = entries.iter().any(|entry| is_accepted(&entry)) && !refused.is_empty();
     if let Some(accepted) = conditions.first_mut().filter(|_| is_mixed) {
         accepted.message = format!("{}; {}", accepted.message, refused.join("; "));

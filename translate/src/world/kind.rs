@@ -65,6 +65,32 @@ kinds! {
     GatewayConfig: "aigateway.envoyproxy.io" "GatewayConfig" "gatewayconfigs" ["v1beta1", "v1alpha1"] namespaced,
     Backend: "gateway.envoyproxy.io" "Backend" "backends" ["v1alpha1"] namespaced,
     EnvoyProxy: "gateway.envoyproxy.io" "EnvoyProxy" "envoyproxies" ["v1alpha1"] namespaced,
+    SecurityPolicy: "gateway.envoyproxy.io" "SecurityPolicy" "securitypolicies" ["v1alpha1"] namespaced,
+    ClientTrafficPolicy:
+        "gateway.envoyproxy.io" "ClientTrafficPolicy" "clienttrafficpolicies" ["v1alpha1"] namespaced,
+    BackendTrafficPolicy:
+        "gateway.envoyproxy.io" "BackendTrafficPolicy" "backendtrafficpolicies" ["v1alpha1"] namespaced,
+    EnvoyExtensionPolicy:
+        "gateway.envoyproxy.io" "EnvoyExtensionPolicy" "envoyextensionpolicies" ["v1alpha1"] namespaced,
+    EnvoyPatchPolicy: "gateway.envoyproxy.io" "EnvoyPatchPolicy" "envoypatchpolicies" ["v1alpha1"] namespaced,
+    QuotaPolicy: "aigateway.envoyproxy.io" "QuotaPolicy" "quotapolicies" ["v1beta1", "v1alpha1"] namespaced,
+    XBackendTrafficPolicy:
+        "gateway.networking.x-k8s.io" "XBackendTrafficPolicy" "xbackendtrafficpolicies" ["v1alpha1"] namespaced,
+    GrpcRoute: "gateway.networking.k8s.io" "GRPCRoute" "grpcroutes" ["v1"] namespaced,
+    TlsRoute:
+        "gateway.networking.k8s.io" "TLSRoute" "tlsroutes" ["v1", "v1alpha3", "v1alpha2"] namespaced,
+    TcpRoute: "gateway.networking.k8s.io" "TCPRoute" "tcproutes" ["v1", "v1alpha2"] namespaced,
+    UdpRoute: "gateway.networking.k8s.io" "UDPRoute" "udproutes" ["v1", "v1alpha2"] namespaced,
+    McpRoute: "aigateway.envoyproxy.io" "MCPRoute" "mcproutes" ["v1beta1", "v1alpha1"] namespaced,
+    HttpRouteFilter: "gateway.envoyproxy.io" "HTTPRouteFilter" "httproutefilters" ["v1alpha1"] namespaced,
+    XListenerSet: "gateway.networking.x-k8s.io" "XListenerSet" "xlistenersets" ["v1alpha1"] namespaced,
+    LegacyInferencePool:
+        "inference.networking.x-k8s.io" "InferencePool" "inferencepools" ["v1alpha2"] namespaced,
+    LegacyInferenceModel:
+        "inference.networking.x-k8s.io" "InferenceModel" "inferencemodels" ["v1alpha2"] namespaced,
+    InferencePoolImport:
+        "inference.networking.x-k8s.io" "InferencePoolImport" "inferencepoolimports" ["v1alpha1"] namespaced,
+    XMesh: "gateway.networking.x-k8s.io" "XMesh" "xmeshes" ["v1alpha1"] cluster,
     Service: "" "Service" "services" ["v1"] namespaced,
     EndpointSlice: "discovery.k8s.io" "EndpointSlice" "endpointslices" ["v1"] namespaced,
     Pod: "" "Pod" "pods" ["v1"] namespaced,
@@ -98,5 +124,15 @@ impl Kind {
     /// status are kept, and only their unread fields are told.
     pub fn is_configuration(self) -> bool {
         self < Self::Service
+    }
+
+    /// Whether nobody here acts on its objects. Of those no more is kept than what tells whom they concern.
+    pub fn is_unsupported(self) -> bool {
+        (Self::SecurityPolicy..=Self::XMesh).contains(&self)
+    }
+
+    /// Whether metadata tell all that is to be known of its objects.
+    pub fn is_metadata_only(self) -> bool {
+        (Self::HttpRouteFilter..=Self::XMesh).contains(&self)
     }
 }

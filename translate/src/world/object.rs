@@ -7,12 +7,16 @@ use serde_json::{Map, Value};
 
 use super::{Key, Kind, ObjectId};
 use crate::api::{Body, ParentRef, Part};
+use crate::fates::{self, Found};
 
 /// The most unread fields that are told of one object. A status message has room for some dozens.
 const MAX_UNREAD: usize = 40;
 
 /// The most bytes of an unread field's path.
 const MAX_UNREAD_BYTES: usize = 160;
+
+/// The annotation of a policy that nobody here acts on by which its owner says that something else enforces it.
+pub const IGNORE_ANNOTATION: &str = "penstock.dev/ignore";
 
 /// The type of a kind's objects.
 pub trait Resource: Body {
@@ -31,6 +35,8 @@ pub struct Object<T> {
     pub parents: Vec<ParentRef>,
     /// The fields that it has and nobody here reads, such as `spec.infrastructure.labels`. Never empty paths.
     pub unread: Vec<String>,
+    /// Those fields of it that nobody here acts on and that restrict who may ask or how much, such as `spec.jwt`.
+    pub closing: Vec<String>,
     /// Its status as last seen; null for kinds that are not configuration.
     pub status: Value,
 }
@@ -96,13 +102,15 @@ impl<T: Resource> Object<T> {
         };
         drop_nulls(&mut body);
         drop_given(kind, &mut body);
+        let found = fates::find(kind, &body);
         let spec = serde_ignored::deserialize(&body, |path| {
-            if kind.is_configuration() && unread.len() <= MAX_UNREAD {
+            if kind.is_configuration() && !kind.is_unsupported() && unread.len() <= MAX_UNREAD {
                 unread.insert(readable(&path.to_string()));
             }
         });
         let spec = spec.map_err(|error: serde_json::Error| shorten(&error.to_string(), 500));
-        let mut unread: Vec<String> = unread.into_iter().collect();
+        let Found { named, closing } = found;
+        let mut unread = if kind.is_unsupported() { named } else { refine(unread, &named, &closing) };
         if unread.len() > MAX_UNREAD {
             unread.truncate(MAX_UNREAD);
             unread.push("and more".to_owned());
@@ -111,7 +119,7 @@ impl<T: Resource> Object<T> {
             Ok(_) => Vec::new(),
             Err(_) => body.get("parentRefs").map(salvage).unwrap_or_default(),
         };
-        Ok(Self { meta, spec, parents, unread, status })
+        Ok(Self { meta, spec, parents, unread, closing, status })
     }
 }
 
@@ -129,7 +137,10 @@ impl<T> Object<T> {
     where
         T: PartialEq,
     {
-        self.meta == other.meta && self.spec == other.spec && self.unread == other.unread
+        self.meta == other.meta
+            && self.spec == other.spec
+            && self.unread == other.unread
+            && self.closing == other.closing
     }
 }
 
@@ -152,6 +163,11 @@ impl Meta {
         };
         let mut annotations = if kind.is_configuration() { texts("annotations") } else { BTreeMap::new() };
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        let mut labels = texts("labels");
+        if kind.is_unsupported() {
+            annotations.retain(|name, _| name == IGNORE_ANNOTATION);
+            labels.clear();
+        }
         Ok(Self {
             key: Key { namespace, name },
             api_version: fields.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -160,7 +176,7 @@ impl Meta {
             created: text("creationTimestamp"),
             is_deleting: metadata.get("deletionTimestamp").is_some_and(Value::is_string),
             owner_kinds: owner_kinds(kind, metadata),
-            labels: texts("labels"),
+            labels,
             annotations,
         })
     }
@@ -170,6 +186,22 @@ fn owner_kinds(kind: Kind, metadata: &Map<String, Value>) -> Vec<String> {
     let owners = metadata.get("ownerReferences").and_then(Value::as_array).into_iter().flatten();
     let kinds = owners.filter_map(|owner| Some(owner.get("kind")?.as_str()?.to_owned()));
     if kind.is_configuration() { kinds.collect() } else { Vec::new() }
+}
+
+/// Unread fields. One that has others in it of which some close something stands for none of them: the others are told by
+/// themselves, and what they close tells of those.
+fn refine(unread: BTreeSet<String>, named: &[String], closing: &[String]) -> Vec<String> {
+    let is_in =
+        |path: &str, field: &str| path.strip_prefix(field).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let mut refined = Vec::with_capacity(unread.len());
+    for field in unread {
+        if closing.iter().any(|path| is_in(path, &field)) {
+            refined.extend(named.iter().filter(|path| is_in(path, &field)).cloned());
+        } else {
+            refined.push(field);
+        }
+    }
+    refined
 }
 
 /// The kind of an object.

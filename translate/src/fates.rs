@@ -1,0 +1,352 @@
+//! What becomes of each field that nobody here acts on: it is named in a status, or what it is for is closed.
+//!
+//! A field restricts if it decides who may ask, or how much. Without it a request would get what it was meant not to get,
+//! so the requests that the field is for are answered with 500. All others change how requests are served: they are served
+//! without it, and a status says so. The fields that are acted on are those that the types of [`api`](crate::api) have. A
+//! test holds that every field of the original definitions has one of the three fates, and no default.
+
+use serde_json::Value;
+
+use crate::world::{Kind, shorten};
+
+/// The fields of a kind that nobody acts on. Paths are below `spec`; what lies below a path shares its fate.
+#[derive(Debug, Clone, Copy)]
+pub struct Fates {
+    /// The kind.
+    pub kind: Kind,
+    /// Those that a status names.
+    pub named: &'static [&'static str],
+    /// Those that close what they are for.
+    pub closes: &'static [&'static str],
+    /// Lists that do so as well, but for their items that say `failOpen: true`: whoever wrote these has said that requests
+    /// may pass without.
+    pub closes_unless_open: &'static [&'static str],
+    /// Whether fields that a later definition may add close too: the kind is there to restrict.
+    pub is_strict: bool,
+}
+
+/// Fields that say what a policy is for. They are read of kinds that are otherwise not acted on.
+pub const TARGETS: &[&str] = &["mergeType", "targetRef", "targetRefs", "targetSelectors"];
+
+/// The most fields without a definition that are told of one object.
+const MAX_UNKNOWN: usize = 8;
+
+/// The longest name of such a field that is told, in bytes.
+const MAX_UNKNOWN_BYTES: usize = 80;
+
+/// Nothing.
+const NONE: Fates =
+    Fates { kind: Kind::GatewayClass, named: &[], closes: &[], closes_unless_open: &[], is_strict: false };
+
+/// All kinds that have such fields.
+pub const FATES: &[Fates] = &[
+    Fates {
+        kind: Kind::Gateway,
+        named: &[
+            "addresses[].value",
+            "allowedListeners",
+            "defaultScope",
+            "listeners[].tls.options",
+            "tls.backend",
+        ],
+        closes: &["tls.frontend"],
+        ..NONE
+    },
+    Fates { kind: Kind::ListenerSet, named: &["listeners"], ..NONE },
+    Fates {
+        kind: Kind::HttpRoute,
+        named: &["rules[].sessionPersistence", "useDefaultGateways"],
+        // Rules refuse filters by their types.
+        closes: &[
+            "rules[].backendRefs[].filters[].cors",
+            "rules[].backendRefs[].filters[].extensionRef",
+            "rules[].backendRefs[].filters[].externalAuth",
+            "rules[].filters[].cors",
+            "rules[].filters[].extensionRef",
+            "rules[].filters[].externalAuth",
+        ],
+        ..NONE
+    },
+    Fates { kind: Kind::BackendTlsPolicy, named: &["options"], ..NONE },
+    Fates {
+        kind: Kind::AiGatewayRoute,
+        named: &["llmRequestCosts", "rules[].backendRefs[].bodyMutation"],
+        ..NONE
+    },
+    Fates { kind: Kind::AiServiceBackend, named: &["backendRef.port", "bodyMutation"], ..NONE },
+    Fates {
+        kind: Kind::BackendSecurityPolicy,
+        closes: &[
+            "awsCredentials.oidcExchangeToken",
+            "azureCredentials",
+            "credentialOverride",
+            "gcpCredentials",
+        ],
+        ..NONE
+    },
+    Fates { kind: Kind::GatewayConfig, named: &["extProc", "forwardProxy", "globalLLMRequestCosts"], ..NONE },
+    Fates {
+        kind: Kind::Backend,
+        named: &[
+            "endpoints[].hostname",
+            "endpoints[].unix",
+            "endpoints[].zone",
+            "fallback",
+            "tls.alpnProtocols",
+            "tls.ciphers",
+            "tls.ecdhCurves",
+            "tls.fingerprints",
+            "tls.maxVersion",
+            "tls.minVersion",
+            "tls.signatureAlgorithms",
+        ],
+        ..NONE
+    },
+    Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
+    Fates {
+        kind: Kind::SecurityPolicy,
+        named: &["cors"],
+        closes: &["apiKeyAuth", "authorization", "basicAuth", "extAuth", "jwt", "oidc"],
+        is_strict: true,
+        ..NONE
+    },
+    Fates {
+        kind: Kind::ClientTrafficPolicy,
+        named: CLIENT_TRAFFIC_POLICY,
+        closes: &[
+            "clientIPDetection.customHeader.failClosed",
+            // What takes away headers that clients make up.
+            "headers.earlyRequestHeaders",
+            "tls.clientValidation",
+        ],
+        ..NONE
+    },
+    Fates {
+        kind: Kind::BackendTrafficPolicy,
+        named: &[
+            "admissionControl",
+            "bandwidthLimit",
+            "circuitBreaker",
+            "compression",
+            "compressor",
+            "connection",
+            "dns",
+            "faultInjection",
+            "healthCheck",
+            "http2",
+            "httpUpgrade",
+            "loadBalancer",
+            "proxyProtocol",
+            "requestBuffer",
+            "responseOverride",
+            "retry",
+            "routingType",
+            "tcpKeepalive",
+            "telemetry",
+            "timeout",
+            "useClientProtocol",
+        ],
+        closes: &["rateLimit"],
+        ..NONE
+    },
+    Fates {
+        kind: Kind::EnvoyExtensionPolicy,
+        // A program that sees requests may well refuse some; nobody but its author knows.
+        closes: &["dynamicModule", "lua"],
+        closes_unless_open: &["extProc", "wasm"],
+        is_strict: true,
+        ..NONE
+    },
+    Fates { kind: Kind::EnvoyPatchPolicy, named: &["jsonPatches", "priority", "type"], ..NONE },
+    Fates { kind: Kind::QuotaPolicy, closes: &["perModelQuotas", "serviceQuota"], is_strict: true, ..NONE },
+    Fates { kind: Kind::XBackendTrafficPolicy, named: &["retryConstraint", "sessionPersistence"], ..NONE },
+];
+
+const CLIENT_TRAFFIC_POLICY: &[&str] = &[
+    "clientIPDetection.customHeader.name",
+    "clientIPDetection.xForwardedFor",
+    "connection",
+    "enableProxyProtocol",
+    "grpc",
+    "headers.disableRateLimitHeaders",
+    "headers.enableEnvoyHeaders",
+    "headers.lateResponseHeaders",
+    "headers.preserveXRequestID",
+    "headers.requestID",
+    "headers.withUnderscoresAction",
+    "headers.xForwardedClientCert",
+    "healthCheck",
+    "http1",
+    "http2",
+    "http3",
+    "path",
+    "proxyProtocol",
+    "scheme",
+    "tcpKeepalive",
+    "timeout",
+    "tls.alpnProtocols",
+    "tls.ciphers",
+    "tls.ecdhCurves",
+    "tls.fingerprints",
+    "tls.maxVersion",
+    "tls.minVersion",
+    "tls.session",
+    "tls.signatureAlgorithms",
+];
+
+const ENVOY_PROXY: &[&str] = &[
+    "backendTLS",
+    "bootstrap",
+    "concurrency",
+    "dynamicModules",
+    "extraArgs",
+    "filterOrder",
+    "geoIP",
+    "ipFamily",
+    "logging",
+    "luaValidation",
+    "mergeGateways",
+    "mergeType",
+    "preserveRouteOrder",
+    "provider.host",
+    "provider.kubernetes.envoyDaemonSet",
+    "provider.kubernetes.envoyDeployment.container.env",
+    "provider.kubernetes.envoyDeployment.container.image",
+    "provider.kubernetes.envoyDeployment.container.imageRepository",
+    "provider.kubernetes.envoyDeployment.container.securityContext",
+    "provider.kubernetes.envoyDeployment.container.volumeMounts",
+    "provider.kubernetes.envoyDeployment.initContainers",
+    "provider.kubernetes.envoyDeployment.name",
+    "provider.kubernetes.envoyDeployment.patch",
+    "provider.kubernetes.envoyDeployment.pod.securityContext",
+    "provider.kubernetes.envoyDeployment.pod.volumes",
+    "provider.kubernetes.envoyDeployment.strategy",
+    "provider.kubernetes.envoyHpa.name",
+    "provider.kubernetes.envoyHpa.patch",
+    "provider.kubernetes.envoyPDB.name",
+    "provider.kubernetes.envoyPDB.patch",
+    "provider.kubernetes.envoyService.allocateLoadBalancerNodePorts",
+    "provider.kubernetes.envoyService.name",
+    "provider.kubernetes.envoyServiceAccount",
+    "provider.kubernetes.useListenerPortAsContainerPort",
+    "routingType",
+    "shutdown.minDrainDuration",
+    "telemetry",
+];
+
+/// The fields of an object that nobody acts on, each with `spec.` before it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Those that a status names.
+    pub(crate) named: Vec<String>,
+    /// Those that close what they are for.
+    pub(crate) closing: Vec<String>,
+}
+
+/// Looks for the declared fields of a kind in a body.
+pub(crate) fn find(kind: Kind, spec: &Value) -> Found {
+    let mut found = Found::default();
+    let Some(fates) = FATES.iter().find(|fates| fates.kind == kind) else { return found };
+    let full = |path: &&str| format!("spec.{path}");
+    let is_there = |path: &&&str| is_present(spec, path);
+    found.named.extend(fates.named.iter().filter(is_there).map(full));
+    found.closing.extend(fates.closes.iter().filter(is_there).map(full));
+    for path in fates.closes_unless_open {
+        let items = spec.get(path).and_then(Value::as_array).into_iter().flatten();
+        let is_open = |item: &Value| item.get("failOpen") == Some(&Value::Bool(true));
+        let (open, closed): (Vec<&Value>, Vec<&Value>) = items.partition(|item| is_open(item));
+        found.closing.extend((!closed.is_empty()).then(|| full(path)));
+        found.named.extend((!open.is_empty()).then(|| format!("spec.{path}[] with failOpen")));
+    }
+    if kind.is_unsupported() {
+        let unknown = if fates.is_strict { &mut found.closing } else { &mut found.named };
+        unknown.extend(fates.unknown(spec));
+    }
+    found
+}
+
+impl Fates {
+    /// Whether any of its fields closes something.
+    pub(crate) fn restricts(&self) -> bool {
+        self.is_strict || !self.closes.is_empty() || !self.closes_unless_open.is_empty()
+    }
+
+    /// Fields that no definition had when this was written.
+    fn unknown<'s>(&'s self, spec: &'s Value) -> impl Iterator<Item = String> + 's {
+        let is_known = |name: &str| {
+            let lists = [self.named, self.closes, self.closes_unless_open, TARGETS];
+            lists.iter().flat_map(|list| *list).any(|path| path.split(['.', '[']).next() == Some(name))
+        };
+        let names = spec.as_object().into_iter().flat_map(|fields| fields.keys());
+        let unknown = names.filter(move |name| !is_known(name)).take(MAX_UNKNOWN);
+        unknown.map(|name| format!("spec.{}", shorten(name, MAX_UNKNOWN_BYTES)))
+    }
+}
+
+/// Whether a body has something at a path. `false` and lists without items are nothing.
+fn is_present(value: &Value, path: &str) -> bool {
+    let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
+    let (name, is_list) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
+    let Some(inner) = value.get(name) else { return false };
+    match (rest, is_list, inner) {
+        (Some(rest), true, Value::Array(items)) => items.iter().any(|item| is_present(item, rest)),
+        (Some(_), true, _) | (None, _, Value::Null | Value::Bool(false)) => false,
+        (Some(rest), false, inner) => is_present(inner, rest),
+        (None, _, Value::Array(items)) => !items.is_empty(),
+        (None, ..) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Found, find};
+    use crate::world::Kind;
+
+    fn found(kind: Kind, spec: &serde_json::Value) -> (Vec<String>, Vec<String>) {
+        let Found { named, closing } = find(kind, spec);
+        (named, closing)
+    }
+
+    #[test]
+    fn what_restricts_closes_and_the_rest_is_named() {
+        let both = json!({
+            "targetRefs": [{}], "cors": {}, "jwt": {"providers": []}, "oidc": null,
+        });
+        assert_eq!(
+            found(Kind::SecurityPolicy, &both),
+            (vec!["spec.cors".to_owned()], vec!["spec.jwt".to_owned()])
+        );
+        let tls = json!({"tls": {"clientValidation": {}, "minVersion": "1.3"}, "http1": {}});
+        let (named, closing) = found(Kind::ClientTrafficPolicy, &tls);
+        assert_eq!(named, ["spec.http1", "spec.tls.minVersion"]);
+        assert_eq!(closing, ["spec.tls.clientValidation"]);
+        for (fail_closed, expected) in [(true, 1), (false, 0)] {
+            let header = json!({"clientIPDetection": {"customHeader": {"failClosed": fail_closed}}});
+            assert_eq!(found(Kind::ClientTrafficPolicy, &header).1.len(), expected);
+        }
+        assert_eq!(found(Kind::SecurityPolicy, &json!({"mergeType": "JSONMerge"})), (vec![], vec![]));
+        assert_eq!(found(Kind::EnvoyExtensionPolicy, &json!({"lua": []})), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_may_fail_open_is_named_only() {
+        let mixed =
+            json!({"extProc": [{"failOpen": true}, {"failOpen": false}], "wasm": [{"failOpen": true}]});
+        let (named, closing) = found(Kind::EnvoyExtensionPolicy, &mixed);
+        assert_eq!(named, ["spec.extProc[] with failOpen", "spec.wasm[] with failOpen"]);
+        assert_eq!(closing, ["spec.extProc"]);
+    }
+
+    #[test]
+    fn fields_of_later_definitions_close_where_the_kind_restricts() {
+        let later = json!({"csrf": {}});
+        assert_eq!(found(Kind::SecurityPolicy, &later).1, ["spec.csrf"]);
+        assert_eq!(found(Kind::BackendTrafficPolicy, &later), (vec!["spec.csrf".to_owned()], vec![]));
+        let many: serde_json::Map<_, _> = (0..100).map(|n| (format!("{n:0200}"), json!({}))).collect();
+        let (_, closing) = found(Kind::SecurityPolicy, &many.into());
+        assert_eq!(closing.len(), 8);
+        assert!(closing.iter().all(|path| path.len() < 100), "{closing:?}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Which rules of routes are closed, where, and how their statuses say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::statuses::by_rules;
+use super::{Route, Routing};
+use crate::attach::Attachment;
+use crate::gateway::Gateway;
+use crate::status::Condition;
+use crate::unsupported::{Effect, closed_condition};
+
+impl Routing<'_, '_> {
+    /// Positions of a route's rules that are closed, by listener.
+    pub(super) fn closed(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listeners: &BTreeSet<usize>,
+    ) -> BTreeMap<usize, BTreeSet<usize>> {
+        if self.unsupported.is_empty() {
+            return BTreeMap::new();
+        }
+        let mut closed = BTreeMap::new();
+        for listener in listeners {
+            let positions: BTreeSet<usize> = self
+                .effects(route, gateway, *listener)
+                .filter(|(_, effect)| effect.is_closed())
+                .map(|(position, _)| position)
+                .collect();
+            if !positions.is_empty() {
+                closed.insert(*listener, positions);
+            }
+        }
+        closed
+    }
+
+    /// Conditions of a route about what nobody acts on, towards one of its parents.
+    pub(super) fn unsupported_conditions(
+        &self,
+        route: &Route<'_>,
+        attachment: &Attachment,
+        gateway: &Gateway<'_>,
+    ) -> Vec<Condition> {
+        if self.unsupported.is_empty() {
+            return Vec::new();
+        }
+        let mut all = Effect::default();
+        let mut open = BTreeSet::new();
+        // By what closes them: listeners and positions of rules.
+        let mut closed: BTreeMap<String, BTreeMap<usize, BTreeSet<&str>>> = BTreeMap::new();
+        for index in &attachment.listeners {
+            let Some(listener) = gateway.listeners.get(*index) else { continue };
+            let name = listener.spec.name.as_str();
+            for (position, effect) in self.effects(route, gateway, *index) {
+                match effect.closed() {
+                    Some(why) => {
+                        drop(closed.entry(why).or_default().entry(position).or_default().insert(name))
+                    }
+                    None => drop(open.insert((position, name))),
+                }
+                all.join(effect);
+            }
+        }
+        let mut conditions: Vec<Condition> = all.notes().collect();
+        if !closed.is_empty() {
+            let why: String = if open.is_empty() && closed.len() == 1 {
+                closed.into_keys().collect()
+            } else {
+                let is_everywhere = attachment.listeners.len() == 1;
+                let place = |listeners: BTreeSet<&str>| match is_everywhere {
+                    true => String::new(),
+                    false => format!("at {}: ", listeners.into_iter().collect::<Vec<_>>().join(", ")),
+                };
+                let said = closed.into_iter().flat_map(|(why, rules)| {
+                    rules.into_iter().map(move |(position, at)| (position, format!("{}{why}", place(at))))
+                });
+                by_rules(said)
+            };
+            conditions.insert(0, closed_condition(&why));
+        }
+        conditions
+    }
+
+    /// What becomes of each rule at a listener.
+    fn effects(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listener: usize,
+    ) -> impl Iterator<Item = (usize, Effect<'_>)> {
+        let name = gateway.listeners.get(listener).map_or("", |listener| listener.spec.name.as_str());
+        let key = &route.object.meta().key;
+        route.built.positions().into_iter().map(move |position| {
+            let rule = route.object.rule_name(position);
+            (position, self.unsupported.on_rule(gateway, name, key, rule))
+        })
+    }
+}

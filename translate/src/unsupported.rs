@@ -1,0 +1,171 @@
+//! Policies of kinds that nobody here acts on, and fields that restrict and are not acted on: what they are for is closed,
+//! and whoever wrote them is told.
+//!
+//! Targets are resolved as Envoy Gateway does it: of several policies of a kind the one for a rule counts before one for
+//! its route, that before one for a listener, and that before one for the Gateway; as a whole, unless it says `mergeType`.
+//! Of two for the same thing the older counts.
+
+mod effect;
+mod policy;
+mod target;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::context::{Context, RefError};
+use crate::fates::FATES;
+use crate::gateway::Gateway;
+use crate::world::{Key, Kind, ObjectId};
+
+pub(crate) use effect::{Effect, closed_condition};
+pub(crate) use policy::{Policy, UNSUPPORTED};
+pub(crate) use target::Target;
+
+/// All of it.
+pub(crate) struct Unsupported<'a> {
+    /// By age.
+    policies: Vec<Policy<'a>>,
+    /// Which policy of each kind is in force for what.
+    in_force: BTreeMap<(Kind, Target), usize>,
+    /// Policies that may restrict and cannot be read, by namespace: they close everything in it.
+    blind: BTreeMap<&'a str, Vec<usize>>,
+    /// Gateways that want certificates of clients.
+    frontends: BTreeMap<&'a Key, String>,
+}
+
+impl<'a> Unsupported<'a> {
+    /// Reads all policies and finds their targets.
+    pub(crate) fn read(context: &Context<'a>) -> Self {
+        let mut all = Self {
+            policies: policy::all(context.world),
+            in_force: BTreeMap::new(),
+            blind: BTreeMap::new(),
+            frontends: BTreeMap::new(),
+        };
+        for index in 0..all.policies.len() {
+            all.attach(context, index);
+        }
+        for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
+            all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
+        }
+        all
+    }
+
+    /// All policies, by age.
+    pub(crate) fn policies(&self) -> &[Policy<'a>] {
+        &self.policies
+    }
+
+    /// Whether nothing is closed and nobody has to be told anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.policies.is_empty() && self.frontends.is_empty()
+    }
+
+    /// What becomes of a rule's requests at a listener.
+    pub(crate) fn on_rule(
+        &self,
+        gateway: &Gateway<'_>,
+        listener: &str,
+        route: &Key,
+        rule: Option<&str>,
+    ) -> Effect<'_> {
+        let mut effect = Effect::default();
+        if self.is_empty() {
+            return effect;
+        }
+        let key = gateway.key();
+        for kind in policy::KINDS {
+            let of = |target: Target| self.in_force.get(&(*kind, target)).map(|index| &self.policies[*index]);
+            let of_rule = rule.and_then(|rule| of(Target::Rule(route.clone(), rule.to_owned())));
+            let own = of_rule.or_else(|| of(Target::Route(route.clone())));
+            let of_gateway = || {
+                of(Target::Listener(key.clone(), listener.to_owned()))
+                    .or_else(|| of(Target::Gateway(key.clone())))
+                    .or_else(|| of(Target::Class(gateway.class_name().to_owned())))
+            };
+            if let Some(own) = own {
+                effect.add(own, true);
+            }
+            if own.is_none_or(Policy::merges)
+                && let Some(parent) = of_gateway()
+            {
+                effect.add(parent, false);
+            }
+        }
+        let namespaces = BTreeSet::from([route.namespace.as_str(), key.namespace.as_str()]);
+        for index in namespaces.iter().filter_map(|namespace| self.blind.get(namespace)).flatten() {
+            effect.add(&self.policies[*index], false);
+        }
+        effect.close(self.frontend(gateway, listener));
+        effect
+    }
+
+    /// What is attached to a Gateway as a whole.
+    pub(crate) fn on_gateway(&self, gateway: &Gateway<'_>) -> Effect<'_> {
+        let key = gateway.key();
+        let mut effect =
+            self.on([Target::Class(gateway.class_name().to_owned()), Target::Gateway(key.clone())]);
+        for index in self.blind.get(key.namespace.as_str()).into_iter().flatten() {
+            effect.add(&self.policies[*index], false);
+        }
+        effect.close(self.frontends.get(key).map(String::as_str));
+        effect
+    }
+
+    /// What is attached to a listener.
+    pub(crate) fn on_listener(&self, gateway: &Gateway<'_>, listener: &str) -> Effect<'_> {
+        let mut effect = self.on([Target::Listener(gateway.key().clone(), listener.to_owned())]);
+        effect.close(self.frontend(gateway, listener));
+        effect
+    }
+
+    /// Why nothing may be sent to an upstream, if so.
+    pub(crate) fn on_upstream(&self, kind: Kind, key: &Key) -> Option<RefError> {
+        let effect = self.on([Target::Upstream(ObjectId { kind, key: key.clone() })]);
+        effect.closed().map(|message| RefError::new(UNSUPPORTED, message))
+    }
+
+    fn on(&self, targets: impl IntoIterator<Item = Target>) -> Effect<'_> {
+        let mut effect = Effect::default();
+        for target in targets {
+            for kind in policy::KINDS {
+                if let Some(index) = self.in_force.get(&(*kind, target.clone())) {
+                    effect.add(&self.policies[*index], true);
+                }
+            }
+        }
+        effect
+    }
+
+    /// What a Gateway wants to know of clients at a listener that has TLS.
+    fn frontend(&self, gateway: &Gateway<'_>, listener: &str) -> Option<&str> {
+        let wants = self.frontends.get(gateway.key())?;
+        let mut listeners = gateway.listeners.iter();
+        let has_tls = listeners.any(|it| it.spec.name == listener && it.spec.protocol != "HTTP");
+        has_tls.then_some(wants.as_str())
+    }
+
+    fn attach(&mut self, context: &Context<'a>, index: usize) {
+        let policy = &mut self.policies[index];
+        let targets = match policy.targets {
+            Ok(targets) => target::resolve(context, policy, targets),
+            Err(_) => {
+                if FATES.iter().any(|fates| fates.kind == policy.kind && fates.restricts()) {
+                    self.blind.entry(&policy.meta.key.namespace).or_default().push(index);
+                }
+                return;
+            }
+        };
+        policy.missing = targets.missing;
+        for target in targets.found {
+            match self.in_force.entry((policy.kind, target)) {
+                Entry::Vacant(free) => {
+                    policy.in_force.push(free.key().1.clone());
+                    free.insert(index);
+                }
+                Entry::Occupied(taken) if *taken.get() == index => {}
+                Entry::Occupied(taken) => policy.overruled.push(taken.key().1.clone()),
+            }
+        }
+    }
+}

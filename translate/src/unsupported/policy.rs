@@ -1,0 +1,143 @@
+//! One policy: what it is for, and what of it is not acted on.
+
+use std::ops::Deref;
+
+use serde_json::Value;
+
+use super::Target;
+use crate::api::PolicyTargets;
+use crate::status::Condition;
+use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
+
+/// The reason of conditions that say so.
+pub(crate) const UNSUPPORTED: &str = "UnsupportedPolicy";
+
+/// The kinds.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::SecurityPolicy,
+    Kind::ClientTrafficPolicy,
+    Kind::BackendTrafficPolicy,
+    Kind::EnvoyExtensionPolicy,
+    Kind::EnvoyPatchPolicy,
+    Kind::QuotaPolicy,
+    Kind::XBackendTrafficPolicy,
+];
+
+/// A policy.
+pub(crate) struct Policy<'a> {
+    /// Its kind.
+    pub(crate) kind: Kind,
+    /// Its metadata.
+    pub(crate) meta: &'a Meta,
+    /// Its status as last seen.
+    pub(crate) status: &'a Value,
+    /// What it is for, or why that cannot be read.
+    pub(super) targets: Result<&'a PolicyTargets, &'a str>,
+    /// What it is in force for.
+    pub(crate) in_force: Vec<Target>,
+    /// What an older one of its kind is in force for.
+    pub(crate) overruled: Vec<Target>,
+    /// What it names and is not there.
+    pub(crate) missing: Vec<String>,
+    /// Whether its owner says that something else enforces it.
+    pub(super) is_ignored: bool,
+    /// What it is called, with the fields that close its targets; `None` if none does.
+    pub(super) closing: Option<String>,
+    /// What it is called, with the fields that are left out; `None` if none is.
+    pub(super) idle: Option<String>,
+    /// What it is called.
+    pub(super) name: String,
+}
+
+/// All policies, the oldest first.
+pub(super) fn all(world: &World) -> Vec<Policy<'_>> {
+    let mut all = Vec::new();
+    read(&world.access_policies, &mut all);
+    read(&world.client_policies, &mut all);
+    read(&world.traffic_policies, &mut all);
+    read(&world.extension_policies, &mut all);
+    read(&world.patch_policies, &mut all);
+    read(&world.quota_policies, &mut all);
+    read(&world.x_traffic_policies, &mut all);
+    all.sort_by_key(|policy| (&policy.meta.created, &policy.meta.key));
+    all
+}
+
+fn read<'a, T>(table: &'a Table<T>, all: &mut Vec<Policy<'a>>)
+where
+    T: Resource + Deref<Target = PolicyTargets>,
+{
+    for (key, object) in table.iter() {
+        let name = format!("{} {key}", T::KIND.name());
+        let with =
+            |fields: &[String]| (!fields.is_empty()).then(|| format!("{name} ({})", fields.join(", ")));
+        let closing = match &object.spec {
+            Ok(_) => with(&object.closing),
+            Err(_) => Some(format!("{name} (it cannot be read)")),
+        };
+        all.push(Policy {
+            kind: T::KIND,
+            meta: &object.meta,
+            status: &object.status,
+            targets: object.spec.as_ref().map(|spec| &**spec).map_err(String::as_str),
+            in_force: Vec::new(),
+            overruled: Vec::new(),
+            missing: Vec::new(),
+            is_ignored: object.meta.annotations.get(IGNORE_ANNOTATION).is_some_and(|value| value == "true"),
+            closing,
+            idle: with(&object.unread),
+            name,
+        });
+    }
+}
+
+impl Policy<'_> {
+    /// Its name among all objects.
+    pub(crate) fn id(&self) -> ObjectId {
+        ObjectId { kind: self.kind, key: self.meta.key.clone() }
+    }
+
+    /// Whether a less specific one counts beside it.
+    pub(super) fn merges(&self) -> bool {
+        self.targets.is_ok_and(|targets| targets.merge_type.is_some())
+    }
+
+    /// Whether it is known what it is for.
+    pub(crate) fn is_read(&self) -> bool {
+        self.targets.is_ok()
+    }
+
+    /// What its status shall say.
+    pub(crate) fn accepted(&self) -> Condition {
+        let no = |reason, message: String| Condition::no("Accepted", reason, message);
+        if let (Err(error), false) = (self.targets, self.is_ignored) {
+            let message = format!("it cannot be read, so every route of its namespace answers 500: {error}");
+            return no("Invalid", message);
+        }
+        if !self.overruled.is_empty() && self.in_force.is_empty() {
+            let targets: Vec<String> = self.overruled.iter().map(ToString::to_string).collect();
+            let message = format!("an older {} is for {} already", self.kind.name(), targets.join(", "));
+            return no("Conflicted", message);
+        }
+        match (&self.closing, &self.idle) {
+            _ if self.is_ignored => {
+                let message = format!(
+                    "{IGNORE_ANNOTATION} says that something else enforces it: nothing of it is in force here, and what it \
+                     is for is open"
+                );
+                no("Ignored", message)
+            }
+            (Some(closing), _) => {
+                let message = format!(
+                    "{closing} is not supported, so what it is for answers 500; delete it, or set the annotation \
+                     {IGNORE_ANNOTATION}: \"true\" on it if something else enforces it"
+                );
+                no("Unsupported", message)
+            }
+            (None, Some(idle)) => {
+                no("Unsupported", format!("{idle} is not supported: what it is for is served without it"))
+            }
+            (None, None) => Condition::yes("Accepted", "Accepted", "the policy says nothing"),
+        }
+    }
+}
