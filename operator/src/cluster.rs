@@ -22,6 +22,7 @@ pub struct Cluster {
 struct State {
     world: World,
     gateway_api_version: Option<String>,
+    unknown_kinds: BTreeSet<String>,
     changes: Changes,
 }
 
@@ -108,6 +109,24 @@ impl Cluster {
     /// Which version of the Gateway API is installed, as its definitions say.
     pub fn gateway_api_version(&self) -> Option<String> {
         self.state.lock().gateway_api_version.clone()
+    }
+
+    /// Notes which kinds of the projects that are read nobody here knows.
+    pub fn set_unknown_kinds(&self, unknown: BTreeSet<String>) {
+        let mut state = self.state.lock();
+        if state.unknown_kinds != unknown {
+            if !unknown.is_empty() {
+                warn!(?unknown, "the cluster has kinds that this version does not know");
+            }
+            state.unknown_kinds = unknown;
+            drop(state);
+            self.disturb();
+        }
+    }
+
+    /// Kinds of the projects that are read that nobody here knows, as `plural.group`.
+    pub fn unknown_kinds(&self) -> BTreeSet<String> {
+        self.state.lock().unknown_kinds.clone()
     }
 
     /// Has everything translated again.

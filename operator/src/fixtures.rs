@@ -38,6 +38,8 @@ struct State {
     silent: Option<String>,
     /// A member of statuses that the definitions here do not have.
     pruned: Option<&'static str>,
+    /// Paths of which nothing but metadata was asked for.
+    metadata_requests: Vec<String>,
 }
 
 type Interference = Box<dyn FnOnce(&mut Value) + Send>;
@@ -104,6 +106,11 @@ impl ApiServer {
         self.state.lock().silent = None;
     }
 
+    /// The paths of which nothing but metadata was asked for.
+    pub(crate) fn metadata_requests(&self) -> Vec<String> {
+        self.state.lock().metadata_requests.clone()
+    }
+
     /// Drops a member of statuses, as definitions do that are older than ours.
     pub(crate) fn prune(&self, member: &'static str) {
         self.state.lock().pruned = Some(member);
@@ -140,7 +147,15 @@ impl ApiServer {
         if is_watch {
             return Response::new(Either::Right(StreamBody::new(stream::pending())));
         }
-        let (status, answer) = self.state.lock().handle(&head.method, &path, body);
+        let accepts = head.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let wants_metadata = accepts.is_some_and(|accept| accept.contains("as=PartialObjectMetadata"));
+        let (status, mut answer) = self.state.lock().handle(&head.method, &path, body);
+        if wants_metadata {
+            self.state.lock().metadata_requests.push(path);
+            for item in answer["items"].as_array_mut().into_iter().flatten() {
+                *item = json!({ "metadata": item["metadata"] });
+            }
+        }
         self.changed.notify_waiters();
         let mut response = Response::new(Either::Left(Full::from(answer.to_string())));
         *response.status_mut() = status;

@@ -100,8 +100,11 @@ fn endpoints(parts: &Parts, last: Rendering, scope: &Scope) -> Result<Rendering,
 /// The long way.
 fn all(parts: &Parts, last: Rendering, scope: Scope) -> Rendering {
     drop(last);
-    let options =
-        Options { gateway_api_version: parts.cluster.gateway_api_version(), ..parts.options.clone() };
+    let options = Options {
+        gateway_api_version: parts.cluster.gateway_api_version(),
+        unknown_kinds: parts.cluster.unknown_kinds(),
+        ..parts.options.clone()
+    };
     let translation = translate(&scope.world, &options);
     parts.health.metrics.translations.with_label_values(&["all"]).inc();
     parts.referred.want(&translation.wanted);

@@ -32,18 +32,16 @@ pub fn leftovers(world: &World, options: &Options, updates: &[StatusUpdate]) -> 
             }
         }
     };
-    for object in world.http_routes.iter().map(|(_, object)| object) {
-        look(object.id(), &object.meta, &object.status);
+    macro_rules! look_at {
+        ($($table:ident),* $(,)?) => {$(
+            for object in world.$table.iter().map(|(_, object)| object) {
+                look(object.id(), &object.meta, &object.status);
+            }
+        )*};
     }
-    for object in world.pools.iter().map(|(_, object)| object) {
-        look(object.id(), &object.meta, &object.status);
-    }
-    for object in world.backend_tls_policies.iter().map(|(_, object)| object) {
-        look(object.id(), &object.meta, &object.status);
-    }
-    for object in world.ai_routes.iter().map(|(_, object)| object) {
-        look(object.id(), &object.meta, &object.status);
-    }
+    look_at!(http_routes, pools, backend_tls_policies, ai_routes);
+    look_at!(access_policies, client_policies, traffic_policies, extension_policies, patch_policies);
+    look_at!(x_traffic_policies, grpc_routes, tls_routes, tcp_routes, udp_routes);
     found
 }
 

@@ -1,15 +1,33 @@
 //! Which of the kinds that are read the API server serves, and in which version.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kube::{Client, discovery::ApiResource};
 use penstock_translate::world::Kind;
 
-/// The kinds that are served, each in the version that is read first.
+/// The groups of which no kind may be ignored in silence.
+const PROJECTS: &[&str] = &[
+    "gateway.networking.k8s.io",
+    "gateway.networking.x-k8s.io",
+    "inference.networking.k8s.io",
+    "inference.networking.x-k8s.io",
+    "gateway.envoyproxy.io",
+    "aigateway.envoyproxy.io",
+];
+
+/// What the API server serves.
+pub(super) struct Installed {
+    /// The kinds that are read, each in the version that is read first.
+    pub(super) kinds: HashMap<Kind, ApiResource>,
+    /// Kinds of the same projects that nobody here knows, as `plural.group`.
+    pub(super) unknown: BTreeSet<String>,
+}
+
+/// What the API server serves.
 ///
 /// # Errors
 /// The API server does not answer. A group that fails alone counts as missing only if it is not there.
-pub(super) async fn find(client: &Client) -> Result<HashMap<Kind, ApiResource>, kube::Error> {
+pub(super) async fn find(client: &Client) -> Result<Installed, kube::Error> {
     let groups = client.list_api_groups().await?.groups;
     let served: BTreeMap<String, Vec<String>> = groups
         .into_iter()
@@ -38,7 +56,22 @@ pub(super) async fn find(client: &Client) -> Result<HashMap<Kind, ApiResource>, 
             }
         }
     }
-    Ok(found)
+    let mut unknown = BTreeSet::new();
+    for group in PROJECTS {
+        for version in served.get(*group).into_iter().flatten() {
+            let api_version = api_version(group, version);
+            let names = match plurals.remove(&api_version) {
+                Some(names) => names,
+                None => resources(client, group, &api_version).await?,
+            };
+            let is_known =
+                |name: &str| Kind::ALL.iter().any(|kind| kind.group() == *group && kind.plural() == name);
+            // Subresources have a slash.
+            let strangers = names.iter().filter(|name| !name.contains('/') && !is_known(name));
+            unknown.extend(strangers.map(|name| format!("{name}.{group}")));
+        }
+    }
+    Ok(Installed { kinds: found, unknown })
 }
 
 /// A kind in one of its versions, as the client addresses it.

@@ -3,6 +3,7 @@
 
 mod cli;
 mod published;
+mod rbac;
 
 use std::path::{Path, PathBuf};
 
