@@ -137,6 +137,7 @@ var kinds = map[string]schema.GroupVersionResource{
 	"InferenceObjective": {Group: "inference.networking.x-k8s.io", Version: "v1alpha2", Resource: "inferenceobjectives"},
 	"AIGatewayRoute":     {Group: "aigateway.envoyproxy.io", Version: "v1alpha1", Resource: "aigatewayroutes"},
 	"Backend":            {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backends"},
+	"SecurityPolicy":     {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "securitypolicies"},
 }
 
 func get(kind, namespace, name string) (*unstructured.Unstructured, error) {

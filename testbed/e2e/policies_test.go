@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestAPolicyThatNobodyEnforcesClosesItsRoute applies a SecurityPolicy, as people who come from Envoy Gateway have it, and
+// takes it away again.
+func TestAPolicyThatNobodyEnforcesClosesItsRoute(t *testing.T) {
+	ns, url := colours(t, "Same")
+	for _, colour := range []string{"blue", "green"} {
+		route(t, ns, ns, colour, fmt.Sprintf(`
+    - matches: [{headers: [{name: x-colour, value: %s}]}]
+      backendRefs: [{name: %[1]s, port: 80}]`, colour))
+		awaitAnswer(t, url, "any", http.StatusOK, withHeader("x-colour", colour))
+	}
+	const policy = `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata:
+  name: keys
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: blue}]
+  apiKeyAuth:
+    credentialRefs: [{group: "", kind: Secret, name: keys}]
+    extractFrom: [{headers: [x-api-key]}]`
+	propagate(t, ns, "gw", func() { apply(t, ns, policy) })
+	got, err := ask(url, "any", withHeader("x-colour", "blue"))
+	if err != nil || got.status != http.StatusInternalServerError || !strings.Contains(got.body, "unsupported_policy") {
+		t.Errorf("the route is open, or the answer does not say why it is closed: %v %+v", err, got)
+	}
+	if got, err := ask(url, "any", withHeader("x-colour", "green")); err != nil || got.status != http.StatusOK {
+		t.Errorf("the other route suffers: %v %+v", err, got)
+	}
+	awaitRefusal(t, "SecurityPolicy", ns, "keys", "Accepted", "Unsupported", "spec.apiKeyAuth", "penstock.dev/ignore")
+	closed := awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/Closed", meta.ConditionTrue)
+	if !strings.Contains(closed.Message, "SecurityPolicy "+ns+"/keys") {
+		t.Errorf("the route does not name the policy: %s", closed.Message)
+	}
+
+	if out, err := env.kubectl("", "-n", ns, "annotate", "securitypolicy/keys", "penstock.dev/ignore=true"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	awaitAnswer(t, url, "any", http.StatusOK, withHeader("x-colour", "blue"))
+	awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/PoliciesIgnored", meta.ConditionTrue)
+	apply(t, ns, strings.Replace(policy, "name: keys\n", "name: keys\n  annotations: {penstock.dev/ignore: \"false\"}\n", 1))
+	awaitAnswer(t, url, "any", http.StatusInternalServerError, withHeader("x-colour", "blue"))
+
+	if out, err := env.kubectl("", "-n", ns, "delete", "securitypolicy/keys"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	awaitAnswer(t, url, "any", http.StatusOK, withHeader("x-colour", "blue"))
+	eventually(t, "the route is not closed any more", func() error {
+		object, err := get("HTTPRoute", ns, "blue")
+		if err != nil {
+			return err
+		}
+		for _, c := range conditions(object) {
+			if strings.HasPrefix(c.Type, "penstock.dev/") {
+				return fmt.Errorf("it has %s: %s", c.Type, c.Message)
+			}
+		}
+		return nil
+	})
+}
