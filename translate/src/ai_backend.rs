@@ -105,10 +105,7 @@ fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
     let prefix = schema.prefix.as_deref().map(|prefix| prefix.trim_matches('/')).filter(|_| takes_prefix);
     let takes_version = matches!(
         name,
-        ApiSchema::AzureOpenAI
-            | ApiSchema::AWSAnthropic
-            | ApiSchema::Anthropic
-            | ApiSchema::GCPAnthropic
+        ApiSchema::AzureOpenAI | ApiSchema::AWSAnthropic | ApiSchema::Anthropic | ApiSchema::GCPAnthropic
     );
     let version = schema.version.clone().filter(|version| takes_version && !version.is_empty());
     Ok(RawApi {

@@ -52,9 +52,10 @@ pub use route::{
     HttpValueMatch, MirrorRef, RequestMirror,
 };
 pub use security::{
-    ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials, BackendSecurityPolicy,
-    CredentialOverride, GcpCredentials, GcpCredentialsFile, GcpServiceAccountImpersonation,
-    GcpWorkloadIdentityFederation, Oidc, OidcExchangeToken, OidcProvider, OverrideFromRequestHeaders,
+    ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,
+    BackendSecurityPolicy, CredentialOverride, GcpCredentials, GcpCredentialsFile,
+    GcpServiceAccountImpersonation, GcpWorkloadIdentityFederation, Oidc, OidcExchangeToken, OidcProvider,
+    OverrideFromRequestHeaders,
 };
 pub use unsupported::{
     BackendTrafficPolicy, ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute,

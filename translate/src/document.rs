@@ -108,11 +108,7 @@ pub(crate) fn build(
 ///
 /// # Errors
 /// The policy that wants it is in another namespace than the Gateway, which has no ReferenceGrant for it.
-fn may_be_itself(
-    context: &Context<'_>,
-    gateway: &Gateway<'_>,
-    upstream: &Upstream,
-) -> Result<(), RefError> {
+fn may_be_itself(context: &Context<'_>, gateway: &Gateway<'_>, upstream: &Upstream) -> Result<(), RefError> {
     let Some(namespace) = &upstream.identity_for else { return Ok(()) };
     let from = Referrer::of(Kind::BackendSecurityPolicy, namespace);
     context.allowed(from, Kind::Gateway, gateway.key()).map_err(|error| {

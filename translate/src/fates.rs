@@ -74,16 +74,7 @@ pub const FATES: &[Fates] = &[
         ..NONE
     },
     Fates { kind: Kind::AiServiceBackend, named: &["backendRef.port", "bodyMutation"], ..NONE },
-    Fates {
-        kind: Kind::BackendSecurityPolicy,
-        closes: &[
-            "awsCredentials.oidcExchangeToken",
-            "azureCredentials",
-            "credentialOverride",
-            "gcpCredentials",
-        ],
-        ..NONE
-    },
+    Fates { kind: Kind::BackendSecurityPolicy, named: OPENID_CONNECT, ..NONE },
     Fates { kind: Kind::GatewayConfig, named: &["extProc", "forwardProxy", "globalLLMRequestCosts"], ..NONE },
     Fates {
         kind: Kind::Backend,
@@ -233,6 +224,40 @@ const ENVOY_PROXY: &[&str] = &[
     "shutdown.minDrainDuration",
     "telemetry",
 ];
+
+/// Fields of an OpenID Connect client that are for logging people in, at each of these places.
+macro_rules! openid_connect {
+    ($($place:literal)*) => {
+        &[$(
+            concat!($place, ".cookieConfig"),
+            concat!($place, ".cookieDomain"),
+            concat!($place, ".cookieNames"),
+            concat!($place, ".csrfTokenTTL"),
+            concat!($place, ".defaultRefreshTokenTTL"),
+            concat!($place, ".defaultTokenTTL"),
+            concat!($place, ".denyRedirect"),
+            concat!($place, ".disableTokenEncryption"),
+            concat!($place, ".forwardAccessToken"),
+            concat!($place, ".forwardIDToken"),
+            concat!($place, ".logoutPath"),
+            concat!($place, ".passThroughAuthHeader"),
+            concat!($place, ".provider.authorizationEndpoint"),
+            concat!($place, ".provider.backendRef"),
+            concat!($place, ".provider.backendRefs"),
+            concat!($place, ".provider.backendSettings"),
+            concat!($place, ".provider.endSessionEndpoint"),
+            concat!($place, ".redirectURL"),
+            concat!($place, ".refreshToken"),
+            concat!($place, ".resources"),
+        )*]
+    };
+}
+
+const OPENID_CONNECT: &[&str] = openid_connect! {
+    "awsCredentials.oidcExchangeToken.oidc"
+    "azureCredentials.oidcExchangeToken.oidc"
+    "gcpCredentials.workloadIdentityFederationConfig.oidcExchangeToken.oidc"
+};
 
 /// The fields of an object that nobody acts on, each with `spec.` before it.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::context::{Context, RefError, by_age};
 use crate::status::{Condition, Status, StatusUpdate};
 use crate::world::{Key, Kind, Object, ObjectId};
 
-pub(crate) use credential::{Granted, GooglePlace};
+pub(crate) use credential::{GooglePlace, Granted};
 pub(crate) use tls::upstream_tls;
 pub(crate) use tls_policies::TlsPolicies;
 

@@ -66,7 +66,8 @@ fn pod(settings: &Settings<'_>, match_labels: &BTreeMap<&str, &str>) -> Value {
             "labelSelector": { "matchLabels": match_labels },
         })
     };
-    let mut volumes = vec![json!({ "name": "cache", "emptyDir": { "sizeLimit": data_plane.cache_size_limit } })];
+    let mut volumes =
+        vec![json!({ "name": "cache", "emptyDir": { "sizeLimit": data_plane.cache_size_limit } })];
     volumes.extend(data_plane.extra_volumes.iter().cloned());
     let mut pod = json!({
         "serviceAccountName": owner.names.base,

@@ -54,9 +54,11 @@ impl Routing<'_, '_> {
             for (position, effect) in self.effects(route, gateway, *index) {
                 match effect.closed() {
                     Some(why) => {
-                        drop(closed.entry(why).or_default().entry(position).or_default().insert(name))
+                        closed.entry(why).or_default().entry(position).or_default().insert(name);
                     }
-                    None => drop(open.insert((position, name))),
+                    None => {
+                        open.insert((position, name));
+                    }
                 }
                 all.join(effect);
             }

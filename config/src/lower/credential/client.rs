@@ -87,7 +87,7 @@ pub(in crate::lower) fn strip_of_clients(rules: &mut [Rule], pools: &[PoolSpec],
         let targets =
             tiers.iter().flat_map(|tier| &tier.targets).filter_map(|target| match target.destination {
                 Destination::Upstream(upstream) => Some(upstream),
-                Destination::Status(_) => None,
+                Destination::Status(_) | Destination::Closed(_) => None,
             });
         let upstreams = targets.chain(rule.mirrors.iter().map(|mirror| mirror.upstream));
         let clients = upstreams.filter_map(|upstream| credential(upstream)?.client.as_ref());

@@ -29,7 +29,8 @@ pub(super) fn read(
         }
         (None, None) => {}
         (Some(_), Some(_)) => {
-            let message = "gcpCredentials has both credentialsFile and workloadIdentityFederationConfig: leave one out";
+            let message =
+                "gcpCredentials has both credentialsFile and workloadIdentityFederationConfig: leave one out";
             return Err(RefError::new("Invalid", message));
         }
     }

@@ -34,8 +34,7 @@ pub(super) struct TokenRequest<'s> {
 pub(super) fn token(reading: &mut Reading<'_, '_>, request: &TokenRequest<'_>) -> Result<RawToken, RefError> {
     let Oidc { provider, client_id, client_id_ref, client_secret, scopes } = request.oidc;
     if let Some(grant) = request.grant_type.filter(|grant| !matches!(*grant, "" | CLIENT_CREDENTIALS)) {
-        let message =
-            format!("grantType {:?} is not supported: {CLIENT_CREDENTIALS} is", shorten(grant, 80));
+        let message = format!("grantType {:?} is not supported: {CLIENT_CREDENTIALS} is", shorten(grant, 80));
         return Err(RefError::new("NotSupported", message));
     }
     // Named, the token endpoint stands in for what the issuer would say.
@@ -67,9 +66,7 @@ pub(super) fn token(reading: &mut Reading<'_, '_>, request: &TokenRequest<'_>) -
 /// The address of something that tokens are asked of. The data plane's own host is none, as with Backends.
 fn address(reading: &Reading<'_, '_>, field: &str, text: &str) -> Result<String, RefError> {
     let text = word(field, text)?;
-    let invalid = |why: &str| {
-        RefError::new("Invalid", format!("{field} {:?} {why}", shorten(&text, 80)))
-    };
+    let invalid = |why: &str| RefError::new("Invalid", format!("{field} {:?} {why}", shorten(&text, 80)));
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let rest = rest.ok_or_else(|| invalid("is not an address that begins with https://"))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

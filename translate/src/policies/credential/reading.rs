@@ -33,9 +33,8 @@ impl<'c, 'w> Reading<'c, 'w> {
         check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
     ) -> Result<String, RefError> {
         let (secret, value) = self.value(reference, key)?;
-        check(value).map_err(|fault| {
-            RefError::new("SecretInvalid", format!("{key} of Secret {secret} {fault}"))
-        })?;
+        check(value)
+            .map_err(|fault| RefError::new("SecretInvalid", format!("{key} of Secret {secret} {fault}")))?;
         Ok(data_file(&mut self.secrets, "credential", Kind::Secret, &secret, key))
     }
 
