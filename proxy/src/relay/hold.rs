@@ -85,7 +85,7 @@ pub(super) async fn until_content(
             (None, None) => true,
         };
     }
-    if !has_content && tap.is_some_and(|tap| tap.finish().has_error_event) {
+    if !has_content && tap.is_some_and(|mut tap| tap.finish().has_error_event) {
         return Err(Error::UpstreamReset(Some("its stream began with an error".into())));
     }
     Ok(Held { data: held.freeze(), is_end })
