@@ -70,7 +70,7 @@ cluster: ## A Kubernetes cluster without containers, with Penstock and the walkt
 e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 	@scripts/e2e.sh
 
-clients: setup ## Real SDKs for Python and Node.js against simulated providers, every pair (a minute once installed; SUITE=node)
+clients: setup ## Real SDKs for Python and Node.js against simulated providers, every pair and Claude Code (four minutes once installed; SUITE=claude)
 	@scripts/clients.sh
 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs real SDKs, in exact versions, against the gateway in front of simulated providers: `clients.sh [CLIENT…]`, such as
-# `clients.sh openai`. They are installed below target/clients, about 600 MB, once for each change of the lists of versions.
+# `clients.sh openai`. They are installed below target/clients, about 1 GB, once for each change of the lists of versions.
 #   PROFILE=release   run optimised binaries
-#   SUITE=node        only the SDKs for Node.js, or for python
+#   SUITE=node        only the SDKs for Node.js; or python, or claude (Claude Code)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,15 +49,15 @@ python=$target/clients/python node=$target/clients/node
 mkdir -p "$target/clients"
 suites=()
 case ${SUITE:-} in
-  '') suites=(python node) ;;
-  python | node) suites=("$SUITE") ;;
-  *) die "SUITE is neither python nor node: $SUITE" ;;
+  '') suites=(python node claude) ;;
+  python | node | claude) suites=("$SUITE") ;;
+  *) die "SUITE is none of python, node and claude: $SUITE" ;;
 esac
 # The whole workspace, as the tests have it, so that nothing is compiled a second time with fewer features.
 cargo build --workspace --bins --locked --quiet --profile "$profile"
 arguments=()
 for suite in "${suites[@]}"; do
-  "install_$suite"
+  case $suite in python) install_python ;; *) install_node ;; esac
   arguments+=(--suite "$suite")
 done
 exec python3 scripts/clients/run.py --bin "$target/$folder" --python "$python/bin/python" --node "$node" \

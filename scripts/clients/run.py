@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs real SDKs against a gateway in front of simulated providers, and prints what came of each pair of the two.
+"""Runs real SDKs and Claude Code against a gateway in front of simulated providers, and prints what came of each pair of the two.
 
 The gateway has the document of `examples/providers.yaml`, with free ports and keys of its own. Each suite (`python/`, `node/`)
 is a process in its language's environment, and tells its results line by line. At last the simulators are asked for what
@@ -20,16 +20,37 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLE = os.path.join(HERE, "..", "..", "examples", "providers.yaml")
 READY_SECONDS = 60
-# The name of the column, the model that clients name and that which the upstream serves, its ports in the example, and what
-# it is to be shown: a header and the start of its value.
+AWS = ("authorization", "AWS4-HMAC-SHA256 Credential=AKIAOFTHEGATEWAY/")
+GOOGLE = ("authorization", "Bearer ya29.")
+ON_BEDROCK = ("amazon.titan-embed-text-v2:0", "cohere.embed-v4:0", "amazon.nova-2-multimodal-embeddings-v1:0",
+              "cohere.rerank-v3-5:0")
+# The name of the column, the model that clients name and that which the upstream serves, its ports in the example, what it is
+# to be shown (a header and the start of its value), and other models that it serves.
 UPSTREAMS = (
-    ("pool", "Qwen/Qwen3-8B", None, (8001, 8002), "authorization", "Bearer key-of-qwen"),
-    ("OpenAI", "gpt-4.1-mini", None, (8011,), "authorization", "Bearer key-of-openai"),
-    ("Anthropic", "claude-sonnet-5-5", None, (8012,), "x-api-key", "key-of-anthropic"),
-    ("AWSBedrock", "claude-haiku-4-5", "eu.anthropic.claude-haiku-4-5-20251001-v1:0", (8013,), "authorization",
-     "AWS4-HMAC-SHA256 Credential=AKIAOFTHEGATEWAY/"),
-    ("Gemini", "gemini-2.5-flash", None, (8014,), "x-goog-api-key", "key-of-gemini"),
+    ("pool", "Qwen/Qwen3-8B", None, (8001, 8002), ("authorization", "Bearer key-of-qwen"), ()),
+    ("pool as is", "Qwen/Qwen3-14B", None, (8003,), ("authorization", "Bearer key-of-qwen"), ()),
+    ("OpenAI", "gpt-4.1-mini", None, (8011,), ("authorization", "Bearer key-of-openai"), ("text-embedding-3-small",)),
+    ("Azure", "gpt-4.1", None, (8015,), ("api-key", "key-of-azure"), ("text-embedding-3-large",)),
+    ("Anthropic", "claude-sonnet-5-5", None, (8012,), ("x-api-key", "key-of-anthropic"), ()),
+    ("AWSAnthropic", "claude-opus-4-5", "eu.anthropic.claude-opus-4-5-20251101-v1:0", (8016,), AWS, ()),
+    ("GCPAnthropic", "claude-opus-4-6", "claude-opus-4-6@20260205", (8018,), GOOGLE, ()),
+    ("AWSBedrock", "claude-haiku-4-5", "eu.anthropic.claude-haiku-4-5-20251001-v1:0", (8013,), AWS, ON_BEDROCK),
+    ("GCPVertexAI", "gemini-2.5-pro", None, (8017,), GOOGLE, ("text-embedding-005", "semantic-ranker-512")),
+    ("Gemini", "gemini-2.5-flash", None, (8014,), ("x-goog-api-key", "key-of-gemini"), ("gemini-embedding-001",)),
+    ("Cohere", "rerank-v3.5", None, (8019,), ("authorization", "Bearer key-of-cohere"), ()),
 )
+# What the simulators know of credentials: a request with a wrong one is refused as the provider would.
+CREDENTIALS = {
+    "openai": {"api_keys": ["key-of-qwen", "key-of-openai"]},
+    "anthropic": {"api_keys": ["key-of-anthropic"]},
+    "cohere": {"api_keys": ["key-of-cohere"]},
+    "azure": {"api_keys": ["key-of-azure"]},
+    "aws": {"access_keys": [{"access_key_id": "AKIAOFTHEGATEWAY", "secret_access_key": "of-the-gateway"}]},
+    "google": {"api_keys": ["key-of-gemini"], "metadata_account": "gateway@my-project.iam.gserviceaccount.com"},
+}
+# Where Google's token comes from.
+TOKENS = "/computeMetadata/v1/instance/service-accounts/default/token"
+SUITES = {"python": "the SDKs for Python", "node": "the SDKs for Node.js", "claude": "Claude Code"}
 OF_CLIENTS = ("of-the-client", "OFTHECLIENT")
 
 
@@ -38,7 +59,7 @@ def main():
     parser.add_argument("--bin", required=True, help="the folder with penstock and penstock-sim")
     parser.add_argument("--python", required=True, help="the interpreter that has the Python SDKs")
     parser.add_argument("--node", required=True, help="the folder with node_modules")
-    parser.add_argument("--suite", action="append", choices=["python", "node"], help="only this one")
+    parser.add_argument("--suite", action="append", choices=["python", "node", "claude"], help="only this one")
     parser.add_argument("clients", nargs="*", help="only these of its SDKs, such as openai")
     arguments = parser.parse_args()
     begun = time.monotonic()
@@ -47,7 +68,7 @@ def main():
         try:
             stack.start()
             results = []
-            for suite in arguments.suite or ["python", "node"]:
+            for suite in arguments.suite or ["python", "node", "claude"]:
                 results += run_suite(suite, arguments, stack)
             results += stack.credentials()
             results.append(stack.is_well())
@@ -69,17 +90,22 @@ class Stack:
 
     def start(self):
         say(f"starting {len(self.port_of)} simulated model servers, and the gateway on http://{self.gateway}")
-        for _, model, served, ports, _, _ in UPSTREAMS:
+        known = self.write("credentials.json", json.dumps(CREDENTIALS))
+        # An engine that serves every API has keys for one only.
+        known_by_engine = self.write("credentials-of-engines.json", json.dumps({"openai": CREDENTIALS["openai"]}))
+        for name, model, served, ports, _, more in UPSTREAMS:
             for port in ports:
                 # Streams are slow enough to be left in the middle.
                 self.spawn("penstock-sim", "--model", served or model, "--host", "127.0.0.1", "--port", self.port_of[port],
                            "--mode", "echo", "--inter-token-latency", "2ms",
                            # Some clients ask for as many tokens as the model that they know can write.
-                           "--max-model-len", 250_000, "--kv-cache-size", 20_000, "--record", 100_000)
-        self.write_keys()
-        self.spawn("penstock", "serve", "--config", self.write_document())
+                           "--max-model-len", 250_000, "--kv-cache-size", 20_000, "--record", 100_000, "--record-bodies",
+                           "--credentials", known_by_engine if name.startswith("pool") else known,
+                           *(["--served-model-name", served or model, *more] if more else []))
         for url in [f"{url}/health" for upstream in self.upstreams() for url in upstream["simulators"]]:
             self.await_ok(url)
+        self.write_keys()
+        self.spawn("penstock", "serve", "--config", self.write_document())
         self.await_ok(f"http://{self.admin}/readyz")
 
     def spawn(self, program, *arguments):
@@ -89,11 +115,18 @@ class Stack:
             self.processes.append((subprocess.Popen(command, stdout=out, stderr=out), log))
 
     def write_keys(self):
-        for name in ("qwen", "openai", "anthropic", "gemini"):
-            with open(os.path.join(self.work, name), "w") as out:
-                out.write(f"key-of-{name}\n")
-        with open(os.path.join(self.work, "aws-credentials"), "w") as out:
-            out.write("[default]\naws_access_key_id = AKIAOFTHEGATEWAY\naws_secret_access_key = of-the-gateway\n")
+        for name in ("qwen", "openai", "anthropic", "gemini", "azure", "cohere"):
+            self.write(name, f"key-of-{name}\n")
+        self.write("aws-credentials", "[default]\naws_access_key_id = AKIAOFTHEGATEWAY\naws_secret_access_key = of-the-gateway\n")
+        url = f"http://127.0.0.1:{self.port_of[8017]}{TOKENS}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"metadata-flavor": "Google"}), timeout=5) as answer:
+            self.write("google-token", json.load(answer)["access_token"])
+
+    def write(self, name, text):
+        path = os.path.join(self.work, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
 
     def write_document(self):
         with open(EXAMPLE, encoding="utf-8") as file:
@@ -101,10 +134,7 @@ class Stack:
         text = text.replace("127.0.0.1:8080", self.gateway).replace("/etc/penstock/keys", self.work)
         for written, free in self.port_of.items():
             text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{free}").replace(f"port: {written}", f"port: {free}")
-        path = os.path.join(self.work, "penstock.yaml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(f"{text}admin:\n  address: {self.admin}\n")
-        return path
+        return self.write("penstock.yaml", f"{text}admin:\n  address: {self.admin}\n")
 
     def await_ok(self, url):
         end = time.monotonic() + READY_SECONDS
@@ -124,15 +154,17 @@ class Stack:
     def upstreams(self):
         """As the suites are told of them."""
         return [{"name": name, "model": model, "served": served or model, "is_spread": len(ports) > 1,
-                 "simulators": [f"http://127.0.0.1:{self.port_of[port]}" for port in ports]}
-                for name, model, served, ports, _, _ in UPSTREAMS]
+                 "simulators": [f"http://127.0.0.1:{self.port_of[port]}" for port in ports], "more": more}
+                for name, model, served, ports, _, more in UPSTREAMS]
 
     def credentials(self):
         """Every upstream was shown the gateway's credential, and none the client's."""
-        for upstream, (name, _, _, _, header, value) in zip(self.upstreams(), UPSTREAMS):
+        for upstream, (name, _, _, _, (header, value), _) in zip(self.upstreams(), UPSTREAMS):
             error = None
             for url in upstream["simulators"]:
                 for seen in get(f"{url}/sim/requests"):
+                    if seen["path"] == TOKENS:
+                        continue
                     headers = [(key.lower(), text) for key, text in seen["headers"]]
                     if [text for key, text in headers if key == header and text.startswith(value)] == []:
                         error = f"{seen['path']} came without the gateway's {header}"
@@ -167,9 +199,12 @@ def run_suite(suite, arguments, stack):
         copy = shutil.copytree(os.path.join(HERE, "node"), os.path.join(arguments.node, "suite"), dirs_exist_ok=True)
         shutil.copy(os.path.join(HERE, "requests.json"), copy)
         command = ["node", os.path.join(copy, "main.mjs")]
-    else:
+    elif suite == "python":
         command = [arguments.python, os.path.join(HERE, "python", "main.py")]
-    say(f"running the SDKs for {'Python' if suite == 'python' else 'Node.js'}")
+    else:
+        claude = os.path.join(arguments.node, "node_modules", ".bin", "claude")
+        command = [sys.executable, os.path.join(HERE, "claude_code.py"), claude]
+    say(f"running {SUITES[suite]}")
     command += [f"http://{stack.gateway}", json.dumps(stack.upstreams()), *arguments.clients]
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     results = []
@@ -187,10 +222,10 @@ def show(results, seconds):
     for result in results:
         table.setdefault(result["client"], {}).setdefault(result["upstream"], []).append(result["error"] is None)
     width = max(len(client) for client in table)
-    print(f"\n{'cases that passed':{width}}" + "".join(f"{column:>12}" for column in columns))
+    print(f"\n{'cases that passed':{width}}" + "".join(f"{column:>13}" for column in columns))
     for client, row in table.items():
         cells = (f"{sum(row[column])}/{len(row[column])}" if column in row else "" for column in columns)
-        print(f"{client:{width}}" + "".join(f"{cell:>12}" for cell in cells))
+        print(f"{client:{width}}" + "".join(f"{cell:>13}" for cell in cells))
     failures = [result for result in results if result["error"]]
     if failures:
         print("\nWhat failed:")

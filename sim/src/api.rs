@@ -214,7 +214,7 @@ impl Api {
             | Endpoint::RankGoogle => self.run_google(endpoint, parts, &body).await,
             Endpoint::EmbedCohere => ranking::cohere_embed(self, &body).await,
             Endpoint::Embeddings => pooling::embeddings(self, &body).await,
-            Endpoint::Rerank if ranking::is_of_bedrock(&body) => ranking::of_bedrock(self, &body).await,
+            Endpoint::Rerank if endpoint::is_rank_of_bedrock(&body) => ranking::of_bedrock(self, &body).await,
             Endpoint::Rerank if self.is_cohere() && parts.uri.path() == "/v2/rerank" => {
                 ranking::of_cohere(self, &body).await
             }

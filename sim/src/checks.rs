@@ -160,7 +160,8 @@ fn anthropic(keys: &[String], headers: &HeaderMap) -> Result<(), Denied> {
         (None, None) => return unauthorized("x-api-key header is required"),
     }
     match text(headers, "anthropic-version") {
-        Some("2023-06-01" | "2023-01-01") => Ok(()),
+        // Newer SDKs send newer ones.
+        Some(version) if is_date(version) => Ok(()),
         Some(version) => {
             let message = format!("anthropic-version: \"{version}\" is not a valid version");
             of(StatusCode::BAD_REQUEST, "invalid_request_error", &message)
@@ -195,6 +196,12 @@ fn openai(keys: &[String], headers: &HeaderMap) -> Result<(), Denied> {
             Err(of(message.to_owned(), Value::Null))
         }
     }
+}
+
+fn is_date(version: &str) -> bool {
+    let parts: Vec<&str> = version.split('-').collect();
+    let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.iter().all(is_number) && parts.iter().map(|part| part.len()).eq([4, 2, 2])
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -4,6 +4,12 @@ import { readFileSync } from "node:fs";
 
 export const REQUESTS = JSON.parse(readFileSync(new URL("requests.json", import.meta.url), "utf8"));
 export const PROMPT = REQUESTS.prompt;
+// The simulators call a tool where they are told so; what arguments it has shows that they came back whole.
+const CALL = { city: 'Köln "am" Rhein', days: [1, 2] };
+const TELL = `sim:call get_weather ${JSON.stringify(CALL)}`;
+REQUESTS.chat.call = { ...REQUESTS.chat.tools, messages: [{ role: "user", content: TELL }] };
+REQUESTS.responses.call = { ...REQUESTS.responses.tools, input: TELL };
+REQUESTS.messages.call = { ...REQUESTS.messages.tools, messages: [{ role: "user", content: TELL }] };
 // Long enough that it can be left in the middle.
 export const LONG_PROMPT = "once upon a time ".repeat(400);
 // What clients show. The gateway shows upstreams keys of its own.
@@ -14,7 +20,7 @@ const RELEASE_MS = 10_000;
 export const isCut = (error) => error instanceof TypeError && error.cause instanceof Error;
 
 // A client is {name, kinds, ask, pieces, isNotFound, isRateLimited, isBroken}:
-//   ask(model, kind, most, isStream) resolves to {text, input, output, cached, finish, pieces}
+//   ask(model, kind, most, isStream) resolves to {text, input, output, cached, finish, pieces, call}, a call being {name, arguments}
 //   pieces(model, prompt, signal) is an async iterator over pieces of the answer; the signal cancels the request
 
 function check(condition, what) {
@@ -75,6 +81,12 @@ function cases(client, upstream) {
     for (const kind of ["plain", ...client.kinds]) {
       add(kind, async () => {
         const answer = await client.ask(model, kind, undefined, isStream);
+        if (kind === "call") {
+          const expected = JSON.stringify({ name: "get_weather", arguments: CALL });
+          check(JSON.stringify(answer.call) === expected, `the call is ${JSON.stringify(answer.call)}`);
+          check(answer.finish === "call", `it finished with ${answer.finish}`);
+          return;
+        }
         answered(answer, isStream);
         if (["system", "history", "tools"].includes(kind)) {
           const plain = await client.ask(model, "plain", undefined, false);

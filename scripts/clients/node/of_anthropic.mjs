@@ -4,14 +4,14 @@ import Anthropic from "@anthropic-ai/sdk";
 
 import { CLIENT_KEY, LONG_PROMPT, REQUESTS, isCut } from "./cases.mjs";
 
-const FINISH = { end_turn: "stop", max_tokens: "length" };
+const FINISH = { end_turn: "stop", max_tokens: "length", tool_use: "call" };
 
 export function clients(gateway) {
   const sdk = new Anthropic({ baseURL: gateway, apiKey: CLIENT_KEY, maxRetries: 0, timeout: 30_000 });
   return [
     {
       name: "@anthropic-ai/sdk",
-      kinds: ["system", "history", "tools", "image", "settings"],
+      kinds: ["system", "history", "tools", "call", "image", "settings"],
       ask: (...of) => messages(sdk, ...of),
       pieces: (...of) => pieces(sdk, ...of),
       isNotFound: (error) => error instanceof Anthropic.NotFoundError,
@@ -35,7 +35,9 @@ function answer(done, pieces) {
   const text = done.content.map((block) => (block.type === "text" ? block.text : "")).join("");
   const cached = done.usage.cache_read_input_tokens ?? 0;
   const { input_tokens, output_tokens } = done.usage;
-  return { text, input: input_tokens + cached, output: output_tokens, cached, finish: FINISH[done.stop_reason], pieces };
+  const used = done.content.find((block) => block.type === "tool_use");
+  const call = used && { name: used.name, arguments: used.input };
+  return { text, input: input_tokens + cached, output: output_tokens, cached, finish: FINISH[done.stop_reason], pieces, call };
 }
 
 async function* pieces(sdk, model, prompt, signal) {

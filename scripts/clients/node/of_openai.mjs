@@ -4,12 +4,12 @@ import OpenAI from "openai";
 
 import { CLIENT_KEY, LONG_PROMPT, REQUESTS, isCut } from "./cases.mjs";
 
-const FINISH = { stop: "stop", length: "length", completed: "stop", incomplete: "length" };
+const FINISH = { stop: "stop", length: "length", tool_calls: "call", completed: "stop", incomplete: "length" };
 
 export function clients(gateway) {
   const sdk = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: CLIENT_KEY, maxRetries: 0, timeout: 30_000 });
   const common = {
-    kinds: ["system", "history", "tools", "image", "schema", "settings"],
+    kinds: ["system", "history", "tools", "call", "image", "schema", "settings"],
     isNotFound: (error) => error instanceof OpenAI.NotFoundError,
     isRateLimited: (error) => error instanceof OpenAI.RateLimitError,
     isBroken: (error) => error instanceof OpenAI.APIError || isCut(error),
@@ -30,24 +30,33 @@ async function chat(sdk, model, kind, most, isStream) {
   const request = { model, ...of, max_completion_tokens: most };
   if (!isStream) {
     const done = await sdk.chat.completions.create(request);
-    return chatAnswer(done.choices[0].message.content, done.usage, done.choices[0].finish_reason, 1);
+    const { message, finish_reason } = done.choices[0];
+    return chatAnswer(message.content, done.usage, finish_reason, 1, message.tool_calls?.[0]?.function);
   }
   const pieces = [];
   let finish, usage;
+  const called = { name: "", arguments: "" };
   const stream = await sdk.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } });
   for await (const chunk of stream) {
     usage = chunk.usage ?? usage;
     for (const choice of chunk.choices) {
       if (choice.delta.content) pieces.push(choice.delta.content);
       finish = choice.finish_reason ?? finish;
+      for (const call of choice.delta.tool_calls ?? []) {
+        called.name += call.function?.name ?? "";
+        called.arguments += call.function?.arguments ?? "";
+      }
     }
   }
-  return chatAnswer(pieces.join(""), usage, finish, pieces.length);
+  return chatAnswer(pieces.join(""), usage, finish, pieces.length, called);
 }
 
-function chatAnswer(text, usage, finish, pieces) {
+const parsed = (call) => (call?.name ? { name: call.name, arguments: JSON.parse(call.arguments) } : undefined);
+
+function chatAnswer(text, usage, finish, pieces, called) {
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
-  return { text, input: usage.prompt_tokens, output: usage.completion_tokens, cached, finish: FINISH[finish], pieces };
+  const { prompt_tokens: input, completion_tokens: output } = usage;
+  return { text, input, output, cached, finish: FINISH[finish], pieces, call: parsed(called) };
 }
 
 async function* chatPieces(sdk, model, prompt, signal) {
@@ -75,7 +84,9 @@ async function responses(sdk, model, kind, most, isStream) {
 function responsesAnswer(done, pieces) {
   const { input_tokens, output_tokens, input_tokens_details } = done.usage;
   const cached = input_tokens_details.cached_tokens;
-  return { text: done.output_text, input: input_tokens, output: output_tokens, cached, finish: FINISH[done.status], pieces };
+  const call = parsed(done.output.find((item) => item.type === "function_call"));
+  const finish = call ? "call" : FINISH[done.status];
+  return { text: done.output_text, input: input_tokens, output: output_tokens, cached, finish, pieces, call };
 }
 
 async function* responsePieces(sdk, model, prompt, signal) {

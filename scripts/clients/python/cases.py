@@ -15,6 +15,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(HERE, "..", "requests.json"), encoding="utf-8") as file:
     REQUESTS = json.load(file)
 PROMPT = REQUESTS["prompt"]
+# The simulators call a tool where they are told so; what arguments it has shows that they came back whole.
+CALL = {"city": "Köln \"am\" Rhein", "days": [1, 2]}
+TELL = f"sim:call get_weather {json.dumps(CALL, ensure_ascii=False)}"
+for api, member, turn in (("chat", "messages", [{"role": "user", "content": TELL}]), ("responses", "input", TELL),
+                          ("messages", "messages", [{"role": "user", "content": TELL}]),
+                          ("converse", "messages", [{"role": "user", "content": [{"text": TELL}]}]), ("gemini", "contents", TELL)):
+    REQUESTS[api]["call"] = REQUESTS[api]["tools"] | {member: turn}
 # Long enough that it can be left in the middle.
 LONG_PROMPT = "once upon a time " * 400
 # What clients show. The gateway shows upstreams keys of its own.
@@ -31,11 +38,13 @@ class Answer:
     input: int
     output: int
     cached: int = 0
-    # `stop` or `length`.
+    # `stop`, `length` or `call`.
     finish: str = "stop"
     pieces: int = 1
     # The members that were left out, as the gateway's header names them; None where the SDK does not show headers.
     dropped: str | None = None
+    # The tool that is called, and its arguments.
+    call: tuple | None = None
 
 
 @dataclass
@@ -102,6 +111,10 @@ def cases(client, upstream):
 
     def kind(kind, is_stream):
         answer = client.ask(model, kind, None, is_stream)
+        if kind == "call":
+            check(answer.call == ("get_weather", CALL), f"the call is {answer.call}")
+            check(answer.finish == "call", f"it finished with {answer.finish}")
+            return
         answered(answer, is_stream)
         if kind in ("system", "history", "tools"):
             plain = client.ask(model, "plain", None, False)

@@ -5,7 +5,7 @@ import anthropic
 from cases import CLIENT_KEY, LONG_PROMPT, REQUESTS, Answer, Client
 from of_openai import transport_errors
 
-FINISH = {"end_turn": "stop", "max_tokens": "length"}
+FINISH = {"end_turn": "stop", "max_tokens": "length", "tool_use": "call"}
 
 
 def clients(gateway):
@@ -13,7 +13,7 @@ def clients(gateway):
     messages = Messages(sdk.messages)
     yield Client("anthropic (Python)", messages.ask, messages.pieces, (anthropic.NotFoundError,),
                  (anthropic.RateLimitError,), (anthropic.APIError, *transport_errors()),
-                 kinds=("system", "history", "tools", "image", "settings"))
+                 kinds=("system", "history", "tools", "call", "image", "settings"))
 
 
 class Messages:
@@ -42,7 +42,8 @@ class Messages:
         text = "".join(block.text for block in done.content if block.type == "text")
         cached = done.usage.cache_read_input_tokens or 0
         return Answer(text, done.usage.input_tokens + cached, done.usage.output_tokens, cached,
-                      FINISH[done.stop_reason], pieces)
+                      FINISH[done.stop_reason], pieces,
+                      call=next(((block.name, block.input) for block in done.content if block.type == "tool_use"), None))
 
     def pieces(self, model, prompt):
         with self.sdk.stream(model=model, max_tokens=5000, messages=[{"role": "user", "content": prompt}]) as stream:

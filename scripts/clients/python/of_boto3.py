@@ -1,5 +1,7 @@
 """boto3's `converse` and `converse_stream`, to Bedrock's API as it is. The gateway signs with its own key."""
 
+import json
+
 import boto3
 import botocore.exceptions
 import urllib3.exceptions
@@ -7,7 +9,7 @@ from botocore.config import Config
 
 from cases import LONG_PROMPT, REQUESTS, Answer, Client
 
-FINISH = {"end_turn": "stop", "max_tokens": "length"}
+FINISH = {"end_turn": "stop", "max_tokens": "length", "tool_use": "call"}
 
 
 def clients(gateway):
@@ -17,7 +19,7 @@ def clients(gateway):
     converse = Converse(sdk)
     broken = (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, BrokenStream)
     yield Client("boto3", converse.ask, converse.pieces, (sdk.exceptions.ResourceNotFoundException,),
-                 (sdk.exceptions.ThrottlingException,), broken, kinds=("system", "tools"), upstreams=("AWSBedrock",),
+                 (sdk.exceptions.ThrottlingException,), broken, kinds=("system", "tools", "call"), upstreams=("AWSBedrock",),
                  model_of=lambda upstream: upstream["served"])
 
 
@@ -36,21 +38,25 @@ class Converse:
             request["inferenceConfig"] = {"maxTokens": most}
         if not is_stream:
             done = self.sdk.converse(**request)
-            return self.answer(done["output"]["message"]["content"][0]["text"], done["usage"], done["stopReason"], 1)
-        text, finish, usage = [], None, None
+            block = done["output"]["message"]["content"][0]
+            call = (block["toolUse"]["name"], block["toolUse"]["input"]) if "toolUse" in block else None
+            return self.answer(block.get("text", ""), done["usage"], done["stopReason"], 1, call)
+        text, finish, usage, name, arguments = [], None, None, None, ""
         for event in self.sdk.converse_stream(**request)["stream"]:
-            if "contentBlockDelta" in event:
-                text.append(event["contentBlockDelta"]["delta"]["text"])
+            delta = event.get("contentBlockDelta", {}).get("delta", {})
+            text += [delta["text"]] if "text" in delta else []
+            name = event.get("contentBlockStart", {}).get("start", {}).get("toolUse", {}).get("name", name)
+            arguments += delta.get("toolUse", {}).get("input", "")
             finish = event.get("messageStop", {}).get("stopReason", finish)
             usage = event.get("metadata", {}).get("usage", usage)
         if finish is None:
             raise BrokenStream
-        return self.answer("".join(text), usage, finish, len(text))
+        return self.answer("".join(text), usage, finish, len(text), (name, json.loads(arguments)) if name else None)
 
     @staticmethod
-    def answer(text, usage, finish, pieces):
+    def answer(text, usage, finish, pieces, call):
         cached = usage["cacheReadInputTokens"]
-        return Answer(text, usage["inputTokens"] + cached, usage["outputTokens"], cached, FINISH[finish], pieces)
+        return Answer(text, usage["inputTokens"] + cached, usage["outputTokens"], cached, FINISH[finish], pieces, call=call)
 
     def pieces(self, model, prompt):
         messages = [{"role": "user", "content": [{"text": prompt}]}]

@@ -13,7 +13,7 @@ def clients(gateway):
     sdk = genai.Client(api_key=CLIENT_KEY, vertexai=False, http_options=types.HttpOptions(base_url=gateway, timeout=30_000))
     gemini = Gemini(sdk.models)
     yield Client("google-genai", gemini.ask, gemini.pieces, (NotFound,), (RateLimited,),
-                 (errors.APIError, BrokenStream, *transport_errors()), kinds=("system", "tools"), upstreams=("Gemini",),
+                 (errors.APIError, BrokenStream, *transport_errors()), kinds=("system", "tools", "call"), upstreams=("Gemini",),
                  model_of=lambda upstream: upstream["served"])
 
 
@@ -51,12 +51,12 @@ class Gemini:
 
     def whole(self, request):
         done = self.sdk.generate_content(**request)
-        return self.answer(done.text, done, 1)
+        return self.answer(done.text if not done.function_calls else "", done, 1)
 
     def streamed(self, request):
         text, last = [], None
         for last in self.sdk.generate_content_stream(**request):
-            text += [last.text] if last.text else []
+            text += [last.text] if not last.function_calls and last.text else []
         if last is None or last.usage_metadata is None:
             raise BrokenStream
         return self.answer("".join(text), last, len(text))
@@ -64,8 +64,9 @@ class Gemini:
     @staticmethod
     def answer(text, done, pieces):
         usage = done.usage_metadata
+        call = next(((call.name, dict(call.args)) for call in done.function_calls or []), None)
         return Answer(text, usage.prompt_token_count, usage.candidates_token_count, usage.cached_content_token_count or 0,
-                      FINISH[done.candidates[0].finish_reason], pieces)
+                      "call" if call else FINISH[done.candidates[0].finish_reason], pieces, call=call)
 
     def pieces(self, model, prompt):
         for event in self.sdk.generate_content_stream(model=model, contents=prompt):

@@ -2,19 +2,24 @@
 
 import importlib
 import importlib.util
+import json
 
 import openai
 
 from cases import CLIENT_KEY, LONG_PROMPT, REQUESTS, Answer, Client
 
-FINISH = {"stop": "stop", "length": "length", "completed": "stop", "incomplete": "length"}
+FINISH = {"stop": "stop", "length": "length", "tool_calls": "call", "completed": "stop", "incomplete": "length"}
 
 
 def clients(gateway):
     sdk = openai.OpenAI(base_url=f"{gateway}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=30)
     errors = {"not_found": (openai.NotFoundError,), "rate_limited": (openai.RateLimitError,), "broken": (openai.APIError, IncompleteStream, *transport_errors())}
-    kinds = ("system", "history", "tools", "image", "schema", "settings")
-    dropped = {"Anthropic": "temperature, top_p, seed, logit_bias", "AWSBedrock": "top_p, seed, logit_bias", "Gemini": "logit_bias"}
+    kinds = ("system", "history", "tools", "call", "image", "schema", "settings")
+    dropped = {
+        "Anthropic": "temperature, top_p, seed, logit_bias", "AWSAnthropic": "top_p, seed, logit_bias",
+        "GCPAnthropic": "top_p, seed, logit_bias", "AWSBedrock": "top_p, seed, logit_bias", "GCPVertexAI": "logit_bias",
+        "Gemini": "logit_bias",
+    }
     chat = Chat(sdk)
     yield Client("openai (Python), chat", chat.ask, chat.pieces, **errors, kinds=kinds, dropped=dropped)
     responses = Responses(sdk)
@@ -48,20 +53,24 @@ class Chat:
         if not is_stream:
             done = raw.parse()
             choice = done.choices[0]
-            return self.answer(choice.message.content, done.usage, choice.finish_reason, 1, dropped)
-        text, finish, usage = [], None, None
+            calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+            return self.answer(choice.message.content, done.usage, choice.finish_reason, 1, dropped, calls)
+        text, finish, usage, calls = [], None, None, {}
         for chunk in raw.parse():
             usage = chunk.usage or usage
             for choice in chunk.choices:
                 text += [choice.delta.content] if choice.delta.content else []
                 finish = choice.finish_reason or finish
-        return self.answer("".join(text), usage, finish, len(text), dropped)
+                for call in choice.delta.tool_calls or []:
+                    name, arguments = calls.get(call.index, ("", ""))
+                    calls[call.index] = (name + (call.function.name or ""), arguments + (call.function.arguments or ""))
+        return self.answer("".join(text), usage, finish, len(text), dropped, list(calls.values()))
 
     @staticmethod
-    def answer(text, usage, finish, pieces, dropped):
+    def answer(text, usage, finish, pieces, dropped, calls):
         details = usage.prompt_tokens_details
         return Answer(text, usage.prompt_tokens, usage.completion_tokens, (details and details.cached_tokens) or 0,
-                      FINISH[finish], pieces, dropped)
+                      FINISH[finish], pieces, dropped, called(calls))
 
     def pieces(self, model, prompt):
         stream = self.create(model=model, stream=True, messages=[{"role": "user", "content": prompt}]).parse()
@@ -69,6 +78,11 @@ class Chat:
             for chunk in stream:
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
+
+
+def called(calls):
+    """The only call, its arguments parsed."""
+    return (calls[0][0], json.loads(calls[0][1])) if len(calls) == 1 else None
 
 
 class Responses:
@@ -96,8 +110,9 @@ class Responses:
     @staticmethod
     def answer(done, pieces):
         usage = done.usage
-        return Answer(done.output_text, usage.input_tokens, usage.output_tokens,
-                      usage.input_tokens_details.cached_tokens, FINISH[done.status], pieces)
+        call = called([(item.name, item.arguments) for item in done.output if item.type == "function_call"])
+        return Answer(done.output_text, usage.input_tokens, usage.output_tokens, usage.input_tokens_details.cached_tokens,
+                      "call" if call else FINISH[done.status], pieces, call=call)
 
     def pieces(self, model, prompt):
         with self.sdk.create(model=model, input=prompt, stream=True) as stream:

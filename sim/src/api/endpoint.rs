@@ -1,8 +1,7 @@
 //! The inference endpoints and their paths.
 
 use http::Method;
-
-use super::{gemini::vectors::Embeds, ranking};
+use serde_json::Value;
 
 /// The forms of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +86,17 @@ pub(crate) enum Endpoint {
     UnloadLora,
     Models,
     Version,
+}
+
+/// How Google embeds texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Embeds {
+    /// `:embedContent`
+    One,
+    /// `:batchEmbedContents`
+    Batch,
+    /// `:predict`
+    Predicts,
 }
 
 /// What Azure serves of OpenAI's API.
@@ -225,7 +235,7 @@ impl Endpoint {
         match self {
             Self::Messages | Self::CountMessages => Provider::Anthropic,
             Self::Converse { .. } | Self::Invoke { .. } | Self::CountBedrock => Provider::Aws,
-            Self::Rerank if path == "/rerank" && ranking::is_of_bedrock(body) => Provider::Aws,
+            Self::Rerank if path == "/rerank" && is_rank_of_bedrock(body) => Provider::Aws,
             Self::Rerank if path == "/v2/rerank" => Provider::Cohere,
             Self::EmbedCohere => Provider::Cohere,
             Self::Azure(_) => Provider::Azure,
@@ -248,6 +258,11 @@ impl Endpoint {
             _ => (Method::POST, "POST"),
         }
     }
+}
+
+/// Whether a body for `/rerank` is one of Bedrock's and not of an engine's.
+pub(super) fn is_rank_of_bedrock(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("queries").is_some())
 }
 
 /// Whether a path of Google's is Vertex's, and not the Gemini API's.

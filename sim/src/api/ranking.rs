@@ -15,11 +15,6 @@ const MAX_OF_GOOGLE: usize = 200;
 /// Most texts of Cohere's embed.
 const MAX_TEXTS: usize = 96;
 
-/// Whether a body for `/rerank` is one of Bedrock's and not of an engine's.
-pub(super) fn is_of_bedrock(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("queries").is_some())
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Bedrock {
@@ -170,6 +165,9 @@ struct CohereRerank {
     _max_tokens: Option<usize>,
     #[serde(rename = "priority")]
     _priority: Option<i64>,
+    /// Of the first version; it is taken, and changes nothing.
+    #[serde(rename = "return_documents")]
+    _returns: Option<bool>,
 }
 
 /// Cohere's `/v2/rerank`.

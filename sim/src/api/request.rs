@@ -17,8 +17,10 @@ pub(crate) struct GenerateRequest<'a> {
     pub(super) model: Option<Cow<'a, str>>,
     /// The prompt, rendered, in pieces.
     pub(super) pieces: Vec<Cow<'a, [u8]>>,
-    /// Which piece an echo repeats.
+    /// Which piece an echo repeats: the last turn that is no system's.
     pub(super) echoed: usize,
+    /// The first piece behind what the model itself said last.
+    pub(super) asked_from: usize,
     pub(super) max_tokens: Option<i64>,
     pub(super) min_tokens: usize,
     pub(super) ignores_end: bool,
@@ -29,8 +31,8 @@ pub(crate) struct GenerateRequest<'a> {
     pub(super) call: Option<Call>,
 }
 
-/// What a request that is to be answered with a call has in its last turn, before the tool's name and its arguments:
-/// `sim:call Read {"file_path": "/etc/hosts"}`.
+/// What a request that is to be answered with a call has in a turn since the last answer, before the tool's name and its
+/// arguments: `sim:call Read {"file_path": "/etc/hosts"}`.
 const CALL: &str = "sim:call ";
 
 /// A call of a tool.
@@ -70,7 +72,9 @@ impl<'a> GenerateRequest<'a> {
     /// Renders a turn of a chat, much as a model's chat template would.
     pub(super) fn push_turn(&mut self, role: &str, content: &Content<'a>) {
         self.pieces.push(Cow::Owned(format!("<|{role}|>\n").into_bytes()));
-        self.echoed = self.pieces.len();
+        if !matches!(role, "system" | "developer") {
+            self.echoed = self.pieces.len();
+        }
         match content {
             Content::None => {}
             Content::Text(text) => self.pieces.push(bytes(text)),
@@ -80,11 +84,16 @@ impl<'a> GenerateRequest<'a> {
             }),
         }
         self.pieces.push(Cow::Borrowed(b"\n"));
+        if matches!(role, "assistant" | "model") {
+            self.asked_from = self.pieces.len();
+        }
     }
 
-    /// Opens the turn that the model is to write: a call, if the last turn asks for one of `tools`.
+    /// Opens the turn that the model is to write: a call, if a turn that was not answered yet asks for one of `tools`.
     pub(super) fn push_opening(&mut self, tools: Option<&serde_json::Value>) {
-        self.call = tools.and_then(|tools| Call::of(&self.echo(), tools));
+        self.call = tools.and_then(|tools| {
+            self.pieces[self.asked_from..].iter().find_map(|piece| Call::of(&lossy(piece), tools))
+        });
         self.pieces.push(Cow::Borrowed(b"<|assistant|>\n"));
     }
 

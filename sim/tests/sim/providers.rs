@@ -342,6 +342,13 @@ async fn each_provider_takes_its_keys_and_refuses_others_in_its_words() {
         ("/v1/messages", &chat, vec![("x-api-key", "x"), version], 401, "invalid x-api-key"),
         ("/v1/messages", &chat, vec![version], 401, "x-api-key header is required"),
         ("/v1/messages", &chat, vec![("x-api-key", "sk-ant")], 400, "anthropic-version: header is required"),
+        (
+            "/v1/messages",
+            &chat,
+            vec![("x-api-key", "sk-ant"), ("anthropic-version", "v1")],
+            400,
+            "is not a valid version",
+        ),
         ("/v2/rerank", &ranked, vec![], 401, "no api key supplied"),
         (gemini, &contents, vec![("x-goog-api-key", "x")], 400, "API key not valid."),
         (gemini, &contents, vec![], 403, "unregistered callers"),

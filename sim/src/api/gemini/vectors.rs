@@ -4,24 +4,15 @@ use http::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{Api, error::ApiError, json as json_response, pooling::embedding, request::parse};
+use super::super::{
+    Api, endpoint::Embeds, error::ApiError, json as json_response, pooling::embedding, request::parse,
+};
 use crate::body::SimBody;
 
 /// Longest vector, and the length where none is asked for.
 const LENGTH: usize = 3072;
 /// Most texts of a batch or a prediction.
 const MAX_TEXTS: usize = 250;
-
-/// How texts are embedded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Embeds {
-    /// `:embedContent`
-    One,
-    /// `:batchEmbedContents`
-    Batch,
-    /// `:predict`
-    Predicts,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
