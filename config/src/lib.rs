@@ -31,8 +31,8 @@ pub use schema::{endpoints_schema, schema};
 pub use settings::{
     AccessLog, AdminSpec, ApiSchema, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
     HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, Provider, QueueSpec, RetryPolicy,
-    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, Timeouts, Untranslatable,
-    UpstreamProtocol,
+    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, TargetHeaders, Timeouts,
+    Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{

@@ -7,7 +7,7 @@ mod upstream;
 
 pub use choice::{
     ApiSchema, Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, Provider, SaturationAction,
-    Untranslatable, UpstreamProtocol,
+    TargetHeaders, Untranslatable, UpstreamProtocol,
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,

@@ -300,6 +300,7 @@ fn document() -> impl Strategy<Value = Document> {
             headers_with_underscores: Default::default(),
             trusted_proxies: vec![],
             health_path: None,
+            target_headers: Default::default(),
         };
         let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Document {

@@ -15,6 +15,7 @@ mod api;
 pub mod bedrock;
 pub mod conversation;
 mod document;
+mod failure;
 #[cfg(test)]
 mod fates;
 pub mod gemini;
@@ -29,6 +30,7 @@ mod sse;
 mod translation;
 
 pub use self::api::{Api, Family};
+pub use self::failure::{is_too_long, of_event};
 pub use self::provider::{Call, Encoded, NotEncoded, Place, Provider, Schema};
 pub use self::response::Translation;
 pub use self::translation::{Asked, Broken};

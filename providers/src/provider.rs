@@ -138,6 +138,12 @@ impl Provider {
         api.is_some_and(|api| !matches!(self.way(api), Way::AsItIs | Way::Unserved))
     }
 
+    /// Whether it says in the bodies of its refusals for how long it wants to be left alone ([`crate::gemini::retry_after`]),
+    /// and not in headers.
+    pub fn tells_delays_in_bodies(&self) -> bool {
+        self.schema.family() == Family::Google
+    }
+
     /// Makes a request one of the upstream's API.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ mod line;
 mod writer;
 
 pub use self::{
-    entry::{Entry, Upstream},
+    entry::{Entry, Tried, Upstream},
     line::Formatter,
     writer::Writer,
 };

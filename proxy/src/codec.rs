@@ -63,6 +63,11 @@ pub trait Codec: Send + Sync {
     /// Whether a request for `path` becomes one of another API. What a client shows of itself is then not for the upstream.
     fn translates(&self, path: &str) -> bool;
 
+    /// Whether the upstream says in the bodies of its refusals for how long it wants to be left alone, and not in headers.
+    fn tells_delays_in_bodies(&self) -> bool {
+        false
+    }
+
     /// Makes a request one in the upstream's dialect, and returns what decodes the response to it; `None` passes the
     /// response on as it is.
     ///

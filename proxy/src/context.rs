@@ -7,6 +7,7 @@
 
 mod attempt;
 mod candidates;
+mod trail;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(crate) use self::attempt::Attempt;
 pub(crate) use self::candidates::{Candidates, Failed, TargetAt};
+pub(crate) use self::trail::Trail;
 
 use crate::body::Body;
 use crate::client::{Client, ClientState};
@@ -113,6 +115,18 @@ pub(crate) struct Routed {
     pub(crate) stale_connections: u32,
     /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
     pub(crate) last_failure: Option<Error>,
+    /// The targets that cannot do what is asked, if there are any.
+    pub(crate) unsuited: Option<Box<Unsuited>>,
+    /// The targets that were left, and why.
+    pub(crate) trail: Trail,
+}
+
+/// The targets that cannot do what is asked.
+pub(crate) struct Unsuited {
+    /// Why the first of them cannot: the answer, if none can.
+    pub(crate) why: Error,
+    /// How many there are.
+    pub(crate) targets: usize,
 }
 
 /// What is known about the response.
@@ -249,6 +263,8 @@ impl Routed {
             attempts: 0,
             stale_connections: 0,
             last_failure: None,
+            unsuited: None,
+            trail: Trail::default(),
         }
     }
 }

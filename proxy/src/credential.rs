@@ -61,7 +61,7 @@ pub(crate) struct Credential {
 }
 
 /// Headers in which clients show who they are, each in its API's.
-const OF_CLIENTS: [HeaderName; 5] = [
+pub(crate) const OF_CLIENTS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),

@@ -17,11 +17,12 @@ use penstock_config::{
 use penstock_peek::Peeked;
 use penstock_picker::PickRequest;
 
-use crate::context::{Routed, TargetAt};
+use crate::context::{Candidates, Routed, TargetAt};
 use crate::error::Error;
+use crate::metrics::PickOutcome;
 use crate::random;
 use crate::runtime::Runtime;
-use crate::upstreams::{Excluded, Unavailable, Upstream, Wait};
+use crate::upstreams::{Cooling, Excluded, Unavailable, Upstream, Wait};
 
 /// Where the models that a listener serves are listed.
 pub(crate) const MODELS_PATH: &str = "/v1/models";
@@ -93,7 +94,7 @@ pub(crate) trait Ask {
     ) -> Result<Self::Endpoint, Unavailable>;
 
     /// Hears that the decision goes on to other targets, since this one has none.
-    fn passed_over(&mut self, target: TargetAt, upstream: &Upstream, why: &Unavailable);
+    fn passed_over(&mut self, target: TargetAt, upstream: (UpstreamAt, &Upstream), why: &Unavailable);
 }
 
 /// A target whose upstream gave an endpoint.
@@ -161,6 +162,9 @@ pub(crate) fn target<A: Ask>(
     let mut last = None;
     loop {
         let Some(at) = routed.candidates.next(rule, random::next_u64()) else {
+            if routed.candidates.take_put_off() {
+                continue;
+            }
             return Err(NoTarget::Nothing(last.unwrap_or(Error::NoEndpoints)));
         };
         let target = &rule.tiers()[at.0].targets[at.1];
@@ -180,9 +184,17 @@ pub(crate) fn target<A: Ask>(
         };
         let upstream = runtime.upstream(at_upstream);
         let model = model_at(upstream, facts, target.model_override.as_ref());
-        let excluded = routed.candidates.excluded(at, at_upstream);
+        let mut excluded = routed.candidates.excluded(at, at_upstream);
+        let cooling = leave_alone(upstream, facts, model.as_deref(), &routed.candidates, &mut excluded);
         let request = pick_request(facts, model.as_deref(), &excluded);
-        match ask.ask(at, upstream, &request, &excluded) {
+        let asked = match &cooling {
+            Some(cooling) if cooling.is_whole => Err(Unavailable::cooling(cooling)),
+            Some(cooling) => {
+                ask.ask(at, upstream, &request, &excluded).map_err(|why| why.or_cooling(cooling))
+            }
+            None => ask.ask(at, upstream, &request, &excluded),
+        };
+        match asked {
             Ok(endpoint) => return Ok(Selected { target: at, upstream: at_upstream, model, endpoint }),
             Err(unavailable) => {
                 let has_other = routed.candidates.has_other(rule, at);
@@ -190,7 +202,12 @@ pub(crate) fn target<A: Ask>(
                     Some(wait) if wait == Wait::Names || !has_other => {
                         return Err(NoTarget::Wait(at, at_upstream, unavailable, wait));
                     }
-                    _ => ask.passed_over(at, upstream, &unavailable),
+                    _ => ask.passed_over(at, (at_upstream, upstream), &unavailable),
+                }
+                let is_guess = cooling.is_some_and(|cooling| cooling.is_guess);
+                if is_guess && unavailable.outcome == PickOutcome::Cooling {
+                    routed.candidates.put_off(at);
+                    continue;
                 }
                 last = Some(worse(last, unavailable.error));
                 routed.candidates.exhaust(at);
@@ -208,6 +225,21 @@ pub(crate) fn model_at(
     let named = facts.peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
     let asked = by_target.map(|name| &**name).or(named).unwrap_or_default();
     upstream.renamed(asked).or_else(|| by_target.cloned())
+}
+
+/// Adds who wants to be left alone to those that are not to be tried.
+pub(crate) fn leave_alone(
+    upstream: &Upstream,
+    facts: Facts<'_>,
+    model: Option<&str>,
+    candidates: &Candidates,
+    excluded: &mut Excluded,
+) -> Option<Cooling> {
+    let named = facts.peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
+    let model = model.or(named).unwrap_or_default();
+    let cooling = upstream.cooldowns.of(model, candidates.takes_put_off())?;
+    cooling.endpoints.iter().for_each(|endpoint| excluded.add(*endpoint));
+    Some(cooling)
 }
 
 /// What the picker has to know of a request.
@@ -230,11 +262,13 @@ pub(crate) fn pick_request<'a>(
 }
 
 /// Of two reasons why nothing could be picked, the one that tells the client more: that a pool is full says "try again",
-/// that one is empty does not.
+/// that one is empty does not. Of two that say when, the sooner one.
 pub(crate) fn worse(last: Option<Error>, new: Error) -> Error {
-    match last {
-        Some(last) if last.retry_after().is_some() => last,
-        _ => new,
+    let Some(last) = last else { return new };
+    match (last.retry_after(), new.retry_after()) {
+        (Some(at_last), Some(at_new)) if at_new < at_last => new,
+        (Some(_), _) => last,
+        (None, _) => new,
     }
 }
 

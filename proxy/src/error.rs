@@ -236,6 +236,12 @@ pub(crate) enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Who could serve the request asked to be left alone for a while.
+    #[error("who serves this model asked to be left alone for a while; try again later")]
+    Cooling {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The rule's target is a fixed answer, in place of something that does not exist.
     #[error("the route for this request leads to something that does not exist or may not be used")]
     InvalidTarget {

@@ -7,10 +7,9 @@ use penstock_wire::{Connection, Connections};
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::{Dialect, Error};
-use crate::pick::{self, Patience};
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
-use crate::retry::{self, Failure, Replacement};
+use crate::retry::{self, Failure, Onward, Replacement};
 use crate::runtime::Runtime;
 
 /// Runs attempts, of which the first is chosen, until one was answered, and passes its response on.
@@ -35,12 +34,11 @@ pub(crate) async fn run(
                 }
             }
             Err(failure) => {
-                retry::after(client, arrived, routed, attempt, failure)?;
-                if routed.last_failure.is_some() {
+                let onward = retry::after(client, arrived, routed, attempt, failure)?;
+                if matches!(onward, Onward::Retry(_)) {
                     retry::back_off(client, arrived, routed).await?;
                 }
-                let chosen = pick::choose(client, arrived, routed, Patience::Queue).await;
-                *attempt = chosen.map_err(|error| retry::exhausted(routed, error))?;
+                *attempt = retry::follow(client, arrived, routed, attempt, onward).await?;
             }
         }
     }
@@ -92,6 +90,7 @@ fn start(
     let upstream = runtime.upstream(attempt.upstream);
     arrived.deadlines.start_attempt(&rule.timeouts, upstream.peers.connection());
     routed.attempts += 1;
+    routed.candidates.begin_attempt(attempt.target);
     attempt.start(&upstream.metrics);
     Ok(prepared)
 }

@@ -176,7 +176,7 @@ impl Gateway {
             let limit = arrived.runtime().limits().drain_timeout;
             can_reuse_downstream = may_reuse && client.pass_on(limit).await.is_ok();
         } else if error.row().status != 499 {
-            let may_reuse = respond::refuse(client, arrived, response, &error).await;
+            let may_reuse = respond::refuse(client, arrived, routed.as_ref(), response, &error).await;
             let limit = arrived.runtime().limits().drain_timeout;
             can_reuse_downstream = may_reuse && client.pass_on(limit).await.is_ok();
             if !may_reuse {

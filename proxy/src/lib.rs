@@ -48,4 +48,5 @@ mod settle;
 mod stream;
 mod text;
 pub mod tls;
+mod trail;
 mod upstreams;

@@ -12,6 +12,7 @@ mod clock;
 mod family;
 mod gateway;
 mod histogram;
+mod outcome;
 mod requests;
 mod upstreams;
 mod value;
@@ -27,8 +28,9 @@ pub use self::{
 pub(crate) use self::{
     clock::StreamClock,
     gateway::{CertificateInForce, ListenerMetrics},
+    outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
-    upstreams::{PickOutcome, ScrapeOutcome, UpstreamMetrics},
+    upstreams::UpstreamMetrics,
     value::GaugeGuard,
 };
 
@@ -118,7 +120,7 @@ impl Metrics {
         self.models.retain(configured.models);
         let is_kept = |label: &str, value: &str| match label {
             "route" => value.is_empty() || value == OTHER || configured.routes.contains(value),
-            "upstream" | "pool" => value == OTHER || configured.upstreams.contains(value),
+            "upstream" | "to" | "pool" => value == OTHER || configured.upstreams.contains(value),
             "model" => value == OTHER || configured.models.contains(value),
             _ => true,
         };

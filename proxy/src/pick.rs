@@ -1,5 +1,6 @@
 //! The pick phase: chooses target and endpoint of the next attempt.
 
+use penstock_config::Upstream as UpstreamAt;
 use penstock_picker::PickRequest;
 use tokio::time::Instant;
 
@@ -9,6 +10,7 @@ use crate::decide::{self, Ask, Facts, NoTarget, Selected};
 use crate::error::Error;
 use crate::metrics::PickOutcome;
 use crate::runtime::Runtime;
+use crate::trail;
 use crate::upstreams::{Chosen, Excluded, Unavailable, Upstream, Wait};
 
 /// Whether a request may wait for a place where every endpoint is busy.
@@ -34,8 +36,21 @@ pub(crate) async fn choose(
     let mut last = None;
     loop {
         let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &client.head().headers };
-        let (at, upstream, unavailable, wait) = match decide::target(runtime, facts, routed, &mut Book) {
-            Ok(selected) => return Ok(attempt(runtime, facts, selected)),
+        let mut book = Book::default();
+        let decided = decide::target(runtime, facts, routed, &mut book);
+        for (target, upstream, outcome) in book.passed_over {
+            // What it did to this request says more than why it is not asked again.
+            if !routed.trail.has(target) {
+                routed.trail.add(target, upstream, outcome.label());
+            }
+        }
+        let (at, upstream, unavailable, wait) = match decided {
+            Ok(selected) => {
+                if !routed.trail.is_empty() {
+                    trail::count(runtime, routed, selected.target, selected.upstream);
+                }
+                return Ok(attempt(runtime, facts, selected));
+            }
             Err(NoTarget::Nothing(error)) => return Err(last.unwrap_or(error)),
             Err(NoTarget::Wait(at, upstream, unavailable, wait)) => (at, upstream, unavailable, wait),
         };
@@ -44,8 +59,12 @@ pub(crate) async fn choose(
             _ => wait_at(client, arrived, routed, (at, upstream), wait).await?,
         };
         match waited {
-            Ok(attempt) => return Ok(attempt),
+            Ok(attempt) => {
+                trail::count(runtime, routed, attempt.target, attempt.upstream);
+                return Ok(attempt);
+            }
             Err(unavailable) => {
+                routed.trail.add(at, upstream, unavailable.outcome.label());
                 runtime.upstream(upstream).metrics.picked(unavailable.outcome);
                 last = Some(decide::worse(last, unavailable.error));
                 routed.candidates.exhaust(at);
@@ -55,7 +74,10 @@ pub(crate) async fn choose(
 }
 
 /// Asks for an endpoint that the request is booked at, and counts what picks come to.
-struct Book;
+#[derive(Default)]
+struct Book {
+    passed_over: Vec<(TargetAt, UpstreamAt, PickOutcome)>,
+}
 
 impl Ask for Book {
     type Endpoint = Chosen;
@@ -70,8 +92,12 @@ impl Ask for Book {
         upstream.choose(request, excluded)
     }
 
-    fn passed_over(&mut self, _target: TargetAt, upstream: &Upstream, why: &Unavailable) {
+    fn passed_over(&mut self, target: TargetAt, (at, upstream): (UpstreamAt, &Upstream), why: &Unavailable) {
         upstream.metrics.picked(why.outcome);
+        // A target whose endpoints have all been tried was left for what they did.
+        if why.outcome != PickOutcome::AllExcluded {
+            self.passed_over.push((target, at, why.outcome));
+        }
     }
 }
 
@@ -92,7 +118,7 @@ async fn wait_at(
     client: &mut Client<'_>,
     arrived: &Arrived,
     routed: &Routed,
-    (target, upstream): (TargetAt, penstock_config::Upstream),
+    (target, upstream): (TargetAt, UpstreamAt),
     wait: Wait,
 ) -> Result<Result<Attempt, Unavailable>, Error> {
     let runtime = arrived.runtime();
@@ -103,7 +129,8 @@ async fn wait_at(
     let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &headers };
     let by_target = rule.tiers()[target.0].targets[target.1].model_override.as_ref();
     let model = decide::model_at(of, facts, by_target);
-    let excluded = routed.candidates.excluded(target, upstream);
+    let mut excluded = routed.candidates.excluded(target, upstream);
+    decide::leave_alone(of, facts, model.as_deref(), &routed.candidates, &mut excluded);
     let request = decide::pick_request(facts, model.as_deref(), &excluded);
     let joined = Instant::now();
     let chosen = tokio::select! {

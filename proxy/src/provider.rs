@@ -56,6 +56,10 @@ impl Codec for ProviderCodec {
         self.0.reads_body(Api::of_path(path))
     }
 
+    fn tells_delays_in_bodies(&self) -> bool {
+        self.0.tells_delays_in_bodies()
+    }
+
     fn encode(&self, draft: &mut Draft, about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError> {
         let api = Api::of_path(draft.target.path());
         // In one piece, which it mostly is already.

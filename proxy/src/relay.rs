@@ -4,7 +4,8 @@
 //! Between the upstream's bytes and the client's stands the attempt's decoder, where it has one, and then the policies of
 //! the rule that want to see the response. Without either the bytes go through untouched. Status and headers are held
 //! back, where the rule or a decoder asks for it, until there is content: an upstream that fails right after its 200 has
-//! then not been heard by the client, and another attempt can follow.
+//! then not been heard by the client, and another attempt can follow. A hosted API's own stream is held back for its first
+//! event, where another target could follow.
 
 mod head;
 mod hold;
@@ -14,12 +15,14 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use penstock_config::RetryPolicy;
 use penstock_picker::orca;
 use penstock_wire::{Connection, Event};
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
+use self::hold::{Goal, Held};
 use crate::client::{Client, Follows};
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
@@ -49,22 +52,32 @@ pub(crate) async fn exchange(
     if let Some(report) = header.remove_header(&orca::REPORT_HEADER) {
         attempt.endpoint.observe_load_report(report.as_bytes());
     }
-    if let Some(dropped) = retry::replace_status(header.status, client, arrived, routed, attempt).await? {
-        return Ok(Exchanged::Dropped(dropped));
-    }
     let mut held = None;
-    if attempt.decoder.is_some() || holds(arrived, routed) {
-        let pieces =
-            Box::pin(hold::until_content(connection, client, arrived, attempt, &mut header, is_end)).await?;
-        (is_end, held) = (pieces.is_end && pieces.data.is_empty(), Some(pieces));
+    if header.status.as_u16() >= 400 {
+        match Box::pin(refused(connection, client, arrived, routed, attempt, &header, is_end)).await? {
+            Refused::Dropped(replacement) => return Ok(Exchanged::Dropped(replacement)),
+            Refused::Read(pieces) => held = Some(pieces),
+            Refused::Unread => {}
+        }
+    }
+    if let Some(goal) = goal(arrived, routed, attempt, &header) {
+        let start = held.take().unwrap_or_else(|| Held { is_end, ..Held::default() });
+        let start = (start, policy(arrived, routed).hold_timeout);
+        let held_back = hold::until(goal, connection, client, arrived, attempt, &mut header, start);
+        held = Some(Box::pin(held_back).await?);
+    }
+    if let Some(pieces) = &held {
+        is_end = pieces.is_end && pieces.data.is_empty();
     }
     head::begin(client, arrived, routed, attempt, response, &mut header, is_end)?;
     response.is_complete = is_end;
-    // What is here of the body already goes out with the head.
+    // What is here of the body already goes out with the head. What was held went through the decoder before.
+    let held = held.filter(|pieces| !pieces.data.is_empty());
+    let mut is_decoded = held.is_some();
     let mut event = match held {
         _ if is_end => None,
-        Some(pieces) if !pieces.data.is_empty() => Some(pieces.into_event()),
-        _ => here(connection).await?,
+        Some(pieces) => Some(pieces.into_event()),
+        None => here(connection).await?,
     };
     let follows = match &event {
         None if is_end => Follows::Nothing,
@@ -72,18 +85,14 @@ pub(crate) async fn exchange(
         Some(_) => Follows::Body,
     };
     client.write_head(header, follows).await?;
-    let mut is_decoded = true;
     while !response.is_complete {
         let next = match event.take() {
             Some(event) => event,
-            None => {
-                is_decoded = false;
-                next(connection, client, arrived).await?
-            }
+            None => next(connection, client, arrived).await?,
         };
+        let is_decoded = std::mem::take(&mut is_decoded);
         match next {
             Event::Body { data, is_end } => {
-                // What was held went through the decoder before.
                 let data = match &mut attempt.decoder {
                     Some(decoder) if !is_decoded => decoder.body(data, is_end)?,
                     _ => data,
@@ -108,10 +117,63 @@ pub(crate) async fn exchange(
     Ok(Exchanged::Relayed)
 }
 
-/// Whether the rule wants the response held back until it has content.
-fn holds(arrived: &Arrived, routed: &Routed) -> bool {
-    let policy = &arrived.runtime().snapshot().rules()[routed.rule].retry;
-    policy.until_content && routed.attempts < policy.attempts
+/// What became of a response with the status of an error.
+enum Refused {
+    /// Another attempt takes its place.
+    Dropped(Replacement),
+    /// It is passed on. This was read of it.
+    Read(Held),
+    /// It is passed on.
+    Unread,
+}
+
+/// Judges a response with the status of an error.
+///
+/// # Errors
+/// The upstream broke off, the client left, or a deadline passed.
+async fn refused(
+    connection: &mut Connection,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    routed: &mut Routed,
+    attempt: &mut Attempt,
+    header: &ResponseHeader,
+    is_end: bool,
+) -> Result<Refused, Error> {
+    let mut read = None;
+    if !is_end && retry::reads_body(header, arrived, routed, attempt) {
+        read = Some(hold::refusal(connection, client, arrived).await?);
+    }
+    let body = read.as_ref().map(|read| read.data.clone()).unwrap_or_default();
+    retry::leave_alone(header, &body, client, arrived, attempt);
+    Ok(match retry::replace(header, &body, client, arrived, routed, attempt).await? {
+        Some(replacement) => Refused::Dropped(replacement),
+        None => read.map_or(Refused::Unread, Refused::Read),
+    })
+}
+
+/// What the response is held back for, if it is.
+fn goal(arrived: &Arrived, routed: &Routed, attempt: &Attempt, header: &ResponseHeader) -> Option<Goal> {
+    let policy = policy(arrived, routed);
+    let may_follow = routed.attempts < policy.attempts;
+    if attempt.decoder.is_some() || policy.until_content && may_follow {
+        return Some(Goal::Content);
+    }
+    // A provider may find only after its 200 that it is overloaded. It says so at once, so that nobody waits for content,
+    // and it is of use only where somebody else can be asked.
+    let runtime = arrived.runtime();
+    let is_asked = may_follow
+        && runtime.upstream(attempt.upstream).codec.is_some()
+        && routed.candidates.has_other(&runtime.snapshot().rules()[routed.rule], attempt.target);
+    let is_stream = || {
+        let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        content_type.is_some_and(|value| value.starts_with(b"text/event-stream"))
+    };
+    (is_asked && header.status == StatusCode::OK && is_stream()).then_some(Goal::Event)
+}
+
+fn policy<'a>(arrived: &'a Arrived, routed: &Routed) -> &'a RetryPolicy {
+    &arrived.runtime().snapshot().rules()[routed.rule].retry
 }
 
 /// Passes a piece of the response's body on.

@@ -8,10 +8,11 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::client::{Client, Follows};
-use crate::context::{Arrived, Response};
+use crate::context::{Arrived, Response, Routed};
 use crate::error::{Dialect, Error, Limit};
 use crate::policy::Reply;
 use crate::request_id::{self, RequestId};
+use crate::trail;
 
 /// Answers an HTTP/1.1 request whose head could not be read. The connection is to be closed behind it.
 pub(crate) async fn refuse_unread(stream: &mut (impl AsyncWrite + Unpin), error: &Error) {
@@ -31,10 +32,11 @@ pub(crate) async fn refuse_unread(stream: &mut (impl AsyncWrite + Unpin), error:
     let _gone = stream.write_all(&wire).await;
 }
 
-/// Answers a request with an error. Returns whether the connection may be kept.
+/// Answers a request, which may have been routed, with an error. Returns whether the connection may be kept.
 pub(crate) async fn refuse(
     client: &mut Client<'_>,
     arrived: &Arrived,
+    routed: Option<&Routed>,
     response: &mut Response,
     error: &Error,
 ) -> bool {
@@ -45,6 +47,9 @@ pub(crate) async fn refuse(
     }
     response.status = Some(answer.status.as_u16());
     let (mut headers, mut body): (HeaderMap, _) = (answer.headers.into_iter().collect(), answer.body);
+    if let Some(routed) = routed {
+        headers.extend(trail::headers(arrived, routed, None));
+    }
     if arrived.target.method == Method::HEAD {
         // Nothing follows, so nothing is said about it: there are clients that parse what is typed as JSON.
         headers.remove(header::CONTENT_TYPE);

@@ -31,6 +31,7 @@ use crate::policy::Extension;
 use crate::runtime::Live;
 
 pub(crate) mod certificates;
+mod cooldowns;
 mod core;
 mod exported;
 mod listeners;

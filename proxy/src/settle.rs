@@ -10,6 +10,7 @@ use crate::context::RequestContext;
 use crate::error::{Error, Origin};
 use crate::metrics::Settlement;
 use crate::retry;
+use crate::trail;
 
 /// The status that is logged where the client left before it got one (nginx's).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -97,6 +98,7 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
                 endpoint: Some(attempt.endpoint.address()),
             }
         }),
+        tried: ctx.routed.as_ref().map(|routed| trail::logged(runtime, routed)).unwrap_or_default(),
         attempts: ctx.routed.as_ref().map_or(0, |routed| routed.attempts),
         status,
         error: ctx.refusal.as_ref().map(|error| error.row().reason),

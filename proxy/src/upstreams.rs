@@ -4,6 +4,7 @@
 //! picker scores its endpoints, a backend's balancer takes them in turn. Everything after that is the same for both.
 
 mod chosen;
+mod cooldown;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use penstock_config::{Encoding, ModelRewrite, PoolSpec, Shown};
 use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
 use penstock_wire::Peers;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 pub(crate) use self::chosen::{Chosen, EndpointKey};
+pub(crate) use self::cooldown::{Cooldowns, Cooling, Scope};
 pub(crate) use crate::metrics::UpstreamKind;
 
 use crate::balance::{BalanceError, Balancer};
@@ -42,6 +45,8 @@ pub(crate) struct Upstream {
     pub(crate) request_encoding: Encoding,
     /// What clients may ask it for.
     pub(crate) response_encoding: Encoding,
+    /// Who of it wants to be left alone.
+    pub(crate) cooldowns: Arc<Cooldowns>,
     /// What is counted of it.
     pub(crate) metrics: UpstreamMetrics,
 }
@@ -189,6 +194,22 @@ impl Wait {
         match self {
             Self::Place => "a place at an endpoint",
             Self::Names => "the backend's names to be resolved",
+        }
+    }
+}
+
+impl Unavailable {
+    /// What is there wants to be left alone.
+    pub(crate) fn cooling(cooling: &Cooling) -> Self {
+        let retry_after = cooling.until.saturating_duration_since(Instant::now());
+        Self { outcome: PickOutcome::Cooling, error: Error::Cooling { retry_after }, wait: None }
+    }
+
+    /// This one, if there is more behind it than that those that would be left want to be left alone.
+    pub(crate) fn or_cooling(self, cooling: &Cooling) -> Self {
+        match self.outcome {
+            PickOutcome::AllExcluded | PickOutcome::NoEndpoints => Self::cooling(cooling),
+            _ => self,
         }
     }
 }

@@ -194,6 +194,7 @@ impl<'a> Listener<'a> {
             headers_with_underscores: Default::default(),
             trusted_proxies: Vec::new(),
             health_path: None,
+            target_headers: Default::default(),
         });
         listener
     }

@@ -113,6 +113,7 @@ fn target(weight: u32, priority: u32) -> RawTarget {
         weight: weight.min(MAX_WEIGHT),
         priority: priority.min(MAX_PRIORITY),
         model_override: None,
+        context_window: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
         url_rewrite: None,

@@ -128,5 +128,6 @@ fn listener(
         headers_with_underscores: raw.headers_with_underscores,
         trusted_proxies: raw.trusted_proxies.as_slice().into(),
         health_path: raw.health_path.as_deref().map(Box::from),
+        target_headers: raw.target_headers,
     }
 }

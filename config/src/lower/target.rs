@@ -43,6 +43,7 @@ pub(super) fn tiers(
                 destination,
                 weight,
                 model_override: raw.model_override.as_deref().map(Into::into),
+                context_window: raw.context_window.unwrap_or(0),
                 request_headers,
                 response_headers,
                 rewrite: rewrite.flatten(),

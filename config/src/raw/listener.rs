@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
 use crate::knob::Address;
-use crate::settings::HeadersWithUnderscores;
+use crate::settings::{HeadersWithUnderscores, TargetHeaders};
 
 /// An address on which clients are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub health_path: Option<String>,
+    /// When responses tell which targets were tried and which one answered.
+    #[serde(default, skip_serializing_if = "TargetHeaders::is_default")]
+    pub target_headers: TargetHeaders,
 }
 
 /// What clients speak to a listener.

@@ -117,6 +117,11 @@ pub struct RawTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub model_override: Option<String>,
+    /// How many tokens the model's context has there. A request that another target says is too long for it goes on to one
+    /// that has more; a target that says nothing has less than one that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub context_window: Option<u32>,
     /// Changes to the headers of requests sent there, after those of the rule.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub request_headers: RawHeaderEdits,
@@ -287,6 +292,7 @@ impl Default for RawTarget {
             weight: one(),
             priority: 0,
             model_override: None,
+            context_window: None,
             request_headers: RawHeaderEdits::default(),
             response_headers: RawHeaderEdits::default(),
             url_rewrite: None,

@@ -159,6 +159,26 @@ impl HeadersWithUnderscores {
     }
 }
 
+/// When a response's headers tell which of its rule's targets were tried (`x-penstock-tried`) and which one answered
+/// (`x-penstock-target`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TargetHeaders {
+    /// Not at all: clients do not learn the names of pools and backends.
+    Never,
+    /// Where one was left for another.
+    #[default]
+    Failover,
+    /// Always.
+    Always,
+}
+
+impl TargetHeaders {
+    /// For documents that leave defaults out.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Who is answered on the debug pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

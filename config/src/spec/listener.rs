@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::HostPattern;
 use crate::cidr::Cidr;
-use crate::settings::HeadersWithUnderscores;
+use crate::settings::{HeadersWithUnderscores, TargetHeaders};
 
 /// An address on which clients are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Listener {
     pub trusted_proxies: Box<[Cidr]>,
     /// Where load balancers ask for the gateway's health.
     pub health_path: Option<Box<str>>,
+    /// When responses tell which targets were tried and which one answered.
+    pub target_headers: TargetHeaders,
 }
 
 /// How a listener terminates TLS.

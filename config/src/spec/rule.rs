@@ -67,6 +67,8 @@ pub struct Target {
     pub weight: NonZeroU32,
     /// The model's name there, where it differs from what clients ask for.
     pub model_override: Option<Arc<str>>,
+    /// How many tokens the model's context has there; 0 where that is not said.
+    pub context_window: u32,
     /// Changes to the request's headers, after those of the rule.
     pub request_headers: HeaderEdits,
     /// Changes to the response's headers, after those of the rule.

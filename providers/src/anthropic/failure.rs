@@ -32,7 +32,7 @@ pub(crate) fn read(status: u16, body: &[u8]) -> Failure<'static> {
 }
 
 /// Reads the failure that a stream's event tells of, which has no status.
-pub(super) fn read_event(event: &Object<'_>) -> Failure<'static> {
+pub(crate) fn read_event(event: &Object<'_>) -> Failure<'static> {
     let kind = event.object("error").and_then(|error| error.word("type")).and_then(kind_of);
     of(kind.map_or(500, status_of), event)
 }

@@ -51,6 +51,8 @@ pub struct Entry {
     pub target_model: Option<Arc<str>>,
     /// The upstream that was chosen last.
     pub upstream: Option<Upstream>,
+    /// The targets that were tried before, or passed over.
+    pub tried: Vec<Tried>,
     /// Attempts made.
     pub attempts: u32,
     /// The status that the client got; 499 where it left before one.
@@ -86,4 +88,15 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// The endpoint asked last.
     pub endpoint: Option<SocketAddr>,
+}
+
+/// A target that was left for another.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Pool or backend.
+    pub kind: UpstreamKind,
+    /// The pool's or backend's name.
+    pub name: Arc<str>,
+    /// Why it was left.
+    pub reason: &'static str,
 }

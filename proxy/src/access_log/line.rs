@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use penstock_tap::{Usage, UsageSource};
 
-use crate::access_log::Entry;
 use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
+use crate::access_log::{Entry, Tried};
 use crate::text::clip;
 
 /// Writes lines, and remembers the second that the last one was about.
@@ -62,6 +62,7 @@ impl Formatter {
                 line.address("endpoint", endpoint);
             }
         }
+        line.tried(&entry.tried);
         line.number("attempts", u64::from(entry.attempts));
         line.number("status", u64::from(entry.status));
         if let Some(error) = entry.error {
@@ -174,6 +175,24 @@ impl Line<'_> {
         decimal(micros / 1000, self.0);
         self.0.push(b'.');
         thousandths((micros % 1000) as u32, self.0);
+    }
+
+    fn tried(&mut self, tried: &[Tried]) {
+        if tried.is_empty() {
+            return;
+        }
+        self.name("tried");
+        for (at, Tried { kind, name, reason }) in tried.iter().enumerate() {
+            self.0.extend_from_slice(if at == 0 { b"[{" } else { b",{" });
+            self.0.push(b'"');
+            self.0.extend_from_slice(kind.label().as_bytes());
+            self.0.extend_from_slice(b"\":");
+            // Writing to memory does not fail.
+            let _ = serde_json::to_writer(&mut *self.0, &**name);
+            self.plain("reason", reason);
+            self.0.push(b'}');
+        }
+        self.0.push(b']');
     }
 
     fn tokens(&mut self, usage: &Usage) {

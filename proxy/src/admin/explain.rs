@@ -135,7 +135,12 @@ impl Ask for Notes {
         outcome
     }
 
-    fn passed_over(&mut self, _target: TargetAt, upstream: &Upstream, why: &Unavailable) {
+    fn passed_over(
+        &mut self,
+        _target: TargetAt,
+        (_, upstream): (penstock_config::Upstream, &Upstream),
+        why: &Unavailable,
+    ) {
         self.passed_over
             .push(json!({ upstream.kind.label(): &*upstream.name, "why": why.error.to_string() }));
     }

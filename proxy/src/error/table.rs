@@ -25,6 +25,8 @@ pub(crate) struct Row {
     pub limit: Option<Limit>,
     /// Whether another endpoint may be tried, as long as no byte of a response has been sent.
     pub is_retryable: bool,
+    /// Whether it is a target that cannot do what is asked, before anything was sent: another one may.
+    pub is_of_target: bool,
     /// Whether the client's connection must be closed, because what follows on it cannot be trusted or read.
     pub closes_connection: bool,
 }
@@ -61,8 +63,8 @@ impl Error {
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),
             Self::Body(error) => body_row(error),
             Self::DecodeTimeout => Row::new(Client, 413, "request_too_large", "decode_timeout").limit(Limit::DecodeTimeout),
-            Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable"),
-            Self::Unserved(_) => Row::new(Client, 404, "unsupported_api", "unserved"),
+            Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable").of_target(),
+            Self::Unserved(_) => Row::new(Client, 404, "unsupported_api", "unserved").of_target(),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -89,6 +91,7 @@ impl Error {
             Self::Shed { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "shed"),
             Self::QueueFull { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "queue_full").limit(Limit::Queue),
             Self::QueueTimeout { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "queue_timeout").limit(Limit::QueueTimeout),
+            Self::Cooling { .. } => Row::new(Upstream, 429, "rate_limit_exceeded", "cooling"),
             Self::NoEndpoints => Row::new(Upstream, 503, "no_endpoints", "no_endpoints"),
 
             Self::UpstreamConnect(_) => Row::new(Upstream, 503, "upstream_unreachable", "upstream_connect").retryable(),
@@ -112,7 +115,8 @@ impl Error {
             Self::Saturated { retry_after }
             | Self::Shed { retry_after }
             | Self::QueueFull { retry_after }
-            | Self::QueueTimeout { retry_after } => Some(*retry_after),
+            | Self::QueueTimeout { retry_after }
+            | Self::Cooling { retry_after } => Some(*retry_after),
             Self::BodyMemoryExhausted
             | Self::BodyGivenUp
             | Self::DecodeBusy
@@ -125,7 +129,16 @@ impl Error {
 
 impl Row {
     const fn new(origin: Origin, status: u16, code: &'static str, reason: &'static str) -> Self {
-        Self { status, code, reason, origin, limit: None, is_retryable: false, closes_connection: false }
+        Self {
+            status,
+            code,
+            reason,
+            origin,
+            limit: None,
+            is_retryable: false,
+            is_of_target: false,
+            closes_connection: false,
+        }
     }
 
     const fn limit(self, limit: Limit) -> Self {
@@ -134,6 +147,10 @@ impl Row {
 
     const fn retryable(self) -> Self {
         Self { is_retryable: true, ..self }
+    }
+
+    const fn of_target(self) -> Self {
+        Self { is_of_target: true, ..self }
     }
 
     const fn closes(self) -> Self {

@@ -49,6 +49,7 @@ fn all() -> Vec<Error> {
         Error::Shed { retry_after: SECOND },
         Error::QueueFull { retry_after: SECOND },
         Error::QueueTimeout { retry_after: SECOND },
+        Error::Cooling { retry_after: SECOND },
         Error::NoEndpoints,
         Error::UpstreamConnect(None),
         Error::UpstreamConnectTimeout,

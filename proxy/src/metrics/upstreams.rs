@@ -11,6 +11,7 @@ use super::{
     clock::{INTER_TOKEN_BOUNDS, StreamClock},
     family::{Family, Value},
     histogram::{Bounds, Histogram},
+    outcome::{PickOutcome, ScrapeOutcome},
     value::{Counter, Gauge},
 };
 
@@ -36,34 +37,6 @@ pub enum UpstreamKind {
     Backend,
 }
 
-/// What a pick came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PickOutcome {
-    /// An endpoint was picked.
-    Picked,
-    /// The pool or backend has no endpoint that could be asked.
-    NoEndpoints,
-    /// This request has tried every endpoint.
-    AllExcluded,
-    /// Every endpoint is full.
-    Saturated,
-    /// Every endpoint is full and the request's priority is below zero.
-    Shed,
-    /// Every endpoint is full and so is the queue.
-    QueueFull,
-    /// The request waited in the queue for as long as it may.
-    QueueTimeout,
-}
-
-/// What a scrape came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ScrapeOutcome {
-    /// The numbers were read.
-    Read,
-    /// There are no new numbers.
-    Failed,
-}
-
 /// The kinds of tokens that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
@@ -85,6 +58,9 @@ pub(super) struct UpstreamFamilies {
     picks: Family<Counter>,
     attempts: Family<Counter>,
     retries: Family<Counter>,
+    failovers: Family<Counter>,
+    cooldowns: Family<Counter>,
+    credentials_refused: Family<Counter>,
     in_flight: Family<Gauge>,
     queue_waits: Family<Histogram>,
     scrapes: Family<Counter>,
@@ -105,6 +81,11 @@ pub(crate) struct UpstreamMetrics {
     picks: [Arc<Counter>; PickOutcome::ALL.len()],
     scrapes: [Arc<Counter>; ScrapeOutcome::ALL.len()],
     retries: Family<Counter>,
+    failovers: Family<Counter>,
+    /// Times that it, or an endpoint of it, asked to be left alone.
+    pub cooldowns: Arc<Counter>,
+    /// Responses that refuse the gateway's credential.
+    pub credentials_refused: Arc<Counter>,
     /// Attempts sent to an endpoint.
     pub attempts: Arc<Counter>,
     /// Attempts being served.
@@ -151,6 +132,21 @@ impl UpstreamFamilies {
                 "penstock_retries_total",
                 "Attempts that followed a failed one, by what had failed.",
                 &["upstream_kind", "upstream", "reason"],
+            ),
+            failovers: counter(
+                "penstock_failovers_total",
+                "Targets that a request left for another, by why they were left.",
+                &["upstream_kind", "upstream", "to_kind", "to", "reason"],
+            ),
+            cooldowns: counter(
+                "penstock_cooldowns_total",
+                "Responses after which an upstream, or an endpoint of it, was left alone for a while.",
+                &["upstream_kind", "upstream"],
+            ),
+            credentials_refused: counter(
+                "penstock_credentials_refused_total",
+                "Responses by which an upstream refused the gateway's credential (401 and 403).",
+                &["upstream_kind", "upstream"],
             ),
             in_flight: Family::register(
                 registry,
@@ -225,6 +221,9 @@ impl UpstreamFamilies {
             picks: PickOutcome::ALL.map(|outcome| self.picks.get(&[kind.label(), name, outcome.label()])),
             scrapes: ScrapeOutcome::ALL.map(|outcome| of_pool(kind, &self.scrapes, &[name, outcome.label()])),
             retries: self.retries.clone(),
+            failovers: self.failovers.clone(),
+            cooldowns: self.cooldowns.get(&key),
+            credentials_refused: self.credentials_refused.get(&key),
             attempts: self.attempts.get(&key),
             in_flight: self.in_flight.get(&key),
             queue_wait: of_pool(kind, &self.queue_waits, &[name]),
@@ -244,6 +243,9 @@ impl UpstreamFamilies {
             &self.picks,
             &self.attempts,
             &self.retries,
+            &self.failovers,
+            &self.cooldowns,
+            &self.credentials_refused,
             &self.scrapes,
             &self.ejections,
             &self.unended,
@@ -300,6 +302,12 @@ impl UpstreamMetrics {
         self.retries.get(&[self.kind.label(), &self.name, reason]).increment();
     }
 
+    /// Counts a request that left this one for another. `reason` is the failed attempt's, or what a pick came to.
+    pub(crate) fn failed_over(&self, to: &Self, reason: &'static str) {
+        let labels = [self.kind.label(), &self.name, to.kind.label(), &to.name, reason];
+        self.failovers.get(&labels).increment();
+    }
+
     /// Records how long a request waited for a free endpoint.
     pub(crate) fn waited(&self, duration: Duration) {
         self.queue_wait.observe(duration);
@@ -328,41 +336,6 @@ impl UpstreamKind {
         match self {
             Self::Pool => "pool",
             Self::Backend => "backend",
-        }
-    }
-}
-
-impl PickOutcome {
-    const ALL: [Self; 7] = [
-        Self::Picked,
-        Self::NoEndpoints,
-        Self::AllExcluded,
-        Self::Saturated,
-        Self::Shed,
-        Self::QueueFull,
-        Self::QueueTimeout,
-    ];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Picked => "picked",
-            Self::NoEndpoints => "no_endpoints",
-            Self::AllExcluded => "all_excluded",
-            Self::Saturated => "saturated",
-            Self::Shed => "shed",
-            Self::QueueFull => "queue_full",
-            Self::QueueTimeout => "queue_timeout",
-        }
-    }
-}
-
-impl ScrapeOutcome {
-    const ALL: [Self; 2] = [Self::Read, Self::Failed];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Failed => "failed",
         }
     }
 }

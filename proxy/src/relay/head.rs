@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
 use crate::request_id;
+use crate::trail;
 use penstock_tap::Tap;
 
 /// Names members of the request that the upstream's API has no place for.
@@ -44,6 +45,9 @@ pub(super) fn begin(
     }
     if let Some(dropped) = attempt.dropped.take() {
         set(header, DROPPED, dropped)?;
+    }
+    for (name, value) in trail::headers(arrived, routed, Some(attempt)) {
+        set(header, name, value)?;
     }
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];

@@ -7,6 +7,7 @@ use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as Upst
 use penstock_picker::Picker;
 
 use super::certificates::Certificates;
+use super::cooldowns::KnownCooldowns;
 use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
@@ -32,6 +33,7 @@ pub(super) struct Core {
     pub(super) is_shared: Arc<AtomicBool>,
     extension: Arc<dyn Extension>,
     hash_seed: u64,
+    cooldowns: KnownCooldowns,
 }
 
 /// Adds nothing.
@@ -54,6 +56,7 @@ impl Core {
             is_shared: Arc::default(),
             extension: extension.unwrap_or_else(|| Arc::new(NoExtension)),
             hash_seed: crate::random::next_u64(),
+            cooldowns: KnownCooldowns::default(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Core {
         certificates: &Certificates,
     ) -> Vec<Upstream> {
         let models = runtime::models_by_upstream(snapshot);
+        self.cooldowns.retain(snapshot);
         let metrics = |kind, name: &str, index| {
             let models = models.get(&index).into_iter().flatten().copied();
             self.metrics.upstream(kind, name, models)
@@ -99,6 +103,7 @@ impl Core {
                     .or_else(|| self.extension.codec(kind, &spec.name)),
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
+                cooldowns: self.cooldowns.of_pool(&spec.name),
                 metrics: metrics(kind, &spec.name, index),
             }
         });
@@ -114,6 +119,7 @@ impl Core {
                     .or_else(|| self.extension.codec(kind, &spec.name)),
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
+                cooldowns: self.cooldowns.of_backend(spec),
                 metrics: metrics(kind, &spec.name, index),
             }
         });

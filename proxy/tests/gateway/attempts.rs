@@ -290,7 +290,10 @@ async fn a_client_that_leaves_between_two_attempts_is_noticed() {
     let mut client = RawClient::connect(gateway.addr()).await;
     client.send(with_length("{\"model\":\"m\"}")).await;
     eventually("the first attempt to fail", || {
-        (gateway.metric("penstock_retries_total", &[]) == 1.0).then_some(())
+        let at = |name: &str| gateway.metric(name, &["upstream=\"p\""]);
+        let is_over =
+            at("penstock_upstream_attempts_total") == 1.0 && at("penstock_upstream_in_flight") == 0.0;
+        is_over.then_some(())
     })
     .await;
     drop(client);

@@ -12,6 +12,7 @@ mod dialects;
 mod drain;
 mod encodings;
 mod explain;
+mod failover;
 mod policies;
 mod pools;
 mod providers;

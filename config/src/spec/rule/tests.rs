@@ -7,6 +7,7 @@ fn target(index: usize, weight: u32) -> Target {
         destination: Destination::Upstream(Upstream::Pool(PoolIndex(index))),
         weight: NonZeroU32::new(weight).expect("positive"),
         model_override: None,
+        context_window: 0,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         rewrite: None,
