@@ -13,9 +13,6 @@ use crate::upstream::Upstream;
 use crate::upstreams::Upstreams;
 use crate::world::{Key, Kind, Object};
 
-/// How long a request may take that a route says nothing about (Envoy AI Gateway).
-const DEFAULT_REQUEST_SECS: u64 = 60;
-
 /// Who offers models if a rule does not say (Envoy AI Gateway).
 const DEFAULT_OWNER: &str = "Envoy AI Gateway";
 
@@ -151,8 +148,8 @@ fn matches(rule: &AiRule) -> Result<RawRule, String> {
 }
 
 fn timeouts(rule: &AiRule) -> Result<RawTimeouts, String> {
-    let defaults = RawTimeouts { request: Timeout::secs(DEFAULT_REQUEST_SECS), ..RawTimeouts::default() };
-    let mut timeouts = rules::timeouts(rule.timeouts.as_ref(), defaults)?;
+    let mut timeouts =
+        rules::timeouts(rule.timeouts.as_ref(), rules::default_timeouts(Kind::AiGatewayRoute))?;
     if let Some(idle) = &rule.stream_idle_timeout {
         let idle = Span::parse(idle).map_err(|error| format!("streamIdleTimeout: {error}"))?;
         timeouts.stream_idle = Timeout(idle);

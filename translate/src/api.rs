@@ -15,6 +15,7 @@ mod policy;
 mod reference;
 mod route;
 mod security;
+mod traffic;
 mod unsupported;
 
 pub use aigateway::{
@@ -57,9 +58,13 @@ pub use security::{
     GcpServiceAccountImpersonation, GcpWorkloadIdentityFederation, Oidc, OidcExchangeToken, OidcProvider,
     OverrideFromRequestHeaders,
 };
+pub use traffic::{
+    BackendTrafficPolicy, TrafficBackOff, TrafficHttpTimeout, TrafficPerRetry, TrafficRetry, TrafficRetryOn,
+    TrafficSettings, TrafficTimeout,
+};
 pub use unsupported::{
-    BackendTrafficPolicy, ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute,
-    HttpRouteFilter, InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly,
-    PolicyTargets, QuotaPolicy, SecurityPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute,
-    UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet, XMesh,
+    ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter,
+    InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets,
+    QuotaPolicy, SecurityPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute,
+    UnsupportedRoute, XBackendTrafficPolicy, XListenerSet, XMesh,
 };

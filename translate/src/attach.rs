@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::gateway::{Gateway, Listener};
 use crate::rules::BuiltRoute;
 use crate::status::Condition;
+use crate::traffic::Traffic;
 use crate::world::{Key, Kind, ObjectId, World};
 use crate::{hosts, listener_sets};
 
@@ -54,6 +55,8 @@ pub(crate) struct AttachedRoute<'r> {
     pub(crate) listeners: BTreeSet<usize>,
     /// Its hosts there; empty is all.
     pub(crate) hostnames: Vec<String>,
+    /// What policies change of how requests are tried, by listener and by the position of the rule.
+    pub(crate) traffic: BTreeMap<usize, BTreeMap<usize, Traffic>>,
     /// Positions of its rules whose requests get an error, by listener.
     pub(crate) closed: BTreeMap<usize, BTreeSet<usize>>,
 }

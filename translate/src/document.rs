@@ -13,6 +13,7 @@ use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
+use crate::traffic::Traffic;
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
 use crate::world::{Kind, ObjectId};
@@ -151,7 +152,7 @@ fn raw_routes(
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
-    for ((port, closed), listeners) in by_outcome(gateway, attached) {
+    for ((port, closed, traffic), listeners) in by_outcome(gateway, attached) {
         let mut current: Option<&Option<Offer>> = None;
         for rule in &attached.built.rules {
             if current != Some(&rule.offer) {
@@ -171,7 +172,12 @@ fn raw_routes(
             }
             if let Some((route, origin)) = routes.last_mut() {
                 let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
-                let raw = if is_closed { rules::close(&rule.raw) } else { with_port(&rule.raw, port) };
+                let mut raw = if is_closed { rules::close(&rule.raw) } else { with_port(&rule.raw, port) };
+                if let (Some(traffic), false) =
+                    (traffic.and_then(|traffic| traffic.get(&rule.position)), is_closed)
+                {
+                    traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
+                }
                 route.rules.push(raw);
                 origin.rules.push(rule.position);
             }
@@ -180,8 +186,9 @@ fn raw_routes(
     routes
 }
 
-/// What makes a difference between listeners: the port, if a rule's redirect needs it, and the rules that are closed there.
-type Outcome<'r> = (Option<u16>, Option<&'r BTreeSet<usize>>);
+/// What makes a difference between listeners: the port, if a rule's redirect needs it, the rules that are closed there, and
+/// what policies change of the others.
+type Outcome<'r> = (Option<u16>, Option<&'r BTreeSet<usize>>, Option<&'r BTreeMap<usize, Traffic>>);
 
 /// The names of the listeners that a route attaches to, by what becomes of it there.
 fn by_outcome<'r>(
@@ -194,7 +201,8 @@ fn by_outcome<'r>(
         let Some(listener) = gateway.listeners.get(*index) else { continue };
         let port = needs_port.then_some(listener.spec.port);
         let closed = attached.closed.get(index);
-        groups.entry((port, closed)).or_default().push(listener.spec.name.clone());
+        let traffic = attached.traffic.get(index);
+        groups.entry((port, closed, traffic)).or_default().push(listener.spec.name.clone());
     }
     groups
 }

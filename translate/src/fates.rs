@@ -14,6 +14,8 @@ use crate::world::{Kind, shorten};
 pub struct Fates {
     /// The kind.
     pub kind: Kind,
+    /// Those that are acted on, of a kind of which most is not. What lies in them may be named all the same.
+    pub acted_on: &'static [&'static str],
     /// Those that a status names.
     pub named: &'static [&'static str],
     /// Those that close what they are for.
@@ -35,8 +37,14 @@ const MAX_UNKNOWN: usize = 8;
 const MAX_UNKNOWN_BYTES: usize = 80;
 
 /// Nothing.
-const NONE: Fates =
-    Fates { kind: Kind::GatewayClass, named: &[], closes: &[], closes_unless_open: &[], is_strict: false };
+const NONE: Fates = Fates {
+    kind: Kind::GatewayClass,
+    acted_on: &[],
+    named: &[],
+    closes: &[],
+    closes_unless_open: &[],
+    is_strict: false,
+};
 
 /// All kinds that have such fields.
 pub const FATES: &[Fates] = &[
@@ -114,6 +122,7 @@ pub const FATES: &[Fates] = &[
     },
     Fates {
         kind: Kind::BackendTrafficPolicy,
+        acted_on: &["retry", "timeout"],
         named: &[
             "admissionControl",
             "bandwidthLimit",
@@ -130,11 +139,9 @@ pub const FATES: &[Fates] = &[
             "proxyProtocol",
             "requestBuffer",
             "responseOverride",
-            "retry",
             "routingType",
             "tcpKeepalive",
             "telemetry",
-            "timeout",
             "useClientProtocol",
         ],
         closes: &["rateLimit"],
@@ -299,7 +306,7 @@ impl Fates {
     /// Fields that no definition had when this was written.
     fn unknown<'s>(&'s self, spec: &'s Value) -> impl Iterator<Item = String> + 's {
         let is_known = |name: &str| {
-            let lists = [self.named, self.closes, self.closes_unless_open, TARGETS];
+            let lists = [self.acted_on, self.named, self.closes, self.closes_unless_open, TARGETS];
             lists.iter().flat_map(|list| *list).any(|path| path.split(['.', '[']).next() == Some(name))
         };
         let names = spec.as_object().into_iter().flat_map(|fields| fields.keys());

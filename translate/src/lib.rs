@@ -37,6 +37,7 @@ mod rules;
 mod service;
 mod shadows;
 mod status;
+mod traffic;
 mod unsupported;
 mod upstream;
 mod upstreams;

@@ -193,7 +193,17 @@ impl<'a, 'c> Routing<'a, 'c> {
             if !listeners.is_empty() && !route.built.rules.is_empty() {
                 let (id, built) = (route.object.id(), &route.built);
                 let closed = self.closed(route, gateway, &listeners);
-                attached_routes.push(AttachedRoute { route: index, id, built, listeners, hostnames, closed });
+                let traffic = self.traffic(route, gateway, &listeners);
+                let route = index;
+                attached_routes.push(AttachedRoute {
+                    route,
+                    id,
+                    built,
+                    listeners,
+                    hostnames,
+                    traffic,
+                    closed,
+                });
             }
         }
         attached_routes

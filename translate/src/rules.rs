@@ -186,6 +186,19 @@ pub(crate) fn header_matches<'a>(
     Ok(matches)
 }
 
+/// How long a request may take that an AIGatewayRoute says nothing about (Envoy AI Gateway).
+const DEFAULT_REQUEST_SECS: u64 = 60;
+
+/// The deadlines of routes of a kind that say nothing of them.
+pub(crate) fn default_timeouts(kind: Kind) -> RawTimeouts {
+    match kind {
+        Kind::AiGatewayRoute => {
+            RawTimeouts { request: Timeout::secs(DEFAULT_REQUEST_SECS), ..RawTimeouts::default() }
+        }
+        _ => RawTimeouts::default(),
+    }
+}
+
 /// Deadlines, over those that a route of this kind has by default.
 pub(crate) fn timeouts(raw: Option<&HttpTimeouts>, defaults: RawTimeouts) -> Result<RawTimeouts, String> {
     let mut timeouts = defaults;

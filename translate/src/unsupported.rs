@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::context::{Context, RefError};
 use crate::fates::FATES;
 use crate::gateway::Gateway;
+use crate::traffic::Traffic;
 use crate::world::{Key, Kind, ObjectId};
 
 pub(crate) use effect::{Effect, closed_condition};
@@ -98,6 +99,39 @@ impl<'a> Unsupported<'a> {
         }
         effect.close(self.frontend(gateway, listener));
         effect
+    }
+
+    /// What policies change of how a rule's requests are tried, at a listener.
+    pub(crate) fn traffic(
+        &self,
+        gateway: &Gateway<'_>,
+        listener: &str,
+        route: &Key,
+        rule: Option<&str>,
+    ) -> Option<Traffic> {
+        if self.is_empty() {
+            return None;
+        }
+        let of = |target: Target| {
+            let index = self.in_force.get(&(Kind::BackendTrafficPolicy, target))?;
+            Some(&self.policies[*index]).filter(|policy| !policy.is_ignored)
+        };
+        let key = gateway.key();
+        let said = |policy: &Policy<'_>| policy.traffic.as_ref().ok().cloned().flatten();
+        let of_rule = rule.and_then(|rule| of(Target::Rule(route.clone(), rule.to_owned())));
+        let own = of_rule.or_else(|| of(Target::Route(route.clone())));
+        let parent = || {
+            let of_listener = of(Target::Listener(key.clone(), listener.to_owned()));
+            said(of_listener.or_else(|| of(Target::Gateway(key.clone())))?)
+        };
+        match own {
+            None => parent(),
+            Some(policy) if policy.merges() => match (said(policy), parent()) {
+                (Some(own), Some(parent)) => Some(own.over(&parent)),
+                (own, parent) => own.or(parent),
+            },
+            Some(policy) => said(policy),
+        }
     }
 
     /// What is attached to a Gateway as a whole.

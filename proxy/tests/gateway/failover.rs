@@ -646,3 +646,39 @@ async fn a_rule_may_want_no_attempt_after_one_that_was_sent_and_not_answered() {
         gateway.stop().await;
     }
 }
+
+/// As Envoy AI Gateway's example of a fallback has it, and what its BackendTrafficPolicy becomes; with a pool in front, which
+/// it cannot have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_of_another_api_answers_for_a_pool_that_fails_streams_included() {
+    let [first, second, claude] = sims().await;
+    for bad in [&first, &second] {
+        bad.faults().push(Fault::status(500));
+    }
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{
+            "models": [MODEL],
+            "targets": [{"pool": "p"}, {"backend": "claude", "priority": 1}],
+            "timeouts": {"perTry": "30s"},
+            "retry": {
+                "attempts": 6, "attemptsPerPriority": 1, "statuses": [500], "failoverStatuses": [], "unanswered": false,
+                "backoff": "100ms", "maxBackoff": "10s",
+            },
+        }]}],
+        "pools": [pool("p", &[first.addr(), second.addr()])],
+        "backends": [with(backend("claude", &[claude.addr()]), json!({"api": {"schema": "Anthropic"}}))],
+    }))
+    .await;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        for stream in [false, true] {
+            let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, stream))).await;
+            let text = reply.text();
+            assert_eq!((reply.status.as_u16(), text.ends_with("data: [DONE]\n\n")), (200, stream), "{text}");
+            assert_eq!(reply.header("x-penstock-tried"), "p;status_500");
+            assert_eq!(reply.header("x-penstock-target"), "claude");
+        }
+    }
+    assert_eq!((first.stats().requests + second.stats().requests, claude.stats().completed), (4, 4));
+    gateway.stop().await;
+}

@@ -95,8 +95,6 @@ kinds_of! { PolicyTargets:
     SecurityPolicy,
     /// How clients connect.
     ClientTrafficPolicy,
-    /// How backends are asked, and how often clients may.
-    BackendTrafficPolicy,
     /// Programs that see requests and responses.
     EnvoyExtensionPolicy,
     /// Changes to Envoy's own configuration.

@@ -7,6 +7,7 @@ use super::{Route, Routing};
 use crate::attach::Attachment;
 use crate::gateway::Gateway;
 use crate::status::Condition;
+use crate::traffic::Traffic;
 use crate::unsupported::{Effect, closed_condition};
 
 impl Routing<'_, '_> {
@@ -32,6 +33,33 @@ impl Routing<'_, '_> {
             }
         }
         closed
+    }
+
+    /// What policies change of a route's rules, by listener and by the position of the rule.
+    pub(super) fn traffic(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listeners: &BTreeSet<usize>,
+    ) -> BTreeMap<usize, BTreeMap<usize, Traffic>> {
+        let mut traffic = BTreeMap::new();
+        if self.unsupported.is_empty() {
+            return traffic;
+        }
+        for index in listeners {
+            let name = gateway.listeners.get(*index).map_or("", |listener| listener.spec.name.as_str());
+            let key = &route.object.meta().key;
+            let rules = route.built.positions().into_iter();
+            let of_rule = |position: usize| {
+                let rule = route.object.rule_name(position);
+                Some((position, self.unsupported.traffic(gateway, name, key, rule)?))
+            };
+            let changed: BTreeMap<usize, Traffic> = rules.filter_map(of_rule).collect();
+            if !changed.is_empty() {
+                traffic.insert(*index, changed);
+            }
+        }
+        traffic
     }
 
     /// Conditions of a route about what nobody acts on, towards one of its parents.

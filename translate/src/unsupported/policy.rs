@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Target;
 use crate::api::PolicyTargets;
 use crate::status::Condition;
+use crate::traffic::{self, Traffic};
 use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
 
 /// The reason of conditions that say so.
@@ -47,6 +48,8 @@ pub(crate) struct Policy<'a> {
     pub(super) idle: Option<String>,
     /// What it is called.
     pub(super) name: String,
+    /// What of it is acted on, or why it cannot be.
+    pub(super) traffic: Result<Option<Traffic>, String>,
 }
 
 /// All policies, the oldest first.
@@ -55,6 +58,13 @@ pub(super) fn all(world: &World) -> Vec<Policy<'_>> {
     read(&world.access_policies, &mut all);
     read(&world.client_policies, &mut all);
     read(&world.traffic_policies, &mut all);
+    all.iter_mut().filter(|policy| policy.kind == Kind::BackendTrafficPolicy).for_each(|policy| {
+        let object = world.traffic_policies.get(&policy.meta.key);
+        if let Some(Ok(spec)) = object.map(|object| &object.spec) {
+            policy.traffic = Traffic::read(&spec.settings);
+            policy.leave_out(traffic::idle(&spec.settings), &object.map_or(&[][..], |object| &object.unread));
+        }
+    });
     read(&world.extension_policies, &mut all);
     read(&world.patch_policies, &mut all);
     read(&world.quota_policies, &mut all);
@@ -87,6 +97,7 @@ where
             closing,
             idle: with(&object.unread),
             name,
+            traffic: Ok(None),
         });
     }
 }
@@ -95,6 +106,14 @@ impl Policy<'_> {
     /// Its name among all objects.
     pub(crate) fn id(&self) -> ObjectId {
         ObjectId { kind: self.kind, key: self.meta.key.clone() }
+    }
+
+    /// Says that fields are left out, beside others.
+    fn leave_out(&mut self, fields: Vec<String>, others: &[String]) {
+        if !fields.is_empty() {
+            let all: Vec<String> = others.iter().cloned().chain(fields).collect();
+            self.idle = Some(format!("{} ({})", self.name, all.join(", ")));
+        }
     }
 
     /// Whether a less specific one counts beside it.
@@ -133,6 +152,13 @@ impl Policy<'_> {
                      {IGNORE_ANNOTATION}: \"true\" on it if something else enforces it"
                 );
                 no("Unsupported", message)
+            }
+            (None, _) if let Err(fault) = &self.traffic => no("Invalid", format!("spec.{fault}")),
+            (None, Some(idle)) if matches!(self.traffic, Ok(Some(_))) => {
+                Condition::yes("Accepted", "Accepted", format!("the policy is in force without {idle}"))
+            }
+            (None, None) if matches!(self.traffic, Ok(Some(_))) => {
+                Condition::yes("Accepted", "Accepted", "the policy is in force")
             }
             (None, Some(idle)) => {
                 no("Unsupported", format!("{idle} is not supported: what it is for is served without it"))

@@ -211,7 +211,7 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "csrf: {}", true),
         ("SecurityPolicy", "cors: {}", false),
         ("BackendTrafficPolicy", "rateLimit: {local: {}}", true),
-        ("BackendTrafficPolicy", "retry: {}, somethingNew: {}", false),
+        ("BackendTrafficPolicy", "circuitBreaker: {}, somethingNew: {}", false),
         ("ClientTrafficPolicy", "tls: {clientValidation: {optional: true}}", true),
         ("ClientTrafficPolicy", "headers: {earlyRequestHeaders: {remove: [x-user]}}", true),
         ("ClientTrafficPolicy", "tls: {minVersion: '1.3'}, connection: {bufferLimit: 50Mi}", false),

@@ -94,7 +94,8 @@ fn what_is_read_is_what_the_original_definitions_have() {
 /// The fields that are acted on: for a policy that nobody acts on, those that say what it is for.
 fn acted_on(kind: Kind) -> BTreeSet<String> {
     if POLICIES.contains(&kind) {
-        return TARGETS.iter().map(|name| format!("spec.{name}")).collect();
+        let fates = FATES.iter().filter(|fates| fates.kind == kind).flat_map(|fates| fates.acted_on);
+        return TARGETS.iter().chain(fates).map(|name| format!("spec.{name}")).collect();
     }
     fields(kind).into_iter().map(|field| field.path).collect()
 }
@@ -219,7 +220,7 @@ fn page() -> String {
         }
     }
     page.push_str(
-        "\n## Policies that are not acted on\n\nOf these kinds nothing is acted on, but it is known what their objects are \
+        "\n## Policies that are not acted on\n\nOf these kinds nothing is acted on but what is listed, and it is known what their objects are \
         for (`targetRef`, `targetRefs`, `targetSelectors`, `mergeType`). Fields that close are answered for with 500 by \
         whatever the policy is for; the condition `penstock.dev/Closed` of that, the policy's own status and an Event say \
         so. What is served without the others has the condition `penstock.dev/PoliciesNotActedOn`.\n",
@@ -227,6 +228,18 @@ fn page() -> String {
     for kind in POLICIES {
         let (named, closing) = declared(*kind);
         writeln!(page, "\n### {}\n", kind.name()).unwrap();
+        let acted_on = acted_on(*kind)
+            .into_iter()
+            .filter(|path| TARGETS.iter().all(|name| path.strip_prefix("spec.") != Some(name)));
+        let acted_on: BTreeSet<String> = acted_on.collect();
+        if !acted_on.is_empty() {
+            writeln!(
+                page,
+                "Acted on: {}; what lies in them and is not acted on is named.\n",
+                listed(&acted_on)
+            )
+            .unwrap();
+        }
         writeln!(page, "Named: {}.", listed(&named)).unwrap();
         let fates = FATES.iter().find(|fates| fates.kind == *kind).unwrap();
         let mut rest = String::new();

@@ -9,4 +9,5 @@ mod hostile;
 mod properties;
 mod statuses;
 mod support;
+mod traffic;
 mod upstream_tls;

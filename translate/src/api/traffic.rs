@@ -1,0 +1,109 @@
+//! Envoy Gateway: what a BackendTrafficPolicy says of attempts and deadlines.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Body, PolicyTargets};
+
+/// `BackendTrafficPolicy`: how backends are asked, and how often clients may.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct BackendTrafficPolicy {
+    /// What it is for.
+    #[serde(flatten)]
+    pub targets: PolicyTargets,
+    /// What of it is acted on.
+    #[serde(flatten)]
+    pub settings: TrafficSettings,
+}
+
+impl Body for BackendTrafficPolicy {}
+
+impl Deref for BackendTrafficPolicy {
+    type Target = PolicyTargets;
+
+    fn deref(&self) -> &PolicyTargets {
+        &self.targets
+    }
+}
+
+/// How a rule's requests are tried, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficSettings {
+    /// When a failed attempt is followed by another.
+    pub retry: Option<TrafficRetry>,
+    /// Deadlines.
+    pub timeout: Option<TrafficTimeout>,
+}
+
+/// When a failed attempt is followed by another.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficRetry {
+    /// Attempts after the first; 2 if left out.
+    pub num_retries: Option<i64>,
+    /// The most attempts at backends of one priority; 0 is no bound.
+    pub num_attempts_per_priority: Option<i64>,
+    /// What counts as a failed attempt.
+    pub retry_on: Option<TrafficRetryOn>,
+    /// Of each attempt.
+    pub per_retry: Option<TrafficPerRetry>,
+}
+
+/// What counts as a failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficRetryOn {
+    /// By kind, as Envoy calls them.
+    pub triggers: Vec<String>,
+    /// By status, for `retriable-status-codes`.
+    pub http_status_codes: Vec<u16>,
+}
+
+/// What holds for each attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficPerRetry {
+    /// How long it may take to begin its answer.
+    pub timeout: Option<String>,
+    /// How long is waited before it.
+    pub back_off: Option<TrafficBackOff>,
+}
+
+/// How long is waited before an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficBackOff {
+    /// Before the second; doubled with each.
+    pub base_interval: Option<String>,
+    /// The longest; ten times the first if left out.
+    pub max_interval: Option<String>,
+}
+
+/// Deadlines.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficTimeout {
+    /// Of HTTP.
+    pub http: Option<TrafficHttpTimeout>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Deadlines of HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficHttpTimeout {
+    /// Until the whole response is here.
+    pub request_timeout: Option<String>,
+    /// Between two pieces of a response.
+    pub stream_idle_timeout: Option<String>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}

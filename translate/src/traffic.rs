@@ -1,0 +1,296 @@
+//! What a BackendTrafficPolicy changes of a rule: how its requests are tried, and for how long.
+//!
+//! What it does not say stays as the data plane has it. What the route says itself comes first, as with Envoy Gateway. Two
+//! things differ from Envoy, for the better of requests: a connection that could not be made is always followed by another
+//! attempt, whatever the triggers say, since nothing was sent; and after each priority had its attempts the request ends
+//! instead of beginning anew.
+
+use penstock_config::raw::{RawRetry, RawRule, RawTimeouts};
+use penstock_config::{Span, Statuses, Timeout};
+
+use crate::api::{TrafficRetry, TrafficRetryOn, TrafficSettings};
+use crate::world::shorten;
+
+/// The most attempts that documents have.
+const MAX_ATTEMPTS: i64 = 10;
+
+/// Retries where a policy does not say how many (Envoy Gateway).
+const DEFAULT_RETRIES: i64 = 2;
+
+/// The most statuses that documents list.
+const MAX_STATUSES: usize = 64;
+
+/// The most that a status names of one policy.
+const MAX_IDLE: usize = 16;
+
+/// The longest waits that documents have: before the second attempt, and before any.
+const MAX_FIRST_BACKOFF: Span = Span::secs(60);
+const MAX_BACKOFF: Span = Span::secs(60 * 60);
+
+/// Statuses of servers' errors that are known: those of the standard, and those of proxies and content networks.
+const SERVER_ERRORS: [u16; 21] =
+    [500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 521, 522, 523, 524, 525, 526, 527, 529, 530];
+
+/// What a policy changes of rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Traffic {
+    retry: Option<Retry>,
+    request: Option<Span>,
+    stream_idle: Option<Span>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Retry {
+    attempts: u32,
+    attempts_per_priority: u32,
+    /// The statuses that count as a failed attempt, and whether no answer does; the data plane's own if `None`.
+    on: Option<(Vec<u16>, bool)>,
+    per_try: Option<Span>,
+    backoff: Option<Span>,
+    max_backoff: Option<Span>,
+}
+
+impl Traffic {
+    /// Reads what a policy says; `None` if it says nothing of this.
+    ///
+    /// # Errors
+    /// It says something that cannot be: what, by its field.
+    pub(crate) fn read(settings: &TrafficSettings) -> Result<Option<Self>, String> {
+        let http = settings.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
+        let of_http = |text: Option<&String>, field| span(text.map(String::as_str), field);
+        let request =
+            of_http(http.and_then(|http| http.request_timeout.as_ref()), "timeout.http.requestTimeout")?;
+        let stream_idle = of_http(
+            http.and_then(|http| http.stream_idle_timeout.as_ref()),
+            "timeout.http.streamIdleTimeout",
+        )?;
+        let retry = settings.retry.as_ref().map(retry).transpose()?;
+        let is_nothing = retry.is_none() && request.is_none() && stream_idle.is_none();
+        Ok((!is_nothing).then_some(Self { retry, request, stream_idle }))
+    }
+
+    /// This, and what a less specific policy says beside it.
+    pub(crate) fn over(&self, parent: &Self) -> Self {
+        Self {
+            retry: self.retry.clone().or_else(|| parent.retry.clone()),
+            request: self.request.or(parent.request),
+            stream_idle: self.stream_idle.or(parent.stream_idle),
+        }
+    }
+
+    /// Changes a rule, where `defaults` are the deadlines of routes of its kind that say nothing of them.
+    pub(crate) fn apply(&self, defaults: &RawTimeouts, rule: &mut RawRule) {
+        if rule.redirect.is_some() {
+            return;
+        }
+        let timeouts = &mut rule.timeouts;
+        if let (Some(request), true) = (self.request, timeouts.request == defaults.request) {
+            timeouts.request = Timeout(request);
+        }
+        if let (Some(idle), true) = (self.stream_idle, timeouts.stream_idle == defaults.stream_idle) {
+            timeouts.stream_idle = Timeout(idle);
+        }
+        if let Some(retry) = &self.retry {
+            if rule.retry == RawRetry::default() {
+                retry.apply(&mut rule.retry);
+            }
+            if let (Some(per_try), true) = (retry.per_try, timeouts.per_try == defaults.per_try) {
+                timeouts.per_try = Timeout(per_try);
+            }
+        }
+        // An attempt cannot take longer than its request.
+        if timeouts.request != Timeout::OFF && timeouts.per_try.0 > timeouts.request.0 {
+            timeouts.per_try = timeouts.request;
+        }
+    }
+}
+
+impl Retry {
+    fn apply(&self, retry: &mut RawRetry) {
+        retry.attempts = self.attempts;
+        retry.attempts_per_priority = self.attempts_per_priority;
+        if let Some((statuses, unanswered)) = &self.on {
+            retry.statuses = Statuses(statuses.clone());
+            // Those and no others.
+            retry.failover_statuses = Statuses(Vec::new());
+            retry.unanswered = *unanswered;
+        }
+        retry.backoff = self.backoff.unwrap_or(retry.backoff);
+        retry.max_backoff = self.max_backoff.unwrap_or(retry.max_backoff);
+    }
+}
+
+/// What a policy says of these things and is not acted on, as its status names it.
+pub(crate) fn idle(settings: &TrafficSettings) -> Vec<String> {
+    let retry_on = settings.retry.as_ref().and_then(|retry| retry.retry_on.as_ref());
+    let triggers = retry_on.into_iter().flat_map(|retry_on| &retry_on.triggers);
+    let triggers = triggers
+        .filter(|trigger| !is_acted_on(trigger))
+        .map(|trigger| format!("spec.retry.retryOn.triggers: {}", shorten(trigger, 40)));
+    let timeout = settings.timeout.iter();
+    let others = timeout.clone().flat_map(|timeout| timeout.others.keys());
+    let others = others.map(|name| format!("spec.timeout.{}", shorten(name, 40)));
+    let http = timeout.filter_map(|timeout| timeout.http.as_ref()).flat_map(|http| http.others.keys());
+    let http = http.map(|name| format!("spec.timeout.http.{}", shorten(name, 40)));
+    triggers.chain(others).chain(http).take(MAX_IDLE).collect()
+}
+
+fn retry(wanted: &TrafficRetry) -> Result<Retry, String> {
+    let within = |number: i64| u32::try_from(number.clamp(0, MAX_ATTEMPTS)).unwrap_or_default();
+    let on = wanted.retry_on.as_ref().map(|retry_on| {
+        let has = |trigger: &str| retry_on.triggers.iter().any(|one| one == trigger);
+        // As Envoy counts them: no answer is a server's error.
+        (statuses(retry_on), has("reset") || has("5xx") || has("gateway-error"))
+    });
+    let per_retry = wanted.per_retry.as_ref();
+    let back_off = per_retry.and_then(|per_retry| per_retry.back_off.as_ref());
+    let of = |text: Option<&String>, field| span(text.map(String::as_str), field);
+    let base = of(back_off.and_then(|it| it.base_interval.as_ref()), "retry.perRetry.backOff.baseInterval")?;
+    let most = of(back_off.and_then(|it| it.max_interval.as_ref()), "retry.perRetry.backOff.maxInterval")?;
+    Ok(Retry {
+        attempts: within(wanted.num_retries.unwrap_or(DEFAULT_RETRIES).max(0).saturating_add(1)),
+        attempts_per_priority: within(wanted.num_attempts_per_priority.unwrap_or(0)),
+        on,
+        per_try: of(per_retry.and_then(|it| it.timeout.as_ref()), "retry.perRetry.timeout")?,
+        backoff: base.map(|base| base.min(MAX_FIRST_BACKOFF)),
+        // What Envoy has for the longest wait, where nothing is said.
+        max_backoff: most
+            .or(base.map(|base| Span(base.0.saturating_mul(10))))
+            .map(|most| most.min(MAX_BACKOFF)),
+    })
+}
+
+/// The statuses that count as failed attempts.
+fn statuses(retry_on: &TrafficRetryOn) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for trigger in &retry_on.triggers {
+        match trigger.as_str() {
+            "5xx" => statuses.extend(SERVER_ERRORS),
+            "gateway-error" => statuses.extend([502, 503, 504]),
+            "retriable-4xx" => statuses.push(409),
+            "retriable-status-codes" => {
+                let errors = retry_on.http_status_codes.iter().filter(|status| (400..600).contains(*status));
+                statuses.extend(errors);
+            }
+            _ => {}
+        }
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses.truncate(MAX_STATUSES);
+    statuses
+}
+
+fn is_acted_on(trigger: &str) -> bool {
+    matches!(
+        trigger,
+        "5xx" | "gateway-error" | "reset" | "connect-failure" | "retriable-4xx" | "retriable-status-codes"
+    )
+}
+
+fn span(text: Option<&str>, field: &str) -> Result<Option<Span>, String> {
+    text.map(Span::parse).transpose().map_err(|error| format!("{field}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(settings: Value) -> Result<Traffic, String> {
+        let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
+        Traffic::read(&settings).map(|traffic| traffic.expect("says something"))
+    }
+
+    fn applied(settings: Value) -> RawRule {
+        let mut rule = RawRule::default();
+        read(settings).unwrap().apply(&RawTimeouts::default(), &mut rule);
+        rule
+    }
+
+    /// That of Envoy AI Gateway's `examples/provider_fallback`.
+    #[test]
+    fn the_published_example_of_a_fallback_means_what_its_document_says() {
+        let rule = applied(json!({"retry": {
+            "numAttemptsPerPriority": 1, "numRetries": 5,
+            "perRetry": {"backOff": {"baseInterval": "100ms", "maxInterval": "10s"}, "timeout": "30s"},
+            "retryOn": {"httpStatusCodes": [500], "triggers": ["connect-failure", "retriable-status-codes"]},
+        }}));
+        let retry = &rule.retry;
+        assert_eq!((retry.attempts, retry.attempts_per_priority), (6, 1));
+        assert_eq!((&retry.statuses.0, &retry.failover_statuses.0), (&vec![500], &vec![]));
+        assert!(!retry.unanswered);
+        assert_eq!((retry.backoff, retry.max_backoff), (Span::ms(100), Span::secs(10)));
+        assert_eq!(rule.timeouts.per_try, Timeout::secs(30));
+    }
+
+    #[test]
+    fn triggers_are_statuses_and_failures_or_named() {
+        for (triggers, statuses, unanswered, idle) in [
+            (json!(["gateway-error"]), &[502, 503, 504][..], true, 0),
+            (json!(["5xx"]), &SERVER_ERRORS[..], true, 0),
+            (json!(["reset"]), &[][..], true, 0),
+            (json!(["retriable-4xx", "retriable-status-codes"]), &[409, 429][..], false, 0),
+            (json!(["connect-failure", "cancelled", "reset-before-request"]), &[][..], false, 2),
+        ] {
+            let settings =
+                json!({"retry": {"retryOn": {"triggers": triggers, "httpStatusCodes": [429, 200]}}});
+            let rule = applied(settings.clone());
+            assert_eq!(
+                (&*rule.retry.statuses.0, rule.retry.unanswered),
+                (statuses, unanswered),
+                "{triggers}"
+            );
+            let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
+            assert_eq!(super::idle(&settings).len(), idle, "{triggers}");
+        }
+    }
+
+    #[test]
+    fn what_a_policy_does_not_say_stays_and_what_the_route_says_comes_first() {
+        let defaults = RawRetry::default();
+        let rule = applied(json!({"retry": {}, "timeout": {"http": {"requestTimeout": "20s"}}}));
+        assert_eq!(rule.retry, RawRetry { attempts: 3, ..defaults });
+        assert_eq!(rule.timeouts.request, Timeout::secs(20));
+        let settings = json!({
+            "retry": {"numRetries": 0, "perRetry": {"timeout": "1h"}},
+            "timeout": {"http": {"requestTimeout": "20s", "streamIdleTimeout": "7s"}},
+        });
+        let of_route = RawRetry { attempts: 7, ..RawRetry::default() };
+        let mut rule = RawRule { retry: of_route.clone(), ..RawRule::default() };
+        rule.timeouts.request = Timeout::secs(30);
+        let own = read(settings).unwrap();
+        own.apply(&RawTimeouts::default(), &mut rule);
+        assert_eq!((rule.retry, rule.timeouts.request), (of_route, Timeout::secs(30)));
+        assert_eq!(rule.timeouts.stream_idle, Timeout::secs(7));
+        // No attempt may take longer than its request.
+        let rule = applied(json!({"retry": {"perRetry": {"timeout": "1h"}}}));
+        assert_eq!(rule.timeouts.per_try, rule.timeouts.request);
+    }
+
+    #[test]
+    fn what_a_less_specific_policy_says_stands_beside_what_is_said() {
+        let own = read(json!({"retry": {"numRetries": 1}})).unwrap();
+        let parent =
+            read(json!({"retry": {"numRetries": 9}, "timeout": {"http": {"requestTimeout": "9s"}}})).unwrap();
+        let mut rule = RawRule::default();
+        own.over(&parent).apply(&RawTimeouts::default(), &mut rule);
+        assert_eq!((rule.retry.attempts, rule.timeouts.request), (2, Timeout::secs(9)));
+    }
+
+    #[test]
+    fn what_is_left_out_is_named() {
+        let settings =
+            json!({"timeout": {"tcp": {}, "http": {"maxStreamDuration": "1h", "requestTimeout": "1s"}}});
+        let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
+        assert_eq!(idle(&settings), ["spec.timeout.tcp", "spec.timeout.http.maxStreamDuration"]);
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_with_its_field() {
+        let settings = json!({"retry": {"perRetry": {"backOff": {"baseInterval": "soon"}}}});
+        let error = read(settings).unwrap_err();
+        assert!(error.starts_with("retry.perRetry.backOff.baseInterval: "), "{error}");
+    }
+}
