@@ -61,3 +61,4 @@ pub use crate::pool::{
 };
 pub use crate::profile::EpcCheck;
 pub use crate::request::{PickError, PickRequest};
+pub use crate::scrape::Shows;

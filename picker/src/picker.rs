@@ -11,7 +11,7 @@ use crate::{
     endpoint::Endpoint,
     pool::Pool,
     profile::Profile,
-    scrape::Budget,
+    scrape::{Budget, Shows},
 };
 
 /// All pools, by name. Cheap to share; lives as long as the process.
@@ -66,6 +66,18 @@ impl Picker {
     /// # Errors
     /// [`ApplyError`] if a pool's picker document is faulty; nothing is changed then.
     pub fn apply(self: &Arc<Self>, pools: &[Arc<PoolSpec>]) -> Result<Applied, ApplyError> {
+        self.apply_with(pools, |_| None)
+    }
+
+    /// As [`Self::apply`], with what is shown to the metrics pages of a pool's endpoints.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_with(
+        self: &Arc<Self>,
+        pools: &[Arc<PoolSpec>],
+        shown: impl Fn(&PoolSpec) -> Option<Arc<dyn Shows>>,
+    ) -> Result<Applied, ApplyError> {
         let profiles = pools.iter().map(|spec| profile(spec)).collect::<Result<Vec<_>, _>>()?;
 
         let _applying = self.applying.lock();
@@ -74,7 +86,7 @@ impl Picker {
         let mut applied = Applied::default();
         for (spec, profile) in pools.iter().zip(profiles) {
             let pool = old.get(&spec.name).cloned().unwrap_or_else(|| self.make(&spec.name));
-            applied.removed.extend(pool.update(spec, profile));
+            applied.removed.extend(pool.update(spec, profile, shown(spec)));
             new.insert(Arc::clone(&spec.name), pool);
         }
         for (_, pool) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {

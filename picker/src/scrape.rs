@@ -16,6 +16,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use penstock_config::PoolSpec;
 use tokio::{
     task::AbortHandle,
@@ -62,11 +63,35 @@ pub(crate) struct ScrapeSpec {
     max_bytes: usize,
     /// TLS towards the pool. A metrics page on a port of its own is taken to be plain, as exporters are.
     tls: Option<Arc<TlsClient>>,
+    /// What is shown to be let in. Nor is that meant for another program, at a port of its own.
+    shown: Option<Shown>,
+}
+
+/// What is shown to a metrics page to be let in.
+pub trait Shows: Send + Sync {
+    /// The header, as it is now; `None` if there is none.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)>;
+}
+
+/// Two are equal if they are the same.
+#[derive(Clone)]
+struct Shown(Arc<dyn Shows>);
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Shown(…)")
+    }
 }
 
 impl ScrapeSpec {
     /// How the endpoints of this pool are scraped; nothing if they are not.
-    pub(crate) fn of(pool: &PoolSpec) -> Option<Self> {
+    pub(crate) fn of(pool: &PoolSpec, shown: Option<Arc<dyn Shows>>) -> Option<Self> {
         let metrics = &pool.metrics;
         metrics.enabled.then(|| Self {
             path: Arc::from(&*metrics.path),
@@ -75,13 +100,15 @@ impl ScrapeSpec {
             timeout: metrics.timeout,
             max_bytes: metrics.max_bytes,
             tls: pool.tls.clone().map(|spec| Arc::new(TlsClient::new(spec))),
+            shown: shown.map(Shown),
         })
     }
 
     fn page(&self, endpoint: &Endpoint) -> PageAddress {
         let address = endpoint.metrics_address();
-        let tls = self.tls.clone().filter(|_| address == endpoint.address());
-        PageAddress { address, path: Arc::clone(&self.path), tls }
+        let is_own = address == endpoint.address();
+        let (tls, shown) = (self.tls.clone().filter(|_| is_own), self.shown.clone().filter(|_| is_own));
+        PageAddress { address, path: Arc::clone(&self.path), tls, shown }
     }
 }
 

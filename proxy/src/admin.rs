@@ -279,10 +279,14 @@ fn pools(server: &Server) -> Value {
     let runtime = server.live().load();
     let (mut pools, mut backends) = (Vec::new(), Vec::new());
     for upstream in runtime.upstreams() {
-        match &upstream.chooser {
-            Chooser::Pool { pool, .. } => pools.push(pool.report()),
-            Chooser::Balancer(balancer) => backends.push(balancer.report()),
+        let (list, mut report) = match &upstream.chooser {
+            Chooser::Pool { pool, .. } => (&mut pools, json!(pool.report())),
+            Chooser::Balancer(balancer) => (&mut backends, json!(balancer.report())),
+        };
+        if let Some(credential) = upstream.credential.as_ref().and_then(|credential| credential.report()) {
+            report["credential"] = credential;
         }
+        list.push(report);
     }
     json!({ "pools": pools, "backends": backends })
 }

@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::credential::Credential;
 use crate::tls::UpstreamContext;
 
 mod ejection;
@@ -41,7 +42,7 @@ use penstock_picker::Failures;
 pub(crate) use report::BackendReport;
 
 use endpoint::{Admission, Endpoint};
-use health::Registry;
+use health::{Asked, Registry};
 use members::{Members, Resolve, SystemResolver};
 use select::Selection;
 
@@ -78,27 +79,28 @@ impl Balancers {
         Arc::new(Self { by_name: ArcSwap::default(), connector, resolver })
     }
 
-    /// Makes `backends` the backends there are, and returns them in this order; `tls` gives the loaded
-    /// side of [`BackendSpec::tls`]. What is known of a backend that keeps its name stays known:
+    /// Makes `backends` the backends there are, and returns them in this order; `loaded` gives the loaded
+    /// sides of [`BackendSpec::tls`] and [`BackendSpec::credential`]. What is known of a backend that keeps its name stays known:
     /// addresses, failures, requests in flight, and health if it is still checked the same way.
     ///
     /// Has to be called within a tokio runtime, which runs the health checks and the resolving. Calls
     /// must not overlap.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         backends: &[Arc<BackendSpec>],
-        tls: impl Fn(&BackendSpec) -> Option<Arc<UpstreamContext>>,
+        loaded: impl Fn(&BackendSpec) -> (Option<Arc<UpstreamContext>>, Option<Arc<Credential>>),
     ) -> Vec<Arc<Balancer>> {
         let old = self.by_name.load();
         let applied = backends.iter().map(|spec| {
-            let tls = tls(spec);
+            let (tls, credential) = loaded(spec);
             let Some(balancer) = old.get(&spec.name) else {
-                let running = self.build(spec.clone(), tls, None);
+                let running = self.build(spec.clone(), tls, credential, None);
                 return Arc::new(Balancer { running: ArcSwap::from_pointee(running) });
             };
             let running = balancer.running.load_full();
             if !running.shared.is_built_from(spec, tls.as_ref()) {
-                balancer.running.store(Arc::new(self.build(spec.clone(), tls, Some(&running.shared))));
+                let next = self.build(spec.clone(), tls, credential, Some(&running.shared));
+                balancer.running.store(Arc::new(next));
             }
             balancer.clone()
         });
@@ -114,7 +116,8 @@ impl Balancers {
         let Some(balancer) = self.get(&spec.name) else { return };
         let running = balancer.running.load_full();
         if running.shared.spec != *spec {
-            let next = self.build(spec.clone(), running.shared.tls.clone(), Some(&running.shared));
+            let Shared { tls, credential, .. } = &*running.shared;
+            let next = self.build(spec.clone(), tls.clone(), credential.clone(), Some(&running.shared));
             balancer.running.store(Arc::new(next));
         }
     }
@@ -151,6 +154,7 @@ impl Balancers {
         &self,
         spec: Arc<BackendSpec>,
         tls: Option<Arc<UpstreamContext>>,
+        credential: Option<Arc<Credential>>,
         before: Option<&Shared>,
     ) -> Running {
         let members = Members::new(&spec, before.map(|before| &*before.members));
@@ -159,12 +163,20 @@ impl Balancers {
         let health = spec.health_check.as_ref().map(|check| match known {
             Some(known) => known.handed_over(members.clone()),
             None => {
-                let (tls, connector) = (tls.clone(), self.connector.clone());
-                Registry::new(&spec, check.clone(), tls, connector, members.clone())
+                let asked = Asked { tls: tls.clone(), credential: credential.clone() };
+                Registry::new(&spec, check.clone(), asked, self.connector.clone(), members.clone())
             }
         });
         let selection = Selection::new(spec.balancing, members.clone(), health.clone());
-        let shared = Arc::new(Shared { spec, tls, members, health, selection, ejections: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            spec,
+            tls,
+            credential,
+            members,
+            health,
+            selection,
+            ejections: AtomicU64::new(0),
+        });
         Running::start(shared, self.resolver.clone())
     }
 }
@@ -338,6 +350,7 @@ fn none_of(members: &members::Table, exclude: &[SocketAddr]) -> BalanceError {
 struct Shared {
     spec: Arc<BackendSpec>,
     tls: Option<Arc<UpstreamContext>>,
+    credential: Option<Arc<Credential>>,
     members: Arc<Members>,
     health: Option<Registry>,
     selection: Selection,
@@ -352,6 +365,7 @@ impl Shared {
     fn is_checked_as(&self, spec: &BackendSpec, tls: Option<&Arc<UpstreamContext>>) -> bool {
         self.spec.health_check == spec.health_check
             && self.spec.protocol == spec.protocol
+            && self.spec.credential == spec.credential
             && self.has_tls(tls)
     }
 

@@ -1,19 +1,23 @@
-//! A secret that the gateway adds to requests for an upstream. Read from a file, again when that changes, and never logged.
+//! What upstreams are shown to be let in: a secret from a file, read again when that changes; one that is fetched and kept
+//! fresh; or one that the client brings. Never logged.
 
-use std::path::PathBuf;
+mod client;
+mod signing;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use penstock_config::{CredentialSource, Shown};
+use penstock_credentials::{AwsFileFault, AwsKeys, Keeper, Kept, Secret, State};
+use penstock_picker::Shows;
 use penstock_sources::files::{self, ReadError};
 use penstock_wire::Outgoing;
+use serde_json::{Value, json};
 
-use self::aws::{AwsFileFault, AwsKeys};
 use crate::error::Error;
-
-mod aws;
-mod signing;
 
 /// The largest file that is read as a secret, in bytes. Tokens have some hundred, signed ones a few thousand.
 const LIMIT_BYTES: u64 = 64 << 10;
@@ -41,9 +45,6 @@ pub(crate) enum CredentialError {
         /// The file.
         path: PathBuf,
     },
-    /// It would have to be fetched, or come from the client.
-    #[error("credentials that are fetched or brought by clients are not supported yet")]
-    NotYet,
     /// The file is none of AWS's credentials.
     #[error("{}: {fault}", path.display())]
     Aws {
@@ -54,10 +55,20 @@ pub(crate) enum CredentialError {
     },
 }
 
-/// A secret, loaded.
+/// A credential, as far as it is there.
 pub(crate) struct Credential {
     spec: penstock_config::Credential,
-    secret: ArcSwap<Secret>,
+    own: Own,
+}
+
+/// The gateway's own.
+enum Own {
+    /// None: each client brings its own.
+    None,
+    /// From a file.
+    Read(ArcSwap<Secret>),
+    /// From a service, again and again.
+    Fetched(Arc<Kept>),
 }
 
 /// Headers in which clients show who they are, each in its API's.
@@ -70,28 +81,72 @@ pub(crate) const OF_CLIENTS: [HeaderName; 5] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// What was read.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Secret {
-    /// The value of a header. Marked as sensitive, so that it is not shown by accident.
-    Header(HeaderValue),
-    /// What AWS's requests are signed with.
-    Aws(AwsKeys),
-}
-
 impl Credential {
-    /// Reads the secret that `spec` names.
+    /// Reads the secret that `spec` names, or has it fetched from now on. Without a `keeper`, only files are looked at.
     ///
     /// # Errors
-    /// See [`CredentialError`].
-    pub(crate) fn load(spec: penstock_config::Credential) -> Result<Self, CredentialError> {
-        let secret = ArcSwap::from_pointee(read(&spec)?);
-        Ok(Self { spec, secret })
+    /// See [`CredentialError`]. That a secret cannot be fetched is none: it may be possible later.
+    pub(crate) fn load(
+        spec: penstock_config::Credential,
+        keeper: Option<&Keeper>,
+    ) -> Result<Self, CredentialError> {
+        let own = match (&spec.source, keeper) {
+            (CredentialSource::Client, _) => Own::None,
+            (CredentialSource::Fetched(source), Some(keeper)) => Own::Fetched(keeper.keep(source)),
+            (CredentialSource::Fetched(source), None) => {
+                source.files().into_iter().try_for_each(|file| text(file).map(drop))?;
+                Own::None
+            }
+            (CredentialSource::Key(file), _) => Own::Read(ArcSwap::from_pointee(key(&spec.shown, file)?)),
+            (CredentialSource::AwsFile { file, profile }, _) => {
+                Own::Read(ArcSwap::from_pointee(keys(file, profile)?))
+            }
+        };
+        Ok(Self { spec, own })
     }
 
     /// What this was built from.
     pub(crate) fn spec(&self) -> &penstock_config::Credential {
         &self.spec
+    }
+
+    /// What is kept fresh, if something is.
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+        match &self.own {
+            Own::Fetched(kept) => Some(kept),
+            Own::None | Own::Read(_) => None,
+        }
+    }
+
+    /// What is kept fresh and not there now, though a request with these headers needs it.
+    pub(crate) fn missing(&self, headers: &HeaderMap) -> Option<&Arc<Kept>> {
+        let kept = self.kept().filter(|kept| !kept.is_available())?;
+        let is_brought = self.spec.client.as_ref().is_some_and(|of| client::is_brought(of, headers));
+        (!is_brought).then_some(kept)
+    }
+
+    /// Takes note that an upstream refused a request with these headers for what it was shown.
+    pub(crate) fn refused(&self, headers: &HeaderMap) {
+        let is_brought = self.spec.client.as_ref().is_some_and(|of| client::is_brought(of, headers));
+        if let (Own::Fetched(kept), false) = (&self.own, is_brought) {
+            kept.suspect();
+        }
+    }
+
+    /// What is known of one that is fetched, for people.
+    pub(crate) fn report(&self) -> Option<Value> {
+        let (Own::Fetched(kept), CredentialSource::Fetched(source)) = (&self.own, &self.spec.source) else {
+            return None;
+        };
+        let State { is_available, expires_in, error, fetched, failed } = kept.state();
+        Some(json!({
+            "source": source.to_string(),
+            "available": is_available,
+            "expires_in_seconds": expires_in.map(|left| left.as_secs()),
+            "error": error,
+            "fetched": fetched,
+            "failed": failed,
+        }))
     }
 
     /// Takes away what a client shows of itself, in whatever header its API has for that: the gateway's credential stands
@@ -105,12 +160,33 @@ impl Credential {
         take_clients(headers);
     }
 
-    /// Adds it to a request that is otherwise ready to be sent.
+    /// Adds it to a request that is otherwise ready to be sent. `asked` are the headers that the client sent.
     ///
     /// # Errors
-    /// The request cannot be signed.
-    pub(crate) fn apply(&self, outgoing: &mut Outgoing, body: &[Bytes]) -> Result<(), Error> {
-        match (&**self.secret.load(), &self.spec.shown) {
+    /// The client had to bring one and did not, there is none now, or the request cannot be signed.
+    pub(crate) fn apply(
+        &self,
+        outgoing: &mut Outgoing,
+        asked: &HeaderMap,
+        body: &[Bytes],
+    ) -> Result<(), Error> {
+        if let Some(of) = &self.spec.client
+            && let Some(brought) = client::brought(of, &self.spec.shown, asked)?
+        {
+            return self.show(&brought, outgoing, body);
+        }
+        match &self.own {
+            Own::Read(secret) => self.show(&secret.load(), outgoing, body),
+            Own::Fetched(kept) => match &*kept.secret() {
+                Some(secret) => self.show(secret, outgoing, body),
+                None => Err(Error::NoCredential),
+            },
+            Own::None => Err(Error::NoCredential),
+        }
+    }
+
+    fn show(&self, secret: &Secret, outgoing: &mut Outgoing, body: &[Bytes]) -> Result<(), Error> {
+        match (secret, &self.spec.shown) {
             (Secret::Header(value), Shown::Header { name, .. }) => {
                 outgoing.headers.insert(name.clone(), value.clone());
                 Ok(())
@@ -121,17 +197,49 @@ impl Credential {
         }
     }
 
-    /// Reads the secret again. Says whether it changed; one that cannot be read leaves the one before.
+    /// The header in which the gateway's own is shown; `None` where it is shown otherwise, or is not there.
+    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let Shown::Header { name, .. } = &self.spec.shown else { return None };
+        let value = |secret: &Secret| match secret {
+            Secret::Header(value) => Some(value.clone()),
+            Secret::Aws(_) => None,
+        };
+        let value = match &self.own {
+            Own::Read(secret) => value(&secret.load()),
+            Own::Fetched(kept) => kept.secret().as_deref().and_then(value),
+            Own::None => None,
+        };
+        Some((name.clone(), value?))
+    }
+
+    /// Reads the secret again, or has it fetched again, if its files changed. Says whether they did; one that cannot be
+    /// read leaves the one before.
     ///
     /// # Errors
     /// See [`CredentialError`].
     pub(crate) fn reload(&self) -> Result<bool, CredentialError> {
-        let new = read(&self.spec)?;
-        let has_changed = **self.secret.load() != new;
-        if has_changed {
-            self.secret.store(new.into());
+        match &self.own {
+            Own::None => Ok(false),
+            Own::Fetched(kept) => Ok(kept.look_at_files()),
+            Own::Read(secret) => {
+                let new = match &self.spec.source {
+                    CredentialSource::Key(file) => key(&self.spec.shown, file)?,
+                    CredentialSource::AwsFile { file, profile } => keys(file, profile)?,
+                    CredentialSource::Client | CredentialSource::Fetched(_) => return Ok(false),
+                };
+                let has_changed = **secret.load() != new;
+                if has_changed {
+                    secret.store(new.into());
+                }
+                Ok(has_changed)
+            }
         }
-        Ok(has_changed)
+    }
+}
+
+impl Shows for Credential {
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Self::header(self)
     }
 }
 
@@ -148,31 +256,29 @@ pub(crate) fn take_clients(headers: &mut HeaderMap) {
     }
 }
 
-fn read(spec: &penstock_config::Credential) -> Result<Secret, CredentialError> {
-    let (file, profile) = match &spec.source {
-        CredentialSource::Key(file) => (file, None),
-        CredentialSource::AwsFile { file, profile } => (file, Some(profile)),
-        CredentialSource::Client | CredentialSource::Fetched(_) => return Err(CredentialError::NotYet),
-    };
-    let path = || file.clone();
-    let text = files::read_text(file, LIMIT_BYTES)
-        .map_err(|source| CredentialError::Read { path: path(), source })?;
-    if let Some(profile) = profile {
-        let keys = AwsKeys::parse(&text, profile);
-        return keys.map(Secret::Aws).map_err(|fault| CredentialError::Aws { path: path(), fault });
-    }
-    let prefix = match &spec.shown {
+/// The key in a file.
+fn key(shown: &Shown, file: &Path) -> Result<Secret, CredentialError> {
+    let prefix = match shown {
         Shown::Header { prefix, .. } => prefix,
         Shown::Aws { .. } => "",
     };
+    let text = text(file)?;
     let secret = text.trim();
     if secret.is_empty() {
-        return Err(CredentialError::Empty { path: path() });
+        return Err(CredentialError::Empty { path: file.to_owned() });
     }
-    let value = HeaderValue::from_str(&format!("{prefix}{secret}")).ok().filter(|_| secret.is_ascii());
-    let mut value = value.ok_or_else(|| CredentialError::NotAValue { path: path() })?;
-    value.set_sensitive(true);
-    Ok(Secret::Header(value))
+    Secret::header(prefix, secret).ok_or_else(|| CredentialError::NotAValue { path: file.to_owned() })
+}
+
+/// Keys in a file of AWS's.
+fn keys(file: &Path, profile: &str) -> Result<Secret, CredentialError> {
+    let keys = AwsKeys::parse(&text(file)?, profile);
+    keys.map(Secret::Aws).map_err(|fault| CredentialError::Aws { path: file.to_owned(), fault })
+}
+
+fn text(file: &Path) -> Result<String, CredentialError> {
+    files::read_text(file, LIMIT_BYTES)
+        .map_err(|source| CredentialError::Read { path: file.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -192,7 +298,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             framing: penstock_wire::BodyFraming::Whole,
         };
-        credential.apply(&mut outgoing, &[]).unwrap();
+        credential.apply(&mut outgoing, &http::HeaderMap::new(), &[]).unwrap();
         outgoing.headers.remove(http::header::AUTHORIZATION).unwrap()
     }
 
@@ -203,7 +309,8 @@ mod tests {
         std::fs::write(&file, "sk-1").unwrap();
         for (name, is_replaced) in [("x-api-key", true), ("authorization", true), ("x-proxy-key", false)] {
             let shown = Shown::Header { name: HeaderName::from_static(name), prefix: "".into() };
-            let credential = Credential::load(penstock_config::Credential::key(shown, file.clone())).unwrap();
+            let credential =
+                Credential::load(penstock_config::Credential::key(shown, file.clone()), None).unwrap();
             let mut headers = HeaderMap::new();
             for name in OF_CLIENTS {
                 headers.insert(name, HeaderValue::from_static("of-the-client"));
@@ -223,7 +330,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("key");
         std::fs::write(&file, "  sk-1\n").unwrap();
-        let credential = Credential::load(spec(file.clone())).unwrap();
+        let credential = Credential::load(spec(file.clone()), None).unwrap();
         assert_eq!(shown(&credential), "Bearer sk-1");
         assert!(!credential.reload().unwrap());
         std::fs::write(&file, "sk-2").unwrap();
@@ -247,7 +354,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("key");
         std::fs::write(&file, "hush").unwrap();
-        let credential = Credential::load(spec(file)).unwrap();
+        let credential = Credential::load(spec(file), None).unwrap();
         assert!(!format!("{credential:?} {:?}", shown(&credential)).contains("hush"));
     }
 }

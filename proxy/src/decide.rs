@@ -148,7 +148,8 @@ pub(crate) fn after_body(
 }
 
 /// Goes through what is left of a rule's targets until one gives an endpoint. Targets that cannot are given up, but for
-/// one that has something to wait for: the names of a backend, or a place where no other target is left.
+/// one that has something to wait for: the names of a backend, the first credential for it, or a place where no other
+/// target is left.
 ///
 /// # Errors
 /// None gave one without waiting.
@@ -199,7 +200,7 @@ pub(crate) fn target<A: Ask>(
             Err(unavailable) => {
                 let has_other = routed.candidates.has_other(rule, at);
                 match unavailable.wait {
-                    Some(wait) if wait == Wait::Names || !has_other => {
+                    Some(wait) if wait != Wait::Place || !has_other => {
                         return Err(NoTarget::Wait(at, at_upstream, unavailable, wait));
                     }
                     _ => ask.passed_over(at, (at_upstream, upstream), &unavailable),

@@ -115,6 +115,9 @@ pub(crate) enum Error {
     /// The upstream has nothing like the API that the request is for: the client is not wrong, and may do without.
     #[error("{0}")]
     Unserved(Box<str>),
+    /// The client had to bring a credential for the upstream, and brought none that could be used.
+    #[error("{0}")]
+    ClientCredential(Box<str>),
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,
@@ -257,6 +260,9 @@ pub(crate) enum Error {
         /// The status that the target gives.
         status: u16,
     },
+    /// The gateway's own credential for the upstream is not there: it could not be fetched yet, or again.
+    #[error("the gateway has no valid credential for the upstream of this request; try again shortly")]
+    NoCredential,
     /// The pool or backend has no endpoint that could be asked.
     #[error("no endpoint is available for this request")]
     NoEndpoints,

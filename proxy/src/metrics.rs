@@ -9,10 +9,12 @@
 //! `other`. And beyond [`DEFAULT_MAX_NAMES`] names of a kind, the rest share `other` too.
 
 mod clock;
+mod credentials;
 mod family;
 mod gateway;
 mod histogram;
 mod outcome;
+mod register;
 mod requests;
 mod upstreams;
 mod value;
@@ -27,6 +29,7 @@ pub use self::{
 
 pub(crate) use self::{
     clock::StreamClock,
+    credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},

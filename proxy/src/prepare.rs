@@ -83,6 +83,9 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
         (_, Some(credential)) => credential.replace_clients(&mut headers),
         _ => {}
     }
+    for name in &to.rule.client_credentials {
+        headers.remove(name);
+    }
     for edits in edits(to) {
         edits.apply(&mut headers);
     }
@@ -97,7 +100,7 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     let framing = set_framing(&mut headers, arrived.body.is_complete(), &body);
     let mut outgoing = Outgoing { method, target, headers, framing };
     if let Some(credential) = &to.upstream.credential {
-        credential.apply(&mut outgoing, &body)?;
+        credential.apply(&mut outgoing, &client.head().headers, &body)?;
     }
     Ok(Prepared { outgoing, body, decoder, dropped })
 }

@@ -52,6 +52,11 @@ pub(crate) async fn exchange(
     if let Some(report) = header.remove_header(&orca::REPORT_HEADER) {
         attempt.endpoint.observe_load_report(report.as_bytes());
     }
+    if matches!(header.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Some(credential) = &arrived.runtime().upstream(attempt.upstream).credential
+    {
+        credential.refused(&client.head().headers);
+    }
     let mut held = None;
     if header.status.as_u16() >= 400 {
         match Box::pin(refused(connection, client, arrived, routed, attempt, &header, is_end)).await? {

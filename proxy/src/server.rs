@@ -202,7 +202,10 @@ impl Server {
         gateway.bodies_in_flight_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
         gateway.lists_faulty.set(i64::try_from(self.lists.lock().faulty()).unwrap_or(i64::MAX));
         let live = self.live.load();
-        gateway.certificates(&self.certificates.lock().in_force(live.snapshot().secrets.as_ref()));
+        let certificates = self.certificates.lock();
+        gateway.certificates(&certificates.in_force(live.snapshot().secrets.as_ref()));
+        gateway.credentials(&certificates.kept());
+        drop(certificates);
         self.exported.lock().update(&live);
     }
 

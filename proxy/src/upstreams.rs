@@ -91,6 +91,8 @@ pub(crate) enum Wait {
     Place,
     /// The first look-up of the backend's names.
     Names,
+    /// The first fetch of the credential.
+    Credential,
 }
 
 impl Upstream {
@@ -127,6 +129,7 @@ impl Upstream {
         request: &PickRequest<'_>,
         excluded: &Excluded,
     ) -> Result<Chosen, Unavailable> {
+        self.has_credential(request)?;
         match &self.chooser {
             Chooser::Pool { pool, .. } => pool.pick(request).map(Chosen::from).map_err(Unavailable::from),
             Chooser::Balancer(balancer) => {
@@ -149,6 +152,18 @@ impl Upstream {
             (Chooser::Pool { pool, .. }, Wait::Place) => {
                 pool.admit(request).await.map(Chosen::from).map_err(Unavailable::from)
             }
+            (_, Wait::Credential) => {
+                let limit = self.peers.connection().connect_timeout;
+                if let Some(kept) = self.credential.as_ref().and_then(|credential| credential.kept()) {
+                    kept.first(limit).await;
+                }
+                match self.choose(request, excluded) {
+                    Err(Unavailable { wait: Some(next @ (Wait::Names | Wait::Place)), .. }) => {
+                        Box::pin(self.choose_after(next, request, excluded)).await
+                    }
+                    chosen => chosen,
+                }
+            }
             (Chooser::Balancer(balancer), Wait::Names) => {
                 let limit: Duration = self.peers.connection().connect_timeout;
                 let picked = balancer.pick_when_resolved(&excluded.addresses, limit).await;
@@ -164,6 +179,15 @@ impl Upstream {
         request: &PickRequest<'_>,
         excluded: &Excluded,
     ) -> (Value, Result<(), Unavailable>) {
+        let (value, outcome) = self.explain_choice(request, excluded);
+        (value, self.has_credential(request).and(outcome))
+    }
+
+    fn explain_choice(
+        &self,
+        request: &PickRequest<'_>,
+        excluded: &Excluded,
+    ) -> (Value, Result<(), Unavailable>) {
         match &self.chooser {
             Chooser::Pool { pool, .. } => {
                 let explanation = pool.explain(request);
@@ -175,6 +199,17 @@ impl Upstream {
                 (json!(balancer.report()), outcome)
             }
         }
+    }
+
+    /// Whether there is a credential for the request, as far as it needs one that is fetched.
+    ///
+    /// # Errors
+    /// There is none now.
+    fn has_credential(&self, request: &PickRequest<'_>) -> Result<(), Unavailable> {
+        let missing = self.credential.as_ref().and_then(|credential| credential.missing(request.headers));
+        let Some(kept) = missing else { return Ok(()) };
+        let wait = kept.is_awaited().then_some(Wait::Credential);
+        Err(Unavailable { outcome: PickOutcome::NoCredential, error: Error::NoCredential, wait })
     }
 
     /// Whether an endpoint is left that is not `excluded`. Those that were are not just counted: one may have left since.
@@ -194,6 +229,7 @@ impl Wait {
         match self {
             Self::Place => "a place at an endpoint",
             Self::Names => "the backend's names to be resolved",
+            Self::Credential => "the first fetch of its credential",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What upstreams are shown to be let in. This crate opens no file and fetches nothing.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use http::HeaderName;
@@ -225,20 +226,26 @@ impl TokenSource {
             | Self::Gcp { by: GcpIdentity::Environment, .. } => Vec::new(),
         }
     }
+}
 
-    /// What people call it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+/// What people call it; nothing of it is secret.
+impl fmt::Display for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AwsWebIdentity { .. } => "AWS, for a web identity",
-            Self::AwsEnvironment { .. } => "AWS, by the environment",
-            Self::Azure { by: AzureIdentity::Environment, .. } => "Azure, by the environment",
-            Self::Azure { .. } => "Azure, for an application",
-            Self::Gcp { by: GcpIdentity::File { .. }, .. } => "Google Cloud, for a file",
-            Self::Gcp { by: GcpIdentity::WorkloadIdentity { .. }, .. } => {
-                "Google Cloud, for a workload identity"
-            }
-            Self::Gcp { by: GcpIdentity::Environment, .. } => "Google Cloud, by the environment",
+            Self::AwsWebIdentity { role_arn, .. } => write!(f, "AWS, role {role_arn}"),
+            Self::AwsEnvironment { .. } => f.write_str("AWS, by the environment"),
+            Self::Azure { client_id: Some(client), .. } => write!(f, "Azure, application {client}"),
+            Self::Azure { client_id: None, .. } => f.write_str("Azure, by the environment"),
+            Self::Gcp { by, .. } => match by {
+                GcpIdentity::File { path, .. } => write!(f, "Google Cloud, {}", path.display()),
+                GcpIdentity::WorkloadIdentity { service_account: Some(account), .. } => {
+                    write!(f, "Google Cloud, service account {account}")
+                }
+                GcpIdentity::WorkloadIdentity { audience, .. } => {
+                    write!(f, "Google Cloud, workload identity of {audience}")
+                }
+                GcpIdentity::Environment => f.write_str("Google Cloud, by the environment"),
+            },
         }
     }
 }

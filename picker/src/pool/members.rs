@@ -20,7 +20,7 @@ use crate::{
     endpoint::{Attributes, EjectionPolicy, Endpoint, Shared},
     prefix::{NO_SLOT, PrefixIndex},
     profile::Profile,
-    scrape::{self, Budget, ScrapeSpec},
+    scrape::{self, Budget, ScrapeSpec, Shows},
     session::SessionIds,
 };
 
@@ -60,13 +60,19 @@ impl Pool {
         }
     }
 
-    /// Takes the specification over, with the profile built from its document. Returns the endpoints that left.
-    pub(crate) fn update(&self, spec: &PoolSpec, profile: Profile) -> Vec<Arc<Endpoint>> {
+    /// Takes the specification over, with the profile built from its document and what metrics pages are shown. Returns the
+    /// endpoints that left.
+    pub(crate) fn update(
+        &self,
+        spec: &PoolSpec,
+        profile: Profile,
+        shown: Option<Arc<dyn Shows>>,
+    ) -> Vec<Arc<Endpoint>> {
         self.shared.ejection.store(Arc::new(EjectionPolicy::of(&spec.ejection)));
         self.shared.set_expiry(spec.metrics.max_interval * EXPIRY_INTERVALS + spec.metrics.timeout);
 
         let mut members = self.members.lock();
-        let scrape = ScrapeSpec::of(spec).map(Arc::new);
+        let scrape = ScrapeSpec::of(spec, shown).map(Arc::new);
         let is_scrape_changed = members.scrape != scrape;
         members.scrape = scrape;
 

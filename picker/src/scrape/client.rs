@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    ScrapeError,
+    ScrapeError, Shown,
     page::{PageScanner, Reading},
     tls::TlsClient,
 };
@@ -40,6 +40,7 @@ pub(super) struct PageAddress {
     /// Path of the metrics page, with its leading slash.
     pub(super) path: Arc<str>,
     pub(super) tls: Option<Arc<TlsClient>>,
+    pub(super) shown: Option<Shown>,
 }
 
 /// The scraping side of one endpoint.
@@ -197,6 +198,9 @@ fn request(page: &PageAddress) -> Request<Empty<Bytes>> {
     let host = host.expect("a socket address has only digits, dots, colons and brackets");
     request.headers_mut().insert(header::HOST, host);
     request.headers_mut().extend(FIXED);
+    if let Some((name, value)) = page.shown.as_ref().and_then(|shown| shown.0.header()) {
+        request.headers_mut().insert(name, value);
+    }
     request
 }
 

@@ -1,9 +1,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use penstock_config::Engine;
 use tokio::time::Instant;
 
-use super::{Pause, ScrapeSpec, TlsClient, sit_out};
+use super::{Pause, ScrapeSpec, Shown, Shows, TlsClient, sit_out};
 use crate::{
     clock::Clock,
     endpoint::{Attributes, Endpoint, Shared},
@@ -11,8 +12,13 @@ use crate::{
 
 /// An endpoint that nothing scrapes.
 fn endpoint() -> Arc<Endpoint> {
+    endpoint_with_page_at(SocketAddr::from(([127, 0, 0, 1], 9)))
+}
+
+/// An endpoint at port 9 whose metrics page is there.
+fn endpoint_with_page_at(metrics_address: SocketAddr) -> Arc<Endpoint> {
     let address = SocketAddr::from(([127, 0, 0, 1], 9));
-    let attributes = Attributes { metrics_address: address, engine: Engine::Vllm, labels: BTreeMap::new() };
+    let attributes = Attributes { metrics_address, engine: Engine::Vllm, labels: BTreeMap::new() };
     Endpoint::new(address, "default/pod".into(), attributes, 0, Arc::new(Shared::new(Clock::running())))
 }
 
@@ -72,6 +78,14 @@ async fn a_wake_up_that_nobody_waited_for_costs_one_early_scrape_at_most() {
     assert!(started.elapsed() > PAUSE.length);
 }
 
+struct Key;
+
+impl Shows for Key {
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((http::header::AUTHORIZATION, HeaderValue::from_static("Bearer key")))
+    }
+}
+
 #[tokio::test]
 async fn a_pool_with_tls_is_scraped_by_tls_on_its_own_port_only() {
     let endpoint = endpoint();
@@ -84,9 +98,16 @@ async fn a_pool_with_tls_is_scraped_by_tls_on_its_own_port_only() {
         timeout: Duration::ZERO,
         max_bytes: 1,
         tls: None,
+        shown: None,
     };
     assert!(spec.page(&endpoint).tls.is_none());
     spec.tls = Some(Arc::new(TlsClient::new(tls)));
     assert!(spec.page(&endpoint).tls.is_some());
     assert_eq!(spec, spec.clone());
+    // A key goes where requests go, and to no other program.
+    spec.shown = Some(Shown(Arc::new(Key)));
+    assert!(spec.page(&endpoint).shown.is_some());
+    assert_eq!(spec, spec.clone());
+    let exporter = endpoint_with_page_at(SocketAddr::from(([127, 0, 0, 1], 10)));
+    assert!(spec.page(&exporter).shown.is_none() && spec.page(&exporter).tls.is_none());
 }

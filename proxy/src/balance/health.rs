@@ -14,7 +14,7 @@ use pingora_load_balancing::{Backend, HealthRegistry, health_check::HealthCheck}
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Shared, endpoint::Endpoint, members::Members};
-use crate::{peers, probe::Get, tls::UpstreamContext};
+use crate::{credential::Credential, peers, probe::Get, tls::UpstreamContext};
 
 /// The most bytes of an answer that are read. What a check answers is a word, if anything.
 const ANSWER_LIMIT_BYTES: usize = 64 << 10;
@@ -32,14 +32,14 @@ impl Registry {
     pub(super) fn new(
         spec: &BackendSpec,
         check: HealthCheckSpec,
-        tls: Option<Arc<UpstreamContext>>,
+        asked: Asked,
         connector: Arc<Connector>,
         members: Arc<Members>,
     ) -> Self {
         let members = Arc::new(ArcSwap::new(members));
         let protocol = spec.protocol;
         let check =
-            Check { backend: spec.name.clone(), check, protocol, tls, connector, members: members.clone() };
+            Check { backend: spec.name.clone(), check, protocol, asked, connector, members: members.clone() };
         let inner = HealthRegistry::with_equivalence(|backend| {
             // The address alone: a change of weight is not another endpoint.
             xxh3_64(backend.addr.to_string().as_bytes())
@@ -69,12 +69,18 @@ pub(super) async fn keep_checking(shared: Arc<Shared>, interval: Duration) {
     }
 }
 
+/// How endpoints are asked: as by requests.
+pub(super) struct Asked {
+    pub(super) tls: Option<Arc<UpstreamContext>>,
+    pub(super) credential: Option<Arc<Credential>>,
+}
+
 /// `GET path`, to be answered with 2xx.
 struct Check {
     backend: Arc<str>,
     check: HealthCheckSpec,
     protocol: UpstreamProtocol,
-    tls: Option<Arc<UpstreamContext>>,
+    asked: Asked,
     connector: Arc<Connector>,
     members: Arc<ArcSwap<Members>>,
 }
@@ -82,14 +88,15 @@ struct Check {
 impl Check {
     async fn ask(&self, endpoint: &Endpoint) -> Result<(), String> {
         let mut peer = HttpPeer::new(endpoint.address, false, String::new());
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = &self.asked.tls {
             tls.configure(&mut peer, &endpoint.name.host);
         }
         peer.options.alpn = peers::protocol(self.protocol).alpn();
         let authority = &endpoint.name.authority;
         let HealthCheckSpec { path, timeout, .. } = &self.check;
         let (limit_bytes, timeout) = (ANSWER_LIMIT_BYTES, *timeout);
-        let get = Get { authority, path, headers: &[], limit_bytes, timeout };
+        let shown = self.asked.credential.as_ref().and_then(|credential| credential.header());
+        let get = Get { authority, path, headers: shown.as_slice(), limit_bytes, timeout };
         match get.send(&self.connector, &peer).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(format!("answered {}", answer.status)),

@@ -65,7 +65,7 @@ fn spec(endpoints: Vec<BackendEndpoint>) -> BackendSpec {
 }
 
 fn apply(balancers: &Balancers, spec: BackendSpec) -> Arc<Balancer> {
-    balancers.apply(&[Arc::new(spec)], |_| None).remove(0)
+    balancers.apply(&[Arc::new(spec)], |_| (None, None)).remove(0)
 }
 
 fn three() -> BackendSpec {
@@ -218,7 +218,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
     let report = &after.report().endpoints[0];
     assert_eq!((report.in_flight, report.failures), (0, 1), "an old request settles with the new state");
 
-    balancers.apply(&[], |_| None);
+    balancers.apply(&[], |_| (None, None));
     assert!(balancers.get("b").is_none());
     assert!(after.pick(&[]).is_ok(), "a request that holds its snapshot goes on");
 }
@@ -379,7 +379,7 @@ async fn a_check_over_tls_asks_for_the_right_name() {
         let endpoints = vec![endpoint(name, address.port(), 1)];
         let spec = Arc::new(BackendSpec { tls: Some(tls), ..checked(endpoints) });
         let balancers = Balancers::with_resolver(dns.clone());
-        let balancer = balancers.apply(&[spec], |_| Some(context.clone())).remove(0);
+        let balancer = balancers.apply(&[spec], |_| (Some(context.clone()), None)).remove(0);
         balancers.settled(Duration::from_secs(30)).await;
         check(&balancer).await;
         check(&balancer).await;

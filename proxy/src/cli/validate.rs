@@ -72,5 +72,5 @@ fn check(file: &Path, profiles: &dyn ProfileCheck, with_files: bool) -> Result<V
 
 /// Reads the files that a document names, as `serve` does.
 fn check_files(snapshot: &Snapshot) -> Result<(), Vec<Fault>> {
-    Certificates::default().load(snapshot).map(drop)
+    Certificates::default().load(snapshot, None).map(drop)
 }

@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header;
+use penstock_credentials::AwsKeys;
 use penstock_providers::bedrock::sigv4::{self, Credentials, Request, Scope};
 use penstock_wire::Outgoing;
 
-use super::aws::AwsKeys;
 use crate::error::Error;
 
 /// The name by which signatures know Bedrock.

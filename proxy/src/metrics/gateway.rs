@@ -1,15 +1,14 @@
 //! Metrics of the gateway as a whole: load, limits, reloads, the access log, the build.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use penstock_sources::cluster::WatchMetrics;
 use prometheus::Registry;
 
 use super::{
+    credentials::{CredentialKept, CredentialMetrics},
     family::Family,
+    register::{counters, gauge, gauges, unix_now},
     value::{Counter, Gauge, GaugeGuard},
 };
 use crate::error::Limit;
@@ -28,6 +27,7 @@ pub struct GatewayMetrics {
     limits: [Arc<Counter>; Limit::ALL.len()],
     reloads: ReloadMetrics,
     certificates: Family<Gauge>,
+    credentials: CredentialMetrics,
     /// Lists of endpoints whose last state was refused.
     pub lists_faulty: Arc<Gauge>,
     /// What became of copies of requests.
@@ -152,6 +152,7 @@ impl GatewayMetrics {
                  one.",
                 &["owner_kind", "owner", "file"],
             ),
+            credentials: CredentialMetrics::register(registry),
             lists_faulty: gauge(
                 registry,
                 "penstock_endpoint_lists_faulty",
@@ -182,6 +183,11 @@ impl GatewayMetrics {
                 .iter()
                 .map(|of| (vec![of.owner_kind, &*of.owner, of.file.as_str()], Gauge::of(of.not_after))),
         );
+    }
+
+    /// Makes these the credentials that are exposed.
+    pub(crate) fn credentials(&self, kept: &[CredentialKept]) {
+        self.credentials.replace(kept);
     }
 
     /// Counts a limit that was hit without ending a request, such as an idle connection's.
@@ -291,21 +297,4 @@ impl ClusterMetrics {
             errors: counters(registry, errors, "Watches that failed.", &[]).get(&[]),
         }
     }
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Arc<Gauge> {
-    gauges(registry, name, help, &[]).get(&[])
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &'static [&'static str]) -> Family<Gauge> {
-    Family::register(registry, name, help, labels, Gauge::default)
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &'static [&'static str]) -> Family<Counter> {
-    Family::register(registry, name, help, labels, Counter::default)
-}
-
-fn unix_now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }

@@ -7,6 +7,8 @@ pub(crate) enum PickOutcome {
     Picked,
     /// The pool or backend has no endpoint that could be asked.
     NoEndpoints,
+    /// The credential that the gateway has to show is not there.
+    NoCredential,
     /// This request has tried every endpoint.
     AllExcluded,
     /// Every endpoint is full.
@@ -31,9 +33,10 @@ pub(crate) enum ScrapeOutcome {
 }
 
 impl PickOutcome {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Picked,
         Self::NoEndpoints,
+        Self::NoCredential,
         Self::AllExcluded,
         Self::Saturated,
         Self::Shed,
@@ -47,6 +50,7 @@ impl PickOutcome {
         match self {
             Self::Picked => "picked",
             Self::NoEndpoints => "no_endpoints",
+            Self::NoCredential => "no_credential",
             Self::AllExcluded => "all_excluded",
             Self::Saturated => "saturated",
             Self::Shed => "shed",

@@ -25,6 +25,11 @@ pub struct GaugeGuard {
 }
 
 impl Counter {
+    /// A counter that is at this already.
+    pub(super) fn of(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
     /// Adds one.
     pub fn increment(&self) {
         self.add(1);

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use penstock_config::{BackendSpec, Fault, PoolSpec, Secrets, Snapshot, UpstreamTls};
+use penstock_credentials::Keeper;
 use penstock_tls::{PemErrors, PemFiles};
 use penstock_wire::Peers;
 
 use crate::credential::{Credential, CredentialError};
-use crate::metrics::CertificateInForce;
+use crate::metrics::{CertificateInForce, CredentialKept};
 use crate::peers::peers;
 use crate::tls::{DownstreamTls, UpstreamContext};
 
@@ -24,11 +25,12 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Loads what `snapshot` names; what is loaded already and still named stays.
+    /// Loads what `snapshot` names; what is loaded already and still named stays. Credentials that have to be fetched are
+    /// `keeper`'s to fetch from now on; without one, only the files for that are looked at.
     ///
     /// # Errors
     /// Everything that is wrong with any of the files.
-    pub(crate) fn load(&self, snapshot: &Snapshot) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn load(&self, snapshot: &Snapshot, keeper: Option<&Keeper>) -> Result<Self, Vec<Fault>> {
         let mut faults = missing_keys(snapshot);
         if !faults.is_empty() {
             return Err(faults);
@@ -61,16 +63,16 @@ impl Certificates {
             keep(loaded, &backend.name, &mut next.backends, &mut faults, || format!("backends[{index}].tls"));
         }
         for (index, pool) in snapshot.pools.iter().enumerate() {
-            let loaded =
-                pool.credential.as_ref().map(|spec| credential(spec, self.pool_credentials.get(&pool.name)));
+            let known = self.pool_credentials.get(&pool.name);
+            let loaded = pool.credential.as_ref().map(|spec| credential(spec, known, keeper));
             next.pool_credentials.extend(loaded.and_then(|loaded| {
                 let at = || format!("pools[{index}].credential.file");
                 Some((pool.name.clone(), sound(loaded, at, &mut faults)?))
             }));
         }
         for (index, of) in snapshot.backends.iter().enumerate() {
-            let loaded =
-                of.credential.as_ref().map(|spec| credential(spec, self.backend_credentials.get(&of.name)));
+            let known = self.backend_credentials.get(&of.name);
+            let loaded = of.credential.as_ref().map(|spec| credential(spec, known, keeper));
             next.backend_credentials.extend(loaded.and_then(|loaded| {
                 let at = || format!("backends[{index}].credential.file");
                 Some((of.name.clone(), sound(loaded, at, &mut faults)?))
@@ -135,6 +137,20 @@ impl Certificates {
         };
         let upstreams = upstream("pool", &self.pools).into_iter().chain(upstream("backend", &self.backends));
         listeners.chain(upstreams).collect()
+    }
+
+    /// The credentials that are kept fresh, for the metrics.
+    pub(crate) fn kept(&self) -> Vec<CredentialKept> {
+        let of = |owner_kind, all: &HashMap<Arc<str>, Arc<Credential>>| {
+            let kept = all.iter().filter_map(|(owner, credential)| {
+                let state = credential.kept()?.state();
+                Some(CredentialKept { owner_kind, owner: owner.clone(), state })
+            });
+            kept.collect::<Vec<_>>()
+        };
+        let mut kept = of("pool", &self.pool_credentials);
+        kept.extend(of("backend", &self.backend_credentials));
+        kept
     }
 
     /// Reads all files again. A bad one leaves what was loaded from it before in force.
@@ -203,10 +219,11 @@ fn missing_keys(snapshot: &Snapshot) -> Vec<Fault> {
 fn credential(
     spec: &penstock_config::Credential,
     known: Option<&Arc<Credential>>,
+    keeper: Option<&Keeper>,
 ) -> Result<Arc<Credential>, CredentialError> {
     match known.filter(|known| known.spec() == spec) {
         Some(known) => Ok(known.clone()),
-        None => Credential::load(spec.clone()).map(Arc::new),
+        None => Credential::load(spec.clone(), keeper).map(Arc::new),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use penstock_config::{BackendIndex, Fault, PoolIndex, Snapshot, Upstream as UpstreamAt};
-use penstock_picker::Picker;
+use penstock_config::{BackendIndex, Fault, PoolIndex, PoolSpec, Snapshot, Upstream as UpstreamAt};
+use penstock_credentials::{Environment, Fetcher, Keeper};
+use penstock_picker::{Picker, Shows};
 
 use super::certificates::Certificates;
 use super::cooldowns::KnownCooldowns;
@@ -23,6 +24,7 @@ use crate::upstreams::{Chooser, Upstream};
 pub(super) struct Core {
     pub(super) picker: Arc<Picker>,
     pub(super) balancers: Arc<Balancers>,
+    keeper: Keeper,
     pub(super) metrics: Arc<Metrics>,
     pub(super) in_flight: Arc<Count>,
     pub(super) connections: Arc<Count>,
@@ -47,6 +49,7 @@ impl Core {
         Self {
             picker: Picker::new(),
             balancers: Balancers::new(),
+            keeper: Keeper::new(Arc::new(Fetcher::new(Environment::of_process()))),
             metrics,
             in_flight: Arc::default(),
             connections: Arc::default(),
@@ -67,11 +70,15 @@ impl Core {
         certificates: &mut Certificates,
         lists: &mut Lists,
     ) -> Result<Runtime, Vec<Fault>> {
-        let next = certificates.load(snapshot)?;
+        let next = certificates.load(snapshot, Some(&self.keeper))?;
         let pools: Vec<_> = snapshot.pools.iter().map(|spec| lists.pool(spec, snapshot.replicas)).collect();
-        self.picker.apply(&pools).map_err(|error| vec![Fault::new("pools", error.to_string())])?;
+        let shown = |pool: &PoolSpec| next.pool_credential(&pool.name).map(|own| own as Arc<dyn Shows>);
+        self.picker
+            .apply_with(&pools, shown)
+            .map_err(|error| vec![Fault::new("pools", error.to_string())])?;
         let backends: Vec<_> = snapshot.backends.iter().map(|spec| lists.backend(spec)).collect();
-        let balancers = self.balancers.apply(&backends, |spec| next.backend(spec));
+        let balancers =
+            self.balancers.apply(&backends, |spec| (next.backend(spec), next.backend_credential(&spec.name)));
         *certificates = next;
         let upstreams = self.upstreams(snapshot, balancers, certificates);
         Ok(Runtime::new(snapshot.clone(), upstreams, &*self.extension, self.hash_seed, &self.metrics))

@@ -8,6 +8,7 @@ mod harness;
 mod attempts;
 mod contract;
 mod counted;
+mod credentials;
 mod dialects;
 mod drain;
 mod encodings;

@@ -52,7 +52,7 @@ impl Server {
 }
 
 fn client(address: SocketAddr, tls: Option<TlsClient>) -> Client {
-    let page = PageAddress { address, path: Arc::from("/metrics"), tls: tls.map(Arc::new) };
+    let page = PageAddress { address, path: Arc::from("/metrics"), tls: tls.map(Arc::new), shown: None };
     Client::new(page, &VLLM, MAX_BYTES)
 }
 

@@ -1,19 +1,19 @@
 //! Keys of AWS in the file that its tools share (`~/.aws/credentials`).
 
-/// The keys of a profile.
+/// Keys that requests to AWS are signed with. Printable ASCII without spaces, all of them. Not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct AwsKeys {
+pub struct AwsKeys {
     /// Says whose they are; no secret.
-    pub(super) access_key: Box<str>,
+    pub access_key: Box<str>,
     /// What is signed with.
-    pub(super) secret_key: Box<str>,
+    pub secret_key: Box<str>,
     /// Of keys that are lent for a time.
-    pub(super) session_token: Option<Box<str>>,
+    pub session_token: Option<Box<str>>,
 }
 
 /// What is wrong with a file of credentials. Nothing of the file is part of the message but the names of profiles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AwsFileFault {
+pub enum AwsFileFault {
     /// There is no such profile.
     #[error("no profile [{profile}] in it; it has {}", if there.is_empty() { "none" } else { there })]
     NoProfile {
@@ -41,11 +41,23 @@ pub(crate) enum AwsFileFault {
 }
 
 impl AwsKeys {
+    /// Keys of these parts; `None` if one of them is none.
+    #[must_use]
+    pub fn new(access_key: &str, secret_key: &str, session_token: Option<&str>) -> Option<Self> {
+        let is_part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic());
+        let all = [Some(access_key), Some(secret_key), session_token];
+        all.into_iter().flatten().all(is_part).then(|| Self {
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+            session_token: session_token.map(Into::into),
+        })
+    }
+
     /// Reads the keys of `profile`.
     ///
     /// # Errors
     /// They are not there; see [`AwsFileFault`].
-    pub(super) fn parse(file: &str, profile: &str) -> Result<Self, AwsFileFault> {
+    pub fn parse(file: &str, profile: &str) -> Result<Self, AwsFileFault> {
         /// How many profiles a message lists.
         const MAX_LISTED: usize = 10;
         let sections = file.lines().map(str::trim).filter_map(section);
@@ -74,6 +86,12 @@ impl AwsKeys {
             secret_key: needed("aws_secret_access_key")?,
             session_token: find("aws_session_token")?,
         })
+    }
+}
+
+impl std::fmt::Debug for AwsKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AwsKeys").finish_non_exhaustive()
     }
 }
 

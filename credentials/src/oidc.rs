@@ -1,0 +1,70 @@
+//! Logging in at an identity provider as a client (RFC 6749, 4.4; OpenID Connect Discovery 1.0).
+
+use ::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use penstock_config::{OidcClient, OidcProvider};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::error::FetchError;
+use crate::files;
+use crate::http::{Ask, Http};
+use crate::secret;
+
+#[derive(Deserialize)]
+struct Discovered {
+    token_endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    #[serde(deserialize_with = "secret::text")]
+    access_token: SecretString,
+}
+
+/// The token that the provider gives the client.
+///
+/// The client's secret is shown in `Authorization`, as every provider has to understand (RFC 6749, 2.3.1); those that do
+/// not are shown it in the form.
+pub(crate) async fn token(http: &Http, client: &OidcClient) -> Result<SecretString, FetchError> {
+    let discovered;
+    let endpoint = match &client.provider {
+        OidcProvider::TokenEndpoint(endpoint) => &**endpoint,
+        OidcProvider::Issuer(issuer) => {
+            discovered = discover(http, issuer).await?;
+            &*discovered
+        }
+    };
+    let secret = files::read(&client.client_secret).await?;
+    let scopes = client.scopes.join(" ");
+    let fields = [
+        ("grant_type", &*client.grant_type),
+        ("scope", &*scopes),
+        ("audience", client.audience.as_deref().unwrap_or_default()),
+    ];
+    let escaped = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", escaped(&client.client_id), escaped(secret.expose_secret()));
+    let ask = Ask::form(endpoint, &fields).authorized(&format!("Basic {}", STANDARD.encode(pair)))?;
+    let answer = match http.send(ask).await {
+        Err(FetchError::Refused { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. }) => {
+            let own = [("client_id", &*client.client_id), ("client_secret", secret.expose_secret())];
+            http.send(Ask::form(endpoint, &[&fields[..], &own].concat())).await?
+        }
+        answered => answered?,
+    };
+    let Issued { access_token } = answer.json()?;
+    if access_token.expose_secret().is_empty() {
+        return Err(answer.malformed("has no token"));
+    }
+    Ok(access_token)
+}
+
+/// The token endpoint of an issuer. It is not to be one without TLS where the issuer has that.
+async fn discover(http: &Http, issuer: &str) -> Result<String, FetchError> {
+    let answer = http.send(Ask::get(&format!("{issuer}/.well-known/openid-configuration"))).await?;
+    let Discovered { token_endpoint } = answer.json()?;
+    let is_sound = token_endpoint.starts_with("https://")
+        || token_endpoint.starts_with("http://") && issuer.starts_with("http://");
+    if is_sound { Ok(token_endpoint) } else { Err(answer.malformed("names no token endpoint with TLS")) }
+}
