@@ -95,10 +95,13 @@ Variables of hosted APIs:
   anthropic   ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL
   gemini      GEMINI_API_KEY or GOOGLE_API_KEY, GOOGLE_GEMINI_BASE_URL
   bedrock     AWS_REGION or AWS_DEFAULT_REGION; AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID with
-              AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; AWS_ENDPOINT_URL_BEDROCK_RUNTIME; in BEDROCK_MODELS,
-              the models to be listed, and to be served as bedrock/MODEL too
-  azure       AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY, AZURE_OPENAI_API_VERSION; in AZURE_OPENAI_DEPLOYMENTS,
-              the deployments, which Azure lists for no key
+              AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or what a workload's identity is known by
+              (AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, AWS_CONTAINER_CREDENTIALS_FULL_URI…);
+              AWS_ENDPOINT_URL_BEDROCK_RUNTIME; in BEDROCK_MODELS, the models to be listed, and to be served as
+              bedrock/MODEL too
+  azure       AZURE_OPENAI_ENDPOINT; AZURE_OPENAI_API_KEY, or AZURE_TENANT_ID and AZURE_CLIENT_ID with
+              AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, or a managed identity's IDENTITY_ENDPOINT;
+              AZURE_OPENAI_API_VERSION; in AZURE_OPENAI_DEPLOYMENTS, the deployments, which Azure lists for no key
   cohere      COHERE_API_KEY or CO_API_KEY, COHERE_BASE_URL
   mistral, groq, deepseek, together, fireworks, openrouter, xai
               NAME_API_KEY, NAME_BASE_URL

@@ -27,7 +27,8 @@ pub struct Hosted {
     base: BaseUrl,
     /// Whether `base` is the provider's own, which the document need not say.
     is_own_base: bool,
-    key: ApiKey,
+    /// `None`: it is shown who the gateway is to its cloud, as the environment says.
+    key: Option<ApiKey>,
     /// What the document says of where the key is, if that is not where it is now.
     document_file: Option<PathBuf>,
     /// The variable that the key is from, for people.
@@ -67,9 +68,19 @@ impl Hosted {
         (key_variable, key): (&'static str, ApiKey),
         models: Vec<String>,
     ) -> Self {
+        Self { key: Some(key), key_variable, ..Self::by_identity((name, api), base, models) }
+    }
+
+    /// The same for Azure and for Bedrock, with what the environment says of the gateway's identity in place of a key.
+    #[must_use]
+    pub fn by_identity(
+        (name, api): (&'static str, HostedApi),
+        base: Option<BaseUrl>,
+        models: Vec<String>,
+    ) -> Self {
         let is_own_base = base.is_none() && !matches!(api, HostedApi::Azure { .. });
         let base = base.unwrap_or_else(|| own_base(&api));
-        Self { name, api, base, is_own_base, key, document_file: None, key_variable, models }
+        Self { name, api, base, is_own_base, key: None, document_file: None, key_variable: "", models }
     }
 
     /// The same, with a document that names this file as the key's.
@@ -106,9 +117,12 @@ impl Hosted {
     /// # Errors
     /// The key cannot be read.
     pub(super) fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, ApiKeyError> {
-        let name = HeaderName::from_static(self.key_header());
-        let value = if name == AUTHORIZATION { self.key.authorization()? } else { self.key.header("")? };
-        let mut headers = vec![(name, value)];
+        let mut headers = Vec::new();
+        if let Some(key) = &self.key {
+            let name = HeaderName::from_static(self.key_header());
+            let value = if name == AUTHORIZATION { key.authorization()? } else { key.header("")? };
+            headers.push((name, value));
+        }
         if self.schema() == ApiSchema::Anthropic {
             headers.push((HeaderName::from_static("anthropic-version"), ANTHROPIC_VERSION));
         }
@@ -142,14 +156,20 @@ impl Hosted {
 
     /// The backend of this name in the document.
     pub(super) fn backend(&self, name: &str) -> Value {
-        let file = self.document_file.as_deref().unwrap_or_else(|| self.key.file());
-        let mut backend = json!({ "name": name, "credential": { "file": file.display().to_string() } });
+        let mut backend = json!({ "name": name, "credential": {} });
+        if let Some(key) = &self.key {
+            let file = self.document_file.as_deref().unwrap_or_else(|| key.file());
+            backend["credential"]["file"] = json!(file.display().to_string());
+        }
         let mut api = json!({ "schema": self.schema() });
         match &self.api {
             HostedApi::Of(provider) => backend["provider"] = json!(provider),
             HostedApi::Azure { version, .. } => {
                 if let Some(version) = version {
                     api["version"] = json!(version);
+                }
+                if self.key.is_none() {
+                    backend["credential"]["azure"] = json!({});
                 }
                 backend["api"] = api.clone();
             }
@@ -195,7 +215,7 @@ impl Hosted {
     fn key_header(&self) -> &'static str {
         match self.schema() {
             ApiSchema::Anthropic => "x-api-key",
-            ApiSchema::AzureOpenAI => "api-key",
+            ApiSchema::AzureOpenAI if self.key.is_some() => "api-key",
             ApiSchema::Gemini => "x-goog-api-key",
             _ => "authorization",
         }

@@ -35,6 +35,13 @@ const AWS_ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 const AWS_SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const AWS_SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 const AWS_REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+/// By any of these a cloud says who a workload is. The gateway reads them itself.
+const AWS_IDENTITY: [&str; 3] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+const AZURE_IDENTITY: [&str; 3] = ["AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_SECRET", "IDENTITY_ENDPOINT"];
 const BEDROCK_MODELS: &str = "BEDROCK_MODELS";
 
 const fn named(name: &'static str, kind: Kind, keys: &'static [&'static str], base: &'static str) -> Named {
@@ -122,13 +129,13 @@ impl Named {
     ) -> Result<Hosted, EnvironmentError> {
         let base = variables(self.base).map(|text| self.base_url(&text)).transpose()?;
         let (api, key, models) = match self.kind {
-            Kind::Simple(provider) => (HostedApi::Of(provider), self.key(variables)?, Vec::new()),
+            Kind::Simple(provider) => (HostedApi::Of(provider), Some(self.key(variables)?), Vec::new()),
             Kind::Azure => {
                 let example = "https://NAME.openai.azure.com";
                 let what = "the address of the resource";
                 let BaseUrl { server: endpoint, .. } =
                     base.clone().ok_or(EnvironmentError::Missing { variable: self.base, example, what })?;
-                let key = self.key(variables)?;
+                let key = if self.is_identity(variables) { None } else { Some(self.key(variables)?) };
                 let models = models(variables, AZURE_DEPLOYMENTS)?;
                 if models.is_empty() {
                     return Err(EnvironmentError::Missing {
@@ -147,18 +154,39 @@ impl Named {
                     what: "the region of AWS that requests are sent to",
                 })?;
                 let own_key = self.key_variable(variables).is_some();
-                let key = if own_key { self.key(variables)? } else { aws_keys(variables)? };
+                let key = match (own_key, self.is_identity(variables)) {
+                    (true, _) => Some(self.key(variables)?),
+                    (false, true) => None,
+                    (false, false) => Some(aws_keys(variables)?),
+                };
                 let models = models(variables, BEDROCK_MODELS)?;
                 (HostedApi::Bedrock { region, is_signed: !own_key }, key, models)
             }
         };
+        let Some(key) = key else { return Ok(Hosted::by_identity((self.name, api), base, models)) };
         let hosted = Hosted::new((self.name, api), base, key, models);
         Ok(if is_printed { hosted.with_key_in(self.file()) } else { hosted })
+    }
+
+    /// Whether there is no key, and the environment says who this workload is to the provider's cloud.
+    fn is_identity(&self, variables: Variables<'_>) -> bool {
+        let names = match self.kind {
+            Kind::Simple(_) => return false,
+            Kind::Azure => &AZURE_IDENTITY,
+            Kind::Bedrock if variables(AWS_ACCESS_KEY).is_some() => return false,
+            Kind::Bedrock => &AWS_IDENTITY,
+        };
+        self.key_variable(variables).is_none() && names.iter().any(|name| variables(name).is_some())
     }
 
     /// What a person has to do for a document that was printed.
     pub(super) fn file_note(&self, variables: Variables<'_>) -> String {
         let (name, file) = (self.name, self.file());
+        if self.is_identity(variables) {
+            return format!(
+                "the document expects the identity for {name} from the environment of whoever serves it"
+            );
+        }
         let file = file.display();
         let what = match (self.key_variable(variables), self.kind) {
             (None, Kind::Bedrock) => {
@@ -292,6 +320,19 @@ mod tests {
             ("cohere", vec![("CO_API_KEY", "k")]),
             ("bedrock", vec![region, ("AWS_BEARER_TOKEN_BEDROCK", "k")]),
             ("bedrock", vec![region, ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "s")]),
+            ("bedrock", vec![region, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/token")]),
+            (
+                "bedrock",
+                vec![region, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials")],
+            ),
+            (
+                "azure",
+                vec![
+                    ("AZURE_OPENAI_ENDPOINT", "https://ours.openai.azure.com"),
+                    ("AZURE_OPENAI_DEPLOYMENTS", "ours"),
+                    ("AZURE_FEDERATED_TOKEN_FILE", "/var/token"),
+                ],
+            ),
         ] {
             assert_eq!(fault(name, &set), None);
         }

@@ -213,6 +213,20 @@ async fn those_without_a_list_are_not_asked() {
     );
     let endpoint = &snapshot.backends[1].endpoints[0];
     assert!(format!("{endpoint:?}").contains("bedrock-runtime.eu-west-1.amazonaws.com"), "{endpoint:?}");
+    // Where there is no key, the environment says who the gateway is.
+    let azure =
+        HostedApi::Azure { endpoint: "https://ours.openai.azure.com".parse().unwrap(), version: None };
+    let azure = Hosted::by_identity(("azure", azure), None, vec!["ours".to_owned()]);
+    let api = HostedApi::Bedrock { region: "eu-west-1".to_owned(), is_signed: true };
+    let aws = Hosted::by_identity(("bedrock", api), None, Vec::new());
+    let (document, snapshot, problems) = discover(source(&servers, &[], vec![azure, aws])).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(document["backends"][0]["credential"], json!({ "azure": {} }));
+    assert_eq!(document["backends"][1]["credential"], json!({ "aws": { "region": "eu-west-1" } }));
+    let Shown::Header { name, .. } = &snapshot.backends[0].credential.as_ref().unwrap().shown else {
+        panic!()
+    };
+    assert_eq!(name, "authorization");
     // It may have no models by name.
     let (_, _, problems) = discover(source(&servers, &[], vec![bedrock(None, &[])])).await;
     assert!(problems.is_empty(), "{problems:?}");
