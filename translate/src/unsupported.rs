@@ -26,8 +26,8 @@ pub(crate) use target::Target;
 pub(crate) struct Unsupported<'a> {
     /// By age.
     policies: Vec<Policy<'a>>,
-    /// Which policy of each kind is in force for what.
-    in_force: BTreeMap<(Kind, Target), usize>,
+    /// Which policy of each kind is in force for what. Only kinds that have any.
+    in_force: BTreeMap<Kind, BTreeMap<Target, usize>>,
     /// Policies that may restrict and cannot be read, by namespace: they close everything in it.
     blind: BTreeMap<&'a str, Vec<usize>>,
     /// Gateways that want certificates of clients.
@@ -75,20 +75,26 @@ impl<'a> Unsupported<'a> {
             return effect;
         }
         let key = gateway.key();
-        for kind in policy::KINDS {
-            let of = |target: Target| self.in_force.get(&(*kind, target)).map(|index| &self.policies[*index]);
-            let of_rule = rule.and_then(|rule| of(Target::Rule(route.clone(), rule.to_owned())));
-            let own = of_rule.or_else(|| of(Target::Route(route.clone())));
-            let of_gateway = || {
-                of(Target::Listener(key.clone(), listener.to_owned()))
-                    .or_else(|| of(Target::Gateway(key.clone())))
-                    .or_else(|| of(Target::Class(gateway.class_name().to_owned())))
+        let own = [
+            rule.map(|rule| Target::Rule(route.clone(), rule.to_owned())),
+            Some(Target::Route(route.clone())),
+        ];
+        let of_gateway = [
+            Some(Target::Listener(key.clone(), listener.to_owned())),
+            Some(Target::Gateway(key.clone())),
+            Some(Target::Class(gateway.class_name().to_owned())),
+        ];
+        for attached in self.in_force.values() {
+            let first = |targets: &[Option<Target>]| {
+                let index = targets.iter().flatten().find_map(|target| attached.get(target));
+                index.map(|index| &self.policies[*index])
             };
+            let own = first(&own);
             if let Some(own) = own {
                 effect.add(own, true);
             }
             if own.is_none_or(Policy::merges)
-                && let Some(parent) = of_gateway()
+                && let Some(parent) = first(&of_gateway)
             {
                 effect.add(parent, false);
             }
@@ -113,7 +119,7 @@ impl<'a> Unsupported<'a> {
             return None;
         }
         let of = |target: Target| {
-            let index = self.in_force.get(&(Kind::BackendTrafficPolicy, target))?;
+            let index = self.in_force.get(&Kind::BackendTrafficPolicy)?.get(&target)?;
             Some(&self.policies[*index]).filter(|policy| !policy.is_ignored)
         };
         let key = gateway.key();
@@ -162,10 +168,8 @@ impl<'a> Unsupported<'a> {
     fn on(&self, targets: impl IntoIterator<Item = Target>) -> Effect<'_> {
         let mut effect = Effect::default();
         for target in targets {
-            for kind in policy::KINDS {
-                if let Some(index) = self.in_force.get(&(*kind, target.clone())) {
-                    effect.add(&self.policies[*index], true);
-                }
+            for index in self.in_force.values().filter_map(|attached| attached.get(&target)) {
+                effect.add(&self.policies[*index], true);
             }
         }
         effect
@@ -192,13 +196,12 @@ impl<'a> Unsupported<'a> {
         };
         policy.missing = targets.missing;
         for target in targets.found {
-            match self.in_force.entry((policy.kind, target)) {
+            match self.in_force.entry(policy.kind).or_default().entry(target) {
                 Entry::Vacant(free) => {
-                    policy.in_force.push(free.key().1.clone());
+                    policy.in_force.push(free.key().clone());
                     free.insert(index);
                 }
-                Entry::Occupied(taken) if *taken.get() == index => {}
-                Entry::Occupied(taken) => policy.overruled.push(taken.key().1.clone()),
+                Entry::Occupied(taken) => policy.overruled.push(taken.key().clone()),
             }
         }
     }

@@ -13,17 +13,6 @@ use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, Wor
 /// The reason of conditions that say so.
 pub(crate) const UNSUPPORTED: &str = "UnsupportedPolicy";
 
-/// The kinds.
-pub(super) const KINDS: &[Kind] = &[
-    Kind::SecurityPolicy,
-    Kind::ClientTrafficPolicy,
-    Kind::BackendTrafficPolicy,
-    Kind::EnvoyExtensionPolicy,
-    Kind::EnvoyPatchPolicy,
-    Kind::QuotaPolicy,
-    Kind::XBackendTrafficPolicy,
-];
-
 /// A policy.
 pub(crate) struct Policy<'a> {
     /// Its kind.

@@ -7,7 +7,7 @@ use super::Policy;
 use crate::api::{PolicyTargets, TargetRef, TargetSelector};
 use crate::attach::namespace_labels;
 use crate::context::{Context, Referrer};
-use crate::world::{Key, Kind, ObjectId, World};
+use crate::world::{Key, Kind, ObjectId, Table, World};
 
 /// What a policy is for. A route's name stands for an HTTPRoute and for the AIGatewayRoute of that name, of which Envoy AI
 /// Gateway makes one.
@@ -26,6 +26,9 @@ pub(crate) enum Target {
     /// What routes lead to.
     Upstream(ObjectId),
 }
+
+/// An object's labels.
+type Labels = BTreeMap<String, String>;
 
 /// What came of a policy's targets.
 #[derive(Default)]
@@ -127,25 +130,40 @@ fn selected(context: &Context<'_>, policy: &Policy<'_>, selector: &TargetSelecto
     let Some(kind) = Kind::in_group(group, &selector.kind) else { return Vec::new() };
     let own = policy.meta.key.namespace.as_str();
     let from = Referrer::of(policy.kind, own);
-    let is_chosen = |key: &Key, labels: &BTreeMap<String, String>| {
+    let is_chosen = |key: &Key, labels: &Labels| {
         is_namespace_chosen(context, selector, own, &key.namespace)
             && selector.matches(labels)
             && context.allowed(from, kind, key).is_ok()
     };
+    // Most choose within their own namespace, of which a large cluster has many.
+    let is_own =
+        selector.namespaces.as_ref().is_none_or(|it| !matches!(it.from.as_str(), "All" | "Selector"));
     let world = context.world;
     match kind {
         Kind::Gateway => {
-            let chosen = world.gateways.iter().filter(|(key, object)| is_chosen(key, &object.meta.labels));
+            let chosen =
+                within(&world.gateways, is_own.then_some(own)).filter(|(key, it)| is_chosen(key, it));
             chosen.map(|(key, _)| Target::Gateway(key.clone())).collect()
         }
         Kind::HttpRoute | Kind::AiGatewayRoute => {
-            let http = world.http_routes.iter().map(|(key, object)| (key, &object.meta.labels));
-            let ai = world.ai_routes.iter().map(|(key, object)| (key, &object.meta.labels));
+            let http = within(&world.http_routes, is_own.then_some(own));
+            let ai = within(&world.ai_routes, is_own.then_some(own));
             let chosen = http.chain(ai).filter(|(key, labels)| is_chosen(key, labels));
             chosen.map(|(key, _)| Target::Route(key.clone())).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// The names and labels of all objects of a kind, or of those in one namespace.
+fn within<'t, T>(
+    table: &'t Table<T>,
+    namespace: Option<&'t str>,
+) -> impl Iterator<Item = (&'t Key, &'t Labels)> {
+    let own = namespace.map(|namespace| table.in_namespace(namespace));
+    let all = own.is_none().then(|| table.iter());
+    let both = own.into_iter().flatten().chain(all.into_iter().flatten());
+    both.map(|(key, object)| (key, &object.meta.labels))
 }
 
 fn is_namespace_chosen(context: &Context<'_>, selector: &TargetSelector, own: &str, namespace: &str) -> bool {
