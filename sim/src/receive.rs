@@ -38,7 +38,7 @@ impl RequestBody {
             headers: header_list(&parts.headers),
             body_bytes: self.bytes,
             body_xxh64: hash_text(self.hash),
-            body: keeps_body.then(|| lossy(&self.body).into_owned()),
+            body: (keeps_body && !self.is_too_long).then(|| lossy(&self.body).into_owned()),
         }
     }
 }

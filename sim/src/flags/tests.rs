@@ -115,3 +115,19 @@ fn switches_take_a_value_only_with_an_equals_sign() {
     assert!(!one(&["--model", "m", "--no-enable-prefix-caching"]).kv.reuses_prefixes);
     assert!(matches!(one(&["--model", "m", "--calibrated"]).latency.calculator, Calculator::Batch(_)));
 }
+
+#[test]
+fn credentials_come_from_a_file_and_their_lifetime_from_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials.json");
+    std::fs::write(&path, r#"{"lifetime_s": 60, "openai": {"api_keys": ["sk"]}}"#).unwrap();
+    let path = path.to_str().unwrap();
+    let known =
+        |more: &[&str]| one(&[&["--model", "m", "--credentials", path], more].concat()).credentials.unwrap();
+    assert_eq!(known(&[]).lifetime_s, 60);
+    assert_eq!(known(&["--token-lifetime", "5"]).lifetime_s, 5);
+    assert!(one(&["--model", "m"]).credentials.is_none());
+    std::fs::write(path, r#"{"open": {}}"#).unwrap();
+    let error = Flags::try_parse_from(["penstock-sim", "--model", "m", "--credentials", path]).unwrap_err();
+    assert!(error.to_string().contains("unknown field `open`"), "{error}");
+}

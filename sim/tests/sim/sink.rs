@@ -76,3 +76,14 @@ async fn faults_apply_and_the_refused_body_was_read() {
     check(&taken, &sent, Framing::Length);
     assert_eq!(sim.requests().len(), 2);
 }
+
+#[tokio::test]
+async fn bodies_are_remembered_where_that_is_asked_for() {
+    for record_bodies in [false, true] {
+        let sim = start(Options { record_bodies, ..Options::default() }).await;
+        let mut client = Client::http1(sim.addr()).await;
+        client.send(request(Method::POST, "/v1/nothing", &[], "what was said")).await.unwrap();
+        let seen = sim.requests().pop().unwrap();
+        assert_eq!(seen.body.as_deref(), record_bodies.then_some("what was said"));
+    }
+}
