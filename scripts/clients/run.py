@@ -32,7 +32,7 @@ UPSTREAMS = (
     ("OpenAI", "gpt-4.1-mini", None, (8011,), ("authorization", "Bearer key-of-openai"), ("text-embedding-3-small",)),
     ("Azure", "gpt-4.1", None, (8015,), ("api-key", "key-of-azure"), ("text-embedding-3-large",)),
     ("Anthropic", "claude-sonnet-5-5", None, (8012,), ("x-api-key", "key-of-anthropic"), ()),
-    ("AWSAnthropic", "claude-opus-4-5", "eu.anthropic.claude-opus-4-5-20251101-v1:0", (8016,), AWS, ()),
+    ("AWSAnthropic", "claude-sonnet-4-6", "eu.anthropic.claude-sonnet-4-6-v1:0", (8016,), AWS, ()),
     ("GCPAnthropic", "claude-opus-4-6", "claude-opus-4-6@20260205", (8018,), GOOGLE, ()),
     ("AWSBedrock", "claude-haiku-4-5", "eu.anthropic.claude-haiku-4-5-20251001-v1:0", (8013,), AWS, ON_BEDROCK),
     ("GCPVertexAI", "gemini-2.5-pro", None, (8017,), GOOGLE, ("text-embedding-005", "semantic-ranker-512")),
