@@ -5,7 +5,8 @@
 //! as it was here, so that it is neither decoded nor encoded again: copying it is all it costs, and no byte of it changes.
 //! Numbers stay as they were written for the same reason.
 //!
-//! Turned down: simd-json and serde_json, which decode every string and number, and lose how they were spelt.
+//! Turned down: simd-json and serde_json, which decode every string and number, and lose how they were spelt; and sonic-rs,
+//! whose lazy values keep that, but which has the vectors of the processor that it is built for only.
 
 mod marks;
 mod parse;

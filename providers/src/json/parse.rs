@@ -8,6 +8,9 @@ use super::{Array, Object, Text, Value};
 /// Arrays and objects within each other. Schemas of tools are the deepest things that clients send, and have some twenty.
 const MAX_DEPTH: usize = 128;
 
+/// Members that the outermost object has room for from the start.
+const OUTER_MEMBERS: usize = 8;
+
 /// Words of [`Marks`] for which nothing is allocated: documents of a kilobyte, as events of streams are.
 const FEW_WORDS: usize = 16;
 
@@ -81,7 +84,7 @@ impl<'a> Parser<'a, '_> {
 
     fn object(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
         let start = self.enter(depth)?;
-        let mut members = Vec::new();
+        let mut members = Vec::with_capacity(if depth == 0 { OUTER_MEMBERS } else { 0 });
         if !self.eat(b'}') {
             loop {
                 self.skip_space();

@@ -225,7 +225,7 @@ fn is_short_and_plain(bytes: &[u8]) -> bool {
     }
     if let (Some(first), Some(last), ..8) = (bytes.first_chunk(), bytes.last_chunk(), bytes.len()) {
         let (first, last) = (u32::from_ne_bytes(*first), u32::from_ne_bytes(*last));
-        return is_plain(u64::from(first) << 32 | u64::from(last));
+        return is_plain((u64::from(first) << 32) | u64::from(last));
     }
     false
 }
@@ -235,7 +235,7 @@ fn is_plain(word: u64) -> bool {
     const ONES: u64 = u64::MAX / 0xff;
     // The top bit of each byte that is less than `least`, of those that are ASCII (Bit Twiddling Hacks, "hasless").
     let below = |word: u64, least: u64| word.wrapping_sub(ONES * least);
-    let is = |byte: u8| below(word ^ ONES * u64::from(byte), 1);
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     (word | below(word, 0x20) | is(b'"') | is(b'\\')) & (ONES * 0x80) == 0
 }
 
