@@ -91,7 +91,7 @@ fn events(c: &mut Criterion) {
         let mut translation = stream.begun();
         let mut out = Vec::new();
         group.throughput(Throughput::Bytes(stream.event.len() as u64));
-        group.bench_function(stream.name, |b| {
+        group.bench_function(stream.name.as_str(), |b| {
             b.iter(|| {
                 out.clear();
                 translation.body(black_box(&stream.event), false, &mut out)

@@ -23,7 +23,9 @@ fn fed(translation: &mut Translation, event: &[u8], count: usize, out: &mut Vec<
 
 #[test]
 fn the_ten_thousandth_event_allocates_what_the_hundredth_does() {
-    for stream in Stream::all() {
+    let streams = Stream::all();
+    assert_eq!(streams.len(), 8 + 8 + 6);
+    for stream in streams {
         let (mut translation, mut out) = (stream.begun(), Vec::new());
         fed(&mut translation, &stream.event, 99, &mut out);
         let hundredth = fed(&mut translation, &stream.event, 1, &mut out);
