@@ -7,15 +7,13 @@ use thiserror::Error;
 
 /// The peers that come with the harness, in the order of their turns. Whoever comes right after LiteLLM was often seen to
 /// pay up to twice as much for long bodies, so those with much memory or many processes come last, `direct` after them.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("direct", include_str!("../../peers/direct.yaml")),
     ("nginx", include_str!("../../peers/nginx.yaml")),
     ("haproxy", include_str!("../../peers/haproxy.yaml")),
     ("envoy", include_str!("../../peers/envoy.yaml")),
     ("bare-pingora", include_str!("../../peers/bare-pingora.yaml")),
     ("penstock", include_str!("../../peers/penstock.yaml")),
-    ("penstock-provider", include_str!("../../peers/penstock-provider.yaml")),
-    ("penstock-translated", include_str!("../../peers/penstock-translated.yaml")),
     ("envoy-epp", include_str!("../../peers/envoy-epp.yaml")),
     ("sglang-router", include_str!("../../peers/sglang-router.yaml")),
     ("litellm", include_str!("../../peers/litellm.yaml")),
@@ -166,6 +164,16 @@ mod tests {
             assert_eq!(peer.name, name);
             assert_eq!(peer.program.is_none(), peer.start.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_translation_is_measured_with_differs_by_the_api_alone() {
+        let path = |name: &str| format!("{}/peers/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let [passed, translated] =
+            ["penstock-provider", "penstock-translated"].map(|name| Peer::find(&path(name)).unwrap());
+        let document = |peer: &Peer| peer.files["penstock.yaml"].clone();
+        assert_eq!(document(&passed).replace("schema: OpenAI", "schema: Anthropic"), document(&translated));
+        assert!(document(&passed) != document(&translated) && passed.can == translated.can);
     }
 
     #[test]
