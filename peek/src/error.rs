@@ -104,6 +104,24 @@ pub enum PeekError {
         /// Offset just behind the word.
         at: usize,
     },
+    /// Members have to be changed on the way to the model server, and the object is broken at its top level.
+    #[error(
+        "the body is not valid JSON ({what} at byte {at}), and it has to be changed on its way: correct the JSON"
+    )]
+    Uneditable {
+        /// Offset of the break.
+        at: usize,
+        /// What broke.
+        what: Break,
+    },
+    /// A member that has to be changed on the way to the model server occurs twice.
+    #[error("the top-level member {name} is there twice (again at byte {at}): send it once")]
+    DuplicateMember {
+        /// Offset of the second one's name.
+        at: usize,
+        /// Its name.
+        name: Excerpt,
+    },
     /// A `multipart/form-data` body that form parsers may take apart differently.
     #[error("the multipart body {fault} (byte {at})")]
     Form {
@@ -177,6 +195,8 @@ impl PeekError {
             | Self::TooDeep { .. }
             | Self::NotUtf8Json { .. }
             | Self::Ambiguous { .. }
+            | Self::Uneditable { .. }
+            | Self::DuplicateMember { .. }
             | Self::Form { .. }
             | Self::CorruptEncoding { .. }
             | Self::PlainBehindEncoding { .. } => 400,
@@ -198,6 +218,8 @@ impl PeekError {
             Self::TooDeep { .. } => "nested_too_deep",
             Self::NotUtf8Json { .. } => "not_utf8",
             Self::Ambiguous { .. } => "ambiguous_json",
+            Self::Uneditable { .. } => "uneditable",
+            Self::DuplicateMember { .. } => "duplicate_member",
             Self::Form { .. } => "ambiguous_form",
             Self::UnsupportedEncoding { .. } => "unsupported_encoding",
             Self::UnsupportedCharset { .. } => "unsupported_charset",

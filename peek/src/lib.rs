@@ -2,7 +2,7 @@
 //!
 //! [`Peek`] is what a proxy uses: it is made from `Content-Type`, fed with the chunks of the body and finished into a
 //! [`Peeked`], or refuses the body with a [`PeekError`]. A [`Decoder`] undoes a `Content-Encoding` in front of it. [`replacement`] and
-//! [`splice`] rename the model in a body that was read so.
+//! [`splice`] rename the model in a body that was read so; [`MemberEdits`] change other members.
 //!
 //! # What the gateway and the model server must agree on
 //!
@@ -36,6 +36,7 @@
 
 mod blocks;
 mod decode;
+mod edit;
 mod error;
 mod media;
 mod multipart;
@@ -47,6 +48,7 @@ mod scan;
 mod splice;
 
 pub use crate::decode::{Decoder, Sink};
+pub use crate::edit::{MemberEdits, UsageAsked, ask_for_usage};
 pub use crate::error::{Break, Excerpt, FormFault, NameFault, PeekError};
 pub use crate::media::Coding;
 pub use crate::options::Options;

@@ -25,6 +25,9 @@ pub struct Peeked {
     /// 256th of 16), and those that do not end one carry the hash of what lies before it. The model is not mixed
     /// in.
     pub blocks: Vec<u64>,
+    /// Where the text of Claude Code's billing header lies in the body, behind `x-anthropic-billing-header:`: it is another
+    /// with each request, so it is no part of `blocks` and `prompt_bytes`, and no model server has any use for it.
+    pub billing_header: Option<Range<usize>>,
     /// Where and how a JSON body departs from RFC 8259, if the scanner noticed. It is not a validator: such
     /// a body is forwarded all the same, and the model server has the last word.
     pub malformed: Option<Malformed>,

@@ -9,14 +9,21 @@
 //! [`after_break`] for how a break is kept from hiding a second `model`.
 
 mod after_break;
+mod billing;
 mod member;
+mod members;
 mod nest;
 mod prelude;
 mod text;
 mod value;
 
+use std::ops::Range;
+
+pub(crate) use self::members::{Member as ObjectMember, members};
+
 use self::{
     after_break::AfterBreak,
+    billing::Billing,
     member::{Fields, Member},
     nest::Nest,
     prelude::{Opening, Prelude},
@@ -49,6 +56,8 @@ pub(crate) struct Scanner {
     held: Vec<u8>,
     fields: Fields,
     blocks: Blocks,
+    billing: Billing,
+    billing_header: Option<Range<usize>>,
     after_break: AfterBreak,
     shape: Shape,
     malformed: Option<Malformed>,
@@ -100,6 +109,8 @@ impl Scanner {
             held: Vec::new(),
             fields: Fields::default(),
             blocks: Blocks::new(options),
+            billing: Billing::default(),
+            billing_header: None,
             after_break: AfterBreak::default(),
             shape: Shape::Empty,
             malformed: None,
@@ -163,6 +174,7 @@ impl Scanner {
             user,
             prompt_bytes,
             blocks,
+            billing_header: self.billing_header,
             malformed: self.malformed,
         })
     }

@@ -58,7 +58,7 @@ pub fn splice(chunks: &[Bytes], range: Range<usize>, with: Bytes) -> Result<Spli
 }
 
 /// Adds what lies within `span` of the body.
-fn push_span(spliced: &mut Vec<Bytes>, chunks: &[Bytes], span: Range<usize>) {
+pub(crate) fn push_span(spliced: &mut Vec<Bytes>, chunks: &[Bytes], span: Range<usize>) {
     let mut at = 0;
     for chunk in chunks {
         let start = span.start.clamp(at, at + chunk.len()) - at;
@@ -68,14 +68,15 @@ fn push_span(spliced: &mut Vec<Bytes>, chunks: &[Bytes], span: Range<usize>) {
     }
 }
 
-fn push(spliced: &mut Vec<Bytes>, chunk: Bytes) {
+/// Adds a chunk, unless it is empty.
+pub(crate) fn push(spliced: &mut Vec<Bytes>, chunk: Bytes) {
     if !chunk.is_empty() {
         spliced.push(chunk);
     }
 }
 
 /// `name` as a JSON string: RFC 8259 wants quotes, backslashes and control characters escaped.
-fn json_string(name: &str) -> Vec<u8> {
+pub(crate) fn json_string(name: &str) -> Vec<u8> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut json = Vec::with_capacity(name.len() + 2);
     json.push(b'"');

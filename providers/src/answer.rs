@@ -47,6 +47,9 @@ pub enum Event<'a> {
     },
     /// Where the text that came last is from, in Anthropic's form of a citation.
     Citation(Value<'a>),
+    /// How likely the tokens of the text that came last were: items of `logprobs.content` in OpenAI's form, as JSON, with
+    /// commas between them.
+    Logprobs(Cow<'a, str>),
     /// A text, a thought or a call has ended. Readers whose API does not say so need not send it.
     EndOfPart,
     /// Nothing happened, and the upstream is still there.

@@ -87,6 +87,19 @@ pub struct Part<'a> {
     pub content: Content<'a>,
     /// The mark that what comes before and this is to be cached: the object that Anthropic calls `cache_control`.
     pub cache: Option<Value<'a>>,
+    /// Where it is in the client's request; `None` if it is no part of a content there.
+    pub place: Option<Place>,
+}
+
+/// Where a part is in the client's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The member that has the messages: `messages` or `input`.
+    pub list: &'static str,
+    /// Which message it is in, from 0 on.
+    pub message: usize,
+    /// Which part of its content it is, from 0 on.
+    pub part: usize,
 }
 
 /// What a part is.
@@ -264,7 +277,19 @@ pub struct Refused {
 impl<'a> Part<'a> {
     /// A part that is not to be cached.
     pub fn new(content: Content<'a>) -> Self {
-        Self { content, cache: None }
+        Self { content, cache: None, place: None }
+    }
+
+    /// Notes that `parts` are of the message at `message` of `list`, those within results of tools as well.
+    pub(crate) fn number(parts: &mut [Self], list: &'static str, message: usize) {
+        for part in parts {
+            if let Some(place) = &mut part.place {
+                (place.list, place.message) = (list, message);
+            }
+            if let Content::ToolResult { parts, .. } = &mut part.content {
+                Self::number(parts, list, message);
+            }
+        }
     }
 
     /// A part of text.
@@ -317,5 +342,16 @@ impl Refused {
     /// That `param` cannot be translated, because of `message`.
     pub fn new(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: param.into(), message: message.into() }
+    }
+
+    /// With the place of `part`, where this is about some part of some message (`messages[].content[]`).
+    #[must_use]
+    pub(crate) fn of_part(self, part: &Part<'_>) -> Self {
+        match (part.place, self.param.strip_prefix("messages[].content[]")) {
+            (Some(Place { list, message, part }), Some(rest)) => {
+                Self { param: format!("{list}[{message}].content[{part}]{rest}"), ..self }
+            }
+            _ => self,
+        }
     }
 }

@@ -33,6 +33,11 @@ pub(crate) enum DocumentForm {
     GoogleRanks,
     /// The scores of Bedrock's.
     BedrockRanks,
+    /// How many tokens a prompt has.
+    TokenCount {
+        /// What the number is called.
+        number: &'static str,
+    },
 }
 
 impl Document {
@@ -61,6 +66,12 @@ impl Document {
             DocumentForm::GoogleRanks => {
                 let ranks = gemini::rerank::read(&value, self.count)?;
                 return Ok((rerank::write(&ranks, id), Usage::default()));
+            }
+            DocumentForm::TokenCount { number } => {
+                let count = value.as_object().and_then(|object| object.u64(number));
+                let count = count.ok_or_else(|| Broken::Unreadable(format!("it has no {number}")))?;
+                // Nothing was generated from them: they are no usage.
+                return Ok((format!("{{\"input_tokens\":{count}}}").into_bytes(), Usage::default()));
             }
             DocumentForm::BedrockRanks => {
                 let ranks = bedrock::rerank::read(&value, self.count)?;

@@ -25,12 +25,14 @@ mod provider;
 mod rerank;
 mod response;
 pub mod responses;
+#[cfg(test)]
+mod roundtrip;
 mod source;
 mod sse;
 mod translation;
 
 pub use self::api::{Api, Family};
 pub use self::failure::{is_too_long, of_event};
-pub use self::provider::{Call, Encoded, NotEncoded, Place, Provider, Schema};
+pub use self::provider::{Call, Encoded, NotEncoded, Place, Provider, Schema, Served};
 pub use self::response::Translation;
 pub use self::translation::{Asked, Broken};

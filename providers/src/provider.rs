@@ -6,8 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::api::{Api, Family};
 use crate::conversation::Refused;
+use crate::gemini;
 use crate::response::Translation;
 
+mod counts;
 mod documents;
 mod paths;
 #[cfg(test)]
@@ -57,6 +59,23 @@ pub struct Provider {
     place: Place,
     /// Whether it is an inference engine of one's own.
     is_engine: bool,
+    served: Served,
+}
+
+/// What an upstream of OpenAI's API serves itself beside chat completions. What it does not is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Anthropic's Messages, with their counts of tokens.
+    pub messages: bool,
+    /// OpenAI's Responses.
+    pub responses: bool,
+}
+
+impl Default for Served {
+    /// What OpenAI itself serves.
+    fn default() -> Self {
+        Self { messages: false, responses: true }
+    }
 }
 
 /// A client's request.
@@ -113,6 +132,23 @@ pub enum NotEncoded {
     },
 }
 
+impl<'a> Call<'a> {
+    /// A request at `path`, of which no more is known.
+    pub fn new(path: &'a str, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        Self {
+            api: Api::of_path(path),
+            path,
+            query: None,
+            model: None,
+            asked_model: None,
+            headers,
+            body,
+            now: 0,
+            request_id: "",
+        }
+    }
+}
+
 /// How an API is served by an upstream that has another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -130,7 +166,13 @@ impl Provider {
     /// The API `schema` at `place`. `is_engine` is whether an inference engine (vLLM, SGLang) serves it, which takes more
     /// than OpenAI does.
     pub fn new(schema: Schema, place: Place, is_engine: bool) -> Self {
-        Self { schema, place, is_engine }
+        Self { schema, place, is_engine, served: Served::default() }
+    }
+
+    /// The same upstream, which serves these APIs itself. Makes a difference for OpenAI's and Azure's only.
+    #[must_use]
+    pub fn serving(self, served: Served) -> Self {
+        Self { served, ..self }
     }
 
     /// Whether the body of a request for `api` is read: where its API is the upstream's own it is not.
@@ -154,6 +196,9 @@ impl Provider {
         };
         match self.way(api) {
             Way::AsItIs => Ok(self.with_version(self.as_it_is(paths::own(self, call, api)?), call)),
+            Way::Wrapped | Way::Translated if api == Api::CountTokens => {
+                Ok(counts::count_tokens(self, call)?)
+            }
             Way::Wrapped => Ok(translate::wrapped(self, call)?),
             Way::Translated if api == Api::Embeddings => Ok(documents::embeddings(self, call)?),
             Way::Translated if api == Api::Rerank => Ok(documents::rerank(self, call)?),
@@ -167,14 +212,20 @@ impl Provider {
         use Api::{Bedrock, ChatCompletions, CountTokens, Embeddings, Gemini, Messages, Rerank, Responses};
         let is_conversation = matches!(api, ChatCompletions | Messages | Responses);
         match (self.schema, api) {
-            (Schema::OpenAi, Messages) => Way::Translated,
+            (Schema::OpenAi | Schema::AzureOpenAi, Messages | CountTokens) if self.served.messages => {
+                Way::AsItIs
+            }
+            (Schema::OpenAi | Schema::AzureOpenAi, Messages) => Way::Translated,
+            (Schema::OpenAi | Schema::AzureOpenAi, Responses) if !self.served.responses => Way::Translated,
+            // Engines count the tokens of a chat.
+            (Schema::OpenAi, CountTokens) if self.is_engine => Way::Translated,
             (Schema::OpenAi, CountTokens | Bedrock | Gemini) => Way::Unserved,
             (Schema::OpenAi, _) => Way::AsItIs,
-            (Schema::AzureOpenAi, Messages) => Way::Translated,
             (Schema::AzureOpenAi, CountTokens | Bedrock | Gemini | Rerank) => Way::Unserved,
             (Schema::AzureOpenAi, _) => Way::AsItIs,
             (Schema::Anthropic, Messages | CountTokens) => Way::AsItIs,
-            (Schema::AwsAnthropic | Schema::GcpAnthropic, Messages) => Way::Wrapped,
+            (Schema::AwsAnthropic | Schema::GcpAnthropic, Messages | CountTokens) => Way::Wrapped,
+            (Schema::AwsBedrock | Schema::GcpVertexAi | Schema::Gemini, CountTokens) => Way::Translated,
             (Schema::AwsBedrock | Schema::AwsAnthropic, Bedrock) => Way::AsItIs,
             (Schema::GcpVertexAi | Schema::Gemini, Gemini) => Way::AsItIs,
             (Schema::GcpVertexAi | Schema::Gemini | Schema::AwsBedrock, Embeddings) => Way::Translated,
@@ -184,6 +235,10 @@ impl Provider {
             _ if is_conversation => Way::Translated,
             _ => Way::Unserved,
         }
+    }
+
+    fn google_place(&self) -> gemini::paths::Place<'_> {
+        gemini::paths::Place { project: &self.place.project, location: &self.place.region }
     }
 
     fn as_it_is(&self, target: String) -> Encoded {

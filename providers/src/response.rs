@@ -148,6 +148,15 @@ impl Translation {
         self.has_content || self.failed.is_some()
     }
 
+    /// Bytes of the response that are kept until all of it is here: streams are not, and whole bodies have up to 64 MiB.
+    pub fn held_bytes(&self) -> usize {
+        match &self.form {
+            Form::Events { reader, .. } => reader.held_bytes(),
+            Form::Document { whole, .. } => whole.held_bytes(),
+            Form::Rewrap(_) | Form::Same => 0,
+        }
+    }
+
     /// What was counted so far.
     pub fn usage(&self) -> Usage {
         self.usage
@@ -227,7 +236,7 @@ impl Translation {
                     return;
                 }
                 Event::Usage(counted) => usage.update(counted),
-                Event::Start { .. } | Event::Ping | Event::EndOfPart => {}
+                Event::Start { .. } | Event::Ping | Event::EndOfPart | Event::Logprobs(_) => {}
                 _ => *has_content = true,
             }
             writer.write(event, out);

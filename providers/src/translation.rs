@@ -47,6 +47,11 @@ pub(crate) trait ReadAnswer: Send + Sync {
 
     /// Whether the answer's own end has been read: the last event of a stream, the whole of a body.
     fn is_complete(&self) -> bool;
+
+    /// Bytes of a body that are kept until all of it is here.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Writes a response of a client's API, a stream or a whole body.
@@ -66,6 +71,11 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
+    /// Bytes that are kept.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Takes a piece; gives the body with its last one.
     ///
     /// # Errors

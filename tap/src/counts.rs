@@ -26,6 +26,10 @@ pub(crate) struct Counts {
     /// Tokens written to the cache, on top of `input` (Anthropic).
     cache_creation: Option<u64>,
     reasoning: Option<u64>,
+    /// Output that does not include `reasoning` (Google).
+    candidates: Option<u64>,
+    /// Tokens of the prompt beside `input` (Google).
+    extra_input: Option<u64>,
 }
 
 impl Counts {
@@ -40,12 +44,15 @@ impl Counts {
 
     /// The counts in one vocabulary.
     pub(crate) fn usage(&self) -> Usage {
-        let beside = self.extra_cached.unwrap_or(0).saturating_add(self.cache_creation.unwrap_or(0));
+        let beside = [self.extra_cached, self.cache_creation, self.extra_input];
+        let beside = beside.iter().flatten().fold(0, |sum: u64, count| sum.saturating_add(*count));
         let input = self.input.map(|input| input.saturating_add(beside));
-        let sum = || Some(input?.saturating_add(self.output?));
+        let google = || Some(self.candidates?.saturating_add(self.reasoning.unwrap_or(0)));
+        let output = self.output.or_else(google);
+        let sum = || Some(input?.saturating_add(output?));
         Usage {
             input,
-            output: self.output,
+            output,
             cached_input: self.extra_cached.or(self.included_cached),
             cache_creation: self.cache_creation,
             reasoning: self.reasoning,
@@ -54,23 +61,40 @@ impl Counts {
     }
 }
 
-/// The members of a `usage` object and of the objects of details in it, whose names do not collide.
+/// The members of a `usage` object and of the objects of details in it, whose names do not collide. Bedrock's are Anthropic's
+/// in another case.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Member {
+    #[serde(alias = "promptTokenCount")]
     PromptTokens,
+    #[serde(alias = "inputTokens")]
     InputTokens,
     CompletionTokens,
+    #[serde(alias = "outputTokens")]
     OutputTokens,
+    #[serde(alias = "totalTokens", alias = "totalTokenCount")]
     TotalTokens,
     PromptTokensDetails,
     InputTokensDetails,
     CompletionTokensDetails,
     OutputTokensDetails,
+    #[serde(alias = "cachedContentTokenCount")]
     CachedTokens,
     ReasoningTokens,
+    #[serde(alias = "cacheReadInputTokens")]
     CacheReadInputTokens,
+    #[serde(alias = "cacheWriteInputTokens")]
     CacheCreationInputTokens,
+    /// Google's output without the reasoning.
+    #[serde(rename = "candidatesTokenCount")]
+    CandidatesTokenCount,
+    /// Google's reasoning.
+    #[serde(rename = "thoughtsTokenCount")]
+    ThoughtsTokenCount,
+    /// What Google counts for results of tools, beside the prompt.
+    #[serde(rename = "toolUsePromptTokenCount")]
+    ToolUsePromptTokenCount,
     /// DeepSeek's name for the cached part of the prompt.
     PromptCacheHitTokens,
     #[serde(other)]
@@ -102,7 +126,9 @@ impl<'de> Visitor<'de> for Members<'_> {
                 Member::CompletionTokens | Member::OutputTokens => &mut counts.output,
                 Member::TotalTokens => &mut counts.total,
                 Member::CachedTokens | Member::PromptCacheHitTokens => &mut counts.included_cached,
-                Member::ReasoningTokens => &mut counts.reasoning,
+                Member::ReasoningTokens | Member::ThoughtsTokenCount => &mut counts.reasoning,
+                Member::CandidatesTokenCount => &mut counts.candidates,
+                Member::ToolUsePromptTokenCount => &mut counts.extra_input,
                 Member::CacheReadInputTokens => &mut counts.extra_cached,
                 Member::CacheCreationInputTokens => &mut counts.cache_creation,
                 Member::PromptTokensDetails

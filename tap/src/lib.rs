@@ -13,9 +13,11 @@
 
 mod counts;
 mod events;
+mod filter;
 mod report;
 mod scan;
 mod tap;
 
+pub use crate::filter::{Filtered, UsageFilter};
 pub use crate::report::{ChunkReport, Report, StreamPosition, Usage, UsageSource};
 pub use crate::tap::Tap;

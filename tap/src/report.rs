@@ -75,7 +75,28 @@ impl UsageSource {
     }
 }
 
+impl Usage {
+    /// With this output where there is none, and with a total.
+    fn completed(self, output: Option<u64>) -> Self {
+        let output = self.output.or(output);
+        let sum = || Some(self.input?.saturating_add(output?));
+        Self { output, total: self.total.or_else(sum), ..self }
+    }
+}
+
 impl Report {
+    /// Takes over what was counted by who translated the response, and so knows what its client's API has no words for.
+    pub fn counted(&mut self, usage: Usage) {
+        if usage == Usage::default() {
+            return;
+        }
+        let is_estimate = self.usage_source == Some(UsageSource::Estimated) && usage.output.is_none();
+        self.usage = usage.completed(self.usage.output);
+        if !is_estimate {
+            self.usage_source = Some(UsageSource::Reported);
+        }
+    }
+
     /// Of a response whose server counted `usage`, after so many events with content.
     pub(crate) fn new(mut usage: Usage, content_events: u64) -> Self {
         let mut usage_source = (usage != Usage::default()).then_some(UsageSource::Reported);

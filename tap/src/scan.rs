@@ -16,7 +16,10 @@ use crate::counts::Counts;
 const MAX_USAGE_BYTES: usize = 4096;
 
 /// The longest of the names looked for.
-const MAX_NAME_BYTES: usize = "response".len();
+const MAX_NAME_BYTES: usize = GOOGLE_USAGE.len();
+
+/// What Google calls its usage.
+const GOOGLE_USAGE: &str = "usageMetadata";
 
 /// Scans one JSON document.
 #[derive(Debug, Default)]
@@ -150,7 +153,7 @@ impl Scanner {
         let name = self.name.as_bytes();
         self.state = match bytes[0] {
             b' ' | b'\t' | b'\r' | b'\n' | b':' => State::Value,
-            b'{' if name == b"usage" => {
+            b'{' if name == b"usage" || name == GOOGLE_USAGE.as_bytes() => {
                 self.captured.clear();
                 self.captured.push(b'{');
                 State::Capture(Nest::object())
@@ -288,18 +291,24 @@ impl Name {
 /// are empty. `false` is certain; `true` has to be scanned.
 pub(crate) fn is_worth_scanning(document: &[u8]) -> bool {
     // Without their opening quotes: two hits must not share one.
-    static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"usage\""));
+    static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"usage"));
     static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"choices\""));
 
-    let member_value = |at: usize, needle: &[u8]| {
+    let member_value = |at: usize, name_bytes: usize| {
         let is_name = at > 0 && document[at - 1] == b'"';
-        let rest = &document[at + needle.len()..];
+        let rest = document.get(at + name_bytes..)?;
         let skipped = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b':')).count();
         is_name.then_some(&rest[skipped..])
     };
-    let is_usage = |at| member_value(at, USAGE.needle()).is_some_and(|value| value.starts_with(b"{"));
+    let is_usage = |at: usize| {
+        let rest = &document[at + USAGE.needle().len()..];
+        let rest_of_name: &[u8] = if rest.starts_with(b"M") { b"Metadata\"" } else { b"\"" };
+        rest.starts_with(rest_of_name)
+            && member_value(at, USAGE.needle().len() + rest_of_name.len())
+                .is_some_and(|value| value.starts_with(b"{"))
+    };
     let is_empty_choices = |at| {
-        let items = member_value(at, CHOICES.needle()).and_then(|value| value.strip_prefix(b"["));
+        let items = member_value(at, CHOICES.needle().len()).and_then(|value| value.strip_prefix(b"["));
         items.is_some_and(|items| items.trim_ascii_start().starts_with(b"]"))
     };
     USAGE.find_iter(document).any(is_usage) || CHOICES.find_iter(document).any(is_empty_choices)

@@ -19,6 +19,8 @@ pub(super) enum Member {
     User,
     /// One whose value is part of the prompt.
     Prompt,
+    /// Instructions, which are part of it too, and may begin with what is not.
+    System,
     Other,
 }
 
@@ -40,7 +42,8 @@ pub(super) fn classify(raw: &[u8], at: usize) -> Result<Member, PeekError> {
         "max_completion_tokens" => Member::MaxCompletionTokens,
         "max_output_tokens" => Member::MaxOutputTokens,
         "user" => Member::User,
-        "messages" | "prompt" | "input" | "system" | "instructions" | "tools" => Member::Prompt,
+        "messages" | "prompt" | "input" | "instructions" | "tools" => Member::Prompt,
+        "system" => Member::System,
         other if other.eq_ignore_ascii_case("model") => {
             return Err(PeekError::ModelCase { at, key: Excerpt::of(raw) });
         }
@@ -102,7 +105,7 @@ impl Fields {
             Member::MaxCompletionTokens => self.max_tokens.completion = None,
             Member::MaxOutputTokens => self.max_tokens.output = None,
             Member::User => self.user = None,
-            Member::Prompt | Member::Other => {}
+            Member::Prompt | Member::System | Member::Other => {}
         }
         Ok(())
     }
@@ -145,7 +148,7 @@ impl Fields {
             Member::MaxTokens => self.max_tokens.plain = integer(raw),
             Member::MaxCompletionTokens => self.max_tokens.completion = integer(raw),
             Member::MaxOutputTokens => self.max_tokens.output = integer(raw),
-            Member::User | Member::Prompt | Member::Other => {}
+            Member::User | Member::Prompt | Member::System | Member::Other => {}
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ impl Scanner {
         let raw = &window[from..end - usize::from(is_closed)];
         match self.member {
             Member::Prompt => self.blocks.update(&window[start..end]),
+            Member::System => self.instructions(window, start, end),
             Member::Model => self.hold_model(raw)?,
             Member::User => self.hold_user(raw),
             _ => {}
@@ -89,8 +90,10 @@ impl Scanner {
             }
             NestEnd::Broken(at, what) => return self.broken_value(window, start, at, what),
         };
-        if self.member == Member::Prompt {
-            self.blocks.update(&window[start..end]);
+        match self.member {
+            Member::Prompt => self.blocks.update(&window[start..end]),
+            Member::System => self.instructions(window, start, end),
+            _ => {}
         }
         if is_closed {
             self.close_value();
@@ -123,10 +126,23 @@ impl Scanner {
         i: usize,
         what: Break,
     ) -> Result<usize, PeekError> {
-        if self.member == Member::Prompt {
-            self.blocks.update(&window[start..i]);
+        match self.member {
+            Member::Prompt => self.blocks.update(&window[start..i]),
+            Member::System => self.instructions(window, start, i),
+            _ => {}
         }
         self.broken(i, what)
+    }
+
+    /// Hashes a piece of the instructions, but for a billing header.
+    fn instructions(&mut self, window: &[u8], start: usize, end: usize) {
+        let piece = &window[start..end];
+        let Some(found) = self.billing.find(piece) else { return self.blocks.update(piece) };
+        self.blocks.update(&piece[..found.start]);
+        self.blocks.update(&piece[found.end..]);
+        let from = self.base + start;
+        let begins = self.billing_header.as_ref().map_or(from + found.start, |before| before.start);
+        self.billing_header = Some(begins..from + found.end);
     }
 
     /// Keeps a piece of the model's raw text; one that is too long to become short enough is refused here,
@@ -148,6 +164,6 @@ impl Scanner {
 
 /// Whether a byte can be part of a number or a literal, `NaN` and `-Infinity` included, which Python reads.
 /// No literal has an `m`, so that a bare `model` cannot pass for one: see [`super::after_break`].
-fn is_scalar(byte: u8) -> bool {
+pub(super) fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() && !matches!(byte, b'm' | b'M') || matches!(byte, b'-' | b'+' | b'.')
 }

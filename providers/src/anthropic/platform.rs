@@ -108,13 +108,9 @@ pub(crate) fn rewrite(
                         notes.dropped(name.to_owned());
                     }
                 }
-                "system" | "tools" => {
+                "system" | "tools" | "messages" => {
                     out.key(name);
                     write_blocks(out, value, platform, generation, notes);
-                }
-                "messages" => {
-                    out.key(name);
-                    write_messages(out, value, platform, generation, notes);
                 }
                 "cache_control" => {
                     out.key(name);
@@ -162,36 +158,7 @@ pub(crate) fn write_mark(
     });
 }
 
-/// Writes messages, whose blocks may have marks for the cache.
-fn write_messages(
-    out: &mut Writer,
-    value: &Value<'_>,
-    platform: Platform,
-    generation: Generation,
-    notes: &mut Notes,
-) {
-    let Some(array) = with_marks(value) else { return out.value(value) };
-    out.array(|out| {
-        for message in &array.items {
-            let Value::Object(message) = message else {
-                out.value(message);
-                continue;
-            };
-            out.object(|out| {
-                for (name, value) in &message.members {
-                    out.key(name);
-                    if name == "content" {
-                        write_blocks(out, value, platform, generation, notes);
-                    } else {
-                        out.value(value);
-                    }
-                }
-            });
-        }
-    });
-}
-
-/// Writes blocks or tools. What is within a call's `input` or a tool's schema stays as it is.
+/// Writes blocks, tools, or messages with blocks as their content. What is within a call's `input` or a tool's schema stays as it is.
 fn write_blocks(
     out: &mut Writer,
     value: &Value<'_>,

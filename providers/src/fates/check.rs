@@ -93,16 +93,12 @@ fn is_said(place: &str, body: &Json, before: &Translated) -> bool {
 fn translate(client: &Client, upstream: &Upstream, body: &Json) -> Translated {
     let (headers, body) = (HeaderMap::new(), body.to_string());
     let call = Call {
-        api: Some(client.api),
-        path: client.path,
-        query: None,
         model: Some(upstream.model),
         asked_model: Some("m"),
-        headers: &headers,
-        body: body.as_bytes(),
-        now: 0,
         request_id: "r",
+        ..Call::new(client.path, &headers, body.as_bytes())
     };
+    assert_eq!(call.api, Some(client.api));
     let provider = Provider::new(upstream.schema, Place::default(), upstream.is_engine);
     let encoded = provider.encode(&call).map_err(|refused| refused.to_string())?;
     let body = serde_json::from_slice(encoded.body.as_deref().expect("it is translated"));

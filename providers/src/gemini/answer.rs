@@ -7,6 +7,7 @@
 
 mod candidate;
 mod citations;
+mod logprobs;
 mod time;
 
 #[cfg(test)]
@@ -112,6 +113,13 @@ impl ReadAnswer for Reader {
             answer.end(sink);
         }
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        match &self.body {
+            Body::Whole(whole) => whole.held_bytes(),
+            _ => 0,
+        }
     }
 
     fn is_complete(&self) -> bool {

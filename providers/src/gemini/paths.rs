@@ -142,7 +142,7 @@ fn bad(what: &'static str, name: &str) -> BadName {
 }
 
 /// The name of a Claude with its date as Vertex has it.
-fn versioned(model: &str) -> String {
+pub(crate) fn versioned(model: &str) -> String {
     match model.rsplit_once('-') {
         Some((name, date)) if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("{name}@{date}")

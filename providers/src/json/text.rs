@@ -57,6 +57,14 @@ impl<'a> Text<'a> {
         count
     }
 
+    /// How many bytes it has as it stands.
+    pub fn written_bytes(&self) -> usize {
+        match self {
+            Self::Escaped(escaped) => escaped.len(),
+            Self::Plain(plain) => plain.len(),
+        }
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         match self {

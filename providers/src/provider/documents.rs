@@ -6,7 +6,7 @@ use crate::api::Api;
 use crate::bedrock::{self, paths::Operation};
 use crate::conversation::{Notes, Refused};
 use crate::document::{Document, DocumentForm};
-use crate::gemini::{self, Platform, embeddings::Inputs, paths::Place};
+use crate::gemini::{self, Platform, embeddings::Inputs};
 use crate::json::Text;
 use crate::openai;
 use crate::rerank;
@@ -38,7 +38,7 @@ pub(super) fn embeddings(provider: &Provider, call: &Call<'_>) -> Result<Encoded
         let body = gemini::embeddings::write(inputs, to, &mut notes)?;
         let method = gemini::embeddings::method(to, count);
         let target = match platform {
-            Platform::Vertex => gemini::paths::vertex(place(provider), model, method),
+            Platform::Vertex => gemini::paths::vertex(provider.google_place(), model, method),
             Platform::GeminiApi => gemini::paths::gemini_api(model, method),
         };
         (named(target)?, body, DocumentForm::GoogleVectors { is_base64 })
@@ -67,7 +67,7 @@ pub(super) fn rerank(provider: &Provider, call: &Call<'_>) -> Result<Encoded, Re
     } else {
         let wanted = rerank::read(body, gemini::rerank::MAX_RECORDS, &mut notes)?;
         let body = gemini::rerank::write(&wanted, &Text::plain(model));
-        let target = named(gemini::paths::ranking(place(provider)))?;
+        let target = named(gemini::paths::ranking(provider.google_place()))?;
         (target, body, DocumentForm::GoogleRanks, wanted.documents.len())
     };
     Ok(encoded(
@@ -98,8 +98,4 @@ fn encoded(provider: &Provider, call: &Call<'_>, api: Api, parts: Parts) -> Enco
         dropped: notes.names().to_vec(),
         translation: Some(Translation::new(form, failure, asked(call, false, false))),
     }
-}
-
-fn place(provider: &Provider) -> Place<'_> {
-    Place { project: &provider.place.project, location: &provider.place.region }
 }

@@ -70,6 +70,15 @@ pub(super) fn messages(provider: &Provider) -> String {
     prefixed(provider, "/messages")
 }
 
+/// The path at which vLLM counts a prompt's tokens, which is beside its `/v1`.
+pub(super) fn tokenize(provider: &Provider) -> String {
+    let prefix = provider.place.prefix.as_deref().unwrap_or("v1");
+    match prefix.strip_suffix("v1").unwrap_or(prefix).trim_end_matches('/') {
+        "" => "/tokenize".to_owned(),
+        before => format!("/{before}/tokenize"),
+    }
+}
+
 fn prefixed(provider: &Provider, rest: &str) -> String {
     match provider.place.prefix.as_deref() {
         Some("") => rest.to_owned(),

@@ -117,7 +117,7 @@ pub(super) fn asked(call: &Call<'_>, is_stream: bool, wants_usage: bool) -> Aske
 }
 
 /// The `anthropic-beta` header of a request.
-fn betas<'a>(call: &Call<'a>) -> Option<&'a str> {
+pub(super) fn betas<'a>(call: &Call<'a>) -> Option<&'a str> {
     call.headers.get(&ANTHROPIC_BETA).and_then(|value| value.to_str().ok())
 }
 
@@ -163,7 +163,7 @@ fn write(
 /// Path and query of a conversation there.
 fn target(provider: &Provider, call: &Call<'_>, is_stream: bool) -> Result<String, Refused> {
     let method = if is_stream { gemini::paths::Method::Stream } else { gemini::paths::Method::Generate };
-    let place = gemini::paths::Place { project: &provider.place.project, location: &provider.place.region };
+    let place = provider.google_place();
     match provider.schema {
         Schema::Anthropic => Ok(paths::messages(provider)),
         Schema::AwsBedrock => {

@@ -175,7 +175,7 @@ impl Writer {
                 self.output.close(if is_cut { Ending::Incomplete } else { Ending::Completed }, &mut sink);
                 self.state = State::Finished(reason);
             }
-            Event::Start { .. } | Event::Ping | Event::Usage(_) | Event::Error(_) => {}
+            Event::Start { .. } | Event::Ping | Event::Usage(_) | Event::Logprobs(_) | Event::Error(_) => {}
         }
         if self.asked.is_stream && self.output.held_bytes() > MAX_OUTPUT_BYTES {
             let message = format!(

@@ -100,7 +100,9 @@ fn messages<'a>(body: &Object<'a>, conversation: &mut Conversation<'a>) -> Resul
                 return Err(refused(param, "the role has to be user, assistant or system"));
             }
         };
-        conversation.turns.push(Turn { role, parts: content::read(value, &place_of_content, rest)? });
+        let mut parts = content::read(value, &place_of_content, rest)?;
+        Part::number(&mut parts, "messages", at);
+        conversation.turns.push(Turn { role, parts });
     }
     Ok(())
 }

@@ -50,6 +50,11 @@ impl<'t> Target<'t> {
         self.refused.get_or_insert_with(|| refused(param, message));
     }
 
+    /// Says of a refusal for some part that it is for this one.
+    pub(super) fn place_refusal(&mut self, part: &Part<'_>) {
+        self.refused = self.refused.take().map(|refused| refused.of_part(part));
+    }
+
     /// Writes the mark `cache`, unless there are too many: the first ones are those of tools and instructions, which
     /// conversations share, and the last is that of the conversation.
     pub(super) fn mark(&mut self, out: &mut Writer, cache: Option<&Value<'_>>) {

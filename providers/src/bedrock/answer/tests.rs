@@ -39,6 +39,7 @@ fn told(event: Event<'_>) -> String {
         Event::Arguments { call, text } => format!("arguments {call} {}", text.decoded()),
         Event::Citation(Value::Object(object)) => format!("citation {}", object.raw),
         Event::Citation(_) => panic!("a citation is an object"),
+        Event::Logprobs(items) => format!("logprobs {items}"),
         Event::EndOfPart => "end".to_owned(),
         Event::Ping => "ping".to_owned(),
         Event::Usage(Usage { input, output, cache_read, cache_write, .. }) => {

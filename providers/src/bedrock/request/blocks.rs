@@ -37,6 +37,11 @@ impl<'w> Blocks<'w> {
 
     /// Writes a block, and a cache point after it if it is marked.
     pub(super) fn write(&mut self, part: &Part<'_>, out: &mut Writer) {
+        self.write_content(part, out);
+        self.refused = self.refused.take().map(|refused| refused.of_part(part));
+    }
+
+    fn write_content(&mut self, part: &Part<'_>, out: &mut Writer) {
         match &part.content {
             Content::Text(text) | Content::Refusal(text) => return self.text(text, part, out),
             Content::Reasoning { text, signature } => out.object(|out| {

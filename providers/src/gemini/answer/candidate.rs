@@ -1,6 +1,6 @@
 //! What the first candidate of a response says.
 
-use super::{Answer, citations};
+use super::{Answer, citations, logprobs};
 use crate::alias::safe;
 use crate::answer::{Event, Failure, FailureKind, Finish};
 use crate::gemini::SIGNATURE_MARK;
@@ -16,6 +16,7 @@ impl Answer {
             self.part(part, sink);
         }
         citations::read(candidate, sink);
+        logprobs::read(candidate, sink);
         let Some(reason) = candidate.text("finishReason") else { return };
         match finish(&reason.decoded()) {
             End::Finish(finish) => self.finish = Some(finish),

@@ -156,7 +156,7 @@ impl<'c, 'a> Contents<'c, 'a> {
                 }
             }),
             content => {
-                let media = Media::of(content, self.target)?;
+                let media = Media::of(content, self.target).map_err(|refused| refused.of_part(part))?;
                 if let Some(media) = media.filter(|_| self.is_said(part)) {
                     media.write(out);
                 }
@@ -172,7 +172,7 @@ impl<'c, 'a> Contents<'c, 'a> {
             }
             Content::Document { name, context, citations, .. } => {
                 for (name, is_there) in [
-                    ("messages[].content[] (name of a document)", name.is_some()),
+                    ("messages[].content[].title", name.is_some()),
                     ("messages[].content[].context", context.is_some()),
                     ("messages[].content[].citations", citations.is_some()),
                 ] {
@@ -181,10 +181,10 @@ impl<'c, 'a> Contents<'c, 'a> {
                     }
                 }
             }
-            Content::Redacted(_) => self.notes.dropped("messages[].content[] (redacted_thinking)"),
+            Content::Redacted(_) => self.notes.dropped("messages[].content[].redacted_thinking"),
             Content::Other { kind, .. } => self.notes.dropped(match kind.as_word() {
                 Some(kind) if crate::alias::safe(kind, 64) == kind => {
-                    Cow::Owned(format!("messages[].content[] ({kind})"))
+                    Cow::Owned(format!("messages[].content[].{kind}"))
                 }
                 _ => Cow::Borrowed("messages[].content[]"),
             }),
@@ -236,7 +236,7 @@ impl<'c, 'a> Contents<'c, 'a> {
         let mut result = ToolResult { order, name, id, is_error, texts: Vec::new(), media: Vec::new() };
         for part in parts {
             self.note_parts_of(&part.content);
-            let media = Media::of(&part.content, self.target)?;
+            let media = Media::of(&part.content, self.target).map_err(|refused| refused.of_part(part))?;
             let text = media.as_ref().and_then(Media::as_text).or_else(|| text_of(part));
             match (text, media) {
                 (Some(text), _) if result.texts.is_empty() => result.texts.push(text.clone()),

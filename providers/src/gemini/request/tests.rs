@@ -477,7 +477,7 @@ fn the_web_is_searched_where_there_are_no_functions() {
     let conversation = Conversation { tools: vec![tool("web_search_20250305")], ..hello() };
     assert_eq!(written(&conversation, FLASH)["tools"], json!([{"googleSearch": {}}]));
     let tools = vec![function("f", "{}"), tool("web_search_20250305"), tool("computer_20250124")];
-    let body = noted(&Conversation { tools, ..hello() }, FLASH, &["tools[] (web_search)", "tools[].type"]);
+    let body = noted(&Conversation { tools, ..hello() }, FLASH, &["tools[].web_search", "tools[].type"]);
     assert_eq!(body["tools"].as_array().unwrap().len(), 1);
 }
 
@@ -537,13 +537,13 @@ fn parts_without_a_place_are_noted() {
         &asking(turns),
         FLASH,
         &[
-            "messages[].content[] (name of a document)",
+            "messages[].content[].title",
             "messages[].content[].context",
             "messages[].content[].citations",
             "messages[].content[].image_url.detail",
-            "messages[].content[] (search_result)",
+            "messages[].content[].search_result",
             "messages[].content[]",
-            "messages[].content[] (redacted_thinking)",
+            "messages[].content[].redacted_thinking",
         ],
     );
     let image = json!({"fileData": {"mimeType": "image/png", "fileUri": "https://example.com/a.png"}});

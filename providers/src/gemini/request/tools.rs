@@ -59,7 +59,7 @@ fn searches(conversation: &Conversation<'_>, has_functions: bool, notes: &mut No
         if is_search && !has_functions {
             searches = true;
         } else if is_search {
-            notes.dropped("tools[] (web_search)");
+            notes.dropped("tools[].web_search");
         } else {
             notes.dropped("tools[].type");
         }

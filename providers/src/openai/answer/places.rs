@@ -27,7 +27,7 @@ impl Place {
                 }
                 self.end = self.end.saturating_add(text.characters() as u64);
             }
-            Event::Citation(_) | Event::Usage(_) | Event::Ping => {}
+            Event::Citation(_) | Event::Usage(_) | Event::Logprobs(_) | Event::Ping => {}
             _ => self.is_closed = true,
         }
     }
@@ -50,7 +50,7 @@ impl Thoughts {
                 self.count += 1;
                 self.is_open = false;
             }
-            Event::Usage(_) | Event::Ping => {}
+            Event::Usage(_) | Event::Logprobs(_) | Event::Ping => {}
             _ => self.is_open = false,
         }
         self.count.saturating_sub(1)

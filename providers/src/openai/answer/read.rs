@@ -60,6 +60,13 @@ impl ReadAnswer for Reader {
         }
     }
 
+    fn held_bytes(&self) -> usize {
+        match &self.form {
+            Form::Whole(whole) => whole.held_bytes(),
+            _ => 0,
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.answer.is_complete
     }

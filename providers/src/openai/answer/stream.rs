@@ -98,6 +98,16 @@ impl Stream {
                     out.array_at("annotations", |out| annotation(citation, range, Some(index), out));
                 });
             }
+            Event::Logprobs(items) => self.chunk(out, |out| {
+                out.array_at("choices", |out| {
+                    out.object(|out| {
+                        out.raw_at("index", "0");
+                        out.object_at("delta", |_| {});
+                        logprobs_at(items, out);
+                        out.raw_at("finish_reason", "null");
+                    });
+                });
+            }),
             Event::Arguments { .. } | Event::Citation(_) | Event::EndOfPart => {}
             Event::Ping => out.extend_from_slice(b": ping\n\n"),
             Event::Usage(counted) => self.usage.update(*counted),
@@ -211,16 +221,33 @@ pub(super) fn head_of(
     created: Option<u64>,
     out: &mut Writer,
 ) {
-    match id.filter(|id| !id.is_empty()) {
+    match id.filter(|id| may_be_repeated(id)) {
         Some(id) => out.text_at("id", id),
         None => out.str_at("id", &format!("chatcmpl-{}", asked.request_id)),
     }
     out.str_at("object", object);
     out.u64_at("created", created.unwrap_or(asked.now));
-    match model.filter(|model| !model.is_empty()) {
+    match model.filter(|model| may_be_repeated(model)) {
         Some(model) => out.text_at("model", model),
         None => out.str_at("model", &asked.model),
     }
+}
+
+/// Whether a name of the upstream's can stand in every chunk: one of a megabyte would be sent with each token.
+fn may_be_repeated(name: &Text<'_>) -> bool {
+    const MAX_BYTES: usize = 512;
+    !name.is_empty() && name.written_bytes() <= MAX_BYTES
+}
+
+/// Writes how likely tokens were, as a choice has it.
+pub(super) fn logprobs_at(items: &str, out: &mut Writer) {
+    if items.is_empty() {
+        return out.raw_at("logprobs", "null");
+    }
+    out.object_at("logprobs", |out| {
+        out.raw_at("content", &format!("[{items}]"));
+        out.raw_at("refusal", "null");
+    });
 }
 
 /// Writes a block of what the model thought. OpenAI's own library puts pieces together by their index, and fails on any

@@ -34,6 +34,7 @@ fn told(event: &Event<'_>) -> String {
         }
         Event::Arguments { call, text } => format!("arguments {call} {}", text.decoded()),
         Event::Citation(value) => format!("citation {}", value.as_object().unwrap().word("url").unwrap()),
+        Event::Logprobs(items) => format!("logprobs {items}"),
         Event::EndOfPart => "end".to_owned(),
         Event::Ping => "ping".to_owned(),
         Event::Usage(Usage { input, output, cache_read, cache_write, reasoning }) => {

@@ -1,7 +1,7 @@
 //! Writes an answer as one body.
 
 use super::places::{Place, Thoughts};
-use super::stream::{annotation, head_of, signature_at};
+use super::stream::{annotation, head_of, logprobs_at, signature_at};
 use super::usage;
 use crate::answer::{Event, Finish, Usage};
 use crate::json::{Text, Value, Writer, parse};
@@ -21,6 +21,8 @@ pub(crate) struct Body {
     calls: Vec<Call>,
     /// Citations as they are, and the text that they are of.
     citations: Vec<(String, (u64, u64))>,
+    /// Items of `logprobs.content`.
+    logprobs: String,
     place: Place,
     thoughts: Thoughts,
     usage: Usage,
@@ -89,6 +91,7 @@ impl Body {
             blocks: Vec::new(),
             calls: Vec::new(),
             citations: Vec::new(),
+            logprobs: String::new(),
             place: Place::default(),
             thoughts: Thoughts::default(),
             usage: Usage::default(),
@@ -144,6 +147,12 @@ impl Body {
             Event::Usage(counted) => self.usage.update(counted),
             Event::Finish { reason, .. } => self.finish = Some(reason),
             Event::Error(_) => self.has_failed = true,
+            Event::Logprobs(items) => {
+                if !self.logprobs.is_empty() {
+                    self.logprobs.push(',');
+                }
+                self.logprobs.push_str(&items);
+            }
             Event::Citation(_) | Event::EndOfPart | Event::Ping => {}
         }
     }
@@ -164,7 +173,7 @@ impl Body {
                 out.object(|out| {
                     out.raw_at("index", "0");
                     out.object_at("message", |out| self.message(out));
-                    out.raw_at("logprobs", "null");
+                    logprobs_at(&self.logprobs, out);
                     let reason = self.finish.unwrap_or(Finish::Stop);
                     out.str_at("finish_reason", usage::finish_reason(reason));
                 });

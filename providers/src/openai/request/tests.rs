@@ -552,6 +552,7 @@ fn nothing_is_left_out_in_silence() {
         Part {
             content: Content::ToolResult { id: "a".into(), parts: vec![], is_error: true },
             cache: Some(object.clone()),
+            place: None,
         },
         Part::new(Content::Other { kind: "search_result".into(), value: object.clone() }),
         Part::text("hi".into()),

@@ -13,13 +13,14 @@ pub(super) fn read<'a>(
     notes: &mut Notes,
 ) -> Result<(), Refused> {
     let at = Place::Root.member("input");
-    let mut reader = Reader { conversation, notes, call_signature: None };
+    let mut reader = Reader { conversation, at: 0, notes, call_signature: None };
     match input {
         Some(Value::String(text)) => reader.turn(Role::User, vec![Part::text(text.clone())]),
         Some(Value::Array(array)) => {
             for (index, item) in array.items.iter().enumerate() {
                 let at = at.item(index);
                 let Value::Object(item) = item else { return Err(at.wrong("an object", item)) };
+                reader.at = index;
                 reader.item(item, &at)?;
             }
         }
@@ -31,6 +32,8 @@ pub(super) fn read<'a>(
 
 struct Reader<'r, 'a> {
     conversation: &'r mut Conversation<'a>,
+    /// Which item is read.
+    at: usize,
     notes: &'r mut Notes,
     /// The signature of the call that the next item is.
     call_signature: Option<Text<'a>>,
@@ -88,7 +91,8 @@ impl<'a> Reader<'_, 'a> {
                 return Err(at.member("role").refuse(message));
             }
         };
-        let parts = parts::read(item.get("content"), of, &at.member("content"), self.notes)?;
+        let mut parts = parts::read(item.get("content"), of, &at.member("content"), self.notes)?;
+        Part::number(&mut parts, "input", self.at);
         match of {
             Of::System => self.conversation.system.extend(parts),
             Of::Assistant => {
@@ -122,7 +126,9 @@ impl<'a> Reader<'_, 'a> {
 
     fn result(&mut self, item: &Object<'a>, at: &Place<'_>) -> Result<(), Refused> {
         let id = required_text(item, "call_id", at)?;
-        let parts = parts::read(item.get("output"), Of::Tool, &at.member("output"), self.notes)?;
+        let mut parts = parts::read(item.get("output"), Of::Tool, &at.member("output"), self.notes)?;
+        // They are in no content.
+        parts.iter_mut().for_each(|part| part.place = None);
         let part = Part::new(Content::ToolResult { id, parts, is_error: false });
         match self.conversation.turns.last_mut() {
             Some(turn) if matches!(turn.parts.last(), Some(last) if is_result(last)) => turn.parts.push(part),

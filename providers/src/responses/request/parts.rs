@@ -1,7 +1,7 @@
 //! The parts of a message or of a tool's output.
 
 use super::fields::{Place, object, required_text, says_something, text};
-use crate::conversation::{Content, Notes, Part, Refused, Source};
+use crate::conversation::{self, Content, Notes, Part, Refused, Source};
 use crate::json::{Object, Text, Value};
 use crate::source;
 
@@ -29,7 +29,12 @@ pub(super) fn read<'a>(
         Some(Value::String(text)) => Ok(vec![Part::text(text.clone())]),
         Some(Value::Array(array)) => {
             let parts = array.items.iter().enumerate();
-            parts.map(|(index, value)| part(value, of, &at.item(index), notes)).collect()
+            let part = |(index, value)| {
+                let part = part(value, of, &at.item(index), notes)?;
+                let place = Some(conversation::Place { list: "input", message: 0, part: index });
+                Ok(Part { place, ..part })
+            };
+            parts.map(part).collect()
         }
         Some(other) => Err(at.wrong("a string or an array of parts", other)),
         None => Err(at.refuse("is missing, and has to be a string or an array of parts")),
@@ -63,7 +68,7 @@ fn part<'a>(value: &Value<'a>, of: Of, at: &Place<'_>, notes: &mut Notes) -> Res
         }
         _ => return Err(at.member("type").refuse(taken(of))),
     };
-    Ok(Part { content, cache: mark(part) })
+    Ok(Part { content, cache: mark(part), place: None })
 }
 
 /// What is taken instead of a part that is not.

@@ -18,6 +18,7 @@ fn told(event: &Event<'_>) -> String {
         Event::Arguments { call, text: it } => format!("arguments {call} {}", text(it)),
         Event::Citation(Value::Object(it)) => format!("citation {}", it.raw),
         Event::Citation(_) => "citation".to_owned(),
+        Event::Logprobs(items) => format!("logprobs {items}"),
         Event::EndOfPart => "end".to_owned(),
         Event::Ping => "ping".to_owned(),
         Event::Usage(it) => format!(

@@ -2,7 +2,7 @@
 
 use crate::anthropic::request::SIGNATURE_MARK;
 use crate::anthropic::request::members::{Rest, note, object, refused, text, wrong};
-use crate::conversation::{Arguments, Content, Part, Refused, Source};
+use crate::conversation::{Arguments, Content, Part, Place, Refused, Source};
 use crate::json::{Object, Text, Value};
 
 /// Reads a string, or an array of blocks, at `place` of the request.
@@ -20,7 +20,11 @@ pub(super) fn read<'a>(
             let mut parts = Vec::with_capacity(array.items.len());
             for (at, block) in array.items.iter().enumerate() {
                 let place = format!("{place}[{at}]");
+                let before = parts.len();
                 read_block(object(block, &place)?, block, &place, rest, &mut parts)?;
+                for part in parts.iter_mut().skip(before) {
+                    part.place = Some(Place { list: "messages", message: 0, part: at });
+                }
             }
             Ok(parts)
         }
@@ -78,7 +82,7 @@ fn read_block<'a>(
             }
         }
     }
-    parts.push(Part { content, cache: block.get("cache_control").cloned() });
+    parts.push(Part { content, cache: block.get("cache_control").cloned(), place: None });
     Ok(())
 }
 

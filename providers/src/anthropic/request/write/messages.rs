@@ -70,6 +70,11 @@ pub(super) fn write(out: &mut Writer, conversation: &Conversation<'_>, target: &
 
 /// Writes one part as a block.
 pub(super) fn write_part(out: &mut Writer, part: &Part<'_>, target: &mut Target<'_>) {
+    write_content(out, part, target);
+    target.place_refusal(part);
+}
+
+fn write_content(out: &mut Writer, part: &Part<'_>, target: &mut Target<'_>) {
     match &part.content {
         Content::Text(text) | Content::Refusal(text) => write_text(out, text, part, target),
         Content::Image { source, detail } => {

@@ -12,8 +12,9 @@ pub(super) fn read<'a>(body: &Object<'a>, to: &mut Conversation<'a>) -> Result<(
     let Some(messages) = messages.as_items() else {
         return Err(wrong("messages", "an array of messages", messages));
     };
-    let mut reader = Reader { to, functions: 0 };
+    let mut reader = Reader { to, at: 0, functions: 0 };
     for (at, value) in messages.iter().enumerate() {
+        reader.at = at;
         let read = object("", value).and_then(|message| reader.message(message));
         read.map_err(|refused| within(&format!("messages[{at}]"), refused))?;
     }
@@ -22,6 +23,8 @@ pub(super) fn read<'a>(body: &Object<'a>, to: &mut Conversation<'a>) -> Result<(
 
 struct Reader<'r, 'a> {
     to: &'r mut Conversation<'a>,
+    /// Which message is read.
+    at: usize,
     /// Calls of functions in the old form, which have no ids, so far.
     functions: usize,
 }
@@ -97,6 +100,7 @@ impl<'a> Reader<'_, 'a> {
 
     fn turn(&mut self, role: Role, message: &Object<'a>, mut parts: Vec<Part<'a>>, known: &[&str]) {
         self.mark(message, &mut parts, known);
+        Part::number(&mut parts, "messages", self.at);
         self.to.turns.push(Turn { role, parts });
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{leave, needed, object, text, within, wrong};
-use crate::conversation::{Content, Part, Refused, Source};
+use crate::conversation::{Content, Part, Place, Refused, Source};
 use crate::json::{Object, Text, Value};
 use crate::source;
 
@@ -19,13 +19,17 @@ pub(super) fn read<'a>(
         Some(value) => return Err(wrong("content", "a string or an array of parts", value)),
     };
     let parts = items.iter().enumerate().map(|(at, item)| {
-        let part = object("", item).and_then(|item| part(item, rest));
+        let part = object("", item).and_then(|item| part(item, at, rest));
         part.map_err(|refused| within(&format!("content[{at}]"), refused))
     });
     parts.collect()
 }
 
-fn part<'a>(part: &Object<'a>, rest: &mut Vec<(Cow<'a, str>, Value<'a>)>) -> Result<Part<'a>, Refused> {
+fn part<'a>(
+    part: &Object<'a>,
+    at: usize,
+    rest: &mut Vec<(Cow<'a, str>, Value<'a>)>,
+) -> Result<Part<'a>, Refused> {
     let kind = part.word("type").unwrap_or_default();
     let content = match kind {
         "text" => Content::Text(needed(part, "text")?),
@@ -49,7 +53,8 @@ fn part<'a>(part: &Object<'a>, rest: &mut Vec<(Cow<'a, str>, Value<'a>)>) -> Res
         }
     }
     let breakpoint = part.get("prompt_cache_breakpoint").map(|_| source::ephemeral());
-    Ok(Part { content, cache: part.get("cache_control").cloned().or(breakpoint) })
+    let place = Some(Place { list: "messages", message: 0, part: at });
+    Ok(Part { content, cache: part.get("cache_control").cloned().or(breakpoint), place })
 }
 
 /// An image: an address, or an object that has it. Some clients send documents so.
