@@ -31,12 +31,12 @@ pub use schema::{endpoints_schema, schema};
 pub use settings::{
     AccessLog, AdminSpec, ApiSchema, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
     HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, Provider, QueueSpec, RetryPolicy,
-    SaturationAction, SaturationSpec, ShutdownSpec, StatusSet, Statuses, TargetHeaders, Timeouts,
-    Untranslatable, UpstreamProtocol,
+    SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage,
+    TargetHeaders, Timeouts, Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{
-    Action, ApiSpec, AzureIdentity, BackendEndpoint, BackendHost, BackendIndex, BackendSpec,
+    Action, ApiSpec, AzureIdentity, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, BodyEdits,
     CertificateFiles, ClientCertificate, ClientCredential, ClientHeaders, Credential, CredentialSource,
     Destination, EndpointSpec, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, Listener, ListenerIndex,
     ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, OidcClient,

@@ -30,8 +30,8 @@ pub use matching::{
 };
 pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
 pub use route::{
-    RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite, RawPathRewriteType, RawRedirect,
-    RawRoute, RawRule, RawScheme, RawStatusReason, RawTarget, RawUrlRewrite,
+    RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,
+    RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme, RawStatusReason, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
     RawApi, RawBackend, RawBackendEndpoint, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,

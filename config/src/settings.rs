@@ -7,7 +7,7 @@ mod upstream;
 
 pub use choice::{
     ApiSchema, Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, Provider, SaturationAction,
-    TargetHeaders, Untranslatable, UpstreamProtocol,
+    ServedApi, StreamUsage, TargetHeaders, Untranslatable, UpstreamProtocol,
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,

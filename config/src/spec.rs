@@ -13,7 +13,7 @@ pub use credential::{
     AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
     OidcClient, OidcProvider, Shown, TokenSource,
 };
-pub use edit::HeaderEdits;
+pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;

@@ -415,3 +415,12 @@ fn the_dump_has_defaults_and_no_credentials() {
         Snapshot::compile(&dump.to_string(), &NoProfileCheck).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(again.redacted(), dump);
 }
+
+#[test]
+fn a_member_of_bodies_is_changed_once() {
+    assert_rule_fault(
+        "targets: [{pool: p, body: {set: [{name: tier, value: 1.5}, {name: a, value: {b: [null]}}], remove: [tier]}}]",
+        "targets[0].body.remove[0]",
+        "the member \"tier\" is changed here already",
+    );
+}

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
+use penstock_tap::Usage;
 use pingora_http::ResponseHeader;
 
 /// Why a request or a response could not be translated.
@@ -56,6 +57,8 @@ pub struct About<'a> {
     pub asked_model: Option<&'a str>,
     /// What the upstream calls it.
     pub model: Option<&'a str>,
+    /// Whether the gateway shows the upstream a credential of its own.
+    pub has_credential: bool,
 }
 
 /// Translates between the clients' dialect and an upstream's.
@@ -93,4 +96,15 @@ pub trait Decoder: Send + Sync {
     /// Whether any content has come out: from here on a failure is the client's to see. As long as there is none, status
     /// and headers are held back.
     fn has_content(&self) -> bool;
+
+    /// Bytes of the response that are kept until all of it is here: the gateway counts them with the bodies of requests.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// What the upstream counted so far, as far as it says so: the client's API may have no words for it, or the client not
+    /// want it. What is not known here is read from the bytes that come out.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
 use penstock_peek::Peeked;
-use penstock_tap::Tap;
+use penstock_tap::{Filtered, StreamPosition, Tap, UsageFilter};
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -144,6 +144,8 @@ pub(crate) struct Response {
     pub(crate) bytes: u64,
     /// Whether the response came to its proper end.
     pub(crate) is_complete: bool,
+    /// Takes out the event by which a stream reports its usage, where the client did not ask for it.
+    pub(crate) usage_filter: Option<Box<UsageFilter>>,
 }
 
 impl RequestContext {
@@ -279,6 +281,25 @@ impl Response {
             let clock = self.clock.get_or_insert_with(|| StreamClock::new(started));
             clock.content(now, seen.content_events);
         }
+    }
+
+    /// What the client gets of a piece of the body that was observed.
+    pub(crate) fn filter(&mut self, data: Bytes, is_end: bool) -> Bytes {
+        let Some(filter) = &mut self.usage_filter else { return data };
+        let Filtered::Instead(instead) = filter.feed(&data, is_end) else { return data };
+        self.bytes = (self.bytes + instead.len() as u64).saturating_sub(data.len() as u64);
+        instead.into()
+    }
+
+    /// How far the client has got of an event stream that an event can be appended to; `None` if it is none.
+    pub(crate) fn position(&self) -> Option<StreamPosition> {
+        let tap = self.tap.as_ref().filter(|tap| tap.is_event_stream())?;
+        let position = tap.position();
+        Some(match &self.usage_filter {
+            // What is held of an event is not the client's to see any more.
+            Some(filter) => StreamPosition { is_between_events: filter.is_between_events(), ..position },
+            None => position,
+        })
     }
 
     /// From the request's first byte to the first event with content, of a stream.

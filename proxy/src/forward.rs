@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use bytes::Bytes;
 use penstock_wire::{Connection, Connections};
 
 use crate::client::Client;
@@ -62,8 +63,12 @@ async fn try_once(
     attempt: &mut Attempt,
     response: &mut Response,
 ) -> Result<Exchanged, Failure> {
-    let Prepared { outgoing, body, decoder, dropped } = start(client, arrived, routed, attempt)?;
-    (attempt.decoder, attempt.dropped) = (decoder, dropped);
+    let Prepared { outgoing, body, decoder, dropped, hides_usage } = start(client, arrived, routed, attempt)?;
+    (attempt.decoder, attempt.dropped, attempt.hides_usage) = (decoder, dropped, hides_usage);
+    if attempt.decoder.is_some() {
+        // A body that is written anew is there twice.
+        attempt.hold(body.iter().map(Bytes::len).sum(), arrived)?;
+    }
     let mut connection = connect(connections, client, arrived, routed, attempt).await?;
     let exchanged = match connection.start(outgoing, body) {
         Ok(()) => relay::exchange(&mut connection, client, arrived, routed, attempt, response).await,
@@ -105,6 +110,7 @@ fn recipient<'a>(runtime: &'a Runtime, routed: &Routed, attempt: &'a Attempt) ->
         upstream: runtime.upstream(attempt.upstream),
         endpoint: &attempt.endpoint,
         model: attempt.model.as_deref(),
+        body_edits: runtime.rule(routed.rule).body_edits(attempt.target),
     }
 }
 

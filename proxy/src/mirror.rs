@@ -109,6 +109,7 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
         upstream,
         endpoint: &endpoint,
         model: model.as_deref(),
+        body_edits: None,
     };
     let prepared = prepare::prepare(client, arrived, recipient)
         .inspect_err(|error| tracing::debug!(%error, "a mirrored request was not sent"))

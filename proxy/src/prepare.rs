@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, Target, Untranslatable};
+use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, StreamUsage, Target, Untranslatable};
+use penstock_peek::{MemberEdits, UsageAsked};
 use penstock_picker::orca;
 use penstock_wire::{BodyFraming, Outgoing};
 
@@ -16,9 +18,10 @@ use crate::codec::{About, CodecError, Decoder, Draft};
 use crate::context::Arrived;
 use crate::credential;
 use crate::error::Error;
+use crate::provider;
 use crate::request_id;
 use crate::text::clip;
-use crate::upstreams::{Chosen, Upstream};
+use crate::upstreams::{Chosen, Upstream, UpstreamKind};
 
 mod hop;
 
@@ -43,6 +46,8 @@ pub(crate) struct Recipient<'a> {
     pub(crate) endpoint: &'a Chosen,
     /// What the model is called there, where it differs from what the client asked for.
     pub(crate) model: Option<&'a str>,
+    /// Changes to members of the body.
+    pub(crate) body_edits: Option<&'a MemberEdits>,
 }
 
 /// What is sent.
@@ -55,6 +60,8 @@ pub(crate) struct Prepared {
     pub(crate) decoder: Option<Box<dyn Decoder>>,
     /// Members of the request that were left out, as a header tells the client.
     pub(crate) dropped: Option<HeaderValue>,
+    /// Whether the request asks for a stream's usage for the gateway alone.
+    pub(crate) hides_usage: bool,
 }
 
 /// Makes the request that `to` is sent.
@@ -95,6 +102,9 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
         None => None,
         Some(codec) => codec.encode(&mut draft, about(arrived, to))?,
     };
+    let hides_usage =
+        decoder.is_none() && to.target.is_some() && ask_for_usage(&mut draft, arrived, to.rule)?;
+    edit_body(&mut draft, arrived, to)?;
     let dropped = dropped(&draft.dropped, to.rule.untranslatable)?;
     let Draft { method, target, mut headers, body, .. } = draft;
     let framing = set_framing(&mut headers, arrived.body.is_complete(), &body);
@@ -102,12 +112,53 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     if let Some(credential) = &to.upstream.credential {
         credential.apply(&mut outgoing, &client.head().headers, &body)?;
     }
-    Ok(Prepared { outgoing, body, decoder, dropped })
+    Ok(Prepared { outgoing, body, decoder, dropped, hides_usage })
 }
 
 fn about<'a>(arrived: &'a Arrived, to: Recipient<'a>) -> About<'a> {
     let asked_model = arrived.model();
-    About { request_id: arrived.request_id.as_str(), asked_model, model: to.model.or(asked_model) }
+    About {
+        request_id: arrived.request_id.as_str(),
+        asked_model,
+        model: to.model.or(asked_model),
+        has_credential: to.upstream.credential.is_some(),
+    }
+}
+
+/// Makes a stream report the tokens that it took, where the rule wants that, and returns whether the client did not.
+///
+/// # Errors
+/// The body is one that cannot be changed.
+fn ask_for_usage(draft: &mut Draft, arrived: &Arrived, rule: &Rule) -> Result<bool, Error> {
+    let streams = || arrived.peeked.as_ref().is_some_and(|peeked| peeked.stream == Some(true));
+    if rule.usage != StreamUsage::Required || !streams() || !provider::streams_usage(draft.target.path()) {
+        return Ok(false);
+    }
+    let UsageAsked::Added(body) = penstock_peek::ask_for_usage(&draft.body, max_depth(arrived))? else {
+        return Ok(false);
+    };
+    draft.body = body;
+    // A response that is compressed cannot be read in passing.
+    draft.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    Ok(true)
+}
+
+/// Changes members of the body as the target says: last of all, so that what it says is what is sent.
+///
+/// # Errors
+/// The body is one that cannot be changed.
+fn edit_body(draft: &mut Draft, arrived: &Arrived, to: Recipient<'_>) -> Result<(), Error> {
+    if let Some(edits) = to.body_edits
+        && let Some(body) = edits.apply(&draft.body, max_depth(arrived))?
+    {
+        draft.body = body;
+    }
+    Ok(())
+}
+
+/// How deeply a body may be nested.
+fn max_depth(arrived: &Arrived) -> usize {
+    arrived.runtime().peek_options().max_depth
 }
 
 /// What the client is told of members that were left out.
@@ -141,6 +192,9 @@ fn dropped(
 /// whether it was decoded.
 fn body_for(arrived: &Arrived, to: Recipient<'_>) -> Result<(Vec<Bytes>, bool), Error> {
     let body = &arrived.body;
+    if let Some(header) = billing_header(arrived, to) {
+        return without_billing_header(arrived, to, header);
+    }
     let named = arrived.peeked.as_ref().and_then(|peeked| peeked.model.as_ref());
     if let (Some(named), Some(name)) = (named, to.model)
         && named.name != name
@@ -149,10 +203,45 @@ fn body_for(arrived: &Arrived, to: Recipient<'_>) -> Result<(Vec<Bytes>, bool), 
             .and_then(|with| penstock_peek::splice(body.plain(), named.range.clone(), with));
         return Ok((replaced.map_err(Error::internal)?.chunks, body.is_decoded()));
     }
-    let passes =
-        !body.is_decoded() || to.upstream.request_encoding == Encoding::Any && to.upstream.codec.is_none();
+    let passes = !body.is_decoded()
+        || to.upstream.request_encoding == Encoding::Any && to.upstream.codec.is_none() && !changes_body(to);
     let chunks = if passes { body.chunks() } else { body.plain() };
     Ok((chunks.to_vec(), !passes))
+}
+
+/// Where the text of Claude Code's billing header is in a body that goes to a pool: it is another with each request, so that
+/// no engine would find the prompt in its cache.
+fn billing_header(arrived: &Arrived, to: Recipient<'_>) -> Option<Range<usize>> {
+    let header = arrived.peeked.as_ref()?.billing_header.as_ref()?;
+    (to.upstream.kind == UpstreamKind::Pool).then(|| header.clone())
+}
+
+/// The body without that text, and with the upstream's name of the model.
+fn without_billing_header(
+    arrived: &Arrived,
+    to: Recipient<'_>,
+    header: Range<usize>,
+) -> Result<(Vec<Bytes>, bool), Error> {
+    let named = arrived.peeked.as_ref().and_then(|peeked| peeked.model.as_ref());
+    let mut cuts = vec![(header, Bytes::new())];
+    if let (Some(named), Some(name)) = (named, to.model)
+        && named.name != name
+    {
+        let replacement = penstock_peek::replacement(name, named.notation).map_err(Error::internal)?;
+        cuts.push((named.range.clone(), replacement));
+    }
+    // From the end on, so that the places before stay where they are.
+    cuts.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    let mut chunks = arrived.body.plain().to_vec();
+    for (range, with) in cuts {
+        chunks = penstock_peek::splice(&chunks, range, with).map_err(Error::internal)?.chunks;
+    }
+    Ok((chunks, arrived.body.is_decoded()))
+}
+
+/// Whether members of the body may be changed on its way.
+fn changes_body(to: Recipient<'_>) -> bool {
+    to.body_edits.is_some() || to.target.is_some() && to.rule.usage == StreamUsage::Required
 }
 
 /// Changes to headers; what the target asks for comes after what the rule does.

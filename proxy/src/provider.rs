@@ -1,14 +1,19 @@
 //! The codec of upstreams whose API the document names (`api`): joins `penstock_providers`, which does no I/O, to the
 //! request path.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use penstock_config::{ApiSchema, ApiSpec};
-use penstock_providers::{Api, Broken, Call, Encoded, NotEncoded, Place, Provider, Schema, Translation};
+use penstock_config::{ApiSchema, ApiSpec, ServedApi};
+use penstock_providers::{
+    Api, Broken, Call, Encoded, NotEncoded, Place, Provider, Schema, Served, Translation,
+};
+use penstock_tap::Usage;
+use percent_encoding::percent_decode_str;
 use pingora_http::ResponseHeader;
 
 use self::inflate::Inflate;
@@ -31,8 +36,13 @@ pub(crate) fn codec(api: Option<&ApiSpec>, kind: UpstreamKind) -> Option<Arc<dyn
         region: api.region.as_deref().unwrap_or_default().into(),
     };
     let is_engine = kind == UpstreamKind::Pool;
-    let provider = Provider::new(schema(api.schema), place, is_engine);
-    Some(Arc::new(ProviderCodec(provider)))
+    let served = Served {
+        messages: api.serves.contains(&ServedApi::Messages),
+        responses: api.serves.contains(&ServedApi::Responses),
+    };
+    let provider = Provider::new(schema(api.schema), place, is_engine).serving(served);
+    let takes_keys = matches!(api.schema, ApiSchema::Gemini | ApiSchema::GCPVertexAI);
+    Some(Arc::new(ProviderCodec { provider, takes_keys }))
 }
 
 fn schema(schema: ApiSchema) -> Schema {
@@ -49,11 +59,15 @@ fn schema(schema: ApiSchema) -> Schema {
     }
 }
 
-struct ProviderCodec(Provider);
+struct ProviderCodec {
+    provider: Provider,
+    /// Whether clients of its API may show their keys in the query (`?key=`).
+    takes_keys: bool,
+}
 
 impl Codec for ProviderCodec {
     fn translates(&self, path: &str) -> bool {
-        self.0.reads_body(Api::of_path(path))
+        self.provider.reads_body(Api::of_path(path))
     }
 
     fn tells_delays_in_bodies(&self) -> bool {
@@ -64,23 +78,22 @@ impl Codec for ProviderCodec {
         let api = Api::of_path(draft.target.path());
         // In one piece, which it mostly is already.
         let body = match &*draft.body {
-            _ if !self.0.reads_body(api) => Bytes::new(),
+            _ if !self.provider.reads_body(api) => Bytes::new(),
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
         };
+        let query = draft.target.query().map(Cow::Borrowed);
+        let query = if self.takes_keys && about.has_credential { query.and_then(without_key) } else { query };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let call = Call {
-            api,
-            path: draft.target.path(),
-            query: draft.target.query(),
+            query: query.as_deref(),
             model: about.model,
             asked_model: about.asked_model,
-            headers: &draft.headers,
-            body: &body,
             now,
             request_id: about.request_id,
+            ..Call::new(draft.target.path(), &draft.headers, &body)
         };
-        let encoded = self.0.encode(&call).map_err(not_encoded)?;
+        let encoded = self.provider.encode(&call).map_err(not_encoded)?;
         let Encoded { target, headers, body, dropped, translation } = encoded;
         draft.target = PathAndQuery::try_from(target)
             .map_err(|_| CodecError::Request("the model\'s name cannot stand in a path".to_owned()))?;
@@ -139,6 +152,40 @@ impl Decoder for ProviderDecoder {
     fn has_content(&self) -> bool {
         self.translation.has_content()
     }
+
+    fn held_bytes(&self) -> usize {
+        self.translation.held_bytes()
+    }
+
+    fn usage(&self) -> Usage {
+        let counted = self.translation.usage();
+        Usage {
+            input: counted.input,
+            output: counted.output,
+            cached_input: counted.cache_read,
+            cache_creation: counted.cache_write,
+            reasoning: counted.reasoning,
+            total: None,
+        }
+    }
+}
+
+/// Whether a request for `path` is one of those APIs of OpenAI's whose streams say what they took where they are asked to.
+pub(crate) fn streams_usage(path: &str) -> bool {
+    matches!(Api::of_path(path), Some(Api::ChatCompletions | Api::Completions))
+}
+
+/// A query without `key`, however that is written.
+fn without_key(query: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let is_key = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(name).eq(*b"key")
+    };
+    if !query.split('&').any(is_key) {
+        return Some(query);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    (!kept.is_empty()).then(|| Cow::Owned(kept.join("&")))
 }
 
 fn not_encoded(cause: NotEncoded) -> CodecError {

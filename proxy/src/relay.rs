@@ -98,19 +98,21 @@ pub(crate) async fn exchange(
         let is_decoded = std::mem::take(&mut is_decoded);
         match next {
             Event::Body { data, is_end } => {
-                let data = match &mut attempt.decoder {
-                    Some(decoder) if !is_decoded => decoder.body(data, is_end)?,
-                    _ => data,
-                };
+                let data = if is_decoded { data } else { attempt.decode(data, is_end, arrived)? };
                 body(client, arrived, routed, response, data, is_end).await?;
             }
-            Event::Trailers(trailers) => match &mut attempt.decoder {
+            Event::Trailers(trailers) => match &attempt.decoder {
                 // What they tell is of the upstream's API; that the body has ended is the decoder's to know.
-                Some(decoder) => {
-                    let data = decoder.body(Bytes::new(), true)?;
+                Some(_) => {
+                    let data = attempt.decode(Bytes::new(), true, arrived)?;
                     body(client, arrived, routed, response, data, true).await?;
                 }
                 None => {
+                    if response.usage_filter.is_some() {
+                        // Nothing of the body may be left behind.
+                        let rest = response.filter(Bytes::new(), true);
+                        client.write_body(rest, false).await?;
+                    }
                     response.is_complete = true;
                     client.write_trailers(trailers).await?;
                 }
@@ -201,7 +203,9 @@ async fn body(
         let now = Instant::now();
         arrived.deadlines.touch(now);
         response.observe(&data, now, arrived.started);
-    } else if !is_end {
+    }
+    data = response.filter(data, is_end);
+    if data.is_empty() && !is_end {
         return Ok(());
     }
     client.write_body(data, is_end).await

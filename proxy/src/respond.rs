@@ -69,10 +69,7 @@ pub(crate) async fn end_broken(
     error: &Error,
     dialect: Dialect,
 ) -> bool {
-    let position = match &response.tap {
-        Some(tap) if tap.is_event_stream() && error.row().status != 499 => Some(tap.position()),
-        _ => None,
-    };
+    let position = if error.row().status == 499 { None } else { response.position() };
     if let Some(position) = position {
         let event = error.stream_event(dialect, position);
         response.bytes += event.len() as u64;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use penstock_config::{
     BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PoolIndex, Rule, Snapshot,
-    Upstream as UpstreamAt,
+    StreamUsage, Target, Upstream as UpstreamAt,
 };
-use penstock_peek::Options;
+use penstock_peek::{MemberEdits, Options};
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
+use crate::context::TargetAt;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::{Chain, Extension, Wants};
 use crate::upstreams::Upstream;
@@ -35,6 +36,8 @@ pub(crate) struct CompiledRule {
     pub(crate) chain: Chain,
     /// What has to be seen of a request, for the chain, the picker, mirrors and renamed models.
     pub(crate) wants: Wants,
+    /// Changes to bodies for each target of each tier; empty if no target changes any.
+    body_edits: Vec<Vec<Option<MemberEdits>>>,
     /// How compressed requests are sent on.
     pub(crate) forms: Forms,
     /// How many retries there may be.
@@ -139,27 +142,54 @@ impl CompiledRule {
         let mirrors = Wants { whole_body: !rule.mirrors.is_empty(), ..Wants::default() };
         let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
         let forms = forms(rule, &upstream, chain.wants());
+        let counts = rule.usage == StreamUsage::Required;
         let targets = targets.map(|target| Wants {
             // A picker looks for the prompt, and a model that is renamed has to be found.
             peek: matches!(target.upstream(), Some(UpstreamAt::Pool(_))) || target.model_override.is_some(),
-            whole_body: target.upstream().is_some_and(|index| upstream(index).takes_whole_bodies()),
+            whole_body: counts
+                || !target.body.is_empty()
+                || target.upstream().is_some_and(|index| upstream(index).takes_whole_bodies()),
             ..Wants::default()
         });
         let wants = targets.fold(mirrors | chain.wants(), Wants::bitor);
         let retry_budget = RetryBudget::new(rule.retry.budget_percent, rule.retry.min_retries_per_second);
-        Self { chain, wants, forms, retry_budget, metrics: metrics.route(&rule.route) }
+        let body_edits = body_edits(rule);
+        Self { chain, wants, body_edits, forms, retry_budget, metrics: metrics.route(&rule.route) }
     }
+
+    /// What a target changes in bodies.
+    pub(crate) fn body_edits(&self, (tier, target): TargetAt) -> Option<&MemberEdits> {
+        self.body_edits.get(tier)?.get(target)?.as_ref()
+    }
+}
+
+/// What each target of each tier changes in bodies; empty if no target changes any.
+fn body_edits(rule: &Rule) -> Vec<Vec<Option<MemberEdits>>> {
+    let of_target = |target: &Target| {
+        let mut edits = MemberEdits::default();
+        target.body.remove.iter().for_each(|name| edits.remove(name));
+        target.body.set.iter().for_each(|(name, value)| edits.set(name, value));
+        (!edits.is_empty()).then_some(edits)
+    };
+    let all: Vec<Vec<_>> =
+        rule.tiers().iter().map(|tier| tier.targets.iter().map(of_target).collect()).collect();
+    if all.iter().flatten().any(Option::is_some) { all } else { Vec::new() }
 }
 
 /// In which forms a rule's targets, mirrors and policies may have to have a body that is compressed.
 fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, policies: Wants) -> Forms {
     let mut forms = Forms { plain: policies.whole_body, encoded: false };
     let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
-    let targets = targets.filter_map(|target| Some((target.upstream()?, target.model_override.is_some())));
-    let mirrors = rule.mirrors.iter().map(|mirror| (mirror.upstream, false));
-    for (at, is_renamed) in targets.chain(mirrors) {
+    let counts = rule.usage == StreamUsage::Required;
+    let targets = targets.filter_map(|target| {
+        let changes_body = counts || !target.body.is_empty();
+        Some((target.upstream()?, target.model_override.is_some(), changes_body))
+    });
+    let mirrors = rule.mirrors.iter().map(|mirror| (mirror.upstream, false, false));
+    for (at, is_renamed, changes_body) in targets.chain(mirrors) {
         let upstream = upstream(at);
-        let takes_any = upstream.request_encoding == Encoding::Any && upstream.codec.is_none();
+        let takes_any =
+            upstream.request_encoding == Encoding::Any && upstream.codec.is_none() && !changes_body;
         forms.plain |= !takes_any || is_renamed || upstream.renames();
         forms.encoded |= takes_any;
     }

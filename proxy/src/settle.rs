@@ -18,7 +18,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Closes the endpoint's account, records the metrics and hands the request to the access log.
 /// `request_bytes` is what was read of its body.
 pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log: &AccessLog) {
-    let report = ctx.response.tap.as_mut().map(|tap| tap.finish()).unwrap_or_default();
+    let report = report(ctx);
     let outcome = outcome(ctx, &report);
     if let Some(attempt) = &mut ctx.attempt {
         attempt.settle(outcome);
@@ -49,6 +49,16 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
         access_log.record(entry(ctx, request_bytes, &report, status));
     }
     ctx.admitted = None;
+}
+
+/// What the response brought, by the bytes that the client got and by who translated them.
+fn report(ctx: &mut RequestContext) -> Report {
+    let Some(tap) = &mut ctx.response.tap else { return Report::default() };
+    let mut report = tap.finish();
+    if let Some(decoder) = ctx.attempt.as_ref().and_then(|attempt| attempt.decoder.as_ref()) {
+        report.counted(decoder.usage());
+    }
+    report
 }
 
 /// Whether a stream with content came to the end that its framing gives it, and lacks the event that ends it. Clients wait

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use penstock_config::raw::{RawHeaderMatch, RawMatch, RawRule, RawTarget, RawTimeouts, RawValueMatchType};
-use penstock_config::{Span, Timeout};
+use penstock_config::{Span, StreamUsage, Timeout};
 
 use crate::api::{AiBackendRef, AiGatewayRoute, AiRule, ObjectRef};
+use crate::bodies;
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
 use crate::rules::{self, BuiltRoute, BuiltRule, Offer, RuleNames};
@@ -29,13 +30,15 @@ pub(crate) fn build<'w>(
     let from = Referrer::of(Kind::AiGatewayRoute, &object.meta.key.namespace);
     let mut building = Building { context, from, upstreams, built: BuiltRoute::default() };
     let mut names = RuleNames::default();
+    let usage = if route.llm_request_costs.is_empty() { StreamUsage::AsAsked } else { StreamUsage::Required };
     let created = Some(object.meta.created.clone()).filter(|created| !created.is_empty());
     for (position, rule) in route.rules.iter().enumerate() {
         let since = rule.models_created_at.clone().or_else(|| created.clone());
         let owner = rule.models_owned_by.clone().unwrap_or_else(|| DEFAULT_OWNER.to_owned());
         let offer = Some(Offer { owner, since });
         let name = names.name(rule.name.as_deref(), position);
-        if let Some(raw) = building.rule(rule, position, name) {
+        if let Some(mut raw) = building.rule(rule, position, name) {
+            raw.usage = usage;
             building.built.push(BuiltRule { position, raw, offer });
         }
     }
@@ -53,7 +56,8 @@ impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
     fn rule(&mut self, rule: &AiRule, position: usize, name: String) -> Option<RawRule> {
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
-        let mut targets: Vec<_> = rule.backend_refs.iter().map(|reference| self.target(reference)).collect();
+        let mut targets: Vec<_> =
+            rule.backend_refs.iter().map(|reference| self.target(reference, position)).collect();
         let matches = match matches(rule) {
             Ok(matches) => matches,
             Err(message) => {
@@ -76,7 +80,7 @@ impl Building<'_, '_, '_, '_, '_> {
         Some(raw)
     }
 
-    fn target(&mut self, reference: &AiBackendRef) -> RawTarget {
+    fn target(&mut self, reference: &AiBackendRef, position: usize) -> RawTarget {
         let (weight, priority) = (reference.weight.unwrap_or(1), reference.priority.unwrap_or(0));
         let upstream = match self.resolve(reference) {
             Ok(upstream) => upstream,
@@ -89,6 +93,14 @@ impl Building<'_, '_, '_, '_, '_> {
         let mut target = rules::to_upstream(&upstream, weight, priority);
         target.model_override = reference.model_name_override.clone().filter(|model| !model.is_empty());
         rules::change_headers(&mut target, headers::mutation(None, reference.header_mutation.as_ref()));
+        match bodies::mutation(reference.body_mutation.as_ref()) {
+            Ok(edits) => target.body = bodies::merge(std::mem::take(&mut target.body), edits),
+            // What must not be sent as it is, is not sent.
+            Err(message) => {
+                self.built.fault(position, message);
+                return rules::nowhere(weight, priority);
+            }
+        }
         target
     }
 

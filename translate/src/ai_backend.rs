@@ -7,6 +7,7 @@ use penstock_config::raw::RawApi;
 
 use crate::api::{AiServiceBackend, VersionedSchema};
 use crate::backend::Backends;
+use crate::bodies;
 use crate::context::{Context, RefError, Referrer};
 use crate::headers;
 use crate::policies::{GooglePlace, Policies};
@@ -79,6 +80,8 @@ pub(crate) fn upstream(
         raw.api = Some(api);
     }
     upstream.headers = headers::mutation(spec.header_mutation.as_ref(), None);
+    upstream.body = bodies::mutation(spec.body_mutation.as_ref())
+        .map_err(|message| RefError::new("InvalidBackend", format!("AIServiceBackend {key}: {message}")))?;
     Ok(upstream)
 }
 
@@ -113,6 +116,7 @@ fn api(key: &Key, schema: &VersionedSchema) -> Result<RawApi, RefError> {
         prefix: prefix.filter(|prefix| *prefix != DEFAULT_PREFIX).map(str::to_owned),
         version,
         project: None,
+        serves: None,
         region: None,
     })
 }

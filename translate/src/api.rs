@@ -19,8 +19,8 @@ mod traffic;
 mod unsupported;
 
 pub use aigateway::{
-    AiBackendRef, AiGatewayRoute, AiHeaderMutation, AiRule, AiRuleMatch, AiServiceBackend, GatewayConfig,
-    VersionedSchema,
+    AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,
+    AiRuleMatch, AiServiceBackend, GatewayConfig, VersionedSchema,
 };
 pub use body::{Body, Part};
 pub use core::{

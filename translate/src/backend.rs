@@ -90,6 +90,7 @@ impl BackendParts {
             secrets: self.secrets.clone(),
             headers: RawHeaderEdits::default(),
             identity_for: None,
+            body: Default::default(),
         }
     }
 }

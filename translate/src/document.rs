@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_config::Address;
 use penstock_config::raw::{Document, RawMetadata, RawRoute, RawRule};
+use penstock_config::{Address, StreamUsage};
 
 use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
 use crate::context::{Context, RefError, Referrer, Secrets};
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
@@ -46,10 +46,14 @@ pub(crate) fn build(
     upstreams: &MadeUpstreams<'_, '_>,
 ) -> Finished {
     let mut document = empty(context, gateway);
+    let counts_requests = gateway::counts_requests(context, gateway);
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
     for attached in routes {
-        for (route, origin) in raw_routes(gateway, attached, &mut names) {
+        for (mut route, origin) in raw_routes(gateway, attached, &mut names) {
+            if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
+                route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
+            }
             document.routes.push(route);
             origins.push(origin);
         }

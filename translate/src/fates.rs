@@ -46,6 +46,15 @@ const NONE: Fates = Fates {
     is_strict: false,
 };
 
+/// Of a GatewayConfig.
+const GATEWAY_CONFIG: &[&str] = &[
+    "extProc",
+    "forwardProxy",
+    "globalLLMRequestCosts[].cel",
+    "globalLLMRequestCosts[].metadataKey",
+    "globalLLMRequestCosts[].type",
+];
+
 /// All kinds that have such fields.
 pub const FATES: &[Fates] = &[
     Fates {
@@ -78,12 +87,12 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::BackendTlsPolicy, named: &["options"], ..NONE },
     Fates {
         kind: Kind::AiGatewayRoute,
-        named: &["llmRequestCosts", "rules[].backendRefs[].bodyMutation"],
+        named: &["llmRequestCosts[].cel", "llmRequestCosts[].metadataKey", "llmRequestCosts[].type"],
         ..NONE
     },
-    Fates { kind: Kind::AiServiceBackend, named: &["backendRef.port", "bodyMutation"], ..NONE },
+    Fates { kind: Kind::AiServiceBackend, named: &["backendRef.port"], ..NONE },
     Fates { kind: Kind::BackendSecurityPolicy, named: OPENID_CONNECT, ..NONE },
-    Fates { kind: Kind::GatewayConfig, named: &["extProc", "forwardProxy", "globalLLMRequestCosts"], ..NONE },
+    Fates { kind: Kind::GatewayConfig, named: GATEWAY_CONFIG, ..NONE },
     Fates {
         kind: Kind::Backend,
         named: &[

@@ -287,6 +287,16 @@ impl<'a> Listener<'a> {
     }
 }
 
+/// Whether something is to be counted of all requests for models that come by a Gateway, as its GatewayConfig says.
+pub(crate) fn counts_requests(context: &Context<'_>, gateway: &Gateway<'_>) -> bool {
+    let name = gateway.object.meta.annotations.get(CONFIG_ANNOTATION);
+    let key = name.map(|name| Key::new(gateway.key().namespace.as_str(), name));
+    let config = key.and_then(|key| context.world.gateway_configs.get(&key));
+    config
+        .and_then(|config| config.spec.as_ref().ok())
+        .is_some_and(|spec| !spec.global_llm_request_costs.is_empty())
+}
+
 /// What the statuses of GatewayConfigs shall say that Gateways of ours refer to.
 pub(crate) fn config_statuses(
     context: &Context<'_>,
@@ -299,7 +309,7 @@ pub(crate) fn config_statuses(
     let objects = named.collect::<BTreeSet<Key>>();
     let objects = objects.iter().filter_map(|key| context.world.gateway_configs.get(key));
     let status = |object: &Arc<Object<api::GatewayConfig>>| {
-        let message = "the GatewayConfig is known; none of its fields is acted on yet";
+        let message = "the GatewayConfig is known; see the fields that are not acted on";
         let mut conditions = vec![Condition::yes("Accepted", "Accepted", message)];
         conditions.extend(Condition::fields(&object.unread));
         StatusUpdate::new(object, Status::Conditions(conditions))

@@ -10,6 +10,7 @@ mod ai_backend;
 pub mod api;
 mod attach;
 mod backend;
+mod bodies;
 mod certificates;
 mod check;
 mod class;

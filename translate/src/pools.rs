@@ -97,6 +97,7 @@ impl<'a> Pools<'a> {
             secrets,
             headers: Default::default(),
             identity_for,
+            body: Default::default(),
         })
     }
 

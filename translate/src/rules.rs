@@ -101,6 +101,7 @@ pub(crate) fn to_upstream(upstream: &Upstream, weight: u32, priority: u32) -> Ra
         RawUpstream::Backend(_) => target.backend = Some(upstream.name.clone()),
     }
     target.request_headers.clone_from(&upstream.headers);
+    target.body.clone_from(&upstream.body);
     target
 }
 
@@ -116,6 +117,7 @@ fn target(weight: u32, priority: u32) -> RawTarget {
         context_window: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
+        body: Default::default(),
         url_rewrite: None,
     }
 }

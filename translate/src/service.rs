@@ -36,6 +36,7 @@ pub(crate) fn upstream(
         secrets,
         headers: Default::default(),
         identity_for: None,
+        body: Default::default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! A pool or backend of the documents, and what it is made from.
 
-use penstock_config::raw::{RawBackend, RawHeaderEdits, RawPool};
+use penstock_config::raw::{RawBackend, RawBodyEdits, RawHeaderEdits, RawPool};
 
 use crate::context::Secrets;
 use crate::output::EndpointSource;
@@ -47,6 +47,8 @@ pub(crate) struct Upstream {
     pub(crate) headers: RawHeaderEdits,
     /// The namespace of the policy that has requests go there as the data plane itself is known, if one does.
     pub(crate) identity_for: Option<String>,
+    /// Changes to bodies of requests that go there.
+    pub(crate) body: RawBodyEdits,
 }
 
 /// What documents say of an upstream.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::text;
 use crate::raw::{RawApi, RawBackend, RawBackendEndpoint, RawUpstreamTls};
 use crate::report::{FieldPath, Report};
-use crate::settings::{ApiSchema, Provider};
+use crate::settings::{ApiSchema, Provider, ServedApi};
 use crate::spec::ApiSpec;
 
 /// The API, its parts checked against what the schema takes.
@@ -24,6 +24,7 @@ pub(super) fn lower(raw: &RawApi, place: &FieldPath<'_>, report: &mut Report) ->
             takes(&[AzureOpenAI, Anthropic, AWSAnthropic, GCPAnthropic]),
             false,
         ),
+        ("serves", raw.serves.is_some(), takes(&[OpenAI, AzureOpenAI]), false),
         ("project", raw.project.is_some(), is_vertex, is_vertex),
         ("region", raw.region.is_some(), is_vertex || takes(&[AWSBedrock, AWSAnthropic]), is_vertex),
     ];
@@ -53,6 +54,7 @@ pub(super) fn lower(raw: &RawApi, place: &FieldPath<'_>, report: &mut Report) ->
         schema,
         prefix: prefix.map(Into::into),
         version: raw.version.as_deref().map(Into::into),
+        serves: raw.serves.clone().unwrap_or_else(|| vec![ServedApi::Responses]),
         project: raw.project.as_deref().map(Into::into),
         region: raw.region.as_deref().map(Into::into),
     }
@@ -83,10 +85,20 @@ pub(super) fn completed<'a>(
         whole.tls.get_or_insert_with(RawUpstreamTls::default);
     }
     let api = whole.api.get_or_insert_with(RawApi::default);
-    if *api.schema.get_or_insert(schema) == schema && api.prefix.is_none() {
-        api.prefix = prefix.map(str::to_owned);
+    if *api.schema.get_or_insert(schema) == schema {
+        if api.prefix.is_none() {
+            api.prefix = prefix.map(str::to_owned);
+        }
+        if api.serves.is_none() && has_chat_alone(provider) {
+            api.serves = Some(Vec::new());
+        }
     }
     Cow::Owned(whole)
+}
+
+/// Whether a hosted API like OpenAI's has no Responses.
+fn has_chat_alone(provider: Provider) -> bool {
+    matches!(provider, Provider::Mistral | Provider::DeepSeek | Provider::Together | Provider::Cohere)
 }
 
 /// Schema, host and prefix of a hosted API. Bedrock's host is only the beginning, before the region.

@@ -155,6 +155,7 @@ pub(super) fn lower(
         response_headers,
         rewrite: rewrite.flatten(),
         untranslatable: raw.untranslatable,
+        usage: raw.usage,
         timeouts: raw.timeouts.value(),
         retry: raw.retry.value(),
     })

@@ -8,9 +8,11 @@ use rustc_hash::FxHashSet;
 
 use super::names::Names;
 use super::{rewrite, text};
-use crate::raw::{RawHeader, RawHeaderEdits, RawMirror, RawRule, RawStatusReason, RawTarget};
+use crate::raw::{RawBodyEdits, RawHeader, RawHeaderEdits, RawMirror, RawRule, RawStatusReason, RawTarget};
 use crate::report::{FieldPath, Quoted, Report};
-use crate::spec::{BackendIndex, Destination, HeaderEdits, Mirror, PoolIndex, Share, Target, Tier, Upstream};
+use crate::spec::{
+    BackendIndex, BodyEdits, Destination, HeaderEdits, Mirror, PoolIndex, Share, Target, Tier, Upstream,
+};
 
 /// What targets can refer to.
 pub(super) struct Upstreams<'a> {
@@ -31,6 +33,7 @@ pub(super) fn tiers(
         let destination = destination(raw, upstreams, &place, report);
         let request_headers = edits(&raw.request_headers, &place.field("requestHeaders"), report);
         let response_headers = edits(&raw.response_headers, &place.field("responseHeaders"), report);
+        let body = body_edits(&raw.body, &place.field("body"), report);
         let rewrite = raw.url_rewrite.as_ref();
         let rewrite = rewrite.map(|raw| rewrite::url(raw, rule, &place.field("urlRewrite"), report));
         if let Some(model) = &raw.model_override
@@ -46,6 +49,7 @@ pub(super) fn tiers(
                 context_window: raw.context_window.unwrap_or(0),
                 request_headers,
                 response_headers,
+                body,
                 rewrite: rewrite.flatten(),
             });
         }
@@ -93,6 +97,32 @@ pub(super) fn edits(raw: &RawHeaderEdits, place: &FieldPath<'_>, report: &mut Re
     let set = headers(&raw.set, &mut seen, &place.field("set"), report);
     let add = headers(&raw.add, &mut seen, &place.field("add"), report);
     HeaderEdits { remove, set, add }
+}
+
+/// Changes to bodies.
+fn body_edits(raw: &RawBodyEdits, place: &FieldPath<'_>, report: &mut Report) -> BodyEdits {
+    let mut seen = FxHashSet::default();
+    let mut is_new = |name: &str, place: &FieldPath<'_>, report: &mut Report| {
+        let is_new = seen.insert(name.to_owned());
+        if !is_new {
+            report.add(place, || format!("the member {} is changed here already", Quoted(name)));
+        }
+        is_new
+    };
+    let mut edits = BodyEdits::default();
+    let place_of_set = place.field("set");
+    for (index, member) in raw.set.iter().enumerate() {
+        if is_new(&member.name, &place_of_set.index(index).field("name"), report) {
+            edits.set.push((member.name.as_str().into(), member.value.to_string().into()));
+        }
+    }
+    let place_of_removed = place.field("remove");
+    for (index, name) in raw.remove.iter().enumerate() {
+        if is_new(name, &place_of_removed.index(index), report) {
+            edits.remove.push(name.as_str().into());
+        }
+    }
+    edits
 }
 
 fn destination(

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RawMatch, RawRetry, RawTimeouts};
-use crate::settings::Untranslatable;
+use crate::settings::{StreamUsage, Untranslatable};
 
 /// Rules for some hosts on some listeners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,10 @@ pub struct RawRule {
     /// no place for.
     #[serde(default, skip_serializing_if = "Untranslatable::is_default")]
     pub untranslatable: Untranslatable,
+    /// When streams of OpenAI's chat and completions report the tokens that they took, without which nobody can count them
+    /// exactly.
+    #[serde(default, skip_serializing_if = "StreamUsage::is_default")]
+    pub usage: StreamUsage,
     /// Deadlines.
     #[serde(default)]
     pub timeouts: RawTimeouts,
@@ -128,6 +132,10 @@ pub struct RawTarget {
     /// Changes to the headers of responses that come from there, after those of the rule.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub response_headers: RawHeaderEdits,
+    /// Changes to the bodies of requests sent there, where they are JSON objects: the last of all changes, made to what the
+    /// upstream's API has after translation.
+    #[serde(default, skip_serializing_if = "RawBodyEdits::is_empty")]
+    pub body: RawBodyEdits,
     /// Changes to host and path of requests sent there. What is set here takes the place of what the rule's sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
@@ -195,6 +203,33 @@ pub struct RawHeaderEdits {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub remove: Vec<String>,
+}
+
+/// Changes to the top-level members of a body, in the order: remove, set. A body in which a member that is changed occurs
+/// twice is refused, as is one that is no sound JSON at its top level.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawBodyEdits {
+    /// Members that get a value in place of the one they have, or are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub set: Vec<RawBodyMember>,
+    /// Names of members that are taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub remove: Vec<String>,
+}
+
+/// A member of a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawBodyMember {
+    /// Its name.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// Its value: anything that JSON has.
+    #[schemars(schema_with = "anything")]
+    pub value: serde_json::Value,
 }
 
 /// A header.
@@ -295,6 +330,7 @@ impl Default for RawTarget {
             context_window: None,
             request_headers: RawHeaderEdits::default(),
             response_headers: RawHeaderEdits::default(),
+            body: RawBodyEdits::default(),
             url_rewrite: None,
         }
     }
@@ -305,6 +341,17 @@ impl RawHeaderEdits {
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }
+}
+
+impl RawBodyEdits {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+fn anything(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({})
 }
 
 fn owner() -> String {

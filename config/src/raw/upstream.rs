@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RawConnection, RawCredential, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
 use crate::knob::{Address, Span};
-use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, UpstreamProtocol};
+use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, ServedApi, UpstreamProtocol};
 
 /// A group of model servers that serve the same models. The picker chooses among them for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,6 +126,12 @@ pub struct RawApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub project: Option<String>,
+    /// APIs that it serves itself beside chat completions: requests of these pass as they are, those of others are
+    /// translated. Of `OpenAI` and `AzureOpenAI`. Left out: the provider's, or `Responses`. vLLM and SGLang serve
+    /// `Messages` too; an engine that only has chat has `[]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2))]
+    pub serves: Option<Vec<ServedApi>>,
     /// The region, such as `us-east-1` or `global`. Of `GCPVertexAI` and `GCPAnthropic`, which need it, and of AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]

@@ -60,6 +60,8 @@ impl Check<'_> {
             Value::Object(object) => self.object(object, schema, place),
             Value::Array(items) => self.list(items, schema, place),
             Value::String(text) => self.text(text, schema, place),
+            // Only numbers that are whole have bounds; others are where anything may be.
+            Value::Number(number) if number.is_f64() => true,
             Value::Number(number) => self.number(number.as_i64(), number.as_u64(), schema, place),
             Value::Bool(_) | Value::Null => true,
         }

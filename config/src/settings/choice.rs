@@ -62,6 +62,15 @@ pub enum ApiSchema {
     Cohere,
 }
 
+/// An API that an upstream may serve beside OpenAI's chat completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ServedApi {
+    /// Anthropic's Messages (`/v1/messages`), with its counts of tokens.
+    Messages,
+    /// OpenAI's Responses (`/v1/responses`).
+    Responses,
+}
+
 /// A hosted API that is known by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +112,23 @@ pub enum Untranslatable {
 }
 
 impl Untranslatable {
+    /// For documents that leave defaults out.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When streams of OpenAI's chat and completions report the tokens that they took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StreamUsage {
+    /// Where the client asks for it (`stream_options.include_usage`).
+    #[default]
+    AsAsked,
+    /// Always: the gateway asks for it. A client that did not is not sent the event that brings nothing else.
+    Required,
+}
+
+impl StreamUsage {
     /// For documents that leave defaults out.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()

@@ -1,4 +1,4 @@
-//! Changes to headers.
+//! Changes to headers and bodies.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -12,6 +12,22 @@ pub struct HeaderEdits {
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// Fields that are added to those of the same name.
     pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Changes to the top-level members of a request's body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BodyEdits {
+    /// Members that are taken out; none of `set`.
+    pub remove: Vec<Box<str>>,
+    /// Members that get a value, which is JSON, or are added.
+    pub set: Vec<(Box<str>, Box<str>)>,
+}
+
+impl BodyEdits {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
 }
 
 impl HeaderEdits {

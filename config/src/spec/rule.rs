@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{BackendIndex, HeaderEdits, PoolIndex};
-use crate::settings::{RetryPolicy, Timeouts, Untranslatable};
+use super::{BackendIndex, BodyEdits, HeaderEdits, PoolIndex};
+use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
 
 /// One rule of a route.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Rule {
     pub rewrite: Option<Rewrite>,
     /// What becomes of a request with members that the API of its upstream has no place for.
     pub untranslatable: Untranslatable,
+    /// When streams report the tokens that they took.
+    pub usage: StreamUsage,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// When a further attempt is made.
@@ -73,6 +75,8 @@ pub struct Target {
     pub request_headers: HeaderEdits,
     /// Changes to the response's headers, after those of the rule.
     pub response_headers: HeaderEdits,
+    /// Changes to the members of the request's body, as the upstream is sent it.
+    pub body: BodyEdits,
     /// Changes to host and path. What is set here takes the place of what the rule's sets.
     pub rewrite: Option<Rewrite>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Credential;
 use crate::settings::{
     ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
-    SaturationSpec, UpstreamProtocol,
+    SaturationSpec, ServedApi, UpstreamProtocol,
 };
 
 /// A group of model servers that serve the same models, among which the picker chooses.
@@ -74,6 +74,8 @@ pub struct ApiSpec {
     pub version: Option<Box<str>>,
     /// The Google Cloud project; there if the schema is one of Vertex AI.
     pub project: Option<Box<str>>,
+    /// What it serves itself beside chat completions, if the schema is one of OpenAI's API.
+    pub serves: Vec<ServedApi>,
     /// The region; there if the schema is one of Vertex AI.
     pub region: Option<Box<str>>,
 }

@@ -10,7 +10,7 @@ use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
 use crate::request_id;
 use crate::trail;
-use penstock_tap::Tap;
+use penstock_tap::{Tap, UsageFilter};
 
 /// Names members of the request that the upstream's API has no place for.
 const DROPPED: HeaderName = HeaderName::from_static("x-penstock-dropped");
@@ -31,6 +31,7 @@ pub(super) fn begin(
     response.status = Some(header.status.as_u16());
     if client.is_body_done() {
         arrived.body.release();
+        attempt.release();
     }
     arrived.deadlines.answered(Instant::now());
     attempt.endpoint.first_byte();
@@ -38,6 +39,10 @@ pub(super) fn begin(
     let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let tap = Tap::new(content_type, encoding);
     response.is_event_stream = tap.is_event_stream();
+    if attempt.hides_usage && tap.is_event_stream() {
+        response.usage_filter = Some(Box::<UsageFilter>::default());
+        header.remove_header(&header::CONTENT_LENGTH);
+    }
     response.tap = Some(tap);
     set(header, request_id::HEADER, arrived.request_id.header_value().clone())?;
     if let Some((name, value)) = attempt.endpoint.session() {

@@ -86,10 +86,7 @@ pub(super) async fn until(
             },
         };
         is_end = ends;
-        let data = match &mut attempt.decoder {
-            Some(decoder) => decoder.body(data, is_end)?,
-            None => data,
-        };
+        let data = attempt.decode(data, is_end, arrived)?;
         held.extend_from_slice(&data);
         is_there = match (&attempt.decoder, &mut tap) {
             (Some(decoder), _) => decoder.has_content(),

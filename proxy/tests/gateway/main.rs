@@ -23,3 +23,4 @@ mod routing;
 mod stream;
 mod tls;
 mod under_load;
+mod usage;

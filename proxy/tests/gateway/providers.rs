@@ -368,3 +368,89 @@ async fn an_answer_without_a_body_or_without_its_end_is_no_answer() {
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_serves_messages_gets_them_as_they_are_but_for_the_billing_header() {
+    let seen: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let sent = seen.clone();
+    let server = RawServer::start(move |mut connection| {
+        let sent = sent.clone();
+        async move {
+            while let Some((head, body)) = connection.request().await {
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                sent.lock().unwrap().push(format!("{path} {}", String::from_utf8(body).unwrap()));
+                connection
+                    .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+                    .await;
+            }
+        }
+    })
+    .await;
+    let header = |text: &str| {
+        format!(
+            r#"{{"model":"mine", "system" : [{{"type":"text","text":"x-anthropic-billing-header:{text}"}},{{"type":"text","text":"Be brief."}}],"messages":[]}}"#
+        )
+    };
+    // An engine is asked in Anthropic's API whether the document says so or says nothing.
+    for (api, rule) in [
+        (json!({"api": {"serves": ["Messages"]}}), json!({})),
+        (json!({}), json!({"targets": [{"pool": "p", "modelOverride": "theirs"}]})),
+    ] {
+        let to = with(pool("p", &[server.addr()]), api);
+        let rule = with(json!({"targets": [{"pool": "p"}]}), rule);
+        let model = rule["targets"][0]["modelOverride"].as_str().unwrap_or("mine").to_owned();
+        let gateway = Gateway::start(json!({
+            "routes": [{"name": "r", "rules": [rule]}], "pools": [to],
+        }))
+        .await;
+        let mut client = gateway.client(Protocol::H1).await;
+        for text in [" cc_version=2; cch=3f9a1;", " cc_version=2; \\\"cch\\\"=00;"] {
+            let reply = client
+                .send(post("/v1/messages", &[("content-type", "application/json")], header(text)))
+                .await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let wanted = header("").replace("mine", &model);
+            assert_eq!(seen.lock().unwrap().pop().unwrap(), format!("/v1/messages {wanted}"));
+        }
+        drop(client);
+        gateway.stop().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_counted_by_an_engine_and_responses_answered_by_one_that_only_has_chat() {
+    let counting = answering("200 OK\r\ncontent-type: application/json", r#"{"count":7}"#, |head, body| {
+        assert!(head.starts_with("post /tokenize "), "{head}");
+        assert_eq!(body["messages"][0]["content"], "Be brief.", "{body}");
+    })
+    .await;
+    let to = with(pool("p", &[counting.addr()]), json!({"api": {}}));
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}], "pools": [to],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = client.send(post_json("/v1/messages/count_tokens", &messages(false))).await;
+    assert_eq!((reply.status.as_u16(), reply.json()), (200, json!({"input_tokens": 7})));
+    drop(client);
+    gateway.stop().await;
+    counting.stop().await;
+
+    let server = sim(MODEL).await;
+    let to = with(pool("p", &[server.addr()]), json!({"api": {"serves": []}}));
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [{"targets": [{"pool": "p"}]}]}], "pools": [to],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let ask = json!({"model": MODEL, "input": "Hello", "max_output_tokens": 5});
+    let answer = client.send(post_json("/v1/responses", &ask)).await.json();
+    assert_eq!(
+        (&answer["object"], last(&server).path.as_str()),
+        (&json!("response"), "/v1/chat/completions"),
+        "{answer}"
+    );
+    drop(client);
+    gateway.stop().await;
+}

@@ -15,7 +15,15 @@ pub struct AiGatewayRoute {
     pub hostnames: Vec<String>,
     /// Its rules.
     pub rules: Vec<AiRule>,
+    /// What is counted of requests. Where anything is, streams have to report their tokens; the costs themselves are not
+    /// computed so far.
+    pub llm_request_costs: Vec<AiRequestCost>,
 }
+
+/// Something that is counted of requests. None of its fields is acted on so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiRequestCost {}
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -61,6 +69,8 @@ pub struct AiBackendRef {
     pub model_name_override: Option<String>,
     /// Changes to headers of requests that go there.
     pub header_mutation: Option<AiHeaderMutation>,
+    /// Changes to bodies of requests that go there.
+    pub body_mutation: Option<AiBodyMutation>,
     /// 1 if left out; 0 takes it out of use.
     pub weight: Option<u32>,
     /// Lower is used first; 0 if left out.
@@ -77,6 +87,26 @@ pub struct AiHeaderMutation {
     pub remove: Vec<String>,
 }
 
+/// Changes to the top-level members of bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiBodyMutation {
+    /// Replaced, or added.
+    pub set: Vec<AiBodyField>,
+    /// Removed.
+    pub remove: Vec<String>,
+}
+
+/// A member of a body.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AiBodyField {
+    /// Its name.
+    pub path: String,
+    /// Its value, as JSON.
+    pub value: String,
+}
+
 /// `AIServiceBackend`: a provider of models.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -87,6 +117,8 @@ pub struct AiServiceBackend {
     pub backend_ref: ObjectRef,
     /// Changes to headers of requests that go there.
     pub header_mutation: Option<AiHeaderMutation>,
+    /// Changes to bodies of requests that go there.
+    pub body_mutation: Option<AiBodyMutation>,
 }
 
 /// What a provider speaks.
@@ -101,10 +133,14 @@ pub struct VersionedSchema {
     pub prefix: Option<String>,
 }
 
-/// `GatewayConfig`: settings of a gateway. None of its fields is acted on so far.
+/// `GatewayConfig`: settings of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct GatewayConfig {}
+pub struct GatewayConfig {
+    /// What is counted of requests, as in an `AIGatewayRoute`, for all of the gateway's.
+    #[serde(rename = "globalLLMRequestCosts")]
+    pub global_llm_request_costs: Vec<AiRequestCost>,
+}
 
 impl Body for AiGatewayRoute {}
 impl Body for AiServiceBackend {}

@@ -10,6 +10,7 @@ fn target(index: usize, weight: u32) -> Target {
         context_window: 0,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
+        body: BodyEdits::default(),
         rewrite: None,
     }
 }
