@@ -71,7 +71,7 @@ impl Codec for ProviderCodec {
     }
 
     fn tells_delays_in_bodies(&self) -> bool {
-        self.0.tells_delays_in_bodies()
+        self.provider.tells_delays_in_bodies()
     }
 
     fn encode(&self, draft: &mut Draft, about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError> {
