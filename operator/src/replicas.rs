@@ -17,7 +17,7 @@ use hyper_util::{
 use parking_lot::Mutex;
 use penstock_translate::{
     ADMIN_PORT,
-    world::{Key, World},
+    world::{Key, World, shorten},
 };
 use serde::Deserialize;
 use tokio::{
@@ -51,6 +51,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
+/// The longest error of a credential that is passed on.
+const MAX_ERROR_BYTES: usize = 500;
+
 /// Requests at a time.
 const MAX_REQUESTS: usize = 32;
 
@@ -63,12 +66,14 @@ pub struct Replicas {
 }
 
 /// What a Gateway's data planes run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Running {
     /// Pods that are not on their way out.
     pub replicas: usize,
     /// Those of them that are ready to serve the generation wanted, or a later one.
     pub programmed: usize,
+    /// Why one of them has no credential to show an upstream, by the upstream's name in the document.
+    pub without_credential: BTreeMap<String, String>,
 }
 
 /// A data plane's `/readyz`.
@@ -78,6 +83,16 @@ struct Readyz {
     ready: bool,
     #[serde(default)]
     generation: u64,
+    /// Upstreams that it has no credential for.
+    #[serde(default)]
+    without_credential: Vec<WithoutCredential>,
+}
+
+/// An upstream without a credential.
+#[derive(Debug, Deserialize)]
+struct WithoutCredential {
+    upstream: String,
+    error: String,
 }
 
 type HttpClient = Client<HttpConnector, Empty<Bytes>>;
@@ -110,7 +125,7 @@ impl Replicas {
 
     /// What a Gateway's data planes run, as far as known.
     pub fn running(&self, gateway: &Key) -> Running {
-        self.running.lock().get(gateway).copied().unwrap_or_default()
+        self.running.lock().get(gateway).cloned().unwrap_or_default()
     }
 }
 
@@ -164,16 +179,25 @@ impl Poller {
         for (gateway, generation) in generations {
             let pods = pods(&world, gateway);
             let replicas = pods.len();
-            let answers = futures::stream::iter(pods.into_iter().map(|ip| self.generation_of(ip)));
-            let answers: Vec<Option<u64>> = answers.buffer_unordered(MAX_REQUESTS).collect().await;
-            let programmed = answers.iter().flatten().filter(|running| *running >= generation).count();
-            now.insert(gateway.clone(), Running { replicas, programmed });
+            let answers = futures::stream::iter(pods.into_iter().map(|ip| self.ask(ip)));
+            // In the order of Pods, so that what one of several says does not change from poll to poll.
+            let answers: Vec<Option<Readyz>> = answers.buffered(MAX_REQUESTS).collect().await;
+            let answers: Vec<Readyz> =
+                answers.into_iter().flatten().filter(|answer| answer.generation >= *generation).collect();
+            let programmed = answers.len();
+            let mut without_credential = BTreeMap::new();
+            for WithoutCredential { upstream, error } in
+                answers.into_iter().flat_map(|answer| answer.without_credential)
+            {
+                without_credential.entry(upstream).or_insert_with(|| shorten(&error, MAX_ERROR_BYTES));
+            }
+            now.insert(gateway.clone(), Running { replicas, programmed, without_credential });
         }
         now
     }
 
-    /// The generation that a Pod serves; `None` if it does not answer or is not ready.
-    async fn generation_of(&self, ip: IpAddr) -> Option<u64> {
+    /// What a Pod serves; `None` if it does not answer or is not ready.
+    async fn ask(&self, ip: IpAddr) -> Option<Readyz> {
         let url = format!("http://{}/readyz", SocketAddr::new(ip, self.port));
         let answer = async {
             let response = self.client.get(url.parse().ok()?).await.ok()?;
@@ -182,7 +206,7 @@ impl Poller {
         };
         let answer = timeout(TIMEOUT, answer).await.ok().flatten();
         trace!(%ip, ?answer, "polled");
-        answer.filter(|answer| answer.ready).map(|answer| answer.generation)
+        answer.filter(|answer| answer.ready)
     }
 }
 

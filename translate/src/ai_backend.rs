@@ -66,7 +66,7 @@ pub(crate) fn upstream(
     place(key, &mut api, granted.as_ref().and_then(|granted| granted.google.as_ref()))?;
     if let Some(granted) = granted {
         upstream.secrets.extend(granted.secrets);
-        upstream.identity_for = granted.identity_for;
+        upstream.grant = Some(granted.grant);
         if let RawUpstream::Backend(raw) = &mut upstream.raw {
             raw.credential = Some(granted.raw);
             if let (None, Some(unmatched)) = (&raw.tls, policies.tls().unmatched(Kind::Backend, &backend)) {

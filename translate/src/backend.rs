@@ -9,6 +9,7 @@ use penstock_config::raw::{RawBackend, RawBackendEndpoint, RawHeaderEdits, RawUp
 
 use crate::api::BackendEndpoint;
 use crate::context::{Context, RefError, Secrets};
+use crate::hosts::{is_own, is_own_host};
 use crate::output::{EndpointSource, HostSource};
 use crate::policies::{Policies, upstream_tls};
 use crate::service::{named_by, protocol, raw_backend};
@@ -89,8 +90,8 @@ impl BackendParts {
             source: self.source.clone(),
             secrets: self.secrets.clone(),
             headers: RawHeaderEdits::default(),
-            identity_for: None,
             body: Default::default(),
+            grant: None,
         }
     }
 }
@@ -178,20 +179,6 @@ fn is_host(text: &str) -> bool {
             && !label.ends_with('-')
     };
     text.parse::<IpAddr>().is_ok() || text.len() <= 253 && text.split('.').all(is_label)
-}
-
-/// Whether a host is that of whoever names it.
-pub(crate) fn is_own_host(host: &str) -> bool {
-    let host = host.trim_end_matches('.');
-    host.eq_ignore_ascii_case("localhost")
-        || host.to_ascii_lowercase().ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(is_own)
-}
-
-/// Whether an address is that of whoever uses it.
-fn is_own(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    address.is_loopback() || address.is_unspecified()
 }
 
 fn fixed(source: &HostSource) -> Option<RawBackendEndpoint> {

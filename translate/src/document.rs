@@ -16,7 +16,7 @@ use crate::shadows::{self, Shadow};
 use crate::traffic::Traffic;
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
-use crate::world::{Kind, ObjectId};
+use crate::world::{Key, Kind, ObjectId};
 
 /// Who offers models of routes that say nothing about it.
 const DEFAULT_OWNER: &str = "penstock";
@@ -32,6 +32,8 @@ pub(crate) struct Finished {
     pub(crate) endpoints: BTreeMap<String, EndpointSource>,
     /// What it names as `secret:KEY`.
     pub(crate) secrets: Secrets,
+    /// The policies whose credentials its upstreams are shown, by the upstreams' names.
+    pub(crate) policies: BTreeMap<String, Key>,
     /// What its check took out.
     pub(crate) problems: Vec<Problem>,
     /// Rules that never see a request.
@@ -62,6 +64,7 @@ pub(crate) fn build(
         document: None,
         endpoints: BTreeMap::new(),
         secrets: Secrets::new(),
+        policies: BTreeMap::new(),
         problems: Vec::new(),
         shadows: shadows::find(routes),
     };
@@ -90,6 +93,7 @@ pub(crate) fn build(
                 document.backends.push(raw);
             }
         }
+        finished.policies.extend(upstream.grant.iter().map(|grant| (name.clone(), grant.policy.clone())));
         finished.endpoints.extend(upstream.source.clone().map(|source| (name, source)));
         finished.secrets.extend(upstream.secrets.clone());
     }
@@ -114,8 +118,8 @@ pub(crate) fn build(
 /// # Errors
 /// The policy that wants it is in another namespace than the Gateway, which has no ReferenceGrant for it.
 fn may_be_itself(context: &Context<'_>, gateway: &Gateway<'_>, upstream: &Upstream) -> Result<(), RefError> {
-    let Some(namespace) = &upstream.identity_for else { return Ok(()) };
-    let from = Referrer::of(Kind::BackendSecurityPolicy, namespace);
+    let Some(grant) = upstream.grant.as_ref().filter(|grant| grant.is_own_identity) else { return Ok(()) };
+    let from = Referrer::of(Kind::BackendSecurityPolicy, &grant.policy.namespace);
     context.allowed(from, Kind::Gateway, gateway.key()).map_err(|error| {
         let why = "without one in its policy, the data plane's own identity is meant";
         RefError::new(error.reason, format!("{CREDENTIAL}: {why}: {}", error.message))

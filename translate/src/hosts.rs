@@ -1,4 +1,6 @@
-//! Hostnames of listeners and routes, exact or with a leftmost wildcard.
+//! Hostnames of listeners and routes, exact or with a leftmost wildcard; and hosts that are whoever uses them.
+
+use std::net::IpAddr;
 
 /// Whether there is a host that both patterns match. Case does not count.
 pub(crate) fn overlap(a: &str, b: &str) -> bool {
@@ -22,6 +24,20 @@ pub(crate) fn intersect(route: &[String], listener: Option<&str>) -> Option<Vec<
         }
     }
     (route.is_empty() || !hosts.is_empty()).then_some(hosts)
+}
+
+/// Whether a host is that of whoever uses it: to a data plane, itself.
+pub(crate) fn is_own_host(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host.eq_ignore_ascii_case("localhost")
+        || host.to_ascii_lowercase().ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(is_own)
+}
+
+/// Whether an address is that of whoever uses it.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || address.is_unspecified()
 }
 
 fn is_below(host: &str, suffix: &str) -> bool {

@@ -66,8 +66,8 @@ pub use output::{
 };
 pub use render::{RenderError, render, render_endpoints};
 pub use status::{
-    CLOSED, Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus, POLICIES_IGNORED,
-    POLICIES_NOT_ACTED_ON, ParentStatus, SHADOWED, Status, StatusUpdate, merge,
+    CLOSED, CREDENTIAL_AVAILABLE, Condition, ConditionStatus, Entries, FIELDS_NOT_ACTED_ON, ListenerStatus,
+    POLICIES_IGNORED, POLICIES_NOT_ACTED_ON, ParentStatus, SHADOWED, Status, StatusUpdate, merge,
 };
 
 /// What a cluster's objects mean.
@@ -113,6 +113,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
             document: done.document.clone()?,
             endpoints: done.endpoints.clone(),
             secrets: done.secrets.clone(),
+            policies: done.policies.clone(),
             provisioning: provisioning::provisioning(gateway),
         };
         Some((key.clone(), output))

@@ -41,6 +41,9 @@ pub struct GatewayOutput {
     pub endpoints: BTreeMap<String, EndpointSource>,
     /// What the document names as `secret:KEY`, by `KEY`.
     pub secrets: BTreeMap<String, DataSource>,
+    /// The BackendSecurityPolicies whose credentials the document's pools and backends are shown, by the names that these
+    /// have there.
+    pub policies: BTreeMap<String, Key>,
     /// How the data plane runs.
     pub provisioning: Provisioning,
 }

@@ -84,11 +84,11 @@ impl<'a> Pools<'a> {
         raw.picker.clone_from(&parts.picker.document);
         raw.objectives.clone_from(&parts.objectives);
         raw.model_rewrites.clone_from(&parts.rewrites);
-        let (mut secrets, mut identity_for) = Default::default();
+        let (mut secrets, mut grant) = Default::default();
         if let Some(granted) = policies.credential(Kind::InferencePool, key)? {
             raw.credential = Some(granted.raw);
             secrets = granted.secrets;
-            identity_for = granted.identity_for;
+            grant = Some(granted.grant);
         }
         Ok(Upstream {
             name,
@@ -96,8 +96,8 @@ impl<'a> Pools<'a> {
             source: Some(EndpointSource::Pool(key.clone())),
             secrets,
             headers: Default::default(),
-            identity_for,
             body: Default::default(),
+            grant,
         })
     }
 

@@ -35,8 +35,8 @@ pub(crate) fn upstream(
         source: Some(source),
         secrets,
         headers: Default::default(),
-        identity_for: None,
         body: Default::default(),
+        grant: None,
     })
 }
 

@@ -16,6 +16,7 @@ const OURS: &[&str] = &[
     "Conflicted",
     "SupportedVersion",
     SHADOWED,
+    CREDENTIAL_AVAILABLE,
     FIELDS_NOT_ACTED_ON,
     CLOSED,
     POLICIES_NOT_ACTED_ON,
@@ -38,6 +39,10 @@ pub const POLICIES_IGNORED: &str = "penstock.dev/PoliciesIgnored";
 
 /// The condition of a route that names older routes with the same conditions.
 pub const SHADOWED: &str = "penstock.dev/Shadowed";
+
+/// The condition of a BackendSecurityPolicy whose credential some data plane cannot get. Its status is `False` then;
+/// otherwise it is left out. Only who asks data planes knows.
+pub const CREDENTIAL_AVAILABLE: &str = "penstock.dev/CredentialAvailable";
 
 /// The longest message of a condition that schemas let through.
 const MAX_MESSAGE_BYTES: usize = 32_000;

@@ -45,10 +45,19 @@ pub(crate) struct Upstream {
     pub(crate) secrets: Secrets,
     /// Changes to headers of requests that go there.
     pub(crate) headers: RawHeaderEdits,
-    /// The namespace of the policy that has requests go there as the data plane itself is known, if one does.
-    pub(crate) identity_for: Option<String>,
     /// Changes to bodies of requests that go there.
     pub(crate) body: RawBodyEdits,
+    /// Whose credential it is shown, if any.
+    pub(crate) grant: Option<Grant>,
+}
+
+/// A BackendSecurityPolicy, and what it grants.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    /// The policy.
+    pub(crate) policy: Key,
+    /// Whether it is the data plane's own identity.
+    pub(crate) is_own_identity: bool,
 }
 
 /// What documents say of an upstream.

@@ -12,8 +12,8 @@ use kube::{
     discovery::ApiResource,
 };
 use penstock_translate::{
-    Options, Translation,
-    world::{Key, Kind, World},
+    CREDENTIAL_AVAILABLE, Condition, Options, Status, Translation,
+    world::{Key, Kind, ObjectId, World},
 };
 use serde_json::json;
 use tokio::{sync::Notify, time::Instant};
@@ -108,6 +108,7 @@ impl Leading {
                 failure: rendering.failures.get(gateway).cloned().or(failure),
                 unresolved: output.provisioning.unresolved.clone(),
                 addresses: self.addresses.of(gateway).await,
+                without_credential: running.without_credential,
             };
             all.insert(gateway.clone(), facts);
         }
@@ -155,6 +156,24 @@ async fn apply_class(client: Client, name: &str, controller: &str) -> Result<(),
     api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&class)).await.map(drop)
 }
 
+/// Policies whose credentials some data plane does not have, with the reason.
+fn without_credential(
+    translation: &Translation,
+    facts: &BTreeMap<Key, GatewayFacts>,
+) -> BTreeMap<ObjectId, String> {
+    let mut all = BTreeMap::new();
+    for (gateway, facts) in facts {
+        let Some(output) = translation.gateways.get(gateway) else { continue };
+        for (upstream, error) in &facts.without_credential {
+            // One of an older document has no policy any more.
+            let Some(policy) = output.policies.get(upstream) else { continue };
+            let id = ObjectId { kind: Kind::BackendSecurityPolicy, key: policy.clone() };
+            all.entry(id).or_insert_with(|| format!("data planes of Gateway {gateway}: {error}"));
+        }
+    }
+    all
+}
+
 /// What all statuses shall be.
 fn desired(
     world: &World,
@@ -163,12 +182,18 @@ fn desired(
     facts: &BTreeMap<Key, GatewayFacts>,
 ) -> Vec<Desired> {
     let mut all: Vec<Desired> = Vec::with_capacity(translation.statuses.len());
+    let without_credential = without_credential(translation, facts);
     for update in &translation.statuses {
         let mut desired = Desired { update: update.clone(), addresses: None };
         if update.object.kind == Kind::Gateway {
             let facts = facts.get(&update.object.key).cloned().unwrap_or_default();
             complete(&mut desired.update, &facts);
             desired.addresses = Some(facts.addresses);
+        }
+        if let (Some(error), Status::Conditions(conditions)) =
+            (without_credential.get(&update.object), &mut desired.update.status)
+        {
+            conditions.push(Condition::no(CREDENTIAL_AVAILABLE, "NotFetched", error.as_str()));
         }
         all.push(desired);
     }
@@ -194,4 +219,36 @@ fn abandoned(parts: &Parts, world: &World, translation: &Translation) -> BTreeSe
         objects.extend(parts.owned.of_gateway(&namespace, &label));
     }
     objects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use penstock_translate::{translate, world::World};
+
+    const MANIFESTS: &str = include_str!("../../../translate/tests/data/credentials/cluster.yaml");
+
+    #[test]
+    fn a_policy_says_that_data_planes_have_no_credential() {
+        let mut world = World::default();
+        for object in serde_saphyr::from_multiple(MANIFESTS).unwrap() {
+            let _ = world.apply(object);
+        }
+        let options = Options::default();
+        let translation = translate(&world, &options);
+        let gateway = Key::new("ai", "gw");
+        let errors = [("ai.azure-oidc", "invalid_client"), ("ai.gone", "of an older document")];
+        let errors = errors.map(|(upstream, error)| (upstream.to_owned(), error.to_owned()));
+        let facts = GatewayFacts { without_credential: errors.into(), ..GatewayFacts::default() };
+        let all = desired(&world, &options, &translation, &BTreeMap::from([(gateway, facts)]));
+        let mut told = Vec::new();
+        for Desired { update, .. } in &all {
+            let Status::Conditions(conditions) = &update.status else { continue };
+            for condition in conditions.iter().filter(|it| it.kind == CREDENTIAL_AVAILABLE) {
+                told.push((update.object.to_string(), condition.is_true(), condition.message.as_str()));
+            }
+        }
+        let message = "data planes of Gateway ai/gw: invalid_client";
+        assert_eq!(told, [("BackendSecurityPolicy ai/azure-oidc".to_owned(), false, message)]);
+    }
 }

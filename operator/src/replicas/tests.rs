@@ -66,13 +66,16 @@ fn gateway() -> Key {
     Key::new("default", "gw")
 }
 
+fn running(programmed: usize) -> Running {
+    Running { replicas: 1, programmed, without_credential: BTreeMap::new() }
+}
+
 #[tokio::test]
 async fn a_data_plane_counts_once_it_serves_what_is_wanted() {
     let data_plane = DataPlane::start().await;
     let (cluster, changed) = (Arc::new(Cluster::default()), Arc::new(Notify::new()));
     cluster.apply(pod("gw-1", APP_NAME, "127.0.0.1"));
     let replicas = Replicas::start_at(data_plane.port, Arc::clone(&cluster), Arc::clone(&changed));
-    let running = |programmed| Running { replicas: 1, programmed };
 
     data_plane.says(true, 6);
     replicas.want(BTreeMap::from([(gateway(), 7)]));
@@ -91,6 +94,27 @@ async fn a_data_plane_counts_once_it_serves_what_is_wanted() {
 }
 
 #[tokio::test]
+async fn credentials_that_a_data_plane_does_not_have_are_told() {
+    let data_plane = DataPlane::start().await;
+    let (cluster, changed) = (Arc::new(Cluster::default()), Arc::new(Notify::new()));
+    cluster.apply(pod("gw-1", APP_NAME, "127.0.0.1"));
+    let long = "x".repeat(2 * MAX_ERROR_BYTES);
+    let missing = json!([
+        { "upstream": "ns.azure", "error": "invalid_client", "since": "2026-01-01T00:00:00Z" },
+        { "upstream": "ns.long", "error": long },
+    ]);
+    *data_plane.answer.lock() =
+        json!({ "ready": true, "generation": 1, "without_credential": missing }).to_string();
+    let replicas = Replicas::start_at(data_plane.port, cluster, Arc::clone(&changed));
+    replicas.want(BTreeMap::from([(gateway(), 1)]));
+    changed.notified().await;
+    let running = replicas.running(&gateway());
+    assert_eq!(running.programmed, 1, "it serves everything else");
+    assert_eq!(running.without_credential["ns.azure"], "invalid_client");
+    assert!(running.without_credential["ns.long"].len() < MAX_ERROR_BYTES + 8);
+}
+
+#[tokio::test]
 async fn a_data_plane_that_does_not_answer_is_there_and_serves_nothing() {
     // A port that was free a moment ago.
     let port = DataPlane::start().await.port;
@@ -99,7 +123,7 @@ async fn a_data_plane_that_does_not_answer_is_there_and_serves_nothing() {
     let replicas = Replicas::start_at(port, cluster, Arc::clone(&changed));
     replicas.want(BTreeMap::from([(gateway(), 1)]));
     changed.notified().await;
-    assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 });
+    assert_eq!(replicas.running(&gateway()), running(0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +136,7 @@ async fn a_data_plane_that_says_nothing_is_there_and_serves_nothing() {
     let replicas = Replicas::start_at(port, cluster, Arc::clone(&changed));
     replicas.want(BTreeMap::from([(gateway(), 1)]));
     changed.notified().await;
-    assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 });
+    assert_eq!(replicas.running(&gateway()), running(0));
 }
 
 #[tokio::test]
@@ -128,7 +152,7 @@ async fn an_answer_that_is_none_of_a_data_plane_counts_for_nothing() {
         replicas.want(BTreeMap::from([(gateway(), 1)]));
         changed.notified().await;
         let shown = &answer[..answer.len().min(40)];
-        assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 0 }, "{shown}");
+        assert_eq!(replicas.running(&gateway()), running(0), "{shown}");
     }
 }
 
@@ -141,7 +165,7 @@ async fn a_gateway_whose_pod_goes_has_none() {
     let replicas = Replicas::start_at(data_plane.port, Arc::clone(&cluster), Arc::clone(&changed));
     replicas.want(BTreeMap::from([(gateway(), 1)]));
     changed.notified().await;
-    assert_eq!(replicas.running(&gateway()), Running { replicas: 1, programmed: 1 });
+    assert_eq!(replicas.running(&gateway()), running(1));
     let mut ending = pod("gw-1", APP_NAME, "127.0.0.1");
     ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     cluster.apply(ending);

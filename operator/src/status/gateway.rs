@@ -1,5 +1,7 @@
 //! The parts of a Gateway's status that a translation cannot know: whether a data plane serves it, and where.
 
+use std::collections::BTreeMap;
+
 use penstock_translate::{Condition, ListenerStatus, Status, StatusUpdate};
 use serde_json::Value;
 
@@ -18,6 +20,8 @@ pub struct GatewayFacts {
     pub unresolved: Option<String>,
     /// `status.addresses`.
     pub addresses: Vec<Value>,
+    /// Why a replica has no credential to show an upstream, by the upstream's name in the document.
+    pub without_credential: BTreeMap<String, String>,
 }
 
 impl GatewayFacts {

@@ -11,6 +11,7 @@ use penstock_config::raw::RawCredential;
 
 use crate::api::{ApiKey, BackendSecurityPolicy};
 use crate::context::{Context, RefError, Secrets};
+use crate::upstream::Grant;
 use crate::world::{Key, Kind, ObjectId};
 
 use reading::Reading;
@@ -27,8 +28,8 @@ pub(crate) struct Granted {
     pub(crate) secrets: Secrets,
     /// Where models of Google Cloud are, which goes into paths.
     pub(crate) google: Option<GooglePlace>,
-    /// The policy's namespace, where the credential is the data plane's own identity.
-    pub(crate) identity_for: Option<String>,
+    /// Whose it is.
+    pub(crate) grant: Grant,
 }
 
 /// Where models of Google Cloud are.
@@ -69,8 +70,8 @@ pub(super) fn read(
         }
     };
     raw.client = spec.credential_override.as_ref().map(|it| overriding::read(&spec.kind, it)).transpose()?;
-    let identity_for = is_own_identity(&raw).then(|| policy.namespace.clone());
-    Ok(Granted { raw, secrets: reading.secrets, google, identity_for })
+    let grant = Grant { policy: policy.clone(), is_own_identity: is_own_identity(&raw) };
+    Ok(Granted { raw, secrets: reading.secrets, google, grant })
 }
 
 /// Whether a credential is that of whoever shows it: nothing in it comes from the policy, nor has to from clients.

@@ -4,8 +4,8 @@ use penstock_config::raw::{RawOidcClient, RawToken};
 
 use super::reading::{Reading, is_there, word};
 use crate::api::Oidc;
-use crate::backend::is_own_host;
 use crate::context::RefError;
+use crate::hosts::is_own_host;
 use crate::world::shorten;
 
 /// The key of a Secret that has a client's secret.
