@@ -90,7 +90,7 @@ func open(name string) (*world, error) {
 	return w, err
 }
 
-// install brings in the walkthrough's CRDs and the chart, with Envoy Gateway's controller name taken over.
+// install brings in the walkthrough's CRDs and the chart, with the values of all tests.
 func (w *world) install() error {
 	crds, err := exec.Command(repo("testbed/crds.sh")).Output()
 	if err != nil {
@@ -100,7 +100,7 @@ func (w *world) install() error {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	if out, err := w.helm("install", release, repo("helm/penstock"), "--namespace", releaseNamespace, "--create-namespace",
-		"--set", "controller.takeOverEnvoyGateway=true", "--wait", "--timeout", "3m"); err != nil {
+		"--values", "manifests/values.yaml", "--wait", "--timeout", "3m"); err != nil {
 		pods, _ := w.kubectl("", "-n", releaseNamespace, "get", "pods,events", "-o", "wide")
 		logs, _ := w.kubectl("", "-n", releaseNamespace, "logs", "deployment/"+release, "--tail", "20")
 		return fmt.Errorf("%w\n%s\n%s\n%s", err, out, pods, logs)

@@ -138,6 +138,8 @@ var kinds = map[string]schema.GroupVersionResource{
 	"AIGatewayRoute":     {Group: "aigateway.envoyproxy.io", Version: "v1alpha1", Resource: "aigatewayroutes"},
 	"Backend":            {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backends"},
 	"SecurityPolicy":     {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "securitypolicies"},
+
+	"BackendSecurityPolicy": {Group: "aigateway.envoyproxy.io", Version: "v1beta1", Resource: "backendsecuritypolicies"},
 }
 
 func get(kind, namespace, name string) (*unstructured.Unstructured, error) {

@@ -223,9 +223,13 @@ func (c *container) prepare(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", waitingReason{"CreateContainerConfigError", err}
 	}
+	hosts, err := hosts(ctx, w.agent.Client, pod)
+	if err != nil {
+		return "", waitingReason{"CreateContainerConfigError", err}
+	}
 	j := &jail{
 		Root: filepath.Join(w.sandbox.dir, c.spec.Name+".root"), Netns: w.sandbox.netnsPath(), Hostname: pod.Name,
-		Program: program, Env: env, Dir: c.spec.WorkingDir,
+		Program: program, Env: env, Dir: c.spec.WorkingDir, Hosts: hosts,
 	}
 	mapping := expansion.MappingFuncFor(env)
 	entrypoint := c.spec.Command

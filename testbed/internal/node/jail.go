@@ -23,6 +23,7 @@ type jail struct {
 	Env       map[string]string `json:"env"`
 	Dir       string            `json:"dir"`
 	Mounts    []mount           `json:"mounts"`
+	Hosts     string            `json:"hosts"` // /etc/hosts
 	User      int               `json:"user"`
 	Group     int               `json:"group"`
 	Groups    []int             `json:"groups"`
@@ -169,12 +170,11 @@ func (j *jail) bind(source, target string, readOnly bool) error {
 }
 
 func (j *jail) writeEtc() error {
-	hosts := "127.0.0.1 localhost\n"
 	users := "root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n"
 	groups := "root:x:0:\nnonroot:x:65532:\n"
-	// There is no DNS; a name that is looked up fails at once instead of after a time-out.
+	// There is no DNS; a name that is looked up and not in hosts fails at once instead of after a time-out.
 	files := map[string]string{
-		"hosts": hosts, "passwd": users, "group": groups, "hostname": j.Hostname + "\n",
+		"hosts": j.Hosts, "passwd": users, "group": groups, "hostname": j.Hostname + "\n",
 		"resolv.conf": "nameserver 127.0.0.1\n", "nsswitch.conf": "hosts: files dns\n",
 	}
 	for name, text := range files {
