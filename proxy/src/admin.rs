@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decode::IsWanted;
 use crate::error::Limit;
 use crate::metrics::Metrics;
+use crate::runtime::Runtime;
 use crate::server::Server;
 use crate::upstreams::Chooser;
 
@@ -191,6 +192,7 @@ impl Admin {
             "reason": (!is_ready).then_some("draining"),
             "waits_for": waits_for,
             "faults": faults,
+            "without_credential": without_credential(&runtime),
         });
         json_answer(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
     }
@@ -273,6 +275,18 @@ impl Admin {
             refuse(StatusCode::BAD_REQUEST, &format!("the body could not be read: {error}"))
         })
     }
+}
+
+/// Upstreams that are not asked because their credential cannot be fetched. Whoever has the operator watch over data planes
+/// sees it in the status of a policy.
+fn without_credential(runtime: &Runtime) -> Vec<Value> {
+    /// The most that are told: whoever asks often wants an answer that is short.
+    const MAX_TOLD: usize = 32;
+    let missing = runtime.upstreams().iter().filter_map(|upstream| {
+        let error = upstream.credential.as_ref()?.failure()?;
+        Some(json!({ "upstream": &*upstream.name, "error": error }))
+    });
+    missing.take(MAX_TOLD).collect()
 }
 
 fn pools(server: &Server) -> Value {

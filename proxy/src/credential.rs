@@ -149,6 +149,13 @@ impl Credential {
         }))
     }
 
+    /// Why it could not be fetched, if there is none.
+    pub(crate) fn failure(&self) -> Option<Box<str>> {
+        let Own::Fetched(kept) = &self.own else { return None };
+        let State { is_available, error, .. } = kept.state();
+        error.filter(|_| !is_available)
+    }
+
     /// Takes away what a client shows of itself, in whatever header its API has for that: the gateway's credential stands
     /// for all of it. One in a header of its own is for somebody else than the client's is, which stays.
     pub(crate) fn replace_clients(&self, headers: &mut HeaderMap) {

@@ -49,12 +49,17 @@ fn azure(name: &str, at: SocketAddr, tokens: SocketAddr, secret: &std::path::Pat
 
 /// The page `/debug/pools`.
 async fn pools_page(gateway: &Gateway) -> Value {
+    page(gateway, "/debug/pools").await
+}
+
+/// A page of the admin listener.
+async fn page(gateway: &Gateway, path: &str) -> Value {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let stop = CancellationToken::new();
     let pages = Arc::new(Admin::of(gateway.server().clone(), None));
     tokio::spawn(admin::serve(socket, pages, stop.clone()));
-    let page = Client::connect(address, Protocol::H1).await.send(get("/debug/pools")).await.json();
+    let page = Client::connect(address, Protocol::H1).await.send(get(path)).await.json();
     stop.cancel();
     page
 }
@@ -135,6 +140,8 @@ async fn a_target_without_its_token_is_left_out_and_comes_back() {
         "{credential}"
     );
     assert!(reported(&gateway, "second").await.is_null());
+    let missing = json!([{ "upstream": "first", "error": credential["error"] }]);
+    assert_eq!(page(&gateway, "/readyz").await["without_credential"], missing);
     assert_eq!(gateway.metric("penstock_credential_available", &["owner=\"first\""]), 0.0);
     let passed = ["outcome=\"no_credential\"", "upstream=\"first\""];
     assert_eq!(gateway.metric("penstock_picks_total", &passed), 1.0);
@@ -147,6 +154,7 @@ async fn a_target_without_its_token_is_left_out_and_comes_back() {
     let requests = first.requests();
     let shown = requests[0].header("authorization").unwrap();
     assert!(shown.starts_with("Bearer ") && shown.len() > 20, "{shown}");
+    assert_eq!(page(&gateway, "/readyz").await["without_credential"], json!([]));
 
     // While the service is down, what is valid stays in use, over reloads too.
     let failed = reported(&gateway, "first").await["failed"].as_f64().unwrap();
@@ -162,8 +170,8 @@ async fn a_target_without_its_token_is_left_out_and_comes_back() {
         (&credential["fetched"], &credential["available"], credential["error"].is_string()),
         (&json!(1), &json!(true), true)
     );
-    let page = format!("{} {}", pools_page(&gateway).await, gateway.metrics());
-    assert!(!page.contains("hush") && !page.contains(shown), "{page}");
+    let pages = format!("{} {}", pools_page(&gateway).await, gateway.metrics());
+    assert!(!pages.contains("hush") && !pages.contains(shown), "{pages}");
     drop(client);
     gateway.stop().await;
 }
