@@ -13,7 +13,6 @@ use penstock_peek::{MemberEdits, Options};
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
-use crate::context::TargetAt;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::{Chain, Extension, Wants};
 use crate::upstreams::Upstream;
@@ -158,7 +157,7 @@ impl CompiledRule {
     }
 
     /// What a target changes in bodies.
-    pub(crate) fn body_edits(&self, (tier, target): TargetAt) -> Option<&MemberEdits> {
+    pub(crate) fn body_edits(&self, (tier, target): (usize, usize)) -> Option<&MemberEdits> {
         self.body_edits.get(tier)?.get(target)?.as_ref()
     }
 }

@@ -218,19 +218,10 @@ fn is_namespace_allowed(
         "Same" => route.namespace == gateway.namespace,
         "Selector" => {
             let Some(selector) = namespaces.and_then(|it| it.selector.as_ref()) else { return false };
-            selector.matches(&namespace_labels(context, &route.namespace))
+            selector.matches(&context.world.namespace_labels(&route.namespace))
         }
         _ => false,
     }
-}
-
-/// The labels of a namespace, with that of its name, which every one has.
-pub(crate) fn namespace_labels(context: &Context<'_>, name: &str) -> BTreeMap<String, String> {
-    const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-    let namespace = context.world.namespaces.get(&Key::cluster(name));
-    let mut labels = namespace.map(|it| it.meta.labels.clone()).unwrap_or_default();
-    labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.to_owned());
-    labels
 }
 
 /// A reference as a status repeats it: as the API server has it, with its defaults.

@@ -13,7 +13,6 @@ use crate::context::{Context, RefError, Referrer, Secrets, data_file};
 use crate::options::ADMIN_PORT;
 use crate::output::PortMapping;
 use crate::status::{Condition, ListenerStatus, Status, StatusUpdate};
-use crate::unsupported::Unsupported;
 use crate::world::{Key, Kind, Object};
 use crate::{certificates, names};
 
@@ -111,8 +110,8 @@ impl<'a> Gateway<'a> {
         ports.into_iter().map(mapping).collect()
     }
 
-    /// What its status shall say.
-    pub(crate) fn status(&self, unsupported: &Unsupported<'_>) -> StatusUpdate {
+    /// What its status shall say. `attached` is what policies make to be said of it, and of a listener of it by name.
+    pub(crate) fn status(&self, attached: impl Fn(Option<&str>) -> Vec<Condition>) -> StatusUpdate {
         let is_valid = |listener: &Listener<'_>| listener.raw.is_some() && listener.unresolved.is_none();
         let broken: Vec<&str> =
             self.listeners.iter().filter(|it| !is_valid(it)).map(|it| it.spec.name.as_str()).collect();
@@ -143,10 +142,10 @@ impl<'a> Gateway<'a> {
             unread.extend(parameters.unread.iter().map(|field| format!("{field} of EnvoyProxy {key}")));
         }
         conditions.extend(Condition::fields(&unread));
-        conditions.extend(unsupported.on_gateway(self).conditions());
+        conditions.extend(attached(None));
         let listener_status = |listener: &Listener<'_>| {
             let mut status = listener.status();
-            status.conditions.extend(unsupported.on_listener(self, &listener.spec.name).conditions());
+            status.conditions.extend(attached(Some(&listener.spec.name)));
             status
         };
         let listeners = self.listeners.iter().map(listener_status).collect();

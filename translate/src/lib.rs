@@ -19,7 +19,6 @@ pub mod crds;
 mod document;
 mod endpoints;
 mod epp;
-pub mod fates;
 mod features;
 mod gateway;
 mod headers;
@@ -93,7 +92,9 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let credential_faults = routing.credential_faults(&finished);
     let used = routing.used(&context, &finished);
     statuses.extend(routing.statuses(verdicts, &controllers));
-    statuses.extend(gateways.values().map(|gateway| gateway.status(&unsupported)));
+    statuses.extend(
+        gateways.values().map(|gateway| gateway.status(|listener| unsupported.conditions(gateway, listener))),
+    );
     statuses.extend(listener_sets::statuses(world, &gateways));
     let fault = |key: &UpstreamKey| routing.upstreams.fault(key);
     statuses.extend(ai_backend::statuses(&context, fault, &problems, &used));

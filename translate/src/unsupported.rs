@@ -13,9 +13,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::context::{Context, RefError};
-use crate::fates::FATES;
 use crate::gateway::Gateway;
+use crate::status::Condition;
 use crate::traffic::Traffic;
+use crate::world::fates::FATES;
 use crate::world::{Key, Kind, ObjectId};
 
 pub(crate) use effect::{Effect, closed_condition};
@@ -140,8 +141,17 @@ impl<'a> Unsupported<'a> {
         }
     }
 
+    /// What is said of a Gateway as a whole, or of a listener of it, for what is attached to it.
+    pub(crate) fn conditions(&self, gateway: &Gateway<'_>, listener: Option<&str>) -> Vec<Condition> {
+        let effect = match listener {
+            Some(listener) => self.on_listener(gateway, listener),
+            None => self.on_gateway(gateway),
+        };
+        effect.conditions().collect()
+    }
+
     /// What is attached to a Gateway as a whole.
-    pub(crate) fn on_gateway(&self, gateway: &Gateway<'_>) -> Effect<'_> {
+    fn on_gateway(&self, gateway: &Gateway<'_>) -> Effect<'_> {
         let key = gateway.key();
         let mut effect =
             self.on([Target::Class(gateway.class_name().to_owned()), Target::Gateway(key.clone())]);
@@ -153,7 +163,7 @@ impl<'a> Unsupported<'a> {
     }
 
     /// What is attached to a listener.
-    pub(crate) fn on_listener(&self, gateway: &Gateway<'_>, listener: &str) -> Effect<'_> {
+    fn on_listener(&self, gateway: &Gateway<'_>, listener: &str) -> Effect<'_> {
         let mut effect = self.on([Target::Listener(gateway.key().clone(), listener.to_owned())]);
         effect.close(self.frontend(gateway, listener));
         effect
@@ -186,7 +196,7 @@ impl<'a> Unsupported<'a> {
     fn attach(&mut self, context: &Context<'a>, index: usize) {
         let policy = &mut self.policies[index];
         let targets = match policy.targets {
-            Ok(targets) => target::resolve(context, policy, targets),
+            Ok(targets) => target::resolve(context, &policy.id(), targets),
             Err(_) => {
                 if FATES.iter().any(|fates| fates.kind == policy.kind && fates.restricts()) {
                     self.blind.entry(&policy.meta.key.namespace).or_default().push(index);

@@ -4,11 +4,14 @@
 //! read is dropped at the door: ten thousand Pods take a few megabytes. A copy of a [`World`] shares its tables, so that
 //! one task can translate while another takes in changes.
 
+pub mod fates;
 mod id;
 mod kind;
 mod object;
 mod table;
+mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,8 +20,9 @@ use crate::api;
 
 pub use id::{Key, ObjectId};
 pub use kind::Kind;
-pub use object::{IGNORE_ANNOTATION, Meta, Object, ObjectError, Resource, shorten};
+pub use object::{IGNORE_ANNOTATION, Meta, Object, ObjectError, Resource};
 pub use table::Table;
+pub use text::shorten;
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -182,6 +186,15 @@ world! {
 }
 
 impl World {
+    /// The labels of a namespace, with that of its name, which every one has.
+    pub(crate) fn namespace_labels(&self, name: &str) -> BTreeMap<String, String> {
+        const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+        let namespace = self.namespaces.get(&Key::cluster(name));
+        let mut labels = namespace.map(|it| it.meta.labels.clone()).unwrap_or_default();
+        labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.to_owned());
+        labels
+    }
+
     /// The slices of a Service.
     pub fn slices_of<'a>(
         &'a self,

@@ -149,9 +149,7 @@ async fn failures_are_tried_again_with_growing_pauses_until_one_succeeds() {
     sleep(secs(400)).await;
     let asked = script.asked.lock().clone();
     assert_eq!(asked.len(), 9, "{asked:?}");
-    for (before, (pair, longest)) in
-        asked.windows(2).zip([1, 2, 4, 8, 16, 30, 30, 30]).enumerate().map(|(index, pair)| (index, pair))
-    {
+    for (before, (pair, longest)) in asked.windows(2).zip([1, 2, 4, 8, 16, 30, 30, 30]).enumerate() {
         let pause = pair[1] - pair[0];
         assert!(
             (secs(longest)..=secs(2 * longest) + Duration::from_millis(5)).contains(&pause),

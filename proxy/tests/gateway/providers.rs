@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use penstock_sim::record::RecordedRequest;
 use serde_json::{Value, json};
 
@@ -371,14 +372,14 @@ async fn an_answer_without_a_body_or_without_its_end_is_no_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_serves_messages_gets_them_as_they_are_but_for_the_billing_header() {
-    let seen: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let sent = seen.clone();
     let server = RawServer::start(move |mut connection| {
         let sent = sent.clone();
         async move {
             while let Some((head, body)) = connection.request().await {
                 let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                sent.lock().unwrap().push(format!("{path} {}", String::from_utf8(body).unwrap()));
+                sent.lock().push(format!("{path} {}", String::from_utf8(body).unwrap()));
                 connection
                     .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
                     .await;
@@ -410,7 +411,7 @@ async fn a_pool_that_serves_messages_gets_them_as_they_are_but_for_the_billing_h
                 .await;
             assert_eq!(reply.status, 200, "{}", reply.text());
             let wanted = header("").replace("mine", &model);
-            assert_eq!(seen.lock().unwrap().pop().unwrap(), format!("/v1/messages {wanted}"));
+            assert_eq!(seen.lock().pop().unwrap(), format!("/v1/messages {wanted}"));
         }
         drop(client);
         gateway.stop().await;

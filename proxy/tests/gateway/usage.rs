@@ -1,8 +1,9 @@
 //! What requests took: asked for where clients do not ask, kept from clients that did not, and counted whatever the API.
 //! And members of bodies that a target changes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Protocol, RawServer, backend, post, post_json, with};
@@ -15,7 +16,7 @@ async fn recording(answer: impl Into<Vec<u8>>) -> (RawServer, Arc<Mutex<Vec<Stri
         let (answer, sent) = (answer.clone(), sent.clone());
         async move {
             while let Some((_, body)) = connection.request().await {
-                sent.lock().unwrap().push(String::from_utf8(body).unwrap());
+                sent.lock().push(String::from_utf8(body).unwrap());
                 connection.send(&answer).await;
             }
         }
@@ -87,7 +88,7 @@ async fn a_streams_usage_is_counted_and_only_clients_that_asked_get_it() {
         ] {
             let reply = client.send(post_json(path, &body)).await;
             assert_eq!(reply.text(), *wanted, "{body}");
-            let sent: Value = serde_json::from_str(&sent.lock().unwrap().pop().unwrap()).unwrap();
+            let sent: Value = serde_json::from_str(&sent.lock().pop().unwrap()).unwrap();
             assert_eq!(sent["stream_options"], asked, "{sent}");
             assert_eq!(sent["messages"], body["messages"]);
         }
@@ -96,7 +97,7 @@ async fn a_streams_usage_is_counted_and_only_clients_that_asked_get_it() {
             [("/v1/chat/completions", json!({"model": "m"})), ("/v1/responses", chat(json!({})))]
         {
             assert_eq!(client.send(post_json(path, &body)).await.text(), events);
-            assert_eq!(sent.lock().unwrap().pop().unwrap(), body.to_string());
+            assert_eq!(sent.lock().pop().unwrap(), body.to_string());
         }
         let log = gateway.log(5).await;
         for line in &log {
@@ -148,19 +149,19 @@ async fn a_target_changes_members_of_bodies_that_it_is_sent() {
     let json = [("content-type", "application/json")];
     client.send(post("/v1/chat/completions", &json, ask)).await;
     let wanted = r#"{"model":"theirs","tier" : "flex","messages":[{"user":"stays","x":1.0}],"n":1.5}"#;
-    assert_eq!(sent.lock().unwrap().pop().unwrap(), wanted);
+    assert_eq!(sent.lock().pop().unwrap(), wanted);
     // After translation, on what the upstream's API has.
     let ask = json!({"model": "mine", "max_tokens": 5, "metadata": {"user_id": "u"},
         "messages": [{"role": "user", "content": "Hi"}]});
     client.send(post_json("/v1/messages", &ask)).await;
-    let translated: Value = serde_json::from_str(&sent.lock().unwrap().pop().unwrap()).unwrap();
+    let translated: Value = serde_json::from_str(&sent.lock().pop().unwrap()).unwrap();
     assert_eq!((&translated["tier"], &translated["n"]), (&json!("flex"), &json!(1.5)), "{translated}");
     assert_eq!((translated.get("user"), &translated["model"]), (None, &json!("theirs")), "{translated}");
     // What has no members has none to change; what could be read in two ways is not sent.
     let form = [("content-type", "multipart/form-data; boundary=b")];
     let body = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nu\r\n--b--\r\n";
     client.send(post("/v1/audio/transcriptions", &form, body)).await;
-    assert_eq!(sent.lock().unwrap().pop().unwrap(), body);
+    assert_eq!(sent.lock().pop().unwrap(), body);
     for (body, said) in
         [(r#"{"user":1,"user":2}"#, "`user` is there twice"), (r#"{"a":1,}"#, "a stray comma")]
     {
@@ -168,7 +169,7 @@ async fn a_target_changes_members_of_bodies_that_it_is_sent() {
         assert_eq!((reply.status.as_u16(), reply.code().as_str()), (400, "invalid_body"), "{}", reply.text());
         assert!(reply.text().contains(&said.replace('`', "\\\"")), "{}", reply.text());
     }
-    assert!(sent.lock().unwrap().is_empty());
+    assert!(sent.lock().is_empty());
     drop(client);
     gateway.stop().await;
     server.stop().await;
@@ -187,7 +188,7 @@ async fn a_compressed_body_is_decoded_where_its_members_change() {
     let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
     let reply = client.send(post("/v1/chat/completions", &headers, zipped.finish().unwrap())).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(sent.lock().unwrap().pop().unwrap(), r#"{"model":"m","n":1}"#);
+    assert_eq!(sent.lock().pop().unwrap(), r#"{"model":"m","n":1}"#);
     drop(client);
     gateway.stop().await;
     server.stop().await;
@@ -374,7 +375,7 @@ async fn a_clients_key_does_not_reach_google_beside_the_gateways() {
         let paths = paths.clone();
         async move {
             while let Some((head, _)) = connection.request().await {
-                paths.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
+                paths.lock().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
                 connection.send(whole("application/json", "{}")).await;
             }
         }
@@ -395,7 +396,7 @@ async fn a_clients_key_does_not_reach_google_beside_the_gateways() {
         ] {
             let asked = format!("/v1beta/models/m:generateContent{query}");
             client.send(post_json(&asked, &json!({"contents": []}))).await;
-            let sent = seen.lock().unwrap().pop().unwrap();
+            let sent = seen.lock().pop().unwrap();
             let wanted = if stays { query } else { wanted };
             assert_eq!(sent.to_lowercase(), format!("{path}{wanted}").to_lowercase());
         }

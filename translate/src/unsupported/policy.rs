@@ -51,7 +51,7 @@ pub(super) fn all(world: &World) -> Vec<Policy<'_>> {
         let object = world.traffic_policies.get(&policy.meta.key);
         if let Some(Ok(spec)) = object.map(|object| &object.spec) {
             policy.traffic = Traffic::read(&spec.settings);
-            policy.leave_out(traffic::idle(&spec.settings), &object.map_or(&[][..], |object| &object.unread));
+            policy.leave_out(traffic::idle(&spec.settings), object.map_or(&[][..], |object| &object.unread));
         }
     });
     read(&world.extension_policies, &mut all);

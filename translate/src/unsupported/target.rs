@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Policy;
 use crate::api::{PolicyTargets, TargetRef, TargetSelector};
-use crate::attach::namespace_labels;
 use crate::context::{Context, Referrer};
 use crate::world::{Key, Kind, ObjectId, Table, World};
 
@@ -53,11 +51,11 @@ impl fmt::Display for Target {
 }
 
 /// Finds a policy's targets.
-pub(super) fn resolve(context: &Context<'_>, policy: &Policy<'_>, targets: &PolicyTargets) -> Resolved {
+pub(super) fn resolve(context: &Context<'_>, policy: &ObjectId, targets: &PolicyTargets) -> Resolved {
     let mut resolved = Resolved::default();
     let mut found = BTreeSet::new();
     for reference in targets.named() {
-        match named(context.world, &policy.meta.key.namespace, reference) {
+        match named(context.world, &policy.key.namespace, reference) {
             Ok(target) => found.extend(target),
             Err(missing) => resolved.missing.push(missing),
         }
@@ -125,10 +123,10 @@ fn has_listener(world: &World, key: &Key, name: &str) -> bool {
 }
 
 /// What a selector chooses. In other namespaces only what a ReferenceGrant of theirs lets it choose, as Envoy Gateway has it.
-fn selected(context: &Context<'_>, policy: &Policy<'_>, selector: &TargetSelector) -> Vec<Target> {
+fn selected(context: &Context<'_>, policy: &ObjectId, selector: &TargetSelector) -> Vec<Target> {
     let group = selector.group.as_deref().unwrap_or(Kind::Gateway.group());
     let Some(kind) = Kind::in_group(group, &selector.kind) else { return Vec::new() };
-    let own = policy.meta.key.namespace.as_str();
+    let own = policy.key.namespace.as_str();
     let from = Referrer::of(policy.kind, own);
     let is_chosen = |key: &Key, labels: &Labels| {
         is_namespace_chosen(context, selector, own, &key.namespace)
@@ -172,7 +170,7 @@ fn is_namespace_chosen(context: &Context<'_>, selector: &TargetSelector, own: &s
         "All" => true,
         "Selector" => {
             let selector = namespaces.selector.as_ref();
-            selector.is_some_and(|selector| selector.matches(&namespace_labels(context, namespace)))
+            selector.is_some_and(|selector| selector.matches(&context.world.namespace_labels(namespace)))
         }
         _ => namespace == own,
     }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
+use super::fates::{self, Found};
+use super::text::shorten;
 use super::{Key, Kind, ObjectId};
 use crate::api::{Body, ParentRef, Part};
-use crate::fates::{self, Found};
 
 /// The most unread fields that are told of one object. A status message has room for some dozens.
 const MAX_UNREAD: usize = 40;
@@ -271,12 +272,4 @@ fn readable(path: &str) -> String {
         }
     }
     shorten(&text, MAX_UNREAD_BYTES)
-}
-
-/// At most the first `bytes` of a text.
-pub fn shorten(text: &str, bytes: usize) -> String {
-    match text.char_indices().find(|(at, _)| *at >= bytes) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }

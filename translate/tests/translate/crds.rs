@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use penstock_translate::crds::{definitions, fields};
-use penstock_translate::fates::{FATES, Fates, TARGETS};
 use penstock_translate::world::Kind;
+use penstock_translate::world::fates::{FATES, Fates, TARGETS};
 use serde_json::Value;
 
 use crate::support::folder;
@@ -139,7 +139,7 @@ fn every_field_of_the_original_definitions_has_a_fate_and_only_one() {
             let holds_others = declared.iter().any(|field| is_in(field, path));
             assert!(
                 is_acted_on || is_passed_on || has_fate || holds_others,
-                "{} {path} has no fate: declare it in translate/src/fates.rs",
+                "{} {path} has no fate: declare it in translate/src/world/fates.rs",
                 kind.name()
             );
         }

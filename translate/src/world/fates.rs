@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::world::{Kind, shorten};
+use super::{Kind, shorten};
 
 /// The fields of a kind that nobody acts on. Paths are below `spec`; what lies below a path shares its fate.
 #[derive(Debug, Clone, Copy)]
