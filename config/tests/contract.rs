@@ -228,25 +228,26 @@ fn credentials_that_contradict_themselves() {
 #[test]
 fn what_clients_bring_for_one_upstream_no_other_of_the_rule_gets() {
     let snapshot = sound(&format!(
-        "{LISTENER}pools: [{{name: p}}, {{name: q, credential: {{override: {{}}}}}}]\n\
+        "{LISTENER}pools: [{{name: p}}, {{name: q, credential: {{override: {{}}}}}}, \
+         {{name: s, credential: {{override: {{header: x-own}}}}}}]\n\
          backends: [{{name: b, provider: anthropic, credential: {{override: {{}}}}}}, \
          {{name: c, provider: bedrock, credential: {{aws: {{region: r}}, override: {{fallbackToConfigured: true}}}}}}]\n\
          routes: [{{name: r, rules: [{{targets: [{{pool: p}}, {{backend: b, priority: 1}}], mirrors: [{{backend: c}}]}}, \
-         {{targets: [{{pool: p}}]}}]}}]\n"
+         {{targets: [{{pool: p}}]}}, {{targets: [{{pool: s}}]}}]}}]\n"
     ));
     let names = |rule: usize| {
         snapshot.rules()[rule].client_credentials.iter().map(|n| n.as_str()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        names(0),
-        [
-            "x-aigw-anthropic-api-key",
-            "x-aigw-aws-access-key-id",
-            "x-aigw-aws-secret-access-key",
-            "x-aigw-aws-session-token",
-        ]
-    );
-    assert!(names(1).is_empty());
+    // Names of Envoy AI Gateway's mean nothing else; a name of the document's own is its rule's.
+    let everywhere = [
+        "x-aigw-anthropic-api-key",
+        "x-aigw-api-key",
+        "x-aigw-aws-access-key-id",
+        "x-aigw-aws-secret-access-key",
+        "x-aigw-aws-session-token",
+    ];
+    assert_eq!((names(0), names(1)), (everywhere.to_vec(), everywhere.to_vec()));
+    assert_eq!(names(2), [&everywhere[..], &["x-own"]].concat());
     let client = snapshot.pools[1].credential.as_ref().and_then(|credential| credential.client.clone());
     let header = ClientHeaders::Key(http::HeaderName::from_static("x-aigw-api-key"));
     assert_eq!(client, Some(ClientCredential { headers: header, falls_back: false }));

@@ -1,6 +1,8 @@
 //! Logging in at an identity provider as a client (RFC 6749, 4.4; OpenID Connect Discovery 1.0).
 
-use ::http::StatusCode;
+use std::net::IpAddr;
+
+use ::http::{StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use penstock_config::{OidcClient, OidcProvider};
@@ -66,5 +68,19 @@ async fn discover(http: &Http, issuer: &str) -> Result<String, FetchError> {
     let Discovered { token_endpoint } = answer.json()?;
     let is_sound = token_endpoint.starts_with("https://")
         || token_endpoint.starts_with("http://") && issuer.starts_with("http://");
-    if is_sound { Ok(token_endpoint) } else { Err(answer.malformed("names no token endpoint with TLS")) }
+    // Only an issuer on this machine may name something on it.
+    if is_sound && (!is_own(&token_endpoint) || is_own(issuer)) {
+        Ok(token_endpoint)
+    } else {
+        Err(answer.malformed("names no token endpoint with TLS"))
+    }
+}
+
+/// Whether an address is one of this machine's.
+fn is_own(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let host =
+        uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    let is_ip = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical().is_unspecified();
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_ip)
 }

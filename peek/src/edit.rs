@@ -20,9 +20,6 @@ use crate::{Excerpt, PeekError};
 const STREAM_OPTIONS: &str = "stream_options";
 const INCLUDE_USAGE: &str = "include_usage";
 
-/// The longest `stream_options` that are looked into, in bytes. Real ones have some fifty.
-const MAX_OPTIONS_BYTES: usize = 4096;
-
 /// Changes to the top-level members of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberEdits {
@@ -127,7 +124,6 @@ pub fn ask_for_usage(chunks: &[Bytes], max_depth: usize) -> Result<UsageAsked, P
     })?;
     let value = match options {
         None => Some(asking()),
-        Some(range) if range.len() > MAX_OPTIONS_BYTES => None,
         Some(range) => options_that_ask(chunks, range, max_depth)?,
     };
     let Some(value) = value else { return Ok(UsageAsked::AsItWas) };

@@ -282,9 +282,11 @@ impl Admin {
 fn without_credential(runtime: &Runtime) -> Vec<Value> {
     /// The most that are told: whoever asks often wants an answer that is short.
     const MAX_TOLD: usize = 32;
+    /// The longest error, in bytes: hosts in it come from policies.
+    const MAX_ERROR_BYTES: usize = 500;
     let missing = runtime.upstreams().iter().filter_map(|upstream| {
         let error = upstream.credential.as_ref()?.failure()?;
-        Some(json!({ "upstream": &*upstream.name, "error": error }))
+        Some(json!({ "upstream": &*upstream.name, "error": crate::text::clip(&error, MAX_ERROR_BYTES) }))
     });
     missing.take(MAX_TOLD).collect()
 }

@@ -167,6 +167,15 @@ impl Credential {
         take_clients(headers);
     }
 
+    /// Whether a request with these headers is sent with nothing of its client's own, so that what the upstream says of it
+    /// holds for every client.
+    pub(crate) fn stands_for_all(&self, asked: &HeaderMap) -> bool {
+        let is_brought = self.spec.client.as_ref().is_some_and(|of| client::is_brought(of, asked));
+        let stays = matches!(&self.spec.shown, Shown::Header { name, .. } if !OF_CLIENTS.contains(name))
+            && shows_client(asked);
+        !is_brought && !stays
+    }
+
     /// Adds it to a request that is otherwise ready to be sent. `asked` are the headers that the client sent.
     ///
     /// # Errors
@@ -254,6 +263,11 @@ impl std::fmt::Debug for Credential {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Credential").field("spec", &self.spec).finish_non_exhaustive()
     }
+}
+
+/// Whether a client shows something of itself.
+pub(crate) fn shows_client(headers: &HeaderMap) -> bool {
+    OF_CLIENTS.iter().any(|name| headers.contains_key(name))
 }
 
 /// Takes away what a client shows of itself.

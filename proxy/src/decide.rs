@@ -236,6 +236,10 @@ pub(crate) fn leave_alone(
     candidates: &Candidates,
     excluded: &mut Excluded,
 ) -> Option<Cooling> {
+    // What limits the gateway's account says nothing of a client's own.
+    if upstream.credential.as_ref().is_some_and(|credential| !credential.stands_for_all(facts.headers)) {
+        return None;
+    }
     let named = facts.peeked.and_then(|peeked| peeked.model.as_ref()).map(|model| model.name.as_str());
     let model = model.or(named).unwrap_or_default();
     let cooling = upstream.cooldowns.of(model, candidates.takes_put_off())?;

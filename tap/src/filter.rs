@@ -67,6 +67,14 @@ impl UsageFilter {
                 self.held.clear();
             }
         }
+        if is_end && !self.is_passing {
+            // The last event may lack its blank line.
+            self.held.extend_from_slice(rest);
+            rest = &[];
+            if brings_only_usage(&self.held) {
+                self.held.clear();
+            }
+        }
         if is_end || self.is_passing || self.held.len() + rest.len() > MAX_HELD_BYTES {
             self.is_passing |= !(self.held.is_empty() && rest.is_empty());
             out.append(&mut self.held);

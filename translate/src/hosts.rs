@@ -31,7 +31,16 @@ pub(crate) fn is_own_host(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     host.eq_ignore_ascii_case("localhost")
         || host.to_ascii_lowercase().ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(is_own)
+        || host.parse::<IpAddr>().map_or_else(|_| is_old_number(host), is_own)
+}
+
+/// Whether resolvers take it for an IPv4 address in one of the old forms, such as 127.1 or 0x7f000001.
+fn is_old_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// Whether an address is that of whoever uses it.
@@ -46,7 +55,24 @@ fn is_below(host: &str, suffix: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{intersect, overlap};
+    use super::{intersect, is_own_host, overlap};
+
+    #[test]
+    fn the_hosts_that_are_whoever_asks_them() {
+        for host in
+            ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1"]
+        {
+            assert!(is_own_host(host), "{host}");
+        }
+        for host in ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "a.0X1"] {
+            assert!(is_own_host(host), "{host}");
+        }
+        for host in
+            ["10.0.0.1", "fd00::1", "example.com", "localhost.example.com", "1a.example", "7.example.com"]
+        {
+            assert!(!is_own_host(host), "{host}");
+        }
+    }
 
     #[test]
     fn patterns_overlap_as_gateway_api_says() {

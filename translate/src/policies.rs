@@ -19,6 +19,8 @@ pub(crate) use tls_policies::TlsPolicies;
 /// All policies, by what they are for.
 pub(crate) struct Policies<'a> {
     credentials: BTreeMap<ObjectId, Result<Granted, RefError>>,
+    /// Namespaces with a BackendSecurityPolicy that cannot be read: nobody knows what it is for.
+    unreadable: BTreeMap<String, RefError>,
     tls: TlsPolicies<'a>,
     statuses: Vec<(Vec<ObjectId>, StatusUpdate)>,
 }
@@ -26,8 +28,12 @@ pub(crate) struct Policies<'a> {
 impl<'a> Policies<'a> {
     /// Reads all policies. Of several for the same thing, the oldest wins.
     pub(crate) fn read(context: &Context<'a>) -> Self {
-        let mut policies =
-            Self { credentials: BTreeMap::new(), tls: TlsPolicies::read(context), statuses: Vec::new() };
+        let mut policies = Self {
+            credentials: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            tls: TlsPolicies::read(context),
+            statuses: Vec::new(),
+        };
         for object in by_age(context.world.security_policies.iter().map(|(_, object)| &**object)) {
             policies.read_credential(context, object);
         }
@@ -39,6 +45,9 @@ impl<'a> Policies<'a> {
     /// # Errors
     /// The policy has no usable credential: nothing may be sent without it.
     pub(crate) fn credential(&self, kind: Kind, key: &Key) -> Result<Option<Granted>, RefError> {
+        if let Some(error) = self.unreadable.get(&key.namespace) {
+            return Err(error.clone());
+        }
         let id = ObjectId { kind, key: key.clone() };
         self.credentials.get(&id).cloned().transpose()
     }
@@ -75,7 +84,13 @@ impl<'a> Policies<'a> {
         let mut conditions = Vec::new();
         let mut all_targets = Vec::new();
         match &object.spec {
-            Err(error) => conditions.push(Condition::no("Accepted", "Invalid", error.as_str())),
+            Err(error) => {
+                let message =
+                    format!("the BackendSecurityPolicy {} cannot be read: {error}", object.meta.key);
+                let namespace = object.meta.key.namespace.clone();
+                self.unreadable.entry(namespace).or_insert_with(|| RefError::new("Invalid", message));
+                conditions.push(Condition::no("Accepted", "Invalid", error.as_str()));
+            }
             Ok(spec) => {
                 let credential = credential::read(context, &object.meta.key, spec);
                 let (targets, refused) = credential::targets(&object.meta.key, spec);

@@ -86,6 +86,10 @@ impl<'a> Unsupported<'a> {
             Some(Target::Class(gateway.class_name().to_owned())),
         ];
         for attached in self.in_force.values() {
+            // These only add: one for a rule does not take the place of those for the route.
+            let any = attached.range(Target::AnyRule(route.clone(), String::new())..);
+            let any = any.take_while(|(target, _)| matches!(target, Target::AnyRule(key, _) if key == route));
+            any.for_each(|(_, index)| effect.add(&self.policies[*index], true));
             let first = |targets: &[Option<Target>]| {
                 let index = targets.iter().flatten().find_map(|target| attached.get(target));
                 index.map(|index| &self.policies[*index])
@@ -171,7 +175,10 @@ impl<'a> Unsupported<'a> {
 
     /// Why nothing may be sent to an upstream, if so.
     pub(crate) fn on_upstream(&self, kind: Kind, key: &Key) -> Option<RefError> {
-        let effect = self.on([Target::Upstream(ObjectId { kind, key: key.clone() })]);
+        let mut effect = self.on([Target::Upstream(ObjectId { kind, key: key.clone() })]);
+        let blind =
+            self.blind.get(key.namespace.as_str()).into_iter().flatten().map(|at| &self.policies[*at]);
+        blind.filter(|policy| policy.kind == Kind::QuotaPolicy).for_each(|policy| effect.add(policy, false));
         effect.closed().map(|message| RefError::new(UNSUPPORTED, message))
     }
 

@@ -8,6 +8,10 @@ use super::{Array, Object, Text, Value};
 /// Arrays and objects within each other. Schemas of tools are the deepest things that clients send, and have some twenty.
 const MAX_DEPTH: usize = 128;
 
+/// Values of one document. A value takes twenty times the two bytes that it may be written in; the longest list of numbers
+/// that a provider answers with, its embeddings, has less than this.
+const MAX_VALUES: u32 = 1 << 20;
+
 /// Members that the outermost object has room for from the start.
 const OUTER_MEMBERS: usize = 8;
 
@@ -26,6 +30,9 @@ pub enum ParseError {
     /// Its arrays and objects are within each other too deeply.
     #[error("nested more than {MAX_DEPTH} deep at byte {0}")]
     Depth(usize),
+    /// It has too many parts.
+    #[error("more than {MAX_VALUES} values at byte {0}")]
+    Values(usize),
 }
 
 /// Parses a whole document.
@@ -43,7 +50,7 @@ pub fn parse(document: &[u8]) -> Result<Value<'_>, ParseError> {
             &mut many
         }
     };
-    let mut parser = Parser { text, bytes: document, marks: Marks::new(document, words), at: 0 };
+    let mut parser = Parser { text, bytes: document, marks: Marks::new(document, words), at: 0, values: 0 };
     let value = parser.value(0)?;
     parser.skip_space();
     if parser.at < document.len() { Err(ParseError::Syntax(parser.at)) } else { Ok(value) }
@@ -66,10 +73,15 @@ struct Parser<'a, 'w> {
     bytes: &'a [u8],
     marks: Marks<'w>,
     at: usize,
+    values: u32,
 }
 
 impl<'a> Parser<'a, '_> {
     fn value(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(ParseError::Values(self.at));
+        }
         self.skip_space();
         match self.peek() {
             Some(b'"') => Ok(Value::String(Text::Escaped(self.string()?))),
@@ -260,6 +272,10 @@ mod tests {
         }
         assert_eq!(parse(b"\"\xff\""), Err(ParseError::Encoding(1)));
         assert!(matches!(parse("[".repeat(100_000).as_bytes()), Err(ParseError::Depth(128))));
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES as usize - 2));
+        assert!(parse(many.as_bytes()).is_ok());
+        let too_many = format!("[{}0]", "0,".repeat(MAX_VALUES as usize - 1));
+        assert!(matches!(parse(too_many.as_bytes()), Err(ParseError::Values(_))));
     }
 
     fn written(value: &Value<'_>) -> String {

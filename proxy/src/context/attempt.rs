@@ -88,7 +88,8 @@ impl Attempt {
 
     /// Lets go of the memory for what is not kept any more.
     pub(crate) fn release(&mut self) {
-        self.room = None;
+        // What the decoder still keeps is counted anew with the next piece.
+        (self.held_bytes, self.room) = (0, None);
     }
 
     /// Counts the attempt as sent.

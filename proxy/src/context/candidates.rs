@@ -125,8 +125,9 @@ impl Candidates {
 
     /// Gives up on a target.
     pub(crate) fn exhaust(&mut self, target: TargetAt) {
-        if !self.is_exhausted(target) {
-            self.exhausted.push(Exhausted { target, is_put_off: false });
+        match self.exhausted.iter_mut().find(|one| one.target == target) {
+            Some(one) => one.is_put_off = false,
+            None => self.exhausted.push(Exhausted { target, is_put_off: false }),
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use penstock_config::Rule;
 use penstock_providers::{Api, gemini};
 use pingora_http::ResponseHeader;
@@ -53,8 +53,8 @@ pub(crate) async fn replace(
     attempt: &mut Attempt,
 ) -> Result<Option<Replacement>, Error> {
     let status = header.status;
-    note_credential(status, arrived, attempt);
-    let Some(ground) = ground(header, body, arrived, routed, attempt) else { return Ok(None) };
+    note_credential(status, client, arrived, attempt);
+    let Some(ground) = ground(header, body, client, arrived, routed, attempt) else { return Ok(None) };
     let has_other = has_other_endpoint(arrived, routed, attempt);
     // Who says that it is busy is not asked again at once, but by its client when that thinks fit.
     if (!has_other && status == StatusCode::TOO_MANY_REQUESTS) || !may_follow(arrived, routed) {
@@ -65,7 +65,10 @@ pub(crate) async fn replace(
     match ground {
         Ground::Status if has_other => routed.candidates.exclude(failed(attempt, false)),
         Ground::Status => {}
-        Ground::Target => routed.candidates.exhaust(attempt.target),
+        Ground::Target => {
+            routed.candidates.exclude(failed(attempt, false));
+            routed.candidates.exhaust(attempt.target);
+        }
         Ground::Window => {
             let window = window(rule, attempt.target);
             for at in targets(rule).filter(|at| self::window(rule, *at) <= window) {
@@ -147,11 +150,21 @@ pub(super) fn leave_alone_after(error: &Error, client: &Client<'_>, arrived: &Ar
 fn add_cooldown(time: Duration, is_guess: bool, client: &Client<'_>, arrived: &Arrived, attempt: &Attempt) {
     let upstream = arrived.runtime().upstream(attempt.upstream);
     let is_pool = upstream.kind == UpstreamKind::Pool;
-    let is_own = is_pool || upstream.credential.is_some() || !shows_client(&client.head().headers);
+    let headers = &client.head().headers;
+    let is_own = is_pool
+        || match &upstream.credential {
+            Some(credential) => credential.stands_for_all(headers),
+            None => !credential::shows_client(headers) && !shows_key(arrived.target.query()),
+        };
     if time.is_zero() || !is_own {
         return;
     }
     let model = attempt.model.as_deref().or(arrived.model()).unwrap_or_default();
+    // A provider's limits are a model's. Which one it was is not known where nothing had to be read, and where it is in
+    // the path.
+    if !is_pool && model.is_empty() {
+        return;
+    }
     // Behind a name are many addresses of one provider.
     let is_provider = attempt.endpoint.authority().is_some();
     let scope = Scope {
@@ -162,14 +175,25 @@ fn add_cooldown(time: Duration, is_guess: bool, client: &Client<'_>, arrived: &A
     upstream.metrics.cooldowns.increment();
 }
 
-fn shows_client(headers: &HeaderMap) -> bool {
-    credential::OF_CLIENTS.iter().any(|name| headers.contains_key(name))
+/// Whether a client shows a key in its query, as Google's and AWS's APIs let it.
+fn shows_key(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        name == "key" || name.eq_ignore_ascii_case("x-amz-signature")
+    })
+}
+
+/// Whether an upstream was shown the gateway's own credential.
+fn was_shown_ours(client: &Client<'_>, arrived: &Arrived, attempt: &Attempt) -> bool {
+    let credential = &arrived.runtime().upstream(attempt.upstream).credential;
+    credential.as_ref().is_some_and(|credential| credential.stands_for_all(&client.head().headers))
 }
 
 /// Says that an upstream refuses the gateway's own credential: nobody else would hear of it where another one serves.
-fn note_credential(status: StatusCode, arrived: &Arrived, attempt: &Attempt) {
+fn note_credential(status: StatusCode, client: &Client<'_>, arrived: &Arrived, attempt: &Attempt) {
     let upstream = arrived.runtime().upstream(attempt.upstream);
-    if !is_about_credentials(status) || upstream.credential.is_none() {
+    if !is_about_credentials(status) || !was_shown_ours(client, arrived, attempt) {
         return;
     }
     upstream.metrics.credentials_refused.increment();
@@ -191,6 +215,7 @@ fn note_credential(status: StatusCode, arrived: &Arrived, attempt: &Attempt) {
 fn ground(
     header: &ResponseHeader,
     body: &[u8],
+    client: &Client<'_>,
     arrived: &Arrived,
     routed: &Routed,
     attempt: &Attempt,
@@ -201,7 +226,7 @@ fn ground(
     }
     let runtime = arrived.runtime();
     let rule = &runtime.snapshot().rules()[routed.rule];
-    let is_ours = !is_about_credentials(status) || runtime.upstream(attempt.upstream).credential.is_some();
+    let is_ours = !is_about_credentials(status) || was_shown_ours(client, arrived, attempt);
     if policy.failover_statuses.contains(status)
         && is_ours
         && asks_a_model(arrived)

@@ -299,17 +299,42 @@ async fn a_provider_that_says_when_is_left_alone_until_then_by_everybody_for_tha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_of_a_clients_own_key_is_nobody_elses() {
-    let busy = Provider::answering("429 Too Many Requests\r\nretry-after: 60", REFUSAL).await;
-    let spare = Provider::good().await;
-    let gateway = in_order(&[api("busy", &busy, "OpenAI"), api("spare", &spare, "OpenAI")], json!({})).await;
-    let mut client = gateway.client(Protocol::H1).await;
-    let headers = [("content-type", "application/json"), ("authorization", "Bearer of-the-client")];
-    for asked in 1..=3 {
-        let body = chat(MODEL, false).to_string();
-        assert_eq!(client.send(post("/v1/chat/completions", &headers, body)).await.status, 200);
-        assert_eq!(busy.asked(), asked);
+    // Shown as clients do, in a query, and in the header that the document has for it.
+    let of_the_document = json!({"credential": {"override": {"header": "x-own-key"}}});
+    for (path, header, credential) in [
+        ("/v1/chat/completions", "authorization", json!({})),
+        ("/v1/chat/completions?key=of-the-client", "x-nothing", json!({})),
+        ("/v1/chat/completions", "x-own-key", of_the_document),
+    ] {
+        let busy = Provider::answering("429 Too Many Requests\r\nretry-after: 60", REFUSAL).await;
+        let spare = Provider::good().await;
+        let first = with(api("busy", &busy, "OpenAI"), credential);
+        let gateway = in_order(&[first, api("spare", &spare, "OpenAI")], json!({})).await;
+        let mut client = gateway.client(Protocol::H1).await;
+        let headers = [("content-type", "application/json"), (header, "Bearer of-the-client")];
+        for asked in 1..=3 {
+            let body = chat(MODEL, false).to_string();
+            assert_eq!(client.send(post(path, &headers, body)).await.status, 200);
+            assert_eq!(busy.asked(), asked, "{header}");
+        }
+        end(gateway, client, [busy, spare]).await;
     }
-    end(gateway, client, [busy, spare]).await;
+}
+
+/// It would be the gateway's account that pays for whoever brings a key that is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clients_own_key_that_is_refused_moves_nothing_on() {
+    let strict = Provider::answering("401 Unauthorized", REFUSAL).await;
+    let spare = Provider::good().await;
+    let first =
+        with(api("strict", &strict, "OpenAI"), json!({"credential": {"override": {"header": "x-own-key"}}}));
+    let gateway = in_order(&[first, api("spare", &spare, "OpenAI")], json!({})).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let headers = [("content-type", "application/json"), ("x-own-key", "wrong")];
+    let body = chat(MODEL, false).to_string();
+    assert_eq!(client.send(post("/v1/chat/completions", &headers, body)).await.status, 401);
+    assert_eq!((strict.asked(), spare.asked()), (1, 0));
+    end(gateway, client, [strict, spare]).await;
 }
 
 /// Google has no header for it.

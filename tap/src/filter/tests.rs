@@ -44,6 +44,15 @@ fn the_event_that_only_brings_the_usage_is_left_out() {
     }
 }
 
+/// Some servers end without a blank line.
+#[test]
+fn the_last_event_is_left_out_as_well() {
+    for usage in [USAGE.trim_end(), &USAGE[..USAGE.len() - 1], USAGE] {
+        always(&[DELTA, usage].concat(), DELTA);
+    }
+    always(&[DELTA, DONE.trim_end()].concat(), &[DELTA, DONE.trim_end()].concat());
+}
+
 #[test]
 fn every_other_event_stays() {
     for event in [

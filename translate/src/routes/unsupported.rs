@@ -141,7 +141,7 @@ fn concerned<'g>(
             Target::Gateway(key) | Target::Listener(key, _) => {
                 concerned.extend(gateways.get_key_value(key).map(own));
             }
-            Target::Route(key) | Target::Rule(key, _) => {
+            Target::Route(key) | Target::Rule(key, _) | Target::AnyRule(key, _) => {
                 concerned.extend(users.get(&Target::Route(key.clone())).into_iter().flatten());
             }
             Target::Upstream(_) => concerned.extend(users.get(target).into_iter().flatten()),

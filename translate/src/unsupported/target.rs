@@ -21,6 +21,8 @@ pub(crate) enum Target {
     Route(Key),
     /// A rule, by its name.
     Rule(Key, String),
+    /// A rule that an AIGatewayRoute does not have by this name: any of its rules may be meant.
+    AnyRule(Key, String),
     /// What routes lead to.
     Upstream(ObjectId),
 }
@@ -44,7 +46,7 @@ impl fmt::Display for Target {
             Self::Gateway(key) => write!(f, "Gateway {key}"),
             Self::Listener(key, name) => write!(f, "listener {name} of Gateway {key}"),
             Self::Route(key) => write!(f, "route {key}"),
-            Self::Rule(key, name) => write!(f, "rule {name} of route {key}"),
+            Self::Rule(key, name) | Self::AnyRule(key, name) => write!(f, "rule {name} of route {key}"),
             Self::Upstream(id) => id.fmt(f),
         }
     }
@@ -106,7 +108,8 @@ fn rule(world: &World, key: Key, section: &str) -> Result<Target, String> {
     if let Some(route) = world.ai_routes.get(&key) {
         let mut names = route.spec.iter().flat_map(|spec| &spec.rules).map(|rule| rule.name.as_deref());
         let is_there = names.any(|name| name == Some(section));
-        return Ok(if is_there { Target::Rule(key, section.to_owned()) } else { Target::Route(key) });
+        let section = section.to_owned();
+        return Ok(if is_there { Target::Rule(key, section) } else { Target::AnyRule(key, section) });
     }
     let rules = world.http_routes.get(&key).and_then(|route| route.spec.as_ref().ok());
     let mut names = rules.iter().flat_map(|spec| &spec.rules).map(|rule| rule.name.as_deref());

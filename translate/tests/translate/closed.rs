@@ -198,6 +198,17 @@ fn of_two_for_the_same_thing_the_older_counts() {
     assert_eq!((is_accepted, reason), (false, "Conflicted"));
     let closed_first = dated("z", "2025", "jwt: {}") + &dated("a", "2026", "cors: {}");
     assert_eq!(closed(&scene(&closed_first)), ALL_OF_A);
+    // One for a rule that the route does not have is not for the route, however old it is.
+    let ai = |rest: &str| format!("targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: ai{rest}}}]");
+    let of_ai = |name: &str, year: &str, spec: &str| {
+        security(name, &format!("{{{spec}}}")).replace(
+            "namespace: ns}",
+            &format!("namespace: ns, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
+        )
+    };
+    let rule_first = of_ai("z", "2025", &(ai(", sectionName: rule-0") + ", cors: {}"))
+        + &of_ai("a", "2026", &(ai("") + ", jwt: {}"));
+    assert_eq!(closed(&scene(&rule_first)), ["one ai/0"]);
 }
 
 #[test]

@@ -59,6 +59,9 @@ pub(super) fn lower(
     Some(ClientCredential { headers, falls_back: raw.fallback_to_configured })
 }
 
+/// With what the names begin that Envoy AI Gateway gives these headers.
+const PREFIX: &str = "x-aigw-";
+
 /// Names that Envoy AI Gateway gives these headers.
 fn default_header(kind: Kind, schema: Option<ApiSchema>) -> &'static str {
     match (kind, schema) {
@@ -79,6 +82,14 @@ pub(in crate::lower) fn strip_of_clients(rules: &mut [Rule], pools: &[PoolSpec],
             Upstream::Backend(index) => backends.get(index.0)?.credential.as_ref(),
         }
     };
+    // Names that have no other meaning are nobody else's either, in whatever rule.
+    let of_pools = pools.iter().filter_map(|pool| pool.credential.as_ref());
+    let of_all = of_pools.chain(backends.iter().filter_map(|backend| backend.credential.as_ref()));
+    let of_all = of_all.filter_map(|credential| credential.client.as_ref());
+    let everywhere: Vec<_> = of_all
+        .flat_map(|client| client.headers.names())
+        .filter(|name| name.as_str().starts_with(PREFIX))
+        .collect();
     for rule in rules {
         let tiers = match &rule.action {
             Action::Forward(tiers) => &tiers[..],
@@ -92,6 +103,7 @@ pub(in crate::lower) fn strip_of_clients(rules: &mut [Rule], pools: &[PoolSpec],
         let upstreams = targets.chain(rule.mirrors.iter().map(|mirror| mirror.upstream));
         let clients = upstreams.filter_map(|upstream| credential(upstream)?.client.as_ref());
         let mut names: Vec<_> = clients.flat_map(|client| client.headers.names()).cloned().collect();
+        names.extend(everywhere.iter().copied().cloned());
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         rule.client_credentials = names.into();

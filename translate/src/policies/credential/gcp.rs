@@ -75,7 +75,12 @@ fn email(name: &str, project: &str) -> Result<String, RefError> {
 fn is_service_account(value: &[u8]) -> Result<(), &'static str> {
     let file: Value = serde_json::from_slice(value).map_err(|_| "is not JSON")?;
     match file.get("type").and_then(Value::as_str) {
-        Some("service_account") => Ok(()),
+        Some("service_account") => match file.get("token_uri").map(|uri| uri.as_str().unwrap_or_default()) {
+            Some(uri) if !uri.starts_with("https://") => {
+                Err("names a token_uri that does not begin with https://")
+            }
+            _ => Ok(()),
+        },
         _ => Err("is not the key of a service account (\"type\": \"service_account\")"),
     }
 }
