@@ -199,7 +199,9 @@ fn of_two_for_the_same_thing_the_older_counts() {
     let closed_first = dated("z", "2025", "jwt: {}") + &dated("a", "2026", "cors: {}");
     assert_eq!(closed(&scene(&closed_first)), ALL_OF_A);
     // One for a rule that the route does not have is not for the route, however old it is.
-    let ai = |rest: &str| format!("targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: ai{rest}}}]");
+    let ai = |rest: &str| {
+        format!("targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: ai{rest}}}]")
+    };
     let of_ai = |name: &str, year: &str, spec: &str| {
         security(name, &format!("{{{spec}}}")).replace(
             "namespace: ns}",
