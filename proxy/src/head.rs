@@ -244,6 +244,10 @@ fn check_path(path: &str) -> Result<(), Error> {
     if path.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == b'\\' || byte == b'#') {
         return Err(Error::BadTarget("its path has a control character, a backslash or a number sign"));
     }
+    // As nearly all paths are.
+    if memchr::memchr2(b'%', b'.', path.as_bytes()).is_none() {
+        return Ok(());
+    }
     let plain = match path.contains('%') {
         true => Cow::Owned(unescaped(path)?),
         false => Cow::Borrowed(path),

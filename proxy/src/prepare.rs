@@ -2,7 +2,6 @@
 //! attempt: each may have another upstream, with another path, dialect and credential.
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use crate::credential;
 use crate::error::Error;
 use crate::provider;
 use crate::request_id;
-use crate::text::clip;
+use crate::text::{self, clip};
 use crate::upstreams::{Chosen, Upstream, UpstreamKind};
 
 mod hop;
@@ -317,8 +316,7 @@ fn set_own_headers(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>
             chain.extend_from_slice(before.as_bytes());
             chain.extend_from_slice(b", ");
         }
-        // Writing to memory does not fail.
-        let _ = write!(chain, "{}", address.ip());
+        text::ip(address.ip(), &mut chain);
         match HeaderValue::from_maybe_shared(Bytes::from(chain)) {
             Ok(chain) => headers.insert(X_FORWARDED_FOR, chain),
             Err(_) => headers.remove(X_FORWARDED_FOR),

@@ -1,4 +1,8 @@
-//! Bounds for text that a client chose, before it reaches an error message or a log line.
+//! Bounds for text that a client chose, before it reaches an error message or a log line; and what is written with each
+//! request, without `fmt`, which takes as long as deciding where the request goes.
+
+use std::io::Write;
+use std::net::IpAddr;
 
 /// The longest prefix of `text` of at most `max_bytes` bytes that ends between two characters.
 pub(crate) fn clip(text: &str, max_bytes: usize) -> &str {
@@ -12,9 +16,38 @@ pub(crate) fn clip(text: &str, max_bytes: usize) -> &str {
     &text[..end]
 }
 
+/// Appends a number.
+pub(crate) fn decimal(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends an address.
+pub(crate) fn ip(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(v4) = address else {
+        // Writing to memory does not fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (at, octet) in v4.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        decimal(u64::from(octet), out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::clip;
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for address in ["0.0.0.0", "10.20.255.9", "::1", "2001:db8::7", "::ffff:10.0.0.1"] {
+            let mut out = Vec::new();
+            ip(address.parse().unwrap(), &mut out);
+            assert_eq!(out, address.as_bytes());
+        }
+    }
 
     #[test]
     fn never_cuts_a_character() {

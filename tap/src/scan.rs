@@ -102,7 +102,7 @@ impl Scanner {
                 State::Start => self.start(bytes),
                 State::Member => self.member(bytes),
                 State::Name(text) => self.name(text, bytes),
-                State::Value => self.value(bytes),
+                State::Value => self.value(bytes, counts),
                 State::Choices => self.choices(bytes),
                 State::Scalar => self.scalar(bytes),
                 State::Text(text) => self.text(text, bytes),
@@ -137,23 +137,37 @@ impl Scanner {
     }
 
     fn name(&mut self, text: Text, bytes: &[u8]) -> usize {
-        match (text, bytes[0]) {
-            (Text::Plain, b'"') => self.state = State::Value,
-            (Text::Plain, b'\\') => {
+        if text == Text::Escaped {
+            self.state = State::Name(Text::Plain);
+            return 1;
+        }
+        // Names are short: a search by vectors would take longer.
+        let len = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(bytes.len());
+        self.name.push(&bytes[..len]);
+        match bytes.get(len) {
+            Some(b'"') => self.state = State::Value,
+            Some(_) => {
                 self.name.len = MAX_NAME_BYTES + 1;
                 self.state = State::Name(Text::Escaped);
             }
-            (Text::Plain, byte) => self.name.push(byte),
-            (Text::Escaped, _) => self.state = State::Name(Text::Plain),
+            None => return len,
         }
-        1
+        len + 1
     }
 
-    fn value(&mut self, bytes: &[u8]) -> usize {
+    fn value(&mut self, bytes: &[u8], counts: &mut Counts) -> usize {
         let name = self.name.as_bytes();
         self.state = match bytes[0] {
             b' ' | b'\t' | b'\r' | b'\n' | b':' => State::Value,
             b'{' if name == b"usage" || name == GOOGLE_USAGE.as_bytes() => {
+                if let (None, used) = Nest::object().advance(&bytes[1..])
+                    && used < MAX_USAGE_BYTES
+                {
+                    // It is all here, as it mostly is, and need not be copied.
+                    counts.merge(&bytes[..=used]);
+                    self.state = State::Member;
+                    return used + 1;
+                }
                 self.captured.clear();
                 self.captured.push(b'{');
                 State::Capture(Nest::object())
@@ -275,11 +289,14 @@ impl Nest {
 }
 
 impl Name {
-    fn push(&mut self, byte: u8) {
-        if self.len < MAX_NAME_BYTES {
-            self.bytes[self.len] = byte;
+    fn push(&mut self, more: &[u8]) {
+        match self.bytes.get_mut(self.len..self.len + more.len()) {
+            Some(room) => {
+                room.copy_from_slice(more);
+                self.len += more.len();
+            }
+            None => self.len = MAX_NAME_BYTES + 1,
         }
-        self.len = (self.len + 1).min(MAX_NAME_BYTES + 1);
     }
 
     fn as_bytes(&self) -> &[u8] {

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use penstock_tap::{Usage, UsageSource};
 
 use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
 use crate::access_log::{Entry, Tried};
-use crate::text::clip;
+use crate::text::{clip, decimal, ip};
 
 /// Writes lines, and remembers the second that the last one was about.
 #[derive(Debug, Default)]
@@ -144,12 +144,7 @@ impl Line<'_> {
         self.0.push(b'"');
         match address {
             SocketAddr::V4(v4) => {
-                for (at, octet) in v4.ip().octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.0.push(b'.');
-                    }
-                    decimal(u64::from(octet), self.0);
-                }
+                ip(IpAddr::V4(*v4.ip()), self.0);
                 self.0.push(b':');
                 decimal(u64::from(v4.port()), self.0);
             }
@@ -235,20 +230,6 @@ fn bounded(bytes: &[u8], max_bytes: usize) -> Cow<'_, str> {
     // A few bytes more than the bound, so that a character across it is not mistaken for a broken one.
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max_bytes + 4)]);
     Cow::Owned(format!("{}…", clip(&text, max_bytes)))
-}
-
-fn decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn thousandths(number: u32, out: &mut Vec<u8>) {
