@@ -62,7 +62,7 @@ fuzz_target!(|body: &[u8]| {
                     continue;
                 }
                 match Provider::new(schema, place(), is_engine).encode(&call) {
-                    Ok(encoded) => check(&encoded, is_plain),
+                    Ok(encoded) => check(encoded, call.body, is_plain),
                     Err(refused) => assert!(!refused.to_string().is_empty()),
                 }
             }
@@ -74,13 +74,14 @@ fn place() -> Place {
     Place { project: "acme".into(), region: "eu-central-1".into(), ..Place::default() }
 }
 
-fn check(encoded: &Encoded, is_plain: bool) {
+fn check(encoded: Encoded, source: &[u8], is_plain: bool) {
     let target = &encoded.target;
     assert!(target.starts_with('/'), "{target}");
     assert!(target.split('/').all(|segment| !matches!(segment, "." | "..")), "{target}");
     let parsed: PathAndQuery = target.parse().unwrap_or_else(|error| panic!("{target}: {error}"));
     assert_eq!(parsed.as_str(), target);
-    let Some(body) = &encoded.body else { return };
+    let Some(written) = encoded.body else { return };
+    let body = &*written.concat(source);
     let text = std::str::from_utf8(body).expect("UTF-8");
     // Not as a value: `serde_json` has none for lone surrogates, which go through as they are.
     serde_json::from_str::<IgnoredAny>(text).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -12,8 +12,8 @@ use crate::json::{Text, Value};
 /// A request for a conversation.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation<'a> {
-    /// How long the client's body is, in bytes; the upstream's will be about as long.
-    pub body_bytes: usize,
+    /// The client's body, where the upstream's may take its long texts from uncopied.
+    pub body: &'a [u8],
     /// The model, as the upstream calls it.
     pub model: Option<Text<'a>>,
     /// Instructions that precede the conversation: text parts only.

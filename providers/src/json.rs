@@ -15,7 +15,7 @@ mod write;
 
 pub use self::parse::{ParseError, parse};
 pub use self::text::Text;
-pub use self::write::Writer;
+pub use self::write::{Piece, Writer, Written};
 
 use std::borrow::Cow;
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::api::{Api, Family};
 use crate::conversation::Refused;
 use crate::gemini;
+use crate::json::Written;
 use crate::response::Translation;
 
 mod counts;
@@ -108,8 +109,8 @@ pub struct Encoded {
     pub target: String,
     /// Headers to set, or to remove.
     pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
-    /// The body; `None` leaves it as it is.
-    pub body: Option<Vec<u8>>,
+    /// The body, written from the request's; `None` leaves that as it is.
+    pub body: Option<Written>,
     /// Members of the request that the upstream's API has no place for.
     pub dropped: Vec<Cow<'static, str>>,
     /// Translates the response; `None` leaves it as it is.

@@ -111,7 +111,7 @@ fn to_messages(chat: &str) -> String {
     let written =
         anthropic::request::write(&conversation, platform, None, None, &mut aliases, &mut notes).unwrap();
     assert!(notes.names().is_empty(), "{notes:?}");
-    String::from_utf8(written.body).unwrap()
+    String::from_utf8(written.body.concat(conversation.body)).unwrap()
 }
 
 fn to_chat(messages: &str) -> Json {
@@ -120,7 +120,7 @@ fn to_chat(messages: &str) -> Json {
     let conversation = anthropic::request::read(object(&document)).unwrap();
     let written = openai::request::write(&conversation, &mut notes, Upstream::Engine, &mut aliases).unwrap();
     assert!(notes.names().is_empty(), "{notes:?}");
-    serde_json::from_slice(&written).unwrap()
+    serde_json::from_slice(&written.concat(conversation.body)).unwrap()
 }
 
 /// Who says what, whichever way it is written.

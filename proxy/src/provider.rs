@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use penstock_config::{ApiSchema, ApiSpec, ServedApi};
+use penstock_providers::json::{Piece, Written};
 use penstock_providers::{
     Api, Broken, Call, Encoded, NotEncoded, Place, Provider, Schema, Served, Translation,
 };
@@ -59,6 +60,10 @@ fn schema(schema: ApiSchema) -> Schema {
     }
 }
 
+/// Bounds for what is taken for a translated piece before it is there, in bytes.
+const LEAST_ROOM: usize = 64;
+const MOST_ROOM: usize = 16 * 1024;
+
 struct ProviderCodec {
     provider: Provider,
     /// Whether clients of its API may show their keys in the query (`?key=`).
@@ -77,7 +82,7 @@ impl Codec for ProviderCodec {
     fn encode(&self, draft: &mut Draft, about: About<'_>) -> Result<Option<Box<dyn Decoder>>, CodecError> {
         let api = Api::of_path(draft.target.path());
         // In one piece, which it mostly is already.
-        let body = match &*draft.body {
+        let whole = match &*draft.body {
             _ if !self.provider.reads_body(api) => Bytes::new(),
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
@@ -91,7 +96,7 @@ impl Codec for ProviderCodec {
             asked_model: about.asked_model,
             now,
             request_id: about.request_id,
-            ..Call::new(draft.target.path(), &draft.headers, &body)
+            ..Call::new(draft.target.path(), &draft.headers, &whole)
         };
         let encoded = self.provider.encode(&call).map_err(not_encoded)?;
         let Encoded { target, headers, body, dropped, translation } = encoded;
@@ -107,18 +112,32 @@ impl Codec for ProviderCodec {
                 None => draft.headers.remove(name),
             };
         }
-        if let Some(body) = body {
-            draft.body = vec![body.into()];
+        if let Some(written) = body {
+            draft.body = pieces(written, &whole);
         }
         draft.dropped = dropped;
-        Ok(translation
-            .map(|translation| Box::new(ProviderDecoder { translation, inflate: None }) as Box<dyn Decoder>))
+        Ok(translation.map(|translation| {
+            Box::new(ProviderDecoder { translation, inflate: None, last_bytes: 0 }) as Box<dyn Decoder>
+        }))
     }
+}
+
+/// What was written, in pieces; `source` is what it was written from.
+fn pieces(written: Written, source: &Bytes) -> Vec<Bytes> {
+    let (own, pieces) = written.into_pieces();
+    let own = Bytes::from(own);
+    let piece = |piece| match piece {
+        Piece::Own(range) => own.slice(range),
+        Piece::Taken(range) => source.slice(range),
+    };
+    pieces.into_iter().map(piece).collect()
 }
 
 struct ProviderDecoder {
     translation: Translation,
     inflate: Option<Inflate>,
+    /// How long the last piece was when it was translated: an event is about as long as the one before.
+    last_bytes: usize,
 }
 
 impl Decoder for ProviderDecoder {
@@ -138,7 +157,7 @@ impl Decoder for ProviderDecoder {
     }
 
     fn body(&mut self, data: Bytes, is_end: bool) -> Result<Bytes, CodecError> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.last_bytes.min(MOST_ROOM) + LEAST_ROOM);
         let data = match &mut self.inflate {
             Some(inflate) => {
                 inflate.piece(&data, is_end).map_err(|error| upstream(error.to_string()))?.into()
@@ -146,6 +165,9 @@ impl Decoder for ProviderDecoder {
             None => data,
         };
         self.translation.body(&data, is_end, &mut out).map_err(broken)?;
+        if !out.is_empty() {
+            self.last_bytes = out.len();
+        }
         Ok(out.into())
     }
 

@@ -8,7 +8,7 @@ pub(super) mod betas;
 
 use crate::anthropic::generation::Generation;
 use crate::conversation::{Notes, Refused};
-use crate::json::{Array, Object, Value, Writer};
+use crate::json::{Array, Object, Value, Writer, Written};
 
 use self::betas::Betas;
 
@@ -27,7 +27,7 @@ pub(crate) enum Platform {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// Its body.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Written,
     /// Its `anthropic-beta` header; `None` if it is to have none.
     pub(crate) betas: Option<String>,
 }
@@ -85,7 +85,7 @@ pub(crate) fn rewrite(
     notes: &mut Notes,
 ) -> Result<Request, Refused> {
     if platform == Platform::Anthropic {
-        return Ok(Request { body: body.raw.as_bytes().to_vec(), betas: betas.map(str::to_owned) });
+        return Ok(Request { body: body.raw.as_bytes().to_vec().into(), betas: betas.map(str::to_owned) });
     }
     let mut taken = Betas::of_header(betas, platform, notes);
     taken.read(body, platform, notes)?;
@@ -120,7 +120,7 @@ pub(crate) fn rewrite(
             }
         }
     });
-    Ok(Request { body: out.finish(), betas: betas.header(platform) })
+    Ok(Request { body: out.written(), betas: betas.header(platform) })
 }
 
 fn is_taken(name: &str, platform: Platform, betas: &Betas) -> bool {

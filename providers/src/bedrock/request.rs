@@ -13,7 +13,7 @@ use self::options::Plan;
 use super::model::Family;
 use crate::alias::Aliases;
 use crate::conversation::{Content, Conversation, Notes, Part, Refused, Role};
-use crate::json::Writer;
+use crate::json::{Writer, Written};
 
 /// The turns as Converse wants them.
 type Turns<'c, 'a> = Vec<(Role, Vec<&'c Part<'a>>)>;
@@ -28,7 +28,7 @@ pub(crate) fn write(
     betas: &[&str],
     aliases: &mut Aliases,
     notes: &mut Notes,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Written, Refused> {
     let family = conversation.model.as_ref().map_or(Family::Unknown, |model| Family::of(&model.decoded()));
     let turns = turns(conversation, notes);
     let has_tool_blocks = turns
@@ -38,7 +38,7 @@ pub(crate) fn write(
     let plan = Plan::new(conversation, family, &turns, notes);
     options::check(conversation)?;
 
-    let mut out = Writer::with_room(conversation.body_bytes);
+    let mut out = Writer::over(conversation.body);
     let mut blocks = Blocks::new(family, aliases, notes);
     out.object(|out| {
         system(conversation, &mut blocks, out);
@@ -53,7 +53,7 @@ pub(crate) fn write(
     });
     match blocks.refused {
         Some(refused) => Err(refused),
-        None => Ok(out.finish()),
+        None => Ok(out.written()),
     }
 }
 

@@ -101,7 +101,7 @@ fn translate(client: &Client, upstream: &Upstream, body: &Json) -> Translated {
     assert_eq!(call.api, Some(client.api));
     let provider = Provider::new(upstream.schema, Place::default(), upstream.is_engine);
     let encoded = provider.encode(&call).map_err(|refused| refused.to_string())?;
-    let body = serde_json::from_slice(encoded.body.as_deref().expect("it is translated"));
+    let body = serde_json::from_slice(&encoded.body.expect("it is translated").concat(call.body));
     let body = body.expect("what is written is JSON");
     Ok((encoded.dropped.iter().map(ToString::to_string).collect(), body))
 }

@@ -14,7 +14,7 @@ use super::Target;
 use super::schema::Budget;
 use crate::alias::Aliases;
 use crate::conversation::{Content, Conversation, Notes, Part, Refused};
-use crate::json::{Text, Value, Writer};
+use crate::json::{Text, Value, Writer, Written};
 
 /// The body of the request to `target`. Names of tools that Gemini would not take get aliases; what has no place there is
 /// noted.
@@ -27,8 +27,8 @@ pub(crate) fn write(
     target: Target<'_>,
     aliases: &mut Aliases,
     notes: &mut Notes,
-) -> Result<Vec<u8>, Refused> {
-    let mut out = Writer::with_room(conversation.body_bytes);
+) -> Result<Written, Refused> {
+    let mut out = Writer::over(conversation.body);
     // Schemas of tools and of the answer share what they may grow to.
     let mut budget = Budget::default();
     try_object(&mut out, |out| {
@@ -56,7 +56,7 @@ pub(crate) fn write(
         }
         options::write(out, conversation, target, notes, &mut budget)
     })?;
-    Ok(out.finish())
+    Ok(out.written())
 }
 
 /// Whether there are turns: Gemini takes no empty `contents`, so that a conversation of nothing but instructions has them

@@ -1,5 +1,7 @@
 //! Writing a document, value by value.
 
+use std::ops::Range;
+
 use super::{Text, Value};
 
 /// Digits of the largest whole number.
@@ -14,12 +16,77 @@ const SHORT: usize = 16;
 /// What a document has room for from the start, in bytes: most members of one are short, and come one by one.
 const FIRST_BYTES: usize = 512;
 
+/// Texts of so many bytes are not copied out of the document that they stand in. A cut has its own costs.
+const LONG: usize = 2048;
+
 /// Writes one document. Commas come by themselves.
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
     /// Whether a value stands before the next one in the same array or object.
     needs_comma: bool,
+    /// Where in memory the document is that long texts are not copied from.
+    source: Range<usize>,
+    taken: Vec<Taken>,
+}
+
+/// A document that was written from another: its long texts are that one's, and were not copied.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    own: Vec<u8>,
+    taken: Vec<Taken>,
+}
+
+/// A text that stands in the other document.
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
+    /// How much of what was written stands before it, in bytes.
+    at: usize,
+    /// Where it is there.
+    range: Range<usize>,
+}
+
+/// A part of a [`Written`], by its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// In what was written.
+    Own(Range<usize>),
+    /// In the document that it was written from.
+    Taken(Range<usize>),
+}
+
+impl Written {
+    /// Its parts, one after the other, and the bytes that were written for it.
+    pub fn into_pieces(self) -> (Vec<u8>, Vec<Piece>) {
+        let mut pieces = Vec::with_capacity(2 * self.taken.len() + 1);
+        let mut start = 0;
+        for Taken { at, range } in self.taken {
+            pieces.extend((start < at).then_some(Piece::Own(start..at)));
+            pieces.push(Piece::Taken(range));
+            start = at;
+        }
+        pieces.extend((start < self.own.len()).then_some(Piece::Own(start..self.own.len())));
+        (self.own, pieces)
+    }
+
+    /// In one piece; `source` is the document that it was written from.
+    pub fn concat(self, source: &[u8]) -> Vec<u8> {
+        if self.taken.is_empty() {
+            return self.own;
+        }
+        let (own, pieces) = self.into_pieces();
+        let part = |piece: &Piece| match piece {
+            Piece::Own(range) => own.get(range.clone()),
+            Piece::Taken(range) => source.get(range.clone()),
+        };
+        pieces.iter().filter_map(part).collect::<Vec<_>>().concat()
+    }
+}
+
+impl From<Vec<u8>> for Written {
+    fn from(own: Vec<u8>) -> Self {
+        Self { own, taken: Vec::new() }
+    }
 }
 
 impl Default for Writer {
@@ -29,19 +96,28 @@ impl Default for Writer {
 }
 
 impl Writer {
-    /// A writer of a document that is about as long as another of so many bytes.
-    pub fn with_room(bytes: usize) -> Self {
-        Self::new(Vec::with_capacity(bytes.saturating_add(FIRST_BYTES)))
+    /// A writer of a document that says what `source` does in other words. What is long there is taken from it uncopied.
+    pub fn over(source: &[u8]) -> Self {
+        let start = source.as_ptr().addr();
+        // Its texts are mostly short, or not copied.
+        let room = Vec::with_capacity(source.len().min(4 * LONG) + FIRST_BYTES);
+        Self { source: start..start + source.len(), ..Self::new(room) }
     }
 
     /// A writer that goes on at the end of `out`.
     pub fn new(out: Vec<u8>) -> Self {
-        Self { out, needs_comma: false }
+        Self { out, needs_comma: false, source: 0..0, taken: Vec::new() }
+    }
+
+    /// What was written, by a writer that copies everything.
+    pub fn finish(self) -> Vec<u8> {
+        debug_assert!(self.taken.is_empty(), "it is not all here");
+        self.out
     }
 
     /// What was written.
-    pub fn finish(self) -> Vec<u8> {
-        self.out
+    pub fn written(self) -> Written {
+        Written { own: self.out, taken: self.taken }
     }
 
     /// Writes an object whose members `members` writes.
@@ -132,7 +208,7 @@ impl Writer {
         self.out.push(b'"');
         for piece in pieces {
             match piece {
-                Text::Escaped(escaped) => self.out.extend_from_slice(escaped.as_bytes()),
+                Text::Escaped(escaped) => self.add(escaped),
                 Text::Plain(plain) => escape(plain, &mut self.out),
             }
         }
@@ -154,7 +230,7 @@ impl Writer {
     /// Writes a value that is written already.
     pub fn raw(&mut self, raw: &str) {
         self.separate();
-        self.out.extend_from_slice(raw.as_bytes());
+        self.add(raw);
     }
 
     /// Writes a whole number.
@@ -172,6 +248,24 @@ impl Writer {
         }
         self.separate();
         self.out.extend_from_slice(&digits[start..]);
+    }
+
+    /// Adds a text as it stands.
+    fn add(&mut self, text: &str) {
+        match self.place(text) {
+            Some(range) => self.taken.push(Taken { at: self.out.len(), range }),
+            None => self.out.extend_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// Where in the source a text is that need not be copied.
+    fn place(&self, text: &str) -> Option<Range<usize>> {
+        if text.len() < LONG {
+            return None;
+        }
+        let start = text.as_ptr().addr().checked_sub(self.source.start)?;
+        let range = start..start + text.len();
+        (range.end <= self.source.len()).then_some(range)
     }
 
     fn nest(&mut self, open: u8, close: u8, inner: impl FnOnce(&mut Self)) {
@@ -255,6 +349,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn long_texts_of_the_source_are_not_copied() {
+        let text = "text ".repeat(1000);
+        let source = format!("{{\"a\":\"{text}\",\"b\":\"short\",\"c\":[\"{text}\"]}}");
+        let value = crate::json::parse(source.as_bytes()).unwrap();
+        let object = value.as_object().unwrap();
+        let mut out = Writer::over(source.as_bytes());
+        out.object(|out| {
+            out.text_at("x", object.text("a").unwrap());
+            out.text_at("y", object.text("b").unwrap());
+            out.str_at("z", &text);
+            out.value_at("c", object.get("c").unwrap());
+        });
+        let written = out.written();
+        let expected = format!("{{\"x\":\"{text}\",\"y\":\"short\",\"z\":\"{text}\",\"c\":[\"{text}\"]}}");
+        let list = source.find('[').unwrap();
+        let (own, pieces) = written.into_pieces();
+        assert_eq!(own.len(), expected.len() - text.len() - (text.len() + 4));
+        let taken = [6..6 + text.len(), list..source.len() - 1].map(Piece::Taken);
+        let [Piece::Own(first), a, Piece::Own(second), c, Piece::Own(third)] = &*pieces else {
+            panic!("{pieces:?}")
+        };
+        assert_eq!([a, c], [&taken[0], &taken[1]]);
+        assert_eq!(
+            (first.start, first.end, second.end, third.end),
+            (0, second.start, third.start, own.len())
+        );
+
+        let mut out = Writer::over(source.as_bytes());
+        out.array(|out| out.text(object.text("a").unwrap()));
+        assert_eq!(out.written().concat(source.as_bytes()), format!("[\"{text}\"]").into_bytes());
+    }
 
     proptest! {
         #[test]

@@ -35,14 +35,14 @@ pub(super) fn count_tokens(provider: &Provider, call: &Call<'_>) -> Result<Encod
         Schema::AwsAnthropic => {
             let rewritten = claude(provider, call, body, Platform::Aws, &mut notes)?;
             let path = bedrock::paths::path(model(call)?, Operation::CountTokens)?;
-            (path, invoke_model(&rewritten.body), None, Some("inputTokens"))
+            (path, invoke_model(&rewritten.body.concat(call.body)), None, Some("inputTokens"))
         }
         Schema::GcpAnthropic => {
             let rewritten = claude(provider, call, body, Platform::Gcp, &mut notes)?;
             let model = gemini::paths::versioned(model(call)?);
             let path =
                 named(gemini::paths::vertex_anthropic(provider.google_place(), &model, Method::CountTokens))?;
-            let body = with_member(rewritten.body, |out| out.str_at("model", &model));
+            let body = with_member(rewritten.body.concat(call.body), |out| out.str_at("model", &model));
             // The answer is Anthropic's own.
             (path, body, rewritten.betas, None)
         }
@@ -64,7 +64,7 @@ pub(super) fn count_tokens(provider: &Provider, call: &Call<'_>) -> Result<Encod
     Ok(Encoded {
         target,
         headers: headers(provider, betas),
-        body: Some(body),
+        body: Some(body.into()),
         dropped: notes.names().to_vec(),
         translation: Some(Translation::new(form, failure, asked(call, false, false))),
     })
@@ -93,11 +93,12 @@ fn translated(
     };
     let google = |platform, aliases: &mut Aliases, notes: &mut Notes| {
         let to = gemini::Target { platform, model: name };
-        gemini::request::write(&conversation, to, aliases, notes)
+        Ok::<_, Refused>(gemini::request::write(&conversation, to, aliases, notes)?.concat(conversation.body))
     };
     Ok(match provider.schema {
         Schema::AwsBedrock => {
-            let written = bedrock::request::write(&conversation, &[], &mut aliases, notes)?;
+            let written =
+                bedrock::request::write(&conversation, &[], &mut aliases, notes)?.concat(conversation.body);
             let path = bedrock::paths::path(name, Operation::CountTokens)?;
             let converse = picked(&written, &OF_CONVERSE, |_| {})?;
             (path, within("input", &within("converse", &converse)), "inputTokens")
@@ -116,7 +117,8 @@ fn translated(
         }
         _ => {
             let upstream = openai::request::Upstream::Engine;
-            let written = openai::request::write(&conversation, notes, upstream, &mut aliases)?;
+            let written = openai::request::write(&conversation, notes, upstream, &mut aliases)?
+                .concat(conversation.body);
             // As the answer to the last message would begin.
             let prompted = |out: &mut Writer| out.bool_at("add_generation_prompt", true);
             let body = picked(&written, &OF_TOKENIZE, prompted)?;
@@ -136,7 +138,8 @@ fn claude(
     let version = provider.place.version.as_deref();
     let mut request = anthropic::platform::rewrite(body, betas(call), platform, version, notes)?;
     if platform == Platform::Aws && body.get("max_tokens").is_none() {
-        request.body = with_member(request.body, |out| out.raw_at("max_tokens", "1"));
+        let written = request.body.concat(call.body);
+        request.body = with_member(written, |out| out.raw_at("max_tokens", "1")).into();
     }
     Ok(request)
 }

@@ -94,7 +94,7 @@ fn encoded(provider: &Provider, call: &Call<'_>, api: Api, parts: Parts) -> Enco
     Encoded {
         target,
         headers: headers(provider, None),
-        body: Some(body),
+        body: Some(body.into()),
         dropped: notes.names().to_vec(),
         translation: Some(Translation::new(form, failure, asked(call, false, false))),
     }

@@ -26,8 +26,9 @@ fn encoded(
         ..Call::new(path, &headers, body.as_bytes())
     };
     let is_engine = model == ENGINE;
-    let encoded = Provider::new(schema, place, is_engine).encode(&call)?;
-    let body = serde_json::from_slice(encoded.body.as_deref().unwrap_or_default()).unwrap_or_default();
+    let mut encoded = Provider::new(schema, place, is_engine).encode(&call)?;
+    let written = encoded.body.take().unwrap_or_default().concat(call.body);
+    let body = serde_json::from_slice(&written).unwrap_or_default();
     Ok((encoded.target.clone(), body, encoded))
 }
 

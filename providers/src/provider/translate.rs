@@ -68,7 +68,7 @@ pub(super) fn conversation(provider: &Provider, call: &Call<'_>, api: Api) -> Re
         Api::Responses => responses::request::read(body, &mut notes)?,
         _ => openai::request::read(body)?,
     };
-    conversation.body_bytes = call.body.len();
+    conversation.body = call.body;
     if let Some(model) = call.model {
         conversation.model = Some(Text::Plain(Cow::Borrowed(model)));
     }

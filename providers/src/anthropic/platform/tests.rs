@@ -11,7 +11,7 @@ fn rewritten(body: &Json, betas: Option<&str>, platform: Platform) -> (Sent, Vec
     let Ok(Value::Object(object)) = parse(bytes.as_bytes()) else { panic!("no object") };
     let mut notes = Notes::default();
     let result = rewrite(&object, betas, platform, None, &mut notes);
-    let result = result.map(|it| (serde_json::from_slice(&it.body).unwrap(), it.betas));
+    let result = result.map(|it| (serde_json::from_slice(&it.body.concat(b"")).unwrap(), it.betas));
     (result, notes.names().iter().map(|name| name.to_string()).collect())
 }
 
@@ -40,7 +40,7 @@ fn a_request_is_copied_but_for_its_envelope() {
 fn a_configured_version_is_sent() {
     let Value::Object(body) = parse(b"{}").unwrap() else { panic!() };
     let result = rewrite(&body, None, Platform::Aws, Some("bedrock-2030-01-01"), &mut Notes::default());
-    assert_eq!(result.unwrap().body, br#"{"anthropic_version":"bedrock-2030-01-01"}"#);
+    assert_eq!(result.unwrap().body.concat(b""), br#"{"anthropic_version":"bedrock-2030-01-01"}"#);
 }
 
 #[test]

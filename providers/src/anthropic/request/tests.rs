@@ -24,7 +24,7 @@ fn through(mut body: Json, platform: Platform) -> (Result<Json, Refused>, Vec<St
         let mut notes = Notes::default();
         let written =
             read.and_then(|read| write(&read, platform, None, None, &mut Aliases::default(), &mut notes));
-        let written = written.map(|it| serde_json::from_slice(&it.body).unwrap());
+        let written = written.map(|it| serde_json::from_slice(&it.body.concat(b"")).unwrap());
         (written, notes.names().iter().map(|name| name.to_string()).collect())
     })
 }
@@ -41,7 +41,7 @@ fn written(change: impl FnOnce(&mut Conversation<'static>)) -> (Result<Json, Ref
 fn written_for(conversation: &Conversation<'_>, platform: Platform) -> (Result<Json, Refused>, Vec<String>) {
     let mut notes = Notes::default();
     let result = write(conversation, platform, None, None, &mut Aliases::default(), &mut notes);
-    let result = result.map(|it| serde_json::from_slice(&it.body).unwrap());
+    let result = result.map(|it| serde_json::from_slice(&it.body.concat(b"")).unwrap());
     (result, notes.names().iter().map(|name| name.to_string()).collect())
 }
 
@@ -331,7 +331,7 @@ fn betas_are_sent_where_the_platform_has_them() {
     ] {
         let mut notes = Notes::default();
         let sent = write(&asked, platform, None, Some(header), &mut Aliases::default(), &mut notes).unwrap();
-        let body: Json = serde_json::from_slice(&sent.body).unwrap();
+        let body: Json = serde_json::from_slice(&sent.body.concat(b"")).unwrap();
         assert_eq!((&body["anthropic_beta"], sent.betas.as_deref()), (&in_body, in_header), "{platform:?}");
         assert_eq!(notes.names(), dropped, "{platform:?}");
     }
@@ -580,7 +580,7 @@ fn long_or_dotted_mcp_tool_names_and_foreign_ids_are_named_anew() {
     asked.turns.push(turn(Role::User, vec![result("call:1/ä", "r")]));
     let mut aliases = Aliases::default();
     let body = write(&asked, Platform::Anthropic, None, None, &mut aliases, &mut Notes::default()).unwrap();
-    let body: Json = serde_json::from_slice(&body.body).unwrap();
+    let body: Json = serde_json::from_slice(&body.body.concat(b"")).unwrap();
     let alias = body["tools"][0]["name"].as_str().unwrap();
     assert_eq!(aliases.name(alias), "mcp.search");
     assert_eq!(body["tool_choice"]["name"], alias);

@@ -36,7 +36,7 @@ pub(crate) fn write(
     let betas = Betas::of_header(betas, platform, notes);
     let mut target = Target::new(conversation, platform, aliases, notes);
     let plan = thinking::plan(conversation, &mut target);
-    let mut out = Writer::with_room(conversation.body_bytes);
+    let mut out = Writer::over(conversation.body);
     out.object(|out| {
         if let Some(version) = version.or(platform.version()) {
             out.str_at("anthropic_version", version);
@@ -61,7 +61,7 @@ pub(crate) fn write(
         }
     });
     target.finish()?;
-    Ok(Request { body: out.finish(), betas: betas.header(platform) })
+    Ok(Request { body: out.written(), betas: betas.header(platform) })
 }
 
 fn system(out: &mut Writer, conversation: &Conversation<'_>, target: &mut Target<'_>) {

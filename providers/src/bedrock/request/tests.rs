@@ -74,7 +74,7 @@ fn written_with(conversation: &Conversation<'_>, betas: &[&str]) -> (serde_json:
     let (mut aliases, mut notes) = (Aliases::default(), Notes::default());
     let body = write(conversation, betas, &mut aliases, &mut notes).unwrap();
     let dropped = notes.names().iter().map(ToString::to_string).collect();
-    (serde_json::from_slice(&body).unwrap(), dropped)
+    (serde_json::from_slice(&body.concat(b"")).unwrap(), dropped)
 }
 
 fn body(conversation: &Conversation<'_>) -> serde_json::Value {

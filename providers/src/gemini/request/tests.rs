@@ -66,7 +66,7 @@ fn try_written(
     let mut notes = Notes::default();
     let body = write(conversation, target, &mut Aliases::default(), &mut notes)?;
     let notes = notes.names().iter().map(|name| name.to_string()).collect();
-    Ok((serde_json::from_slice(&body).unwrap(), notes))
+    Ok((serde_json::from_slice(&body.concat(b"")).unwrap(), notes))
 }
 
 #[track_caller]
@@ -453,7 +453,7 @@ fn names_that_gemini_does_not_take_have_aliases() {
     };
     let (mut aliases, mut notes) = (Aliases::default(), Notes::default());
     let body = write(&conversation, VERTEX, &mut aliases, &mut notes).unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body.concat(b"")).unwrap();
     let alias = body["tools"][0]["functionDeclarations"][0]["name"].as_str().unwrap();
     assert_eq!(aliases.name(alias), name);
     assert!(alias.len() <= 64 && !alias.contains('.'));

@@ -413,7 +413,10 @@ fn refusals_name_the_place() {
 fn put(conversation: &Conversation<'_>, upstream: Upstream) -> (Json, Vec<String>) {
     let mut notes = Notes::default();
     let written = write(conversation, &mut notes, upstream, &mut Aliases::default()).unwrap();
-    (serde_json::from_slice(&written).unwrap(), notes.names().iter().map(ToString::to_string).collect())
+    (
+        serde_json::from_slice(&written.concat(b"")).unwrap(),
+        notes.names().iter().map(ToString::to_string).collect(),
+    )
 }
 
 /// What a request is written as when it comes from this API itself: most of what others have can be said in it.
@@ -738,7 +741,7 @@ fn a_request_that_is_wrong_somewhere_is_refused_there_or_written_well() {
                         write(&conversation, &mut Notes::default(), upstream, &mut Aliases::default())
                     {
                         written += 1;
-                        assert!(serde_json::from_slice::<Json>(&body).is_ok());
+                        assert!(serde_json::from_slice::<Json>(&body.concat(b"")).is_ok());
                     }
                 }
             }

@@ -4,7 +4,7 @@ mod messages;
 
 use crate::alias::{Aliases, safe};
 use crate::conversation::{Conversation, Format, Notes, Reasoning, Refused, Tool, ToolChoice};
-use crate::json::{Object, Text, Value, Writer};
+use crate::json::{Object, Text, Value, Writer, Written};
 
 /// The longest name of a tool, in characters, that OpenAI takes.
 const MAX_NAME: usize = 64;
@@ -79,10 +79,10 @@ pub(crate) fn write(
     notes: &mut Notes,
     upstream: Upstream,
     aliases: &mut Aliases,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Written, Refused> {
     let planned = messages::plan(conversation, notes, upstream)?;
     let mut form = Form { upstream, notes, aliases };
-    let mut out = Writer::with_room(conversation.body_bytes);
+    let mut out = Writer::over(conversation.body);
     out.object(|out| {
         if let Some(model) = &conversation.model {
             out.text_at("model", model);
@@ -98,7 +98,7 @@ pub(crate) fn write(
             out.object_at("stream_options", |out| out.bool_at("include_usage", true));
         }
     });
-    Ok(out.finish())
+    Ok(out.written())
 }
 
 /// How an upstream wants things, and what it does not get.

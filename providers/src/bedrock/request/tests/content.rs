@@ -366,7 +366,7 @@ fn names_and_ids_that_are_not_taken_are_replaced_everywhere_alike() {
     };
     let mut aliases = Aliases::default();
     let body = write(&conversation, &[], &mut aliases, &mut Notes::default()).unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body.concat(b"")).unwrap();
     let call = &body["messages"][1]["content"][0]["toolUse"];
     let name = call["name"].as_str().unwrap();
     assert_eq!(name, safe_name(NAME));
