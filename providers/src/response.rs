@@ -157,6 +157,11 @@ impl Translation {
         }
     }
 
+    /// Whether [`Self::usage`] is all that the response says of it.
+    pub fn counts_usage(&self) -> bool {
+        !matches!(self.form, Form::Same)
+    }
+
     /// What was counted so far.
     pub fn usage(&self) -> Usage {
         self.usage

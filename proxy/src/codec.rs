@@ -102,6 +102,11 @@ pub trait Decoder: Send + Sync {
         0
     }
 
+    /// Whether [`Self::usage`] is all that the upstream says of it, so that nobody need read what comes out for it.
+    fn counts_usage(&self) -> bool {
+        false
+    }
+
     /// What the upstream counted so far, as far as it says so: the client's API may have no words for it, or the client not
     /// want it. What is not known here is read from the bytes that come out.
     fn usage(&self) -> Usage {

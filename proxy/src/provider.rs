@@ -179,6 +179,10 @@ impl Decoder for ProviderDecoder {
         self.translation.held_bytes()
     }
 
+    fn counts_usage(&self) -> bool {
+        self.translation.counts_usage()
+    }
+
     fn usage(&self) -> Usage {
         let counted = self.translation.usage();
         Usage {

@@ -73,6 +73,10 @@ pub(crate) async fn exchange(
     }
     if let Some(pieces) = &held {
         is_end = pieces.is_end && pieces.data.is_empty();
+        if pieces.is_end && !is_end {
+            // A body that is all here is sent with its length, however it came.
+            header.insert_header(header::CONTENT_LENGTH, pieces.data.len()).map_err(Error::internal)?;
+        }
     }
     head::begin(client, arrived, routed, attempt, response, &mut header, is_end)?;
     response.is_complete = is_end;

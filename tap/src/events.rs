@@ -14,8 +14,8 @@ use memchr::memchr2;
 
 use crate::counts::Counts;
 use crate::events::sort::{Class, HEAD_BYTES, NAME_BYTES, classify};
-use crate::report::{Report, StreamPosition};
-use crate::scan::{Scanner, is_worth_scanning};
+use crate::report::{Report, StreamPosition, Usage};
+use crate::scan::{Scanner, is_worth_scanning, may_have_empty_choices};
 
 /// Reads one event stream.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Events {
     content_events: u64,
     is_ended: bool,
     has_error: bool,
+    /// Whether somebody else counts the usage, so that it is not looked for.
+    is_counted: bool,
 }
 
 /// Where in a line the last chunk ended.
@@ -77,6 +79,11 @@ struct WholeEvent<'a> {
 }
 
 impl Events {
+    /// Of a stream whose usage somebody else counts.
+    pub(crate) fn of_counted() -> Self {
+        Self { is_counted: true, ..Self::default() }
+    }
+
     /// Looks at the next chunk and returns how many events with content it completed.
     pub(crate) fn feed(&mut self, chunk: &[u8]) -> u32 {
         let before = self.content_events;
@@ -112,10 +119,11 @@ impl Events {
                 Class::Content | Class::Other => {}
             }
         }
+        let usage = if self.is_counted { Usage::default() } else { self.counts.usage() };
         Report {
             is_complete: Some(self.is_ended),
             has_error_event: self.has_error,
-            ..Report::new(self.counts.usage(), self.content_events)
+            ..Report::new(usage, self.content_events)
         }
     }
 
@@ -126,7 +134,9 @@ impl Events {
     fn whole(&mut self, event: &WholeEvent<'_>) {
         let Some(data) = event.data else { return };
         let mut has_empty_choices = false;
-        if is_worth_scanning(data) {
+        let is_worth_scanning =
+            if self.is_counted { may_have_empty_choices(data) } else { is_worth_scanning(data) };
+        if is_worth_scanning {
             self.scanner.reset();
             self.scanner.feed(data, &mut self.counts);
             has_empty_choices = self.scanner.has_empty_choices();

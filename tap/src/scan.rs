@@ -307,26 +307,35 @@ impl Name {
 /// Whether a whole document may hold anything that [`Scanner`] looks for: a `usage` that is not null, or `choices` that
 /// are empty. `false` is certain; `true` has to be scanned.
 pub(crate) fn is_worth_scanning(document: &[u8]) -> bool {
-    // Without their opening quotes: two hits must not share one.
+    // Without its opening quote: two hits must not share one.
     static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"usage"));
-    static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"choices\""));
 
-    let member_value = |at: usize, name_bytes: usize| {
-        let is_name = at > 0 && document[at - 1] == b'"';
-        let rest = document.get(at + name_bytes..)?;
-        let skipped = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b':')).count();
-        is_name.then_some(&rest[skipped..])
-    };
     let is_usage = |at: usize| {
         let rest = &document[at + USAGE.needle().len()..];
         let rest_of_name: &[u8] = if rest.starts_with(b"M") { b"Metadata\"" } else { b"\"" };
         rest.starts_with(rest_of_name)
-            && member_value(at, USAGE.needle().len() + rest_of_name.len())
+            && member_value(document, at, USAGE.needle().len() + rest_of_name.len())
                 .is_some_and(|value| value.starts_with(b"{"))
     };
-    let is_empty_choices = |at| {
-        let items = member_value(at, CHOICES.needle().len()).and_then(|value| value.strip_prefix(b"["));
+    USAGE.find_iter(document).any(is_usage) || may_have_empty_choices(document)
+}
+
+/// Whether a whole document may hold `choices` that are empty. `false` is certain; `true` has to be scanned.
+pub(crate) fn may_have_empty_choices(document: &[u8]) -> bool {
+    static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"choices\""));
+
+    let is_empty = |at| {
+        let items = member_value(document, at, CHOICES.needle().len());
+        let items = items.and_then(|value| value.strip_prefix(b"["));
         items.is_some_and(|items| items.trim_ascii_start().starts_with(b"]"))
     };
-    USAGE.find_iter(document).any(is_usage) || CHOICES.find_iter(document).any(is_empty_choices)
+    CHOICES.find_iter(document).any(is_empty)
+}
+
+/// The value of the member whose name, without its opening quote, may be the `name_bytes` at `at`.
+fn member_value(document: &[u8], at: usize, name_bytes: usize) -> Option<&[u8]> {
+    let is_name = at > 0 && document[at - 1] == b'"';
+    let rest = document.get(at + name_bytes..)?;
+    let skipped = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b':')).count();
+    is_name.then_some(&rest[skipped..])
 }

@@ -40,6 +40,15 @@ impl Tap {
         })
     }
 
+    /// As [`Self::new`], for a response whose usage somebody else counts: only the events of a stream are looked at.
+    pub fn of_counted(content_type: Option<&[u8]>, content_encoding: Option<&[u8]>) -> Self {
+        Self(match Self::new(content_type, content_encoding).0 {
+            Kind::Events(_) => Kind::Events(Box::new(Events::of_counted())),
+            Kind::Json { .. } => Kind::Closed,
+            other => other,
+        })
+    }
+
     /// Looks at the next chunk of the response's body.
     #[inline]
     pub fn feed(&mut self, chunk: &[u8]) -> ChunkReport {

@@ -15,8 +15,10 @@ const MAX_VALUES: u32 = 1 << 20;
 /// Members that the outermost object has room for from the start.
 const OUTER_MEMBERS: usize = 8;
 
-/// Words of [`Marks`] for which nothing is allocated: documents of a kilobyte, as events of streams are.
+/// Words of [`Marks`] for which nothing is allocated: documents of a kilobyte, as events of streams are, and of 64, as most
+/// requests.
 const FEW_WORDS: usize = 16;
+const SOME_WORDS: usize = 1024;
 
 /// Why a document cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,15 +43,19 @@ pub enum ParseError {
 /// It is no JSON, or nested too deeply; with the place in bytes.
 pub fn parse(document: &[u8]) -> Result<Value<'_>, ParseError> {
     let text = utf8(document)?;
-    let count = Marks::words(document.len());
-    let (mut few, mut many) = ([0; FEW_WORDS], Vec::new());
-    let words = match few.get_mut(..count) {
-        Some(words) => words,
-        None => {
-            many.resize(count, 0);
-            &mut many
-        }
-    };
+    match Marks::words(document.len()) {
+        count @ ..=FEW_WORDS => parse_with(text, &mut [0; FEW_WORDS][..count]),
+        count @ ..=SOME_WORDS => parse_with(text, &mut [0; SOME_WORDS][..count]),
+        count => parse_with(text, &mut vec![0; count]),
+    }
+}
+
+/// Parses a document, with room for the words of its [`Marks`].
+///
+/// # Errors
+/// As [`parse`].
+fn parse_with<'a>(text: &'a str, words: &mut [u64]) -> Result<Value<'a>, ParseError> {
+    let document = text.as_bytes();
     let mut parser = Parser { text, bytes: document, marks: Marks::new(document, words), at: 0, values: 0 };
     let value = parser.value(0)?;
     parser.skip_space();

@@ -130,6 +130,16 @@ impl Writer {
         self.nest(b'[', b']', items);
     }
 
+    /// Writes `open`, the values that `inner` writes, and `close`, which stand for what was to be written around these.
+    pub fn framed(&mut self, open: &str, close: &str, inner: impl FnOnce(&mut Self)) {
+        self.separate();
+        self.out.extend_from_slice(open.as_bytes());
+        self.needs_comma = false;
+        inner(self);
+        self.out.extend_from_slice(close.as_bytes());
+        self.needs_comma = true;
+    }
+
     /// Begins a member of an object; its value has to follow.
     pub fn key(&mut self, name: &str) {
         self.separate();

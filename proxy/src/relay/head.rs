@@ -37,7 +37,8 @@ pub(super) fn begin(
     attempt.endpoint.first_byte();
     let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let tap = Tap::new(content_type, encoding);
+    let is_counted = attempt.decoder.as_ref().is_some_and(|decoder| decoder.counts_usage());
+    let tap = if is_counted { Tap::of_counted } else { Tap::new }(content_type, encoding);
     response.is_event_stream = tap.is_event_stream();
     if attempt.hides_usage && tap.is_event_stream() {
         response.usage_filter = Some(Box::<UsageFilter>::default());

@@ -42,6 +42,24 @@ fn complete(usage: Usage, content_events: u64) -> Report {
 }
 
 #[test]
+fn a_response_that_is_counted_elsewhere_is_read_for_its_events_only() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\
+                  data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\ndata: [DONE]\n\n";
+    for size in [1, 7, stream.len()] {
+        let mut tap = Tap::of_counted(Some(b"text/event-stream"), None);
+        stream.as_bytes().chunks(size).for_each(|chunk| drop(tap.feed(chunk)));
+        assert_eq!(tap.position(), StreamPosition { events: 3, is_between_events: true });
+        let report = tap.finish();
+        assert_eq!((report.content_events, report.is_complete), (1, Some(true)));
+        let estimate = Usage { output: Some(1), ..Usage::default() };
+        assert_eq!((report.usage, report.usage_source), (estimate, Some(UsageSource::Estimated)));
+    }
+    let mut tap = Tap::of_counted(Some(b"application/json"), None);
+    tap.feed(b"{\"usage\":{\"prompt_tokens\":3}}");
+    assert_eq!(tap.finish(), Report::default());
+}
+
+#[test]
 fn a_chat_stream_with_usage_at_its_end() {
     let report = events(concat!(
         "data: {\"id\":\"1\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}],\"usage\":null}\n\n",

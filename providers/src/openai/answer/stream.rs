@@ -184,17 +184,11 @@ impl Stream {
     }
 
     fn choice(&mut self, out: &mut Vec<u8>, reason: &str, delta: impl FnOnce(&mut Writer)) {
-        self.chunk(out, |out| {
-            out.array_at("choices", |out| {
-                out.object(|out| {
-                    out.raw_at("index", "0");
-                    out.object_at("delta", delta);
-                    match reason {
-                        "" => out.raw_at("finish_reason", "null"),
-                        reason => out.str_at("finish_reason", reason),
-                    }
-                });
-            });
+        // Member by member, what is the same in each chunk took longer than what is not.
+        let open = "\"choices\":[{\"index\":0,\"delta\":{";
+        self.chunk(out, |out| match reason {
+            "" => out.framed(open, "},\"finish_reason\":null}]", delta),
+            reason => out.framed(open, &format!("}},\"finish_reason\":\"{reason}\"}}]"), delta),
         });
     }
 
