@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets: `fuzz.sh smoke` some thousand inputs each, for 15 s at most; `fuzz.sh SECONDS [TARGET]` for longer.
+# Runs the fuzz targets: `fuzz.sh smoke` some thousand inputs each, for 8 s at most; `fuzz.sh SECONDS [TARGET]` for longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nightly=${PENSTOCK_NIGHTLY:-nightly} # sanitizers need one; any will do
@@ -11,7 +11,7 @@ fi
 cargo_fuzz=$(scripts/tool.sh cargo-fuzz 0.13.2 "builds and runs the fuzz targets")
 
 case ${1:-smoke} in
-  smoke) limits=(-runs=20000 -max_total_time=15) ;;
+  smoke) limits=(-runs=20000 -max_total_time=8) ;;
   *) limits=(-max_total_time="$1") ;;
 esac
 # The first `name` is the package's.

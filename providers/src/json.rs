@@ -2,7 +2,8 @@
 //! stand, escapes and all.
 //!
 //! Most of what a request or a response holds goes from one document into another unchanged. Escaped text is as good there
-//! as it was here, so that it is neither decoded nor encoded again: copying it is all it costs, and no byte of it changes.
+//! as it was here, so that it is neither decoded nor encoded again, and no byte of it changes: a short text costs a copy, and
+//! a long one a note of its place ([`Written`]).
 //! Numbers stay as they were written for the same reason.
 //!
 //! Turned down: simd-json and serde_json, which decode every string and number, and lose how they were spelt; and sonic-rs,

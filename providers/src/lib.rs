@@ -6,7 +6,7 @@
 //! answers ([`answer`]).
 //!
 //! Strings go from one document into the other as they stand, escapes and all ([`json`]): nothing is lost, and most of a
-//! long prompt costs a copy.
+//! long prompt is not even copied.
 
 mod alias;
 pub mod answer;
