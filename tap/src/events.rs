@@ -15,7 +15,7 @@ use memchr::memchr2;
 use crate::counts::Counts;
 use crate::events::sort::{Class, HEAD_BYTES, NAME_BYTES, classify};
 use crate::report::{Report, StreamPosition, Usage};
-use crate::scan::{Scanner, is_worth_scanning, may_have_empty_choices};
+use crate::scan::{Scanner, may_have_empty_choices, may_have_usage};
 
 /// Reads one event stream.
 #[derive(Debug, Default)]
@@ -134,9 +134,7 @@ impl Events {
     fn whole(&mut self, event: &WholeEvent<'_>) {
         let Some(data) = event.data else { return };
         let mut has_empty_choices = false;
-        let is_worth_scanning =
-            if self.is_counted { may_have_empty_choices(data) } else { is_worth_scanning(data) };
-        if is_worth_scanning {
+        if !self.is_counted && may_have_usage(data) || may_have_empty_choices(data) {
             self.scanner.reset();
             self.scanner.feed(data, &mut self.counts);
             has_empty_choices = self.scanner.has_empty_choices();

@@ -7,7 +7,7 @@
 use memchr::memchr2;
 
 use crate::counts::Counts;
-use crate::scan::{Scanner, is_worth_scanning};
+use crate::scan::{Scanner, may_have_empty_choices, may_have_usage};
 
 /// The longest event that is held until it is complete, in bytes. The one that is looked for has some hundred.
 const MAX_HELD_BYTES: usize = 16 * 1024;
@@ -140,7 +140,7 @@ impl Line {
 
 /// Whether a whole event is of the kind that has no choices and counts tokens.
 fn brings_only_usage(event: &[u8]) -> bool {
-    if !is_worth_scanning(event) {
+    if !(may_have_empty_choices(event) && may_have_usage(event)) {
         return false;
     }
     let mut data =

@@ -304,9 +304,9 @@ impl Name {
     }
 }
 
-/// Whether a whole document may hold anything that [`Scanner`] looks for: a `usage` that is not null, or `choices` that
-/// are empty. `false` is certain; `true` has to be scanned.
-pub(crate) fn is_worth_scanning(document: &[u8]) -> bool {
+/// Whether a whole document may hold a `usage` that is not null. `false` is certain; `true` has to be scanned.
+#[inline]
+pub(crate) fn may_have_usage(document: &[u8]) -> bool {
     // Without its opening quote: two hits must not share one.
     static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"usage"));
 
@@ -317,10 +317,11 @@ pub(crate) fn is_worth_scanning(document: &[u8]) -> bool {
             && member_value(document, at, USAGE.needle().len() + rest_of_name.len())
                 .is_some_and(|value| value.starts_with(b"{"))
     };
-    USAGE.find_iter(document).any(is_usage) || may_have_empty_choices(document)
+    USAGE.find_iter(document).any(is_usage)
 }
 
 /// Whether a whole document may hold `choices` that are empty. `false` is certain; `true` has to be scanned.
+#[inline]
 pub(crate) fn may_have_empty_choices(document: &[u8]) -> bool {
     static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"choices\""));
 
@@ -333,6 +334,7 @@ pub(crate) fn may_have_empty_choices(document: &[u8]) -> bool {
 }
 
 /// The value of the member whose name, without its opening quote, may be the `name_bytes` at `at`.
+#[inline]
 fn member_value(document: &[u8], at: usize, name_bytes: usize) -> Option<&[u8]> {
     let is_name = at > 0 && document[at - 1] == b'"';
     let rest = document.get(at + name_bytes..)?;

@@ -47,7 +47,9 @@ fn a_response_that_is_counted_elsewhere_is_read_for_its_events_only() {
                   data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":9}}\n\ndata: [DONE]\n\n";
     for size in [1, 7, stream.len()] {
         let mut tap = Tap::of_counted(Some(b"text/event-stream"), None);
-        stream.as_bytes().chunks(size).for_each(|chunk| drop(tap.feed(chunk)));
+        for chunk in stream.as_bytes().chunks(size) {
+            tap.feed(chunk);
+        }
         assert_eq!(tap.position(), StreamPosition { events: 3, is_between_events: true });
         let report = tap.finish();
         assert_eq!((report.content_events, report.is_complete), (1, Some(true)));
