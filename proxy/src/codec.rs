@@ -108,7 +108,7 @@ pub trait Decoder: Send + Sync {
     }
 
     /// What the upstream counted so far, as far as it says so: the client's API may have no words for it, or the client not
-    /// want it. What is not known here is read from the bytes that come out.
+    /// want it. What is not known here is read from the bytes that come out, unless [`Self::counts_usage`].
     fn usage(&self) -> Usage {
         Usage::default()
     }

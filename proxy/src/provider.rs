@@ -113,7 +113,10 @@ impl Codec for ProviderCodec {
             };
         }
         if let Some(written) = body {
-            draft.body = pieces(written, &whole);
+            // A little of a long document would keep all of it.
+            let takes_most = written.taken_bytes() > whole.len() / 2;
+            draft.body =
+                if takes_most { pieces(written, &whole) } else { vec![written.concat(&whole).into()] };
         }
         draft.dropped = dropped;
         Ok(translation.map(|translation| {

@@ -73,8 +73,8 @@ pub(crate) async fn exchange(
     }
     if let Some(pieces) = &held {
         is_end = pieces.is_end && pieces.data.is_empty();
-        if pieces.is_end && !is_end {
-            // A body that is all here is sent with its length, however it came.
+        if pieces.is_end && !is_end && !arrived.runtime().rule(routed.rule).wants.response_body {
+            // A body that is all here, and that no policy may change, is sent with its length, however it came.
             header.insert_header(header::CONTENT_LENGTH, pieces.data.len()).map_err(Error::internal)?;
         }
     }
