@@ -199,6 +199,33 @@ async fn a_policy_may_change_the_body_of_a_response_or_break_it_off() {
     server.stop().await;
 }
 
+/// It may make the body longer or shorter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_translated_answer_has_a_length_unless_a_policy_may_change_it() {
+    const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","stop_reason":"end_turn","content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":1,"output_tokens":1}}"#;
+    let server = crate::harness::RawServer::start(async |mut connection| {
+        while connection.request().await.is_some() {
+            connection.respond(200, "content-type: application/json\r\n", MESSAGE).await;
+        }
+    })
+    .await;
+    let mut document = one_backend(server.addr());
+    document["backends"][0]["api"] = json!({"schema": "Anthropic"});
+    for (response_body, text) in [(false, "\"hi\""), (true, "\"HI\"")] {
+        let wants = Wants { response_body, ..Wants::default() };
+        let (gateway, _notes) = probed(wants, document.clone()).await;
+        let mut client = gateway.client(Protocol::H1).await;
+        let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
+        assert_eq!(reply.status, 200);
+        let body = std::str::from_utf8(&reply.body).unwrap();
+        assert!(body.contains(text), "{body}");
+        assert_eq!(reply.headers.contains_key("content-length"), !response_body);
+        drop(client);
+        gateway.stop().await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pools_have_policies_too() {
     let server = sim(MODEL).await;
