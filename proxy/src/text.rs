@@ -1,5 +1,6 @@
-//! Bounds for text that a client chose, before it reaches an error message or a log line; and what is written with each
-//! request, without `fmt`, which takes as long as deciding where the request goes.
+//! Text in error messages, headers and log lines: bounds for what a client chose, numbers and addresses.
+//!
+//! Numbers and addresses are written with each request, and `fmt` takes as long as deciding where the request goes.
 
 use std::io::Write;
 use std::net::IpAddr;
