@@ -109,6 +109,7 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
             }
         }),
         tried: ctx.routed.as_ref().map(|routed| trail::logged(runtime, routed)).unwrap_or_default(),
+        dropped: attempt.and_then(|attempt| attempt.dropped.clone()),
         attempts: ctx.routed.as_ref().map_or(0, |routed| routed.attempts),
         status,
         error: ctx.refusal.as_ref().map(|error| error.row().reason),

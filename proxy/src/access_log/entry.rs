@@ -53,6 +53,8 @@ pub struct Entry {
     pub upstream: Option<Upstream>,
     /// The targets that were tried before, or passed over.
     pub tried: Vec<Tried>,
+    /// Members of the request that the upstream's API has no place for, with commas between them.
+    pub dropped: Option<HeaderValue>,
     /// Attempts made.
     pub attempts: u32,
     /// The status that the client got; 499 where it left before one.

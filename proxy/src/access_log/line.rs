@@ -63,6 +63,9 @@ impl Formatter {
             }
         }
         line.tried(&entry.tried);
+        if let Some(dropped) = &entry.dropped {
+            line.text("dropped", dropped.as_bytes(), usize::MAX);
+        }
         line.number("attempts", u64::from(entry.attempts));
         line.number("status", u64::from(entry.status));
         if let Some(error) = entry.error {

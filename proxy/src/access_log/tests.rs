@@ -32,6 +32,7 @@ fn entry() -> Entry {
             Tried { kind: UpstreamKind::Backend, name: "openai".into(), reason: "status_429" },
             Tried { kind: UpstreamKind::Pool, name: "q".into(), reason: "saturated" },
         ],
+        dropped: Some(HeaderValue::from_static("seed, logit_bias")),
         attempts: 2,
         status: 200,
         error: None,
@@ -66,7 +67,8 @@ fn a_line_says_all_about_a_request_but_its_query() {
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "method": "POST", "path": "/v1/chat/completions",
             "client": "10.0.0.9:5000", "user_agent": "curl/8", "listener": "http", "route": "llama", "model": "m",
             "target_model": "m-v2", "pool": "p", "endpoint": "[::1]:8000",
-            "tried": [{"backend": "openai", "reason": "status_429"}, {"pool": "q", "reason": "saturated"}], "attempts": 2, "status": 200, "stream": true,
+            "tried": [{"backend": "openai", "reason": "status_429"}, {"pool": "q", "reason": "saturated"}], "dropped": "seed, logit_bias",
+            "attempts": 2, "status": 200, "stream": true,
             "tokens": {"input": 10, "cached_input": 4}, "usage_source": "reported", "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
             "request_bytes": 1200, "response_bytes": 9000, "matched_blocks": 3
         })
@@ -90,6 +92,7 @@ fn what_is_unknown_is_left_out() {
         target_model: None,
         upstream: None,
         tried: Vec::new(),
+        dropped: None,
         is_stream: false,
         usage: Usage::default(),
         usage_source: None,

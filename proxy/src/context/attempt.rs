@@ -26,7 +26,8 @@ pub(crate) struct Attempt {
     pub(crate) model: Option<Arc<str>>,
     /// Translates the response, where the upstream speaks another dialect. Set by `prepare`.
     pub(crate) decoder: Option<Box<dyn Decoder>>,
-    /// Members of the request that the upstream's API has no place for, as a header tells the client. Set by `prepare`.
+    /// Members of the request that the upstream's API has no place for, as a header tells the client and the
+    /// access log its reader. Set by `prepare`.
     pub(crate) dropped: Option<HeaderValue>,
     /// Memory for what is translated and kept.
     room: Option<Box<Room>>,

@@ -49,8 +49,8 @@ pub(super) fn begin(
     if let Some((name, value)) = attempt.endpoint.session() {
         set(header, name.clone(), value.clone())?;
     }
-    if let Some(dropped) = attempt.dropped.take() {
-        set(header, DROPPED, dropped)?;
+    if let Some(dropped) = &attempt.dropped {
+        set(header, DROPPED, dropped.clone())?;
     }
     for (name, value) in trail::headers(arrived, routed, Some(attempt)) {
         set(header, name, value)?;

@@ -142,6 +142,8 @@ async fn chat_is_served_by_anthropics_api_with_the_gateways_key() {
     let seen = last(&server);
     assert_eq!(seen.body_bytes, messages(false).to_string().len() as u64);
     assert_eq!((seen.header("x-api-key"), seen.header("authorization")), (Some("sk-ant-1"), None));
+    let dropped: Vec<_> = gateway.log(3).await.iter().map(|line| line["dropped"].clone()).collect();
+    assert_eq!(dropped, [json!("seed, logit_bias"), Value::Null, Value::Null]);
     drop(client);
     gateway.stop().await;
 }
