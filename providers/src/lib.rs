@@ -25,8 +25,6 @@ mod provider;
 mod rerank;
 mod response;
 pub mod responses;
-#[cfg(test)]
-mod roundtrip;
 mod source;
 mod sse;
 mod translation;

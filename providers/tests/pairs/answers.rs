@@ -54,13 +54,20 @@ proptest! {
     }
 }
 
+impl Answer {
+    /// Why it ended, in the words of an API: cut, at its end, or with calls.
+    fn end(&self, [cut, end, calls]: [&'static str; 3]) -> &'static str {
+        match self {
+            Self { is_cut: true, .. } => cut,
+            Self { calls: none, .. } if none.is_empty() => end,
+            _ => calls,
+        }
+    }
+}
+
 fn wanted(answer: &Answer) -> Read {
-    let end = match answer {
-        Answer { is_cut: true, .. } => "cut",
-        Answer { calls, .. } if calls.is_empty() => "end",
-        _ => "calls",
-    };
     let calls = answer.calls.iter().map(|argument| json!({"a": argument})).collect();
+    let end = answer.end(["cut", "end", "calls"]);
     (answer.text.clone().unwrap_or_default(), calls, end, [answer.input.into(), answer.output.into()])
 }
 
@@ -108,11 +115,7 @@ fn arguments(argument: &str) -> Json {
 }
 
 fn chat_finish(answer: &Answer) -> &'static str {
-    match answer {
-        Answer { is_cut: true, .. } => "length",
-        Answer { calls, .. } if calls.is_empty() => "stop",
-        _ => "tool_calls",
-    }
+    answer.end(["length", "stop", "tool_calls"])
 }
 
 fn chat_usage(answer: &Answer) -> Json {
@@ -164,11 +167,7 @@ fn chat_stream(answer: &Answer) -> Vec<u8> {
 }
 
 fn claude_finish(answer: &Answer) -> &'static str {
-    match answer {
-        Answer { is_cut: true, .. } => "max_tokens",
-        Answer { calls, .. } if calls.is_empty() => "end_turn",
-        _ => "tool_use",
-    }
+    answer.end(["max_tokens", "end_turn", "tool_use"])
 }
 
 fn claude(answer: &Answer) -> Json {
@@ -262,7 +261,7 @@ fn gemini(answer: &Answer) -> Json {
             .iter()
             .map(|argument| json!({"functionCall": {"name": "f", "args": arguments(argument)}})),
     );
-    let finish = if answer.is_cut { "MAX_TOKENS" } else { "STOP" };
+    let finish = answer.end(["MAX_TOKENS", "STOP", "STOP"]);
     json!({"candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": 0}],
         "usageMetadata": {"promptTokenCount": answer.input, "candidatesTokenCount": answer.output,
             "totalTokenCount": answer.input + answer.output},

@@ -12,15 +12,21 @@ mod frames;
 mod answers;
 mod requests;
 
+/// The path of OpenAI's chat.
+const CHAT: &str = "/v1/chat/completions";
+
+/// The path of Anthropic's Messages.
+const MESSAGES: &str = "/v1/messages";
+
 /// OpenAI's chat, Anthropic's Messages, OpenAI's Responses.
-const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
+const PATHS: [&str; 3] = [CHAT, MESSAGES, "/v1/responses"];
 
 /// An upstream of each API; OpenAI's is an engine that has chat alone.
 const SCHEMAS: [Schema; 4] = [Schema::OpenAi, Schema::Anthropic, Schema::AwsBedrock, Schema::Gemini];
 
 /// Whether an upstream has a client's API itself.
 fn is_same(path: &str, schema: Schema) -> bool {
-    matches!((path, schema), ("/v1/chat/completions", Schema::OpenAi) | ("/v1/messages", Schema::Anthropic))
+    matches!((path, schema), (CHAT, Schema::OpenAi) | (MESSAGES, Schema::Anthropic))
 }
 
 /// What the upstream is asked.

@@ -4,7 +4,7 @@ use penstock_providers::Schema;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use crate::{PATHS, SCHEMAS, encode, is_same};
+use crate::{CHAT, MESSAGES, PATHS, SCHEMAS, encode, is_same};
 
 /// What is said in a conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,7 @@ proptest! {
             for schema in SCHEMAS.into_iter().filter(|schema| !is_same(path, *schema)) {
                 let (encoded, sent) = encode(path, schema, &body);
                 prop_assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
-                let sent: Json = serde_json::from_slice(&sent).unwrap();
+                let sent = parsed(&sent);
                 let (said, settings) = read(&sent, schema);
                 prop_assert_eq!(said, lines(&asked, schema), "{} to {:?}: {}", path, schema, sent);
                 // Responses have no stop sequences.
@@ -79,6 +79,28 @@ proptest! {
             }
         }
     }
+
+    /// Put as Messages, a chat stays the same from then on, and is itself again on the way back.
+    #[test]
+    fn a_chat_is_the_same_after_a_way_through_messages(asked in conversations(), is_stream: bool) {
+        let mut chat = written(&asked, CHAT);
+        chat["stream"] = json!(is_stream);
+        let (_, messages) = encode(CHAT, Schema::Anthropic, &chat.to_string());
+        let (encoded, back) = encode(MESSAGES, Schema::OpenAi, std::str::from_utf8(&messages).unwrap());
+        prop_assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
+        let back = parsed(&back);
+        prop_assert_eq!(read(&back, Schema::OpenAi), read(&chat, Schema::OpenAi), "{}", back);
+        for member in ["model", "tools"] {
+            prop_assert_eq!(&back[member], &chat[member], "{}", member);
+        }
+        prop_assert_eq!(back["stream"].as_bool().unwrap_or(false), is_stream);
+        let (_, again) = encode(CHAT, Schema::Anthropic, &back.to_string());
+        prop_assert_eq!(parsed(&again), parsed(&messages));
+    }
+}
+
+fn parsed(body: &[u8]) -> Json {
+    serde_json::from_slice(body).unwrap()
 }
 
 /// The conversation as a client asks it.
