@@ -5,7 +5,7 @@
 pub(crate) mod answer;
 mod citation;
 pub(crate) mod embeddings;
-mod eventstream;
+pub(crate) mod eventstream;
 pub(crate) mod failure;
 pub(crate) mod invoke;
 mod model;

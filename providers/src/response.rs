@@ -90,7 +90,7 @@ impl ReadAnswer for InvokeReader {
         let Self { frames, answer } = self;
         let mut read = Ok(());
         let fed = frames.feed(piece, is_end, &mut |event| match event {
-            _ if read.is_err() => {}
+            _ if read.is_err() || answer.is_complete() => {}
             InvokeEvent::Json(json) => read = answer.event(json, sink),
             InvokeEvent::Failed(failure) => sink(Event::Error(failure)),
         });
@@ -232,7 +232,7 @@ impl Translation {
             return Ok(());
         };
         let mut failure = None;
-        reader.read(piece, is_end, &mut |event| {
+        let read = reader.read(piece, is_end, &mut |event| {
             match event {
                 // Nothing comes behind a failure.
                 _ if failure.is_some() => return,
@@ -245,7 +245,8 @@ impl Translation {
                 _ => *has_content = true,
             }
             writer.write(event, out);
-        })?;
+        });
+        // Whatever cannot be read behind a failure, or behind the end, does not count: it might as well have come later.
         if let Some(failure) = failure {
             return Err(Broken::Failed(failure));
         }
@@ -254,6 +255,7 @@ impl Translation {
             writer.end(out);
             return Ok(());
         }
+        read?;
         if is_end { Err(Broken::Incomplete) } else { Ok(()) }
     }
 
@@ -268,3 +270,6 @@ impl Translation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

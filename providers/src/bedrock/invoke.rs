@@ -56,8 +56,8 @@ impl InvokeEvents {
                 handle(InvokeEvent::Failed(failure::failure(code, 502, message.to_owned())));
             }
         });
-        fed.map_err(|error| Broken::Unreadable(error.to_string()))?;
         read?;
+        fed.map_err(|error| Broken::Unreadable(error.to_string()))?;
         if is_end && !frames.is_between_frames() { Err(Broken::Incomplete) } else { Ok(()) }
     }
 }

@@ -92,8 +92,8 @@ impl ReadAnswer for Reader {
                         result = answer.response(data, sink);
                     }
                 });
-                fed.map_err(|error| Broken::Unreadable(error.to_string()))?;
                 result?;
+                fed.map_err(|error| Broken::Unreadable(error.to_string()))?;
                 if is_end {
                     // What is left is the last event, or what a break left of it.
                     let mut last = Ok(());
