@@ -36,11 +36,12 @@ pub use settings::{
 };
 pub use snapshot::Snapshot;
 pub use spec::{
-    Action, ApiSpec, AzureIdentity, BackendEndpoint, BackendHost, BackendIndex, BackendSpec, BodyEdits,
-    CertificateFiles, ClientCertificate, ClientCredential, ClientHeaders, Credential, CredentialSource,
-    Destination, EndpointSpec, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, Listener, ListenerIndex,
-    ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelRewrite, Objective, OidcClient,
-    OidcProvider, PathRewrite, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
-    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
-    UpstreamTls,
+    Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
+    BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
+    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Credential, CredentialSource,
+    Destination, EndpointSpec, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider,
+    KeyDigest, KeySetSource, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror,
+    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, PathRewrite, PolicyIndex,
+    PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule,
+    SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls,
 };

@@ -69,6 +69,8 @@ pub(crate) fn snapshot(
         listeners,
         pools: pools.into_iter().map(Arc::new).collect(),
         backends: backends.into_iter().map(Arc::new).collect(),
+        consumers: Vec::new(),
+        policies: Vec::new(),
         limits: document.limits.value(),
         peek: document.peek.value(),
         access_log: document.access_log.value(),

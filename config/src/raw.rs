@@ -8,6 +8,7 @@ mod endpoints;
 mod listener;
 mod matching;
 mod model;
+mod policy;
 mod route;
 mod upstream;
 
@@ -29,6 +30,10 @@ pub use matching::{
     RawValueMatchType,
 };
 pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
+pub use policy::{
+    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawClaimHeader,
+    RawClaimMatch, RawClaimType, RawConsumer, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawPolicy,
+};
 pub use route::{
     RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,
     RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme, RawStatusReason, RawTarget, RawUrlRewrite,
@@ -67,6 +72,14 @@ pub struct Document {
     #[serde(default)]
     #[schemars(length(max = 20_000))]
     pub routes: Vec<RawRoute>,
+    /// Who asks, as keys, users and tokens tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100_000))]
+    pub consumers: Vec<RawConsumer>,
+    /// What is asked of requests before they are served, where listeners and rules name it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20_000))]
+    pub policies: Vec<RawPolicy>,
     /// What is known of single models, for `GET /v1/models`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100_000))]

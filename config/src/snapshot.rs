@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
 use crate::spec::{
-    BackendSpec, Listener, ListenerIndex, Lookup, ModelEntry, PoolSpec, RouteRequest, Rule, SecretUse,
-    Secrets, bare_host,
+    BackendSpec, Consumer, Listener, ListenerIndex, Lookup, ModelEntry, PolicySpec, PoolSpec, RouteRequest,
+    Rule, SecretUse, Secrets, bare_host,
 };
 use crate::table::Table;
 
@@ -32,6 +32,10 @@ pub struct Snapshot {
     pub pools: Vec<Arc<PoolSpec>>,
     /// Plain upstreams, in document order.
     pub backends: Vec<Arc<BackendSpec>>,
+    /// Who asks, in document order.
+    pub consumers: Vec<Arc<Consumer>>,
+    /// What listeners and rules ask of requests, in document order.
+    pub policies: Vec<Arc<PolicySpec>>,
     /// Limits on what clients send.
     pub limits: Limits,
     /// What the body scanner gathers.

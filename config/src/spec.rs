@@ -5,6 +5,7 @@ mod edit;
 mod file;
 mod host;
 mod listener;
+mod policy;
 mod request;
 mod rule;
 mod upstream;
@@ -18,6 +19,10 @@ pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
+pub use policy::{
+    Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
+    Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, PolicyIndex, PolicySpec,
+};
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{
     Action, Destination, Mirror, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Share, Target, Tier,

@@ -128,6 +128,7 @@ fn listener(
         headers_with_underscores: raw.headers_with_underscores,
         trusted_proxies: raw.trusted_proxies.as_slice().into(),
         health_path: raw.health_path.as_deref().map(Box::from),
+        policies: Box::default(),
         target_headers: raw.target_headers,
     }
 }

@@ -154,6 +154,7 @@ pub(super) fn lower(
         request_headers,
         response_headers,
         rewrite: rewrite.flatten(),
+        policies: Box::default(),
         untranslatable: raw.untranslatable,
         usage: raw.usage,
         timeouts: raw.timeouts.value(),

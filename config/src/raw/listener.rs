@@ -45,6 +45,10 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub health_path: Option<String>,
+    /// The names of policies that every request has to pass, before its body is read where they do not need it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub policies: Vec<String>,
     /// When responses tell which targets were tried and which one answered.
     #[serde(default, skip_serializing_if = "TargetHeaders::is_default")]
     pub target_headers: TargetHeaders,

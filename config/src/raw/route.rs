@@ -74,6 +74,10 @@ pub struct RawRule {
     /// Changes to host and path before the request is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
+    /// The names of policies that its requests have to pass, behind those of the listener.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub policies: Vec<String>,
     /// What becomes of a request that is translated (`api` of its pool or backend) and has members that the other API has
     /// no place for.
     #[serde(default, skip_serializing_if = "Untranslatable::is_default")]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::HostPattern;
+use super::{HostPattern, PolicyIndex};
 use crate::cidr::Cidr;
 use crate::settings::{HeadersWithUnderscores, TargetHeaders};
 
@@ -27,6 +27,8 @@ pub struct Listener {
     pub trusted_proxies: Box<[Cidr]>,
     /// Where load balancers ask for the gateway's health.
     pub health_path: Option<Box<str>>,
+    /// What every request has to pass, in this order.
+    pub policies: Box<[PolicyIndex]>,
     /// When responses tell which targets were tried and which one answered.
     pub target_headers: TargetHeaders,
 }

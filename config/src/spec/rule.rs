@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{BackendIndex, BodyEdits, HeaderEdits, PoolIndex};
+use super::{BackendIndex, BodyEdits, HeaderEdits, PolicyIndex, PoolIndex};
 use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
 
 /// One rule of a route.
@@ -31,6 +31,8 @@ pub struct Rule {
     pub response_headers: HeaderEdits,
     /// Changes to host and path before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// What requests have to pass, in this order, behind what the listener asks.
+    pub policies: Box<[PolicyIndex]>,
     /// What becomes of a request with members that the API of its upstream has no place for.
     pub untranslatable: Untranslatable,
     /// When streams report the tokens that they took.
