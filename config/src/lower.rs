@@ -7,6 +7,7 @@ mod listener;
 mod matching;
 mod models;
 mod names;
+mod policy;
 mod rewrite;
 mod rule;
 mod target;
@@ -46,11 +47,14 @@ pub(crate) fn snapshot(
 ) -> Result<Snapshot, Faults> {
     let (mut lowering, mut warnings) = (Report::default(), Report::default());
     let mut files = Files::new(secrets(document, surroundings, &mut lowering));
-    let listeners = listener::lower(document, &mut files, &mut lowering);
+    let policy_names = policy::names(document);
+    let listeners = listener::lower(document, &policy_names, &mut files, &mut lowering);
     let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
     let backends = upstream::backends(document, &mut files, &mut lowering);
+    let consumers = policy::consumers(document, &mut lowering);
+    let policies = policy::lower(document, &mut files, &mut lowering, &mut warnings);
     let (secrets, secret_uses) = files.finish();
-    let mut routing = routing(document, &listeners, &mut lowering, &mut warnings);
+    let mut routing = routing(document, &listeners, &policy_names, &mut lowering, &mut warnings);
     credential::strip_of_clients(&mut routing.rules, &pools, &backends);
     check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
@@ -58,6 +62,7 @@ pub(crate) fn snapshot(
     if let Some(faults) = report.into_faults() {
         return Err(faults);
     }
+    policy::warn_of_unused(document, &mut warnings);
     warn_of_empty_pools(document, &mut warnings);
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
@@ -69,8 +74,8 @@ pub(crate) fn snapshot(
         listeners,
         pools: pools.into_iter().map(Arc::new).collect(),
         backends: backends.into_iter().map(Arc::new).collect(),
-        consumers: Vec::new(),
-        policies: Vec::new(),
+        consumers: consumers.into_iter().map(Arc::new).collect(),
+        policies: policies.into_iter().map(Arc::new).collect(),
         limits: document.limits.value(),
         peek: document.peek.value(),
         access_log: document.access_log.value(),
@@ -153,6 +158,7 @@ struct Routing {
 fn routing(
     document: &Document,
     listeners: &[Listener],
+    policies: &Names<'_>,
     report: &mut Report,
     warnings: &mut Report,
 ) -> Routing {
@@ -191,7 +197,8 @@ fn routing(
                 rule::attach(&mut builders[*listener], &hosts, &alternatives);
             }
             let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
-            rules.extend(lowered.map(|rule| Rule { models: named, ..rule }));
+            let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
+            rules.extend(lowered.map(|rule| Rule { models: named, policies, ..rule }));
         }
     }
     models.describe(&document.models, report, warnings);
@@ -203,11 +210,16 @@ fn routing(
     Routing { rules, models: models.into_entries(), tables }
 }
 
-/// The document with defaults, without values of headers and parameters that carry credentials.
+/// The document with defaults, without digests of keys, and values of headers and parameters that carry credentials.
 fn redacted(document: &Document) -> Value {
     // A document that was read from JSON's data model can be written to it.
     let mut value = serde_json::to_value(document).unwrap_or_default();
     redact(&mut value);
+    // Whoever knows a weak key's digest can guess the key.
+    let consumers = value.get_mut("consumers").and_then(Value::as_array_mut);
+    for keys in consumers.into_iter().flatten().filter_map(|consumer| consumer.get_mut("keys")) {
+        hide(keys);
+    }
     value
 }
 
@@ -215,12 +227,21 @@ fn redact(value: &mut Value) {
     match value {
         Value::Object(object) => {
             let is_sensitive = object.get("name").and_then(Value::as_str).is_some_and(text::is_sensitive);
-            if is_sensitive && let Some(secret @ Value::String(_)) = object.get_mut("value") {
-                *secret = "<redacted>".into();
+            for secret in ["value", "values"].into_iter().filter(|_| is_sensitive) {
+                object.get_mut(secret).into_iter().for_each(hide);
             }
             object.values_mut().for_each(redact);
         }
         Value::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
+
+/// Hides a text, or the texts of a list.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(secret) => "<redacted>".clone_into(secret),
+        Value::Array(items) => items.iter_mut().for_each(hide),
         _ => {}
     }
 }

@@ -6,13 +6,18 @@ use rustc_hash::FxHashMap;
 
 use super::file::Files;
 use super::names::Names;
-use super::text;
+use super::{policy, text};
 use crate::raw::{Document, RawCertificate, RawListener, RawProtocol};
 use crate::report::{FieldPath, Report};
 use crate::spec::{CertificateFiles, Listener, ListenerTls};
 
 /// All listeners.
-pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report) -> Vec<Listener> {
+pub(super) fn lower(
+    document: &Document,
+    policies: &Names<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<Listener> {
     let place = FieldPath::Root.field("listeners");
     Names::unique(document.listeners.iter().map(|listener| listener.name.as_str()), &place, report);
     check_addresses(document, &place, report);
@@ -23,7 +28,10 @@ pub(super) fn lower(document: &Document, files: &mut Files, report: &mut Report)
         .enumerate()
         .map(|(index, raw)| {
             let shares_address = shares_address(document, index);
-            listener(raw, shares_address, &place.index(index), files, report)
+            let place = place.index(index);
+            let listener = listener(raw, shares_address, &place, files, report);
+            let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
+            Listener { policies, ..listener }
         })
         .collect()
 }

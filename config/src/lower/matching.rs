@@ -237,7 +237,8 @@ impl Matching {
     }
 }
 
-fn method(raw: RawMethod) -> Method {
+/// The method.
+pub(super) fn method(raw: RawMethod) -> Method {
     match raw {
         RawMethod::Get => Method::GET,
         RawMethod::Head => Method::HEAD,

@@ -28,11 +28,21 @@ impl<'d> Names<'d> {
         place: &FieldPath<'_>,
         report: &mut Report,
     ) -> Self {
+        Self::checked(names, text::name, place, report)
+    }
+
+    /// The same, for names that `check` knows, which says what is wrong with one.
+    pub(super) fn checked(
+        names: impl Iterator<Item = &'d str>,
+        check: fn(&str) -> Result<(), String>,
+        place: &FieldPath<'_>,
+        report: &mut Report,
+    ) -> Self {
         let names = Self::of(names);
         for (position, name) in names.in_order.iter().enumerate() {
             let item = place.index(position);
             let field = item.field("name");
-            if let Err(message) = text::name(name) {
+            if let Err(message) = check(name) {
                 report.add(&field, || message);
             }
             let first = names.positions[name];
@@ -57,6 +67,11 @@ impl<'d> Names<'d> {
             report.add(place, || format!("there is no {kind} {}{suggestion}", Quoted(name)));
         }
         position
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_order.is_empty()
     }
 
     /// The position of a name.

@@ -21,6 +21,28 @@ const UNTOUCHABLE: &[&str] = &[
     "upgrade",
 ];
 
+/// Headers that say how a body is to be read.
+const OF_BODY: &[&str] = &["content-encoding", "content-type", "expect"];
+
+/// Headers that the gateway makes out itself; what clients send as such is removed.
+const OWN: &[&str] = &["x-ai-eg-model", "x-gateway-model-name"];
+
+/// Families of such headers.
+const OWN_PREFIXES: &[&str] = &["x-penstock-", "x-gateway-destination-endpoint"];
+
+/// Headers by which the gateway says where a request comes from, and which request it is.
+const OF_ORIGIN: &[&str] = &[
+    "forwarded",
+    "x-envoy-external-address",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
+
 /// A name of ours: what Kubernetes allows for most objects (RFC 1123 subdomain).
 pub(super) fn name(text: &str) -> Result<(), String> {
     let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
@@ -115,12 +137,80 @@ pub(super) fn editable_header_name(text: &str) -> Result<HeaderName, String> {
     }
 }
 
+/// The name of a header in which clients show a credential.
+pub(super) fn shown_header_name(text: &str) -> Result<HeaderName, String> {
+    let name = asked_header_name(text)?;
+    match name.as_str() {
+        "cookie" => Err("the header cookie has many: name one with `cookie`".to_owned()),
+        fixed if UNTOUCHABLE.contains(&fixed) || OF_BODY.contains(&fixed) => {
+            Err(format!("the header {fixed} carries no credential: it frames the message"))
+        }
+        _ => Ok(name),
+    }
+}
+
+/// The name of a header in which the gateway tells upstreams something, and which clients cannot send then.
+pub(super) fn told_header_name(text: &str) -> Result<HeaderName, String> {
+    let name = header_name(text)?;
+    match name.as_str() {
+        fixed if UNTOUCHABLE.contains(&fixed) || OF_BODY.contains(&fixed) => {
+            Err(format!("the header {fixed} cannot be set here: it frames the message"))
+        }
+        own if is_own(own) || OF_ORIGIN.contains(&own) => {
+            Err(format!("the header {own} cannot be set here: the gateway says something else in it"))
+        }
+        _ => Ok(name),
+    }
+}
+
+/// The name of a header that clients can send.
+pub(super) fn asked_header_name(text: &str) -> Result<HeaderName, String> {
+    let name = header_name(text)?;
+    if is_own(name.as_str()) {
+        return Err(format!("the header {name} is the gateway's own: it takes it out of what clients send"));
+    }
+    Ok(name)
+}
+
+fn is_own(name: &str) -> bool {
+    OWN.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A cookie's name (RFC 6265, 4.1.1). It has the letters that headers' names have.
+pub(super) fn cookie_name(text: &str) -> Result<(), String> {
+    header_name(text)
+        .map(drop)
+        .map_err(|_| format!("{} is not a cookie's name: use letters, digits, `-` and `_`", Quoted(text)))
+}
+
 /// A header's value. Bytes beyond ASCII are legal but mean different things to different servers.
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text)
         .ok()
         .filter(|_| text.is_ascii())
         .ok_or_else(|| format!("{} is not a header's value: use printable ASCII characters", Quoted(text)))
+}
+
+/// What others call somebody or something: any text that can stand in a log line and, at its ends, in a header.
+pub(super) fn label(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("is empty: give it some letters".to_owned());
+    }
+    if let Some(bad) = text.chars().find(|c| c.is_control()) {
+        return Err(format!("{} must not contain {bad:?}", Quoted(text)));
+    }
+    if text.trim() != text {
+        return Err(format!("{} must not begin or end with white space", Quoted(text)));
+    }
+    Ok(())
+}
+
+/// A scope of a token (RFC 6749, 3.3).
+pub(super) fn scope(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("is not a scope: a list has one to an item, without spaces".to_owned());
+    }
+    Ok(())
 }
 
 /// The name of a model that requests ask for.
@@ -157,22 +247,41 @@ pub(super) fn aws_region(text: &str) -> Result<(), String> {
 /// The address of a service by HTTP, without a slash at its end. Passwords have no place in it: the document is shown.
 pub(super) fn service_address(text: &str) -> Result<&str, String> {
     let address = text.trim_end_matches('/');
-    let uri = address.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-    let is_sound = |uri: &Uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.query().is_none()
-            && !address.contains(['#', '@'])
-            && uri
-                .authority()
-                .is_some_and(|authority| authority.port().is_some() == has_port(authority.as_str()))
-    };
-    match uri {
-        Some(uri) if is_sound(&uri) => Ok(address),
+    match http_uri(address) {
+        Some(uri) if uri.query().is_none() && !address.contains('@') => Ok(address),
         _ => Err(format!(
             "{} is not an address: write scheme, host and path, as in \"https://login.example.com/token\"",
             Quoted(text)
         )),
     }
+}
+
+/// The address of what is fetched by HTTP as it is written, with its query if it has one. No message has a text of it that
+/// has passwords.
+pub(super) fn fetched_address(text: &str) -> Result<(), String> {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if authority.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        return Err(
+            "has a user's name before its host, which has no place in a document: leave it out".to_owned()
+        );
+    }
+    http_uri(text).map(drop).ok_or_else(|| {
+        format!(
+            "{} is not an address: write scheme, host and path, as in \"https://login.example.com/keys\"",
+            Quoted(text)
+        )
+    })
+}
+
+/// An address of `http` or `https` with a host, and without a fragment, which the parser would drop.
+fn http_uri(text: &str) -> Option<Uri> {
+    let uri = text.parse::<Uri>().ok()?;
+    let authority = uri.authority()?;
+    let is_sound = matches!(uri.scheme_str(), Some("http" | "https"))
+        && !authority.host().is_empty()
+        && !text.contains('#')
+        && authority.port().is_some() == has_port(authority.as_str());
+    is_sound.then_some(uri)
 }
 
 /// Whether something stands for a port; the parser lets numbers through that are none.

@@ -165,6 +165,7 @@ pub struct RawJwtProvider {
     /// With `keysUrl`: how long a key set is used before it is fetched again. One that cannot be fetched again stays in
     /// use.
     #[serde(default = "cache_duration", skip_serializing_if = "is_cache_duration")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "168h"))]
     pub cache_duration: Span,
     /// Where clients show a token: the first of these that a request has. Left out: `authorization` with `Bearer `, and the
     /// parameter `access_token` of the query.
@@ -296,7 +297,8 @@ pub enum RawClaimType {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawHeaderValues {
-    /// Its name.
+    /// Its name. `x-ai-eg-model` stands for the model that the request's body names, as in `models`, never for a header
+    /// that the client sent.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
     /// With one of these values, exactly.
@@ -310,15 +312,18 @@ impl RawClaimType {
     }
 }
 
-const CACHE_DURATION: Span = Span::secs(300);
+impl RawJwtProvider {
+    /// How long a key set is used if the document does not say it.
+    pub const CACHE_DURATION: Span = Span::secs(300);
+}
 
 fn cache_duration() -> Span {
-    CACHE_DURATION
+    RawJwtProvider::CACHE_DURATION
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_cache_duration(duration: &Span) -> bool {
-    *duration == CACHE_DURATION
+    *duration == RawJwtProvider::CACHE_DURATION
 }
 
 const SUBJECT: &str = "sub";

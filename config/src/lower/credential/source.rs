@@ -193,9 +193,8 @@ fn oidc(
     let endpoint = address(raw.token_endpoint.as_deref(), &place.field("tokenEndpoint"), report);
     let client_secret = files.path(&raw.client_secret, &place.field("clientSecret"), report);
     for (index, scope) in raw.scopes.iter().enumerate() {
-        if scope.is_empty() || has_space(scope) {
-            let message = || "is not a scope: a list has one to an item, without spaces".to_owned();
-            report.add(&place.field("scopes").index(index), message);
+        if let Err(message) = text::scope(scope) {
+            report.add(&place.field("scopes").index(index), || message);
         }
     }
     let provider = match (&raw.issuer, &raw.token_endpoint) {

@@ -1,0 +1,99 @@
+//! Lowering how clients say who they are.
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::{Known, extract, jwt};
+use crate::lower::file::Files;
+use crate::lower::text;
+use crate::raw::{RawApiKeys, RawAuthentication, RawBasic};
+use crate::report::{FieldPath, Report};
+use crate::spec::{ApiKeys, Authentication, Basic, Extract};
+
+/// The ways of a policy.
+pub(super) fn lower(
+    raw: &RawAuthentication,
+    known: &Known<'_>,
+    place: &FieldPath<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Authentication {
+    if raw.api_key.is_none() && raw.basic.is_none() && raw.jwt.is_none() {
+        report.add(place, || "has no way to say who one is: give it apiKey, basic or jwt".to_owned());
+    }
+    let within = place.field("apiKey");
+    let api_key = raw.api_key.as_ref().map(|raw| api_keys(raw, known, &within, files, report));
+    let basic = raw.basic.as_ref().map(|raw| basic(raw, &place.field("basic"), files, report));
+    let jwt = raw.jwt.as_ref().map(|raw| jwt::lower(raw, &place.field("jwt"), files, report));
+    let authentication = Authentication { is_optional: raw.optional, api_key, basic, jwt };
+    check_told(raw, &authentication, place, report);
+    authentication
+}
+
+fn api_keys(
+    raw: &RawApiKeys,
+    known: &Known<'_>,
+    place: &FieldPath<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> ApiKeys {
+    let file = raw.file.as_deref().map(|file| files.path(file, &place.field("file"), report));
+    if file.is_none() && !known.has_keys {
+        let message =
+            || "lets nobody in, since no consumer has keys: give consumers keys, or it a file".to_owned();
+        report.add(place, message);
+    }
+    ApiKeys {
+        extract_from: extract::of_keys(&raw.extract_from, &place.field("extractFrom"), report),
+        file,
+        consumer_header: told(raw.consumer_header.as_deref(), &place.field("consumerHeader"), report),
+        is_forwarded: raw.forward,
+    }
+}
+
+fn basic(raw: &RawBasic, place: &FieldPath<'_>, files: &mut Files, report: &mut Report) -> Basic {
+    Basic {
+        file: files.path(&raw.file, &place.field("file"), report),
+        user_header: told(raw.user_header.as_deref(), &place.field("userHeader"), report),
+        is_forwarded: raw.forward,
+    }
+}
+
+/// A header in which upstreams are told something.
+pub(super) fn told(written: Option<&str>, place: &FieldPath<'_>, report: &mut Report) -> Option<HeaderName> {
+    text::told_header_name(written?).map_err(|message| report.add(place, || message)).ok()
+}
+
+/// Reports headers in which upstreams are told something and clients show a credential: clients cannot send the former.
+fn check_told(raw: &RawAuthentication, lowered: &Authentication, place: &FieldPath<'_>, report: &mut Report) {
+    let of_keys = lowered.api_key.iter().flat_map(|keys| &keys.extract_from);
+    let of_tokens = lowered.jwt.iter().flatten().flat_map(|provider| &provider.extract_from);
+    let in_header = |extract: &Extract| match extract {
+        Extract::Header { name, .. } => Some(name.clone()),
+        Extract::Query(_) | Extract::Cookie(_) => None,
+    };
+    let of_passwords = lowered.basic.as_ref().map(|_| AUTHORIZATION);
+    let shown: Vec<HeaderName> = of_keys.chain(of_tokens).filter_map(in_header).chain(of_passwords).collect();
+    let mut check = |written: &str, place: &FieldPath<'_>| {
+        if let Some(name) = shown.iter().find(|name| name.as_str().eq_ignore_ascii_case(written)) {
+            let message = || format!("the header {name} is where clients show a credential: choose another");
+            report.add(place, message);
+        }
+    };
+    if let Some(name) = raw.api_key.as_ref().and_then(|keys| keys.consumer_header.as_ref()) {
+        check(name, &place.field("apiKey").field("consumerHeader"));
+    }
+    if let Some(name) = raw.basic.as_ref().and_then(|basic| basic.user_header.as_ref()) {
+        check(name, &place.field("basic").field("userHeader"));
+    }
+    let jwt = place.field("jwt");
+    let place = jwt.field("providers");
+    let providers = raw.jwt.iter().flat_map(|jwt| &jwt.providers);
+    for (index, provider) in providers.enumerate() {
+        let place = place.index(index);
+        let place = place.field("claimHeaders");
+        for (index, claim) in provider.claim_headers.iter().enumerate() {
+            check(&claim.header, &place.index(index).field("header"));
+        }
+    }
+}
