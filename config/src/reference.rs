@@ -19,6 +19,7 @@ and keys given twice are errors. A document may have up to 16 MiB. The folder `e
 - A *duration* is a text such as `250ms`, `10s` or `1m30s`. Where the range allows *off*, `0s` means that there is no
   deadline.
 - A *size* is a number of bytes, or a text such as `64KiB`, `4MiB` or `1GiB`.
+- A *digest* is `sha256:` and the SHA-256 of a key in 64 hexadecimal digits, as `penstock keys new` prints it.
 - An *address* is an IP address and a port: `10.0.0.1:8000`, `[::1]:8000`.
 - *Regular expressions* have the syntax of Rust's `regex` crate and must match the whole value. They cannot look around
   or refer back, so that none takes more than linear time.
@@ -150,6 +151,9 @@ fn type_name(root: &Value, property: &Value) -> String {
         (Some("timeout"), _) => "duration".to_owned(),
         (Some(format), _) => format.to_owned(),
         (_, Some("array")) => format!("list of {}", type_name(root, &target["items"])),
+        (_, Some("object")) if target["additionalProperties"]["type"] == "array" => {
+            "names with lists of texts".to_owned()
+        }
         (_, Some("object")) if target["additionalProperties"].is_object() => "names with texts".to_owned(),
         (_, Some("string")) => "text".to_owned(),
         (_, Some("integer")) => "whole number".to_owned(),

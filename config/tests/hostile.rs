@@ -29,6 +29,12 @@ fn names_of_a_megabyte() {
     faults(&format!("{{\"{long}\": 1}}"));
     faults(&format!("{HEAD}? {long}\n: 1\n"));
     faults(&format!("{HEAD}pools: [{{name: a, endpoints: [{{address: {long}}}]}}]\n"));
+    faults(&format!(
+        "{HEAD}consumers: [{{name: a, keys: [{long}], models: [{long}], tags: {{{long}: ' '}}}}]\n"
+    ));
+    faults(&format!(
+        "{HEAD}policies: [{{name: a, authorization: {{rules: [{{action: Deny, scopes: [{long}]}}]}}}}]\n"
+    ));
 }
 
 #[test]
@@ -37,6 +43,8 @@ fn too_much_of_everything() {
     faults(&format!("{HEAD}pools: [{}]\n", many(20_001, "{name: a}")));
     faults(&format!("{{{}}}", (0..50_000).map(|i| format!("\"f{i}\":1")).collect::<Vec<_>>().join(",")));
     faults(&format!("{HEAD}routes: [{{name: a, rules: [{}]}}]\n", many(20_000, "{targets: [{pool: x}]}")));
+    faults(&format!("{HEAD}consumers: [{}]\n", many(50_000, "{name: a, tags: {a: ''}}")));
+    faults(&format!("{HEAD}policies: [{}]\n", many(20_000, "{name: a, authentication: {}}")));
     faults(&"#".repeat(MAX_DOCUMENT_BYTES + 1));
 }
 
@@ -208,6 +216,11 @@ fn token() -> impl Strategy<Value = String> {
         "\u{2028}",
         "value: /\n",
         "matches:\n",
+        "consumers:\n",
+        "policies:\n",
+        "authentication:\n",
+        "authorization:\n",
+        "jwt: {providers: [{name: a}]}\n",
     ])
     .prop_map(str::to_owned)
 }

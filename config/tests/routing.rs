@@ -300,6 +300,7 @@ fn document() -> impl Strategy<Value = Document> {
             headers_with_underscores: Default::default(),
             trusted_proxies: vec![],
             health_path: None,
+            policies: vec![],
             target_headers: Default::default(),
         };
         let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
@@ -322,6 +323,8 @@ fn document() -> impl Strategy<Value = Document> {
                     rules,
                 })
                 .collect(),
+            consumers: vec![],
+            policies: vec![],
             models: vec![],
             pools: serde_json::from_str(r#"[{"name": "p"}]"#).expect("a pool"),
             backends: vec![],

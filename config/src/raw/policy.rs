@@ -18,7 +18,7 @@ pub struct RawConsumer {
     /// Digests of its keys, as `penstock keys new` prints them: `sha256:` and 64 hexadecimal digits. The keys themselves
     /// are not stored anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "digests")]
     pub keys: Vec<String>,
     /// What else is known of it, such as `team: search`; authorization can ask for it.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -315,6 +315,15 @@ impl RawClaimType {
 impl RawJwtProvider {
     /// How long a key set is used if the document does not say it.
     pub const CACHE_DURATION: Span = Span::secs(300);
+}
+
+/// A format of its own, so that no message shows what stands in a digest's place.
+fn digests(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": { "type": "string", "format": "digest", "pattern": "^sha256:[0-9A-Fa-f]{64}$" },
+    })
 }
 
 fn cache_duration() -> Span {

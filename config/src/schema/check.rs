@@ -219,6 +219,7 @@ fn type_message(value: &Value, given: &str, schema: &Value) -> String {
     let wanted = match (format, schema["type"].as_str().unwrap_or_default()) {
         ("size", _) => "a number of bytes, or one with a unit, such as 64KiB",
         ("duration" | "timeout", _) => "a duration, such as \"10s\"",
+        ("digest", _) => "a key's digest, `sha256:` and 64 hexadecimal digits",
         (_, "string") => "a text",
         (_, "integer") => "a whole number",
         (_, "boolean") => "true or false",

@@ -40,8 +40,8 @@ fn api_keys(
     let file = raw.file.as_deref().map(|file| files.path(file, &place.field("file"), report));
     if file.is_none() && !known.has_keys {
         let message =
-            || "lets nobody in, since no consumer has keys: give consumers keys, or it a file".to_owned();
-        report.add(place, message);
+            || "is missing: no consumer has keys, so give consumers some, or name a file".to_owned();
+        report.add(&place.field("file"), message);
     }
     ApiKeys {
         extract_from: extract::of_keys(&raw.extract_from, &place.field("extractFrom"), report),
