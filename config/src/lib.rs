@@ -41,7 +41,8 @@ pub use spec::{
     ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Credential, CredentialSource,
     Destination, EndpointSpec, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider,
     KeyDigest, KeySetSource, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror,
-    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, PathRewrite, PolicyIndex,
-    PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule,
-    SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls,
+    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, PathRewrite,
+    PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
+    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
+    UpstreamTls,
 };

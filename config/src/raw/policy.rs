@@ -165,7 +165,7 @@ pub struct RawJwtProvider {
     /// With `keysUrl`: how long a key set is used before it is fetched again. One that cannot be fetched again stays in
     /// use.
     #[serde(default = "cache_duration", skip_serializing_if = "is_cache_duration")]
-    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "168h"))]
+    #[schemars(extend("default" = "5m", "x-minimum" = "1s", "x-maximum" = "168h"))]
     pub cache_duration: Span,
     /// Where clients show a token: the first of these that a request has. Left out: `authorization` with `Bearer `, and the
     /// parameter `access_token` of the query.
@@ -178,7 +178,7 @@ pub struct RawJwtProvider {
     pub claim_headers: Vec<RawClaimHeader>,
     /// The claim that names the consumer, with dots between names of objects within each other.
     #[serde(default = "subject", skip_serializing_if = "is_subject")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), extend("default" = SUBJECT))]
     pub consumer_claim: String,
     /// Upstreams see the token as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -330,7 +330,6 @@ fn cache_duration() -> Span {
     RawJwtProvider::CACHE_DURATION
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_cache_duration(duration: &Span) -> bool {
     *duration == RawJwtProvider::CACHE_DURATION
 }

@@ -175,7 +175,7 @@ pub struct AccessRule {
     /// By one of these.
     pub consumers: Box<[Box<str>]>,
     /// By somebody who has each of these, with one of the values.
-    pub tags: Box<[(Box<str>, Box<[Box<str>]>)]>,
+    pub tags: Box<[(Box<str>, OneOf)]>,
     /// With a token of this provider.
     pub provider: Option<Box<str>>,
     /// With a token that has all of these.
@@ -183,8 +183,11 @@ pub struct AccessRule {
     /// With a token that has all of these.
     pub scopes: Box<[Box<str>]>,
     /// With all of these headers, and one of the values in each.
-    pub headers: Box<[(HeaderName, Box<[Box<str>]>)]>,
+    pub headers: Box<[(HeaderName, OneOf)]>,
 }
+
+/// Texts of which one suffices.
+pub type OneOf = Box<[Box<str>]>;
 
 /// A claim that a token has to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +197,7 @@ pub struct ClaimMatch {
     /// Whether it is a list of texts, and not a text.
     pub is_list: bool,
     /// One of these.
-    pub values: Box<[Box<str>]>,
+    pub values: OneOf,
 }
 
 impl KeyDigest {

@@ -7,7 +7,7 @@ use crate::lower::matching::method;
 use crate::lower::text;
 use crate::raw::{RawAccess, RawAccessRule, RawAuthorization, RawClaimMatch, RawClaimType, RawHeaderValues};
 use crate::report::{FieldPath, Quoted, Report, Suggestion};
-use crate::spec::{Access, AccessRule, Authorization, ClaimMatch, MODEL_HEADER, ModelNames};
+use crate::spec::{Access, AccessRule, Authorization, ClaimMatch, MODEL_HEADER, ModelNames, OneOf};
 
 /// The rules of a policy.
 pub(super) fn lower(
@@ -162,7 +162,7 @@ fn headers(
     raw: &[RawHeaderValues],
     place: &FieldPath<'_>,
     report: &mut Report,
-) -> Box<[(HeaderName, Box<[Box<str>]>)]> {
+) -> Box<[(HeaderName, OneOf)]> {
     let mut headers = Vec::with_capacity(raw.len());
     for (index, raw) in raw.iter().enumerate().filter(|(_, raw)| !is_model(raw)) {
         let place = place.index(index);

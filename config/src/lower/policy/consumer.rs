@@ -1,5 +1,7 @@
 //! Lowering consumers.
 
+use std::sync::LazyLock;
+
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +14,10 @@ use crate::spec::{Consumer, KeyDigest};
 
 /// Where each key is, by its digest: the positions of consumer and key.
 type Places = FxHashMap<KeyDigest, (usize, usize)>;
+
+/// What tools print that were given an empty variable, or a line without anything.
+static OF_NOTHING: LazyLock<[KeyDigest; 2]> =
+    LazyLock::new(|| [&b""[..], b"\n"].map(|nothing| KeyDigest(Sha256::digest(nothing).into())));
 
 /// All consumers.
 pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<Consumer> {
@@ -50,7 +56,7 @@ fn keys(
             report.add(&place, || no_digest(written).to_owned());
             continue;
         };
-        if is_of_nothing(digest) {
+        if OF_NOTHING.contains(&digest) {
             let message =
                 "is the digest of an empty key, which is what everybody has: `penstock keys new` makes one";
             report.add(&place, || message.to_owned());
@@ -77,17 +83,12 @@ fn no_digest(text: &str) -> &'static str {
     if begins.is_some_and(|beginning| beginning.eq_ignore_ascii_case(KeyDigest::PREFIX)) {
         "is not a digest: write `sha256:` and 64 hexadecimal digits, as `penstock keys new` prints them"
     } else if text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        "has no `sha256:` before it: write that if it is a digest; if it is a key itself, write its digest, as \
-         `penstock keys new` prints it with a new key"
+        "has no `sha256:` before it: write that if it is a digest; if it is a key itself, write its digest, which \
+         `penstock keys digest` prints"
     } else {
         "looks like a key itself, which has no place in a document: write its digest, `sha256:` and 64 hexadecimal \
-         digits; `penstock keys new` makes a key and prints its digest"
+         digits; `penstock keys new` makes a key and prints its digest, `penstock keys digest` prints that of a key"
     }
-}
-
-/// Whether it is what tools print that were given an empty variable, or a line without anything.
-fn is_of_nothing(digest: KeyDigest) -> bool {
-    [&b""[..], b"\n"].into_iter().any(|nothing| Sha256::digest(nothing)[..] == digest.0)
 }
 
 fn check_tags(raw: &RawConsumer, place: &FieldPath<'_>, report: &mut Report) {
