@@ -8,11 +8,12 @@ mod jwt;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::HeaderName;
 use rustc_hash::FxHashSet;
 
 use super::file::Files;
-use super::models;
 use super::names::Names;
+use super::{models, text};
 use crate::knob::Size;
 use crate::raw::Document;
 use crate::report::{FieldPath, Quoted, Report};
@@ -134,6 +135,11 @@ fn check_distinct(raw: &[String], place: &FieldPath<'_>, report: &mut Report) {
             report.add(&place.index(index), || format!("{} is given twice", Quoted(text)));
         }
     }
+}
+
+/// A header in which upstreams are told something.
+fn told(written: Option<&str>, place: &FieldPath<'_>, report: &mut Report) -> Option<HeaderName> {
+    text::told_header_name(written?).map_err(|message| report.add(place, || message)).ok()
 }
 
 /// The texts of a list.

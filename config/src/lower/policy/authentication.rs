@@ -3,9 +3,8 @@
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::{Known, extract, jwt};
+use super::{Known, extract, jwt, told};
 use crate::lower::file::Files;
-use crate::lower::text;
 use crate::raw::{RawApiKeys, RawAuthentication, RawBasic};
 use crate::report::{FieldPath, Report};
 use crate::spec::{ApiKeys, Authentication, Basic, Extract};
@@ -57,11 +56,6 @@ fn basic(raw: &RawBasic, place: &FieldPath<'_>, files: &mut Files, report: &mut 
         user_header: told(raw.user_header.as_deref(), &place.field("userHeader"), report),
         is_forwarded: raw.forward,
     }
-}
-
-/// A header in which upstreams are told something.
-pub(super) fn told(written: Option<&str>, place: &FieldPath<'_>, report: &mut Report) -> Option<HeaderName> {
-    text::told_header_name(written?).map_err(|message| report.add(place, || message)).ok()
 }
 
 /// Reports headers in which upstreams are told something and clients show a credential: clients cannot send the former.

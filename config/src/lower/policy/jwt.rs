@@ -3,8 +3,7 @@
 use http::HeaderName;
 use rustc_hash::FxHashSet;
 
-use super::authentication::told;
-use super::{boxed, check_distinct, extract};
+use super::{boxed, check_distinct, extract, told};
 use crate::lower::file::Files;
 use crate::lower::names::Names;
 use crate::lower::text;
