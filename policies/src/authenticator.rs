@@ -1,0 +1,127 @@
+//! One policy's ways of saying who asks.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use penstock_config::{Authentication, Consumer, Extract, KeySetSource};
+
+use crate::basic::Users;
+use crate::consumers::{ConsumerBook, KeyTable};
+use crate::held::Held;
+use crate::jwt::KeySet;
+
+/// Where that comes from which files say and identity providers send. What is asked for twice is the same.
+pub trait Sources {
+    /// The keys in a file, of the consumers of the book that the authenticator is made with.
+    fn keys(&self, file: &Path) -> Arc<Held<KeyTable>>;
+    /// The users in a file.
+    fn users(&self, file: &Path) -> Arc<Held<Users>>;
+    /// The keys of an identity provider.
+    fn key_set(&self, source: &KeySetSource) -> Arc<Held<KeySet>>;
+}
+
+/// Finds out who asks, in the ways of one policy.
+#[derive(Debug)]
+pub struct Authenticator {
+    is_optional: bool,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nobody said, and the policy lets that pass.
+    Anonymous,
+    /// This one.
+    Identified(Identified),
+    /// Nobody who may pass.
+    Refused(Refused),
+}
+
+/// Somebody, and what becomes of the request for it.
+#[derive(Debug)]
+pub struct Identified {
+    /// Who.
+    pub identity: Identity,
+    /// What becomes of the request.
+    pub edits: Edits,
+}
+
+/// What becomes of an identified request. Headers of [`Authenticator::set_headers`] that the client sent go before that, of
+/// every request.
+#[derive(Debug, Default)]
+pub struct Edits {
+    /// What is taken out: the whole header, each parameter of the query of that name ([`remove_query`](crate::remove_query)),
+    /// or each cookie of that name ([`remove_cookie`](crate::remove_cookie)).
+    pub remove: Option<Arc<Extract>>,
+    /// Headers that upstreams are told something in.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Somebody who asks, and how that is known.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Who. Somebody without a name has the empty one.
+    pub consumer: Arc<Consumer>,
+    /// How that is known.
+    pub by: By,
+    /// What the token says, an object; `None` if there was none.
+    pub claims: Option<Arc<serde_json::Value>>,
+}
+
+/// How it is known who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// By a key.
+    ApiKey,
+    /// By a name and a password.
+    Basic,
+    /// By a token.
+    Jwt {
+        /// The name of its provider in the policy.
+        provider: Arc<str>,
+    },
+}
+
+/// A request that may not pass.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Why.
+    pub why: Why,
+    /// Values of `WWW-Authenticate`, a header each. None if it is not the client's fault.
+    pub challenges: Arc<[HeaderValue]>,
+}
+
+/// Why a request may not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It shows no credential. 401.
+    Missing,
+    /// What it shows is not valid, in a few words that the client may read. 401.
+    Invalid(&'static str),
+    /// What would tell whether it is valid was never had. 503.
+    Unavailable,
+}
+
+impl Authenticator {
+    /// The ways of `authentication`. Keys that are in no file are those in `keys`.
+    pub fn new(
+        authentication: &Authentication,
+        book: &Arc<ConsumerBook>,
+        keys: &Arc<KeyTable>,
+        sources: &dyn Sources,
+    ) -> Self {
+        todo!()
+    }
+
+    /// Who sent a request with these headers and this query, which is what stands behind `?`.
+    pub fn identify(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime) -> Outcome {
+        todo!()
+    }
+
+    /// The headers that this may set. Clients cannot: they are taken out of every request, also of one that shows nothing.
+    pub fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::empty()
+    }
+}

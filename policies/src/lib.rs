@@ -1,0 +1,40 @@
+//! Who asks, and what they may.
+//!
+//! | what | where |
+//! |---|---|
+//! | where a credential stands in a request, and how it is taken out | `extract` |
+//! | consumers, and the keys that tell them | `consumers`, `keys` |
+//! | names and passwords | `basic` |
+//! | tokens of identity providers, and key sets | `jwt` |
+//! | one policy's ways of saying who asks, in turn | `authenticator` |
+//! | one policy's rules of who may do what | `authorizer` |
+//! | what somebody else reads or fetches, and renews | `held` |
+//!
+//! Nothing here does I/O, waits or knows a server: what files and identity providers say is handed in ([`Sources`]), and a
+//! decision is made of what is there. An external service that is asked about each request was turned down: it is a hop, and
+//! one more thing that can be down.
+//!
+//! All that a client sends is read as an attacker's. What is ambiguous (a header that is there twice, a member of an object
+//! that is there twice, Base64 that is not canonical) is refused, and never read in one of its ways: somebody behind the
+//! gateway may read it in the other.
+
+mod authenticator;
+mod authorizer;
+mod basic;
+mod consumers;
+mod extract;
+mod held;
+mod json;
+mod jwt;
+mod keys;
+mod line;
+
+pub use authenticator::{Authenticator, By, Edits, Identified, Identity, Outcome, Refused, Sources, Why};
+pub use authorizer::{Authorizer, Decision, Facts, Model, may_ask};
+pub use basic::Users;
+pub use consumers::{ConsumerBook, KeyTable};
+pub use extract::{remove_cookie, remove_query};
+pub use held::Held;
+pub use jwt::{KeySet, KeySetError};
+pub use keys::key_digest;
+pub use line::{LineError, LineFault};
