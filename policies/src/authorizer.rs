@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
-use penstock_config::Authorization;
+use http::{HeaderMap, HeaderName, Method};
+use penstock_config::{Access, AccessRule, Authorization, ClaimMatch, Consumer, ModelNames};
+use serde_json::Value;
 
-use crate::authenticator::Identity;
+use crate::authenticator::{By, Identity};
+use crate::jwt::claim;
 
 /// Decides by the rules of one policy.
 #[derive(Debug)]
@@ -68,11 +70,110 @@ impl Authorizer {
 
     /// Decides: the first rule that the request meets, else the default.
     pub fn decide(&self, facts: &Facts<'_>) -> Decision {
-        todo!()
+        let met = self.authorization.rules.iter().find(|rule| is_met(rule, facts));
+        match met.map_or(self.authorization.default_action, |rule| rule.action) {
+            Access::Allow => Decision::Allow,
+            Access::Deny => Decision::Deny { rule: met.map(|rule| Arc::clone(&rule.name)) },
+        }
     }
 }
 
-/// Whether all who sent a request may ask for the model, by their lists of models.
+/// Whether all who sent a request may ask for the model, by their lists of models. Other than a rule's, a consumer's list
+/// says nothing of the list of models, which shows what is on it.
 pub fn may_ask(identities: &[Identity], model: Model<'_>) -> bool {
-    todo!()
+    let lists = || identities.iter().filter_map(|identity| identity.consumer.models.as_ref());
+    match model {
+        Model::Named(name) => lists().all(|models| models.contains(name)),
+        Model::Unknown => lists().next().is_none(),
+        Model::List => true,
+    }
 }
+
+fn is_met(rule: &AccessRule, facts: &Facts<'_>) -> bool {
+    (rule.methods.is_empty() || rule.methods.contains(facts.method))
+        && rule.models.as_ref().is_none_or(|models| is_model(models, rule.action, facts.model))
+        && (rule.addresses.is_empty() || is_address(rule, facts.address))
+        && is_consumer(rule, facts.identities)
+        && is_token(rule, facts.identities)
+        && rule.headers.iter().all(|(name, values)| is_header(name, values, rule.action, facts.headers))
+}
+
+fn is_model(models: &ModelNames, action: Access, model: Model<'_>) -> bool {
+    match model {
+        Model::Named(name) => models.contains(name),
+        Model::Unknown => action == Access::Deny,
+        Model::List => action == Access::Allow,
+    }
+}
+
+/// A client whose address is not known may have any: it is refused by a rule that refuses some, and not served by one that
+/// serves some.
+fn is_address(rule: &AccessRule, address: Option<IpAddr>) -> bool {
+    address.map_or(rule.action == Access::Deny, |address| {
+        rule.addresses.iter().any(|range| range.contains(address))
+    })
+}
+
+/// Whether one of those who sent the request has the name and the tags.
+fn is_consumer(rule: &AccessRule, identities: &[Identity]) -> bool {
+    let is_asked = !rule.consumers.is_empty() || !rule.tags.is_empty();
+    !is_asked
+        || identities
+            .iter()
+            .any(|identity| is_called(rule, &identity.consumer) && is_tagged(rule, &identity.consumer))
+}
+
+fn is_called(rule: &AccessRule, consumer: &Consumer) -> bool {
+    rule.consumers.is_empty() || rule.consumers.iter().any(|name| **name == *consumer.name)
+}
+
+fn is_tagged(rule: &AccessRule, consumer: &Consumer) -> bool {
+    rule.tags.iter().all(|(name, values)| consumer.tags.get(name).is_some_and(|tag| values.contains(tag)))
+}
+
+/// Whether one token of the request has the provider, the claims and the scopes.
+fn is_token(rule: &AccessRule, identities: &[Identity]) -> bool {
+    let is_asked = rule.provider.is_some() || !rule.claims.is_empty() || !rule.scopes.is_empty();
+    !is_asked
+        || identities.iter().any(|identity| match (&identity.by, &identity.claims) {
+            (By::Jwt { provider }, Some(claims)) => {
+                rule.provider.as_deref().is_none_or(|name| *name == **provider)
+                    && rule.claims.iter().all(|wanted| is_claimed(wanted, claims))
+                    && rule.scopes.iter().all(|scope| has_scope(claims, scope))
+            }
+            _ => false,
+        })
+}
+
+fn is_claimed(wanted: &ClaimMatch, claims: &Value) -> bool {
+    let is_one =
+        |value: &Value| value.as_str().is_some_and(|text| wanted.values.iter().any(|one| **one == *text));
+    match claim(claims, &wanted.path) {
+        Some(Value::Array(list)) => wanted.is_list && list.iter().any(is_one),
+        Some(value) => !wanted.is_list && is_one(value),
+        None => false,
+    }
+}
+
+/// Providers write scopes as `scope` (RFC 8693, section 4.2) or `scp`, with spaces between them or as a list.
+fn has_scope(claims: &Value, scope: &str) -> bool {
+    ["scope", "scp"].into_iter().filter_map(|name| claims.get(name)).any(|value| match value {
+        Value::String(text) => text.split(' ').any(|one| one == scope),
+        Value::Array(list) => list.iter().any(|one| one == scope),
+        _ => false,
+    })
+}
+
+/// Whether a header is there with one of the values. Where it is there several times, a rule that serves asks it of each of
+/// them and a rule that refuses of any: a client cannot add one to get through.
+fn is_header(name: &HeaderName, values: &[Box<str>], action: Access, headers: &HeaderMap) -> bool {
+    let mut found =
+        headers.get_all(name).iter().map(|value| values.iter().any(|one| one.as_bytes() == value.as_bytes()));
+    match action {
+        Access::Allow => headers.contains_key(name) && found.all(|is_one| is_one),
+        Access::Deny => found.any(|is_one| is_one),
+    }
+}
+
+#[cfg(test)]
+mod tests;

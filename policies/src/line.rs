@@ -1,5 +1,8 @@
 //! What is wrong with a line of a file, in words that do not quote it: it may be a key.
 
+/// The length that a name may have, in bytes; that of the document's consumers.
+const MAX_NAME_BYTES: usize = 253;
+
 /// A file that is refused because of one of its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
@@ -39,4 +42,17 @@ pub enum LineFault {
     /// Another line has the same user.
     #[error("has the user of a line above it")]
     UserTwice,
+}
+
+/// The lines that say something, with their numbers. An editor's byte order mark is no part of the first.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let numbered = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_ascii()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// A name, if somebody can have it.
+pub(crate) fn checked_name(name: &str) -> Option<&str> {
+    let is_one = !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains(char::is_control);
+    is_one.then_some(name)
 }

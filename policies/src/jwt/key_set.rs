@@ -1,8 +1,22 @@
-//! Key sets of identity providers (RFC 7517).
+//! Key sets of identity providers (RFC 7517, section 5).
+
+use super::fault::Fault;
+use super::key::Key;
+use super::token::Token;
+use crate::json;
+
+/// The length that a key set may have, in bytes. The largest that are known, with certificates, have some tens of KiB.
+const MAX_KEY_SET_BYTES: usize = 1 << 20;
+/// The number of keys that a set may have, those that are skipped included.
+const MAX_KEYS: usize = 512;
+/// The number of keys that one token is tried with, where it does not say which is its: each costs a signature's
+/// verification, and anybody can ask for that.
+const MAX_KEYS_TRIED: usize = 8;
 
 /// The keys of an identity provider, as far as they verify signatures.
 #[derive(Debug)]
 pub struct KeySet {
+    keys: Box<[Key]>,
     skipped: usize,
 }
 
@@ -16,7 +30,7 @@ pub enum KeySetError {
         limit: usize,
     },
     /// It is no JSON, or has a member twice.
-    #[error("the key set is no JSON document: {0}")]
+    #[error("the key set is not JSON")]
     NotJson(#[source] serde_json::Error),
     /// It is JSON of another shape.
     #[error("the key set has no list \"keys\"")]
@@ -36,21 +50,59 @@ impl KeySet {
     /// # Errors
     /// It is no key set.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
-        todo!()
+        if json.len() > MAX_KEY_SET_BYTES {
+            return Err(KeySetError::TooLong { limit: MAX_KEY_SET_BYTES });
+        }
+        let document = json::parse(json).map_err(KeySetError::NotJson)?;
+        let listed = document.get("keys").and_then(|keys| keys.as_array()).ok_or(KeySetError::NoKeys)?;
+        if listed.len() > MAX_KEYS {
+            return Err(KeySetError::TooMany { limit: MAX_KEYS });
+        }
+        let keys: Box<[_]> = listed.iter().filter_map(Key::parse).collect();
+        Ok(Self { skipped: listed.len() - keys.len(), keys })
     }
 
     /// The number of keys that can verify.
     pub fn len(&self) -> usize {
-        todo!()
+        self.keys.len()
     }
 
     /// Whether no key can verify.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.keys.is_empty()
     }
 
     /// The number of keys that were skipped.
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    /// Whether one of the keys signed the token, which is `text`: that which the token names or, where it names none or the
+    /// set does not name its own, the first few that fit.
+    pub(crate) fn verify(&self, token: &Token, text: &[u8]) -> Result<(), Fault> {
+        let has_id = |key: &&Key| token.key_id.is_some() && key.id.as_deref() == token.key_id.as_deref();
+        let may_be = |key: &&Key| token.key_id.is_none() || key.id.is_none() || has_id(key);
+        let fitting = self.keys.iter().filter(may_be).filter(|key| key.fits(token.algorithm));
+        let signed = token.signed(text);
+        let mut tried = fitting.take(MAX_KEYS_TRIED).map(|key| {
+            key.verifies(token.algorithm, signed, &token.signature).then_some(()).ok_or(Fault::Signature)
+        });
+        match tried.find_map(Result::ok) {
+            Some(()) => Ok(()),
+            None => Err(self.missed(token)),
+        }
+    }
+
+    /// Why no key verifies the token.
+    fn missed(&self, token: &Token) -> Fault {
+        let is_its = |key: &Key| token.key_id.is_none() || key.id.as_deref() == token.key_id.as_deref();
+        let mut its = self.keys.iter().filter(|key| is_its(key)).peekable();
+        if its.peek().is_none() {
+            Fault::UnknownKey
+        } else if its.any(|key| key.fits(token.algorithm)) {
+            Fault::Signature
+        } else {
+            Fault::OtherAlgorithm
+        }
     }
 }
