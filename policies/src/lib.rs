@@ -28,6 +28,8 @@ mod json;
 mod jwt;
 mod keys;
 mod line;
+#[cfg(test)]
+mod testing;
 
 pub use authenticator::{Authenticator, By, Edits, Identified, Identity, Outcome, Refused, Sources, Why};
 pub use authorizer::{Authorizer, Decision, Facts, Model, may_ask};
