@@ -11,7 +11,7 @@ use crate::basic::Users;
 use crate::consumers::{ConsumerBook, KeyTable};
 use crate::held::Held;
 use crate::jwt::KeySet;
-use way::{Attempt, ByKey, ByPassword, ByToken, Request};
+use way::{Attempt, ByKey, ByPassword, ByToken, Request, Way};
 
 mod told;
 mod way;
@@ -35,20 +35,12 @@ pub trait Sources {
 #[derive(Debug)]
 pub struct Authenticator {
     is_optional: bool,
-    by_key: Option<ByKey>,
-    by_password: Option<ByPassword>,
-    by_token: Option<ByToken>,
+    /// In the order in which they are tried.
+    ways: Box<[Way]>,
+    set_headers: Box<[HeaderName]>,
     challenges: Arc<[HeaderValue]>,
     challenges_of_invalid_bearer: Arc<[HeaderValue]>,
     no_challenges: Arc<[HeaderValue]>,
-}
-
-/// What the ways that do not identify anybody say.
-#[derive(Debug, Default)]
-struct Misses {
-    invalid: Option<&'static str>,
-    is_bearer_invalid: bool,
-    is_unavailable: bool,
 }
 
 /// Who asks.
@@ -135,80 +127,68 @@ impl Authenticator {
         keys: &Arc<KeyTable>,
         sources: &dyn Sources,
     ) -> Self {
-        let by_key = authentication.api_key.as_ref().map(|of_keys| ByKey::new(of_keys, keys, sources));
-        let by_password = authentication.basic.as_ref().map(|basic| ByPassword::new(basic, book, sources));
-        let by_token = authentication.jwt.as_ref().map(|jwt| ByToken::new(jwt, book, sources));
+        let by_key =
+            authentication.api_key.as_ref().map(|of_keys| Way::Key(ByKey::new(of_keys, keys, sources)));
+        let by_password =
+            authentication.basic.as_ref().map(|basic| Way::Password(ByPassword::new(basic, book, sources)));
+        let by_token = authentication.jwt.as_ref().map(|jwt| Way::Token(ByToken::new(jwt, book, sources)));
+        let ways: Box<[_]> = [by_key, by_password, by_token].into_iter().flatten().collect();
         let challenges = |bearer| {
-            let bearer = (by_key.is_some() || by_token.is_some()).then_some(bearer);
-            bearer.into_iter().chain(by_password.is_some().then_some(BASIC)).collect()
+            let bearer = ways.iter().any(Way::is_bearers).then_some(bearer);
+            bearer.into_iter().chain(authentication.basic.is_some().then_some(BASIC)).collect()
         };
         Self {
             is_optional: authentication.is_optional,
+            set_headers: headers_of(authentication),
             challenges: challenges(BEARER),
             challenges_of_invalid_bearer: challenges(INVALID_BEARER),
             no_challenges: Arc::default(),
-            by_key,
-            by_password,
-            by_token,
+            ways,
         }
     }
 
-    /// Who sent a request with these headers and this query, which is what stands behind `?`.
+    /// Who sent a request with these headers and this query, which is what stands behind `?`. One way suffices, whatever the
+    /// others say: a bearer that is no key may be a token.
     pub fn identify(&self, headers: &HeaderMap, query: Option<&str>, now: SystemTime) -> Outcome {
         let request = Request { headers, query, now };
-        let mut misses = Misses::default();
-        let by_key = self.by_key.as_ref().map(|way| way.attempt(request));
-        if let Some(identified) = by_key.and_then(|attempt| misses.identified(attempt, true)) {
-            return Outcome::Identified(identified);
-        }
-        let by_password = self.by_password.as_ref().map(|way| way.attempt(request));
-        if let Some(identified) = by_password.and_then(|attempt| misses.identified(attempt, false)) {
-            return Outcome::Identified(identified);
-        }
-        let by_token = self.by_token.as_ref().map(|way| way.attempt(request));
-        if let Some(identified) = by_token.and_then(|attempt| misses.identified(attempt, true)) {
-            return Outcome::Identified(identified);
-        }
-        self.unidentified(&misses)
-    }
-
-    fn unidentified(&self, misses: &Misses) -> Outcome {
-        let (why, challenges) = match misses.invalid {
-            _ if misses.is_unavailable => (Why::Unavailable, &self.no_challenges),
-            Some(reason) if misses.is_bearer_invalid => {
-                (Why::Invalid(reason), &self.challenges_of_invalid_bearer)
+        let mut invalid = None;
+        let mut challenges = &self.challenges;
+        let mut is_unavailable = false;
+        for way in &self.ways {
+            match way.attempt(request) {
+                Attempt::Identified(identified) => return Outcome::Identified(identified),
+                Attempt::NotShown => {}
+                Attempt::Unavailable => is_unavailable = true,
+                // The last way's reason is told: of a bearer, that of tokens says more than that of keys.
+                Attempt::Invalid(reason) => {
+                    invalid = Some(reason);
+                    if way.is_bearers() {
+                        challenges = &self.challenges_of_invalid_bearer;
+                    }
+                }
             }
-            Some(reason) => (Why::Invalid(reason), &self.challenges),
+        }
+        let (why, challenges) = match invalid {
+            _ if is_unavailable => (Why::Unavailable, &self.no_challenges),
+            Some(reason) => (Why::Invalid(reason), challenges),
             None if self.is_optional => return Outcome::Anonymous,
-            None => (Why::Missing, &self.challenges),
+            None => (Why::Missing, challenges),
         };
         Outcome::Refused(Refused { why, challenges: Arc::clone(challenges) })
     }
 
     /// The headers that this may set. Clients cannot: they are taken out of every request, also of one that shows nothing.
     pub fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let of_key = self.by_key.iter().flat_map(ByKey::set_headers);
-        let of_password = self.by_password.iter().flat_map(ByPassword::set_headers);
-        let of_token = self.by_token.iter().flat_map(ByToken::set_headers);
-        of_key.chain(of_password).chain(of_token)
+        self.set_headers.iter()
     }
 }
 
-impl Misses {
-    /// Whom an attempt identified; what else came of it is kept. The last way's reason is told: it is the one that knows
-    /// most of a bearer's, which may be a key or a token.
-    fn identified(&mut self, attempt: Attempt, is_bearer: bool) -> Option<Identified> {
-        match attempt {
-            Attempt::Identified(identified) => return Some(identified),
-            Attempt::NotShown => {}
-            Attempt::Unavailable => self.is_unavailable = true,
-            Attempt::Invalid(reason) => {
-                self.invalid = Some(reason);
-                self.is_bearer_invalid |= is_bearer;
-            }
-        }
-        None
-    }
+fn headers_of(authentication: &Authentication) -> Box<[HeaderName]> {
+    let of_keys = authentication.api_key.iter().filter_map(|keys| keys.consumer_header.as_ref());
+    let of_users = authentication.basic.iter().filter_map(|basic| basic.user_header.as_ref());
+    let providers = authentication.jwt.iter().flatten();
+    let of_claims = providers.flat_map(|provider| provider.claim_headers.iter().map(|(header, _)| header));
+    of_keys.chain(of_users).chain(of_claims).cloned().collect()
 }
 
 #[cfg(test)]

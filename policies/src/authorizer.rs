@@ -28,7 +28,7 @@ pub struct Facts<'a> {
     pub address: Option<IpAddr>,
     /// Who sent it, by each policy that found out.
     pub identities: &'a [Identity],
-    /// Its headers, as the client sent them.
+    /// Its headers: the client's, without those that only policies set, and those that policies set by then.
     pub headers: &'a HeaderMap,
 }
 

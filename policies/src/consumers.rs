@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 use crate::keys::key_digest;
 use crate::line::{LineError, LineFault, checked_name, lines};
 
-/// The document's consumers by their names.
+/// The document's consumers by their names. Whatever identifies somebody by one of these names, be it a key, a login or a
+/// token, means that consumer: a policy has to name no provider that may not speak for all of them.
 #[derive(Debug)]
 pub struct ConsumerBook {
     known: FxHashMap<Arc<str>, Arc<Consumer>>,

@@ -87,7 +87,7 @@ fn in_cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> Content<'a> {
         headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     single(cookies.filter_map(|cookie| {
         let (found, value) = cookie_parts(cookie);
-        (found == name).then(|| Cow::Borrowed(value))
+        (found == name).then_some(Cow::Borrowed(value))
     }))
 }
 

@@ -297,23 +297,24 @@ fn every_list_of_models_has_to_have_the_model() {
         one.consumer = Arc::new(consumer);
         one
     };
-    let any = with(None);
-    let some = with(Some(&["gpt-4o", "llama-*"]));
-    let other = with(Some(&["llama-3"]));
-    for (identities, model, may) in [
+    const ANY: Option<&[&str]> = None;
+    const SOME: Option<&[&str]> = Some(&["gpt-4o", "llama-*"]);
+    const OTHER: Option<&[&str]> = Some(&["llama-3"]);
+    for (lists, model, may) in [
         (&[][..], Model::Unknown, true),
-        (&[any.clone()], Model::Named("x"), true),
-        (&[any.clone()], Model::Unknown, true),
-        (&[some.clone()], Model::Named("llama-3"), true),
-        (&[some.clone()], Model::Named("x"), false),
-        (&[some.clone()], Model::Unknown, false),
-        (&[some.clone()], Model::List, true),
-        (&[any.clone(), some.clone()], Model::Named("x"), false),
-        (&[some.clone(), other.clone()], Model::Named("llama-3"), true),
-        (&[some.clone(), other.clone()], Model::Named("gpt-4o"), false),
-        (&[with(Some(&[]))], Model::Named("x"), false),
+        (&[ANY], Model::Named("x"), true),
+        (&[ANY], Model::Unknown, true),
+        (&[SOME], Model::Named("llama-3"), true),
+        (&[SOME], Model::Named("x"), false),
+        (&[SOME], Model::Unknown, false),
+        (&[SOME], Model::List, true),
+        (&[ANY, SOME], Model::Named("x"), false),
+        (&[SOME, OTHER], Model::Named("llama-3"), true),
+        (&[SOME, OTHER], Model::Named("gpt-4o"), false),
+        (&[Some(&[])], Model::Named("x"), false),
     ] {
-        assert_eq!(may_ask(identities, model), may, "{identities:?} {model:?}");
+        let identities: Vec<_> = lists.iter().map(|models| with(*models)).collect();
+        assert_eq!(may_ask(&identities, model), may, "{lists:?} {model:?}");
     }
 }
 
