@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::FetchError;
 
-/// The most bytes of an answer's body that are read, and about the most of its head.
+/// The most bytes of an answer's body that are read, unless its asker says otherwise, and about the most of its head.
 pub(crate) const LIMIT_BYTES: usize = 64 << 10;
 
 /// How long a service on the internet may take, from connecting to the last byte.
@@ -42,6 +42,7 @@ pub(crate) struct Ask<'a> {
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     limit: Duration,
+    limit_bytes: usize,
 }
 
 /// An answer of 200.
@@ -52,7 +53,14 @@ pub(crate) struct Answer {
 
 impl<'a> Ask<'a> {
     pub(crate) fn get(url: &'a str) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new(), limit: TIMEOUT }
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            limit: TIMEOUT,
+            limit_bytes: LIMIT_BYTES,
+        }
     }
 
     /// With nothing in its body.
@@ -91,6 +99,11 @@ impl<'a> Ask<'a> {
     pub(crate) fn local(self) -> Self {
         Self { limit: LOCAL_TIMEOUT, ..self }
     }
+
+    /// With so many bytes at most in the answer's body.
+    pub(crate) fn limit_bytes(self, limit_bytes: usize) -> Self {
+        Self { limit_bytes, ..self }
+    }
 }
 
 impl Http {
@@ -100,7 +113,7 @@ impl Http {
     /// The address is none, or there was no answer of 200 within the bounds.
     pub(crate) async fn send(&self, ask: Ask<'_>) -> Result<Answer, FetchError> {
         let uri: Uri = ask.url.parse().map_err(|_| FetchError::Address {
-            from: "the address of a token service",
+            from: "the address of a service",
             what: "it cannot be read",
         })?;
         let host: Box<str> = uri.authority().map_or("", |of| of.as_str()).into();
@@ -110,7 +123,7 @@ impl Http {
         request.headers_mut().insert(USER_AGENT, agent);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
         request.headers_mut().extend(ask.headers);
-        let answered = tokio::time::timeout(ask.limit, self.exchange(&host, request)).await;
+        let answered = tokio::time::timeout(ask.limit, self.exchange(&host, request, ask.limit_bytes)).await;
         let timed_out = |_| FetchError::TimedOut { host: host.clone(), limit: ask.limit };
         let (status, body) = answered.map_err(timed_out)??;
         if status == StatusCode::OK {
@@ -124,6 +137,7 @@ impl Http {
         &self,
         host: &str,
         request: Request<Full<Bytes>>,
+        limit_bytes: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
         let unreachable = |error: &dyn std::error::Error| FetchError::Unreachable {
             host: host.into(),
@@ -132,10 +146,10 @@ impl Http {
         let client = self.0.get_or_init(client);
         let response = client.request(request).await.map_err(|error| unreachable(&error))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), LIMIT_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), limit_bytes).collect().await;
         let body = body.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                return FetchError::TooLarge { host: host.into(), limit_bytes: LIMIT_BYTES };
+                return FetchError::TooLarge { host: host.into(), limit_bytes };
             }
             unreachable(&*error)
         })?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what is fetched from where, one to three requests each | `aws`, `azure`, `gcp`, `oidc` |
 //! | requests, within bounds | `http` |
+//! | documents that anybody may read, such as key sets | `document` |
 //! | kept fresh in the background, one fetch for all who want the same | `keep` |
 //!
 //! The vendors' SDKs were turned down: each brings a hundred packages or more for a handful of requests, and settles retries,
@@ -15,6 +16,7 @@ mod aws;
 mod aws_keys;
 mod azure;
 mod context;
+mod document;
 mod environment;
 mod error;
 mod fetch;
@@ -28,6 +30,7 @@ mod xml;
 
 pub use aws_keys::{AwsFileFault, AwsKeys};
 pub use context::Fetched;
+pub use document::Documents;
 pub use environment::Environment;
 pub use error::{FetchError, FileFault};
 pub use fetch::{Fetch, Fetcher};

@@ -16,7 +16,7 @@ mod line;
 mod writer;
 
 pub use self::{
-    entry::{Entry, Tried, Upstream},
+    entry::{Access, Entry, Tried, Upstream},
     line::Formatter,
     writer::Writer,
 };

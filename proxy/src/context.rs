@@ -32,7 +32,7 @@ use crate::count::Admitted;
 use crate::deadline::Deadlines;
 use crate::error::Error;
 use crate::metrics::StreamClock;
-use crate::policy::{Reply, Subject};
+use crate::policy::{Caller, Reply, Subject};
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 
@@ -88,6 +88,8 @@ pub(crate) struct Arrived {
     pub(crate) peeked: Option<Peeked>,
     /// What policies remember from one phase to the next.
     pub(crate) extensions: Extensions,
+    /// Who asks, once a policy that the document names was asked.
+    pub(crate) caller: Option<Box<Caller>>,
 }
 
 /// What a request asks for.
@@ -184,6 +186,7 @@ impl Arrived {
             body,
             peeked: None,
             extensions: Extensions::new(),
+            caller: None,
         }
     }
 

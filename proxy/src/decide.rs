@@ -45,6 +45,8 @@ pub(crate) enum Action {
     Forward(Routed),
     /// It is sent elsewhere.
     Redirect {
+        /// The position of the rule that does so in the snapshot.
+        rule: usize,
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
         /// Where it is sent.
@@ -122,12 +124,12 @@ pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: 
         && match &lookup {
             Lookup::NeedsModel => true,
             Lookup::Rule(matched) => {
-                matches!(matched.rule.action, RuleAction::Forward(_)) && {
-                    let rule = runtime.rule(matched.rule.index);
+                let rule = runtime.rule(matched.rule.index);
+                rule.wants.body()
+                    // A listener's policies may go by the model.
+                    || runtime.listener_chain(question.listener).wants().peek
                     // A body that has to be decoded has to be here.
-                    rule.wants.body()
-                        || rule.forms.plain && question.headers.contains_key(header::CONTENT_ENCODING)
-                }
+                    || rule.forms.plain && question.headers.contains_key(header::CONTENT_ENCODING)
             }
             Lookup::UnknownModel | Lookup::NoRoute => false,
         };
@@ -315,7 +317,7 @@ fn action_of(runtime: &Runtime, question: &Question<'_>, matched: &Matched<'_>) 
                 query: question.query,
             };
             let location = redirect.location(&target, matched.prefix.unwrap_or(question.path));
-            Action::Redirect { status: redirect.status, location }
+            Action::Redirect { rule: matched.rule.index, status: redirect.status, location }
         }
     }
 }

@@ -5,21 +5,25 @@
 //! connection survives. The alternative, statuses chosen where an error is met, was turned down: the same failure then
 //! gets two answers sooner or later.
 
+mod access;
 mod answer;
 mod limit;
 mod table;
 mod upstream;
 
 pub(crate) use self::{
+    access::Unauthenticated,
     answer::Dialect,
     limit::Limit,
     table::{Origin, Row},
 };
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_peek::PeekError;
 
+use self::access::{forbidden, model_not_allowed};
 use crate::codec::CodecError;
 use crate::text::clip;
 
@@ -118,6 +122,29 @@ pub(crate) enum Error {
     /// The client had to bring a credential for the upstream, and brought none that could be used.
     #[error("{0}")]
     ClientCredential(Box<str>),
+    /// A policy wants to know who asks, and the request does not show it, or not so that it could be believed.
+    #[error("{0}")]
+    Unauthenticated(Box<Unauthenticated>),
+    /// A policy does not let the request be served.
+    #[error("{}", forbidden(.policy, .rule.as_deref()))]
+    Forbidden {
+        /// The policy's name.
+        policy: Arc<str>,
+        /// The name of the rule that decided; `None` if none was met.
+        rule: Option<Arc<str>>,
+    },
+    /// Who asks may ask for some models only. Built by [`Error::model_not_allowed`].
+    #[error("{}", model_not_allowed(.model.as_deref()))]
+    ModelNotAllowed {
+        /// The model, bounded; `None` if the request names none where it could be read.
+        model: Option<Box<str>>,
+    },
+    /// What would tell whether a credential is valid was never had.
+    #[error("the policy `{policy}` has no keys yet to tell who asks; try again shortly")]
+    KeysUnavailable {
+        /// The policy's name.
+        policy: Arc<str>,
+    },
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,

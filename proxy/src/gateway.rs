@@ -23,14 +23,14 @@ use tokio_util::task::TaskTracker;
 use crate::access_log::AccessLog;
 use crate::body::{Body, BodyMemory};
 use crate::client::{Client, ClientState};
-use crate::context::{Arrived, RequestContext};
+use crate::context::{Arrived, RequestContext, Response};
 use crate::count::Count;
 use crate::decide::Action;
 use crate::decode::Decoders;
 use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
-use crate::policy::Verdict;
+use crate::policy::{self, Verdict};
 use crate::runtime::Live;
 use crate::{forward, head, models, respond, route, settle};
 
@@ -97,9 +97,7 @@ impl Gateway {
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
-            if let Verdict::Answer(answer) =
-                Box::pin(chain.identify(&mut arrived.subject(client.head_mut()))).await
-            {
+            if let Verdict::Answer(answer) = Box::pin(chain.identify(arrived, client.head_mut())).await? {
                 *reply = Some(answer);
             }
         }
@@ -124,20 +122,18 @@ impl Gateway {
         if let Some(reply) = reply.take() {
             return respond::reply(client, arrived, response, *reply).await;
         }
-        match route::route(client, arrived, &self.shared.decoders).await? {
-            Action::Forward(decided) => {
+        match route::route(client, arrived, &self.shared.decoders).await {
+            Ok(Action::Forward(decided)) => {
                 let routed = routed.insert(decided);
                 let runtime = arrived.runtime().clone();
                 let (rule, compiled) = (&runtime.snapshot().rules()[routed.rule], runtime.rule(routed.rule));
-                compiled.retry_budget.deposit();
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
-                if !compiled.chain.is_empty() {
-                    let admitted =
-                        Box::pin(compiled.chain.admit(&mut arrived.subject(client.head_mut()), rule)).await;
-                    if let Verdict::Answer(reply) = admitted {
-                        return respond::reply(client, arrived, response, *reply).await;
-                    }
+                if (arrived.caller.is_some() || !compiled.chain.is_empty())
+                    && !Box::pin(is_admitted(client, arrived, response, Some(routed.rule))).await?
+                {
+                    return Ok(());
                 }
+                compiled.retry_budget.deposit();
                 if !rule.mirrors.is_empty() {
                     self.shared.mirrors.send(&self.shared.connections, client, arrived, routed);
                 }
@@ -145,11 +141,22 @@ impl Gateway {
                 let attempt = attempt.insert(chosen);
                 forward::run(&self.shared.connections, client, arrived, routed, attempt, response).await?;
             }
-            Action::Redirect { status, location } => {
-                respond::redirect(client, arrived, response, status, &location).await?;
+            Ok(Action::Redirect { rule, status, location }) => {
+                if Box::pin(is_admitted(client, arrived, response, Some(rule))).await? {
+                    respond::redirect(client, arrived, response, status, &location).await?;
+                }
             }
-            Action::ListModels => models::list(client, arrived, response).await?,
-            Action::TellMethods { allow } => respond::methods(client, arrived, response, allow).await?,
+            Ok(Action::ListModels) => {
+                if Box::pin(is_admitted(client, arrived, response, None)).await? {
+                    models::list(client, arrived, response).await?;
+                }
+            }
+            Ok(Action::TellMethods { allow }) => {
+                if Box::pin(is_admitted(client, arrived, response, None)).await? {
+                    respond::methods(client, arrived, response, allow).await?;
+                }
+            }
+            Err(error) => return Err(policy::conceal(error, arrived, client.head())),
         }
         Ok(())
     }
@@ -288,6 +295,26 @@ impl ProxyHttp for Gateway {
         // What is still to come from the client takes its time, and needs nothing of this request.
         ctx.arrived.body.release();
         Box::pin(Settled)
+    }
+}
+
+/// Whether policies let the request be served by a rule, or answered by the gateway itself. One that they answer is answered
+/// then.
+///
+/// # Errors
+/// A policy refuses the request, or the client is gone.
+async fn is_admitted(
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    response: &mut Response,
+    rule: Option<usize>,
+) -> Result<bool, Error> {
+    match policy::admit(arrived, client.head_mut(), rule).await? {
+        Verdict::Continue => Ok(true),
+        Verdict::Answer(reply) => {
+            respond::reply(client, arrived, response, *reply).await?;
+            Ok(false)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{id}` in OpenAI's shape: what a listener serves.
+//! `GET /v1/models` and `GET /v1/models/{id}` in OpenAI's shape: what a listener serves, as far as who asks may ask for it.
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Response};
 use crate::decide::MODELS_PATH;
 use crate::error::Error;
-use crate::respond;
+use crate::{policy, respond};
 
 /// Answers with the models that the request's host can ask for, or with the one that its path names.
 ///
@@ -19,7 +19,8 @@ pub(crate) async fn list(
     arrived: &mut Arrived,
     response: &mut Response,
 ) -> Result<(), Error> {
-    let models = arrived.runtime().models(arrived.listener, &arrived.target.host);
+    let mut models = arrived.runtime().models(arrived.listener, &arrived.target.host);
+    models.retain(|model| policy::may_ask(arrived, client.head(), &model.id));
     let path = arrived.target.path().trim_end_matches('/');
     let asked = path.strip_prefix(MODELS_PATH).and_then(|below| below.strip_prefix('/'));
     let body = match asked {

@@ -2,10 +2,14 @@
 //!
 //! A snapshot is compiled with a [`Chain`] for each listener and each rule. A listener's chain is asked in the identify
 //! phase, before a byte of the body is read; a rule's in the admit phase, when route and model are known, and again for
-//! the response. A policy that stands in the gateway itself is a variant of `Policy`, which costs a jump; one that an
-//! embedder brings is a [`Hook`] behind a pointer. What a chain needs to see of a request is the union of what its
-//! members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece of a response, that no policy
-//! asks for. An empty chain costs one branch.
+//! the response. A policy that stands in the gateway itself is a variant of `Policy`, which costs a jump: those that the
+//! document names ([`Access`]). One that an embedder brings is a [`Hook`] behind a pointer. What a chain needs to see of a
+//! request is the union of what its members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece
+//! of a response, that no policy asks for. An empty chain costs one branch.
+
+mod access;
+mod admission;
+mod edits;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
@@ -13,12 +17,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, StatusCode};
 use penstock_config::{Listener, Rule};
+use penstock_policies::Model;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
+use crate::context::Arrived;
 use crate::error::{Cause, Error};
+
+pub(crate) use self::access::{Access, Caller, Consumers};
+pub(crate) use self::admission::{admit, conceal, may_ask};
 
 pub use crate::metrics::UpstreamKind;
 
@@ -161,6 +170,8 @@ pub trait Extension: Send + Sync {
 
 /// One policy of a chain.
 enum Policy {
+    /// One that the document names.
+    Access(Arc<Access>),
     /// An embedder's.
     Hook(Arc<dyn Hook>),
 }
@@ -170,14 +181,23 @@ enum Policy {
 pub struct Chain {
     policies: Box<[Policy]>,
     wants: Wants,
+    /// Headers that policies set somewhere, and clients may not send. Of listeners' chains only: routes are not to see
+    /// them either.
+    reserved: Arc<[HeaderName]>,
 }
 
 impl Chain {
-    /// The chain of these policies.
-    pub(crate) fn new(hooks: Vec<Arc<dyn Hook>>) -> Self {
-        let policies: Box<[Policy]> = hooks.into_iter().map(Policy::Hook).collect();
+    /// The chain of these policies: those that the document names, then an embedder's.
+    pub(crate) fn new(named: impl IntoIterator<Item = Arc<Access>>, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let named = named.into_iter().map(Policy::Access);
+        let policies: Box<[Policy]> = named.chain(hooks.into_iter().map(Policy::Hook)).collect();
         let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
-        Self { policies, wants }
+        Self { policies, wants, reserved: Arc::default() }
+    }
+
+    /// With headers that are taken out of each request before anybody is asked.
+    pub(crate) fn reserving(self, reserved: &Arc<[HeaderName]>) -> Self {
+        Self { reserved: reserved.clone(), ..self }
     }
 
     /// What its members have to see.
@@ -188,33 +208,67 @@ impl Chain {
     /// Whether there is nobody to ask.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.policies.is_empty() && self.reserved.is_empty()
     }
 
     /// Asks who sends the request. The first policy that does not let it go on decides.
-    pub(crate) async fn identify(&self, request: &mut Subject<'_>) -> Verdict {
+    ///
+    /// # Errors
+    /// A policy that the document names refuses the request, or a client sends what only policies may set.
+    pub(crate) async fn identify(
+        &self,
+        arrived: &mut Arrived,
+        head: &mut RequestHeader,
+    ) -> Result<Verdict, Error> {
+        edits::reserve(&self.reserved, head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Hook(hook) => hook.identify(request).await,
+                Policy::Access(access) => {
+                    access.identify(arrived, head)?;
+                    Verdict::Continue
+                }
+                Policy::Hook(hook) => hook.identify(&mut arrived.subject(head)).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
-                return verdict;
+                return Ok(verdict);
             }
         }
-        Verdict::Continue
+        Ok(Verdict::Continue)
     }
 
-    /// Asks whether the request may be served. The first policy that does not let it go on decides.
-    pub(crate) async fn admit(&self, request: &mut Subject<'_>, rule: &Rule) -> Verdict {
+    /// Asks whether the request, which asks for these models, may be served. The first policy that does not let it go on
+    /// decides.
+    ///
+    /// # Errors
+    /// A policy that the document names refuses the request.
+    async fn admit(
+        &self,
+        arrived: &mut Arrived,
+        head: &mut RequestHeader,
+        rule: &Rule,
+        models: &[Model<'_>],
+    ) -> Result<Verdict, Error> {
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Hook(hook) => hook.admit(request, rule).await,
+                Policy::Access(access) => {
+                    access.admit(arrived, head, models)?;
+                    Verdict::Continue
+                }
+                Policy::Hook(hook) => hook.admit(&mut arrived.subject(head), rule).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
-                return verdict;
+                return Ok(verdict);
             }
         }
-        Verdict::Continue
+        Ok(Verdict::Continue)
+    }
+
+    /// The policies that the document names.
+    fn named(&self) -> impl Iterator<Item = &Access> {
+        self.policies.iter().filter_map(|policy| match policy {
+            Policy::Access(access) => Some(&**access),
+            Policy::Hook(_) => None,
+        })
     }
 
     /// Shows the response's head to the policies that want it, the last of the chain first: who changed the request last
@@ -228,8 +282,8 @@ impl Chain {
         memory: &mut Extensions,
     ) -> Result<(), Error> {
         for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_head) {
-            match policy {
-                Policy::Hook(hook) => hook.response_head(head, memory).map_err(Error::Policy)?,
+            if let Policy::Hook(hook) = policy {
+                hook.response_head(head, memory).map_err(Error::Policy)?;
             }
         }
         Ok(())
@@ -247,11 +301,9 @@ impl Chain {
     ) -> Result<Bytes, Error> {
         let mut data = data;
         for policy in self.policies.iter().rev().filter(|policy| policy.wants().response_body) {
-            match policy {
-                Policy::Hook(hook) => {
-                    let shown = hook.response_body(data, is_end, memory).map_err(Error::Policy)?;
-                    data = shown.unwrap_or_default();
-                }
+            if let Policy::Hook(hook) = policy {
+                let shown = hook.response_body(data, is_end, memory).map_err(Error::Policy)?;
+                data = shown.unwrap_or_default();
             }
         }
         Ok(data)
@@ -261,6 +313,7 @@ impl Chain {
 impl Policy {
     fn wants(&self) -> Wants {
         match self {
+            Self::Access(access) => access.wants(),
             Self::Hook(hook) => hook.wants(),
         }
     }

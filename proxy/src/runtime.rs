@@ -1,20 +1,21 @@
 //! A snapshot with everything it takes to serve requests by it, and the one that is in force.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::BitOr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use penstock_config::{
-    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PoolIndex, Rule, Snapshot,
-    StreamUsage, Target, Upstream as UpstreamAt,
+    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PoolIndex, Rule,
+    Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
 };
 use penstock_peek::{MemberEdits, Options};
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::policy::{Chain, Extension, Wants};
+use crate::policy::{Access, Chain, Extension, Wants};
 use crate::upstreams::Upstream;
 
 /// One configuration, ready to serve. Never changes; a reload makes another.
@@ -49,11 +50,12 @@ pub(crate) struct CompiledRule {
 pub(crate) type Live = ArcSwap<Runtime>;
 
 impl Runtime {
-    /// Puts a snapshot together with its `upstreams`: pools, then backends, each in the snapshot's order. `hash_seed` is
-    /// chosen once a process, so that nobody can construct colliding prompts.
+    /// Puts a snapshot together with its `upstreams`, pools, then backends, and its `policies`, each in the snapshot's
+    /// order. `hash_seed` is chosen once a process, so that nobody can construct colliding prompts.
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
         upstreams: Vec<Upstream>,
+        policies: &[Arc<Access>],
         extension: &dyn Extension,
         hash_seed: u64,
         metrics: &Arc<Metrics>,
@@ -72,9 +74,17 @@ impl Runtime {
             max_decoded_ratio: limits.decoded_body_ratio,
         };
         let at = |index| &upstreams[position(&snapshot, index)];
-        let rules = snapshot.rules().iter().map(|rule| CompiledRule::new(rule, at, extension, metrics));
+        let named = |indices: &[PolicyIndex]| indices.iter().map(|of| policies[of.0].clone()).collect::<Vec<_>>();
+        let rules = snapshot.rules().iter().map(|rule| {
+            let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
+            CompiledRule::new(rule, chain, at, metrics)
+        });
         let rules = rules.collect();
-        let chain = |listener: &Listener| Chain::new(extension.listener_policies(listener));
+        let reserved = reserved(&snapshot, policies);
+        let chain = |listener: &Listener| {
+            let hooks = extension.listener_policies(listener);
+            Chain::new(named(&listener.policies), hooks).reserving(&reserved)
+        };
         let listeners = snapshot.listeners.iter().map(chain).collect();
         Self { rules, listeners, snapshot, upstreams, peek_options, metrics: metrics.clone() }
     }
@@ -133,11 +143,10 @@ impl Runtime {
 impl CompiledRule {
     fn new<'a>(
         rule: &Rule,
+        chain: Chain,
         upstream: impl Fn(UpstreamAt) -> &'a Upstream,
-        extension: &dyn Extension,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let chain = Chain::new(extension.rule_policies(rule));
         let mirrors = Wants { whole_body: !rule.mirrors.is_empty(), ..Wants::default() };
         let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
         let forms = forms(rule, &upstream, chain.wants());
@@ -193,6 +202,17 @@ fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, polici
         forms.encoded |= takes_any;
     }
     forms
+}
+
+/// The headers that policies set which a listener or a rule names. Of those that are not named, clients may send them.
+fn reserved(snapshot: &Snapshot, policies: &[Arc<Access>]) -> Arc<[HeaderName]> {
+    let of_listeners = snapshot.listeners.iter().flat_map(|listener| &*listener.policies);
+    let named = of_listeners.chain(snapshot.rules().iter().flat_map(|rule| &*rule.policies));
+    let named: BTreeSet<PolicyIndex> = named.copied().collect();
+    let mut headers: Vec<&HeaderName> = named.iter().flat_map(|of| policies[of.0].set_headers()).collect();
+    headers.sort_unstable_by_key(|name| name.as_str());
+    headers.dedup();
+    headers.into_iter().cloned().collect()
 }
 
 /// The models that rules send to each upstream: metrics have series for these and lump the others together.

@@ -96,6 +96,7 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
         peer: arrived.peer,
         forwarded_for: arrived.forwarded_for,
         user_agent: arrived.user_agent.clone(),
+        access: access(ctx),
         listener: runtime.snapshot().listeners[arrived.listener].name.clone(),
         route: ctx.routed.as_ref().map(|routed| rules[routed.rule].route.clone()),
         model: arrived.model().map(Box::from),
@@ -125,4 +126,19 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
             .and_then(|attempt| attempt.endpoint.matched_blocks())
             .map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX)),
     }
+}
+
+/// What policies found out.
+fn access(ctx: &RequestContext) -> Option<Box<access_log::Access>> {
+    let consumer = ctx.arrived.caller.as_ref().and_then(|caller| caller.name());
+    let refused_by = ctx.refusal.as_ref().and_then(Error::refused_by);
+    if consumer.is_none() && refused_by.is_none() {
+        return None;
+    }
+    let (policy, rule) = refused_by.unzip();
+    Some(Box::new(access_log::Access {
+        consumer: consumer.cloned(),
+        policy: policy.cloned(),
+        rule: rule.flatten().cloned(),
+    }))
 }

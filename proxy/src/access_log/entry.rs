@@ -23,6 +23,9 @@ pub(super) const MAX_USER_AGENT_BYTES: usize = 256;
 /// The longest model that is logged, in bytes: `limits.modelBytes` lets no longer one pass by default.
 pub(super) const MAX_MODEL_BYTES: usize = 256;
 
+/// The longest name of a consumer that is logged, in bytes: those in the document have no longer one, tokens may.
+pub(super) const MAX_CONSUMER_BYTES: usize = 253;
+
 /// A request that is over. Its texts are shared with the request or the snapshot where they can be, and bounded and
 /// escaped when they are written.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Entry {
     pub forwarded_for: Option<IpAddr>,
     /// The client's user agent.
     pub user_agent: Option<HeaderValue>,
+    /// Who asked, and which policy did not let them; `None` where no policy found either out.
+    pub access: Option<Box<Access>>,
     /// The listener's name.
     pub listener: Arc<str>,
     /// The route's name.
@@ -79,6 +84,17 @@ pub struct Entry {
     pub response_bytes: u64,
     /// Blocks of the prompt that the picked endpoint was known to hold.
     pub matched_blocks: Option<u32>,
+}
+
+/// What policies found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The name of who asked; empty for somebody without one.
+    pub consumer: Option<Arc<str>>,
+    /// The policy that refused the request.
+    pub policy: Option<Arc<str>>,
+    /// The rule of the policy that did.
+    pub rule: Option<Arc<str>>,
 }
 
 /// Where a request was sent.

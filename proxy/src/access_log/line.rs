@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use penstock_tap::{Usage, UsageSource};
 
-use crate::access_log::entry::{MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES};
-use crate::access_log::{Entry, Tried};
+use crate::access_log::entry::{
+    MAX_CONSUMER_BYTES, MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES,
+};
+use crate::access_log::{Access, Entry, Tried};
 use crate::text::{clip, decimal, ip};
 
 /// Writes lines, and remembers the second that the last one was about.
@@ -45,6 +47,9 @@ impl Formatter {
         }
         if let Some(agent) = &entry.user_agent {
             line.text("user_agent", agent.as_bytes(), MAX_USER_AGENT_BYTES);
+        }
+        if let Some(access) = &entry.access {
+            line.access(access);
         }
         line.own("listener", &entry.listener);
         if let Some(route) = &entry.route {
@@ -173,6 +178,18 @@ impl Line<'_> {
         decimal(micros / 1000, self.0);
         self.0.push(b'.');
         thousandths((micros % 1000) as u32, self.0);
+    }
+
+    fn access(&mut self, access: &Access) {
+        if let Some(consumer) = &access.consumer {
+            self.text("consumer", consumer.as_bytes(), MAX_CONSUMER_BYTES);
+        }
+        if let Some(policy) = &access.policy {
+            self.own("policy", policy);
+        }
+        if let Some(rule) = &access.rule {
+            self.own("rule", rule);
+        }
     }
 
     fn tried(&mut self, tried: &[Tried]) {

@@ -65,7 +65,7 @@ pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Va
         Err(error) => json!({ "model": model, "refused": error.to_string(), "picked": null }),
         Ok(Action::TellMethods { allow }) => json!({ "tells_methods": allow, "picked": null }),
         Ok(Action::ListModels) => json!({ "lists_models": true, "picked": null }),
-        Ok(Action::Redirect { status, location }) => {
+        Ok(Action::Redirect { status, location, .. }) => {
             json!({ "redirects": true, "status": status.as_u16(), "location": location, "picked": null })
         }
         Ok(Action::Forward(mut routed)) => forward(runtime, facts, &mut routed),

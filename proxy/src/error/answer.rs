@@ -85,6 +85,10 @@ impl Error {
         if let Self::MethodNotAllowed { allow } = self {
             headers.push((header::ALLOW, HeaderValue::from_static(allow)));
         }
+        if let Self::Unauthenticated(refused) = self {
+            let challenges = refused.challenges.iter().cloned();
+            headers.extend(challenges.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
+        }
         if dialect == Dialect::Aws {
             headers.push((AMZN_ERROR_TYPE, HeaderValue::from_static(aws_type(row.status))));
         }
@@ -155,7 +159,7 @@ impl Error {
     /// The member of the request's body that the error is about.
     fn param(&self) -> Option<&'static str> {
         match self {
-            Self::MissingModel | Self::UnknownModel { .. } => Some("model"),
+            Self::MissingModel | Self::UnknownModel { .. } | Self::ModelNotAllowed { .. } => Some("model"),
             Self::Body(error) => error.param(),
             _ => None,
         }
@@ -245,6 +249,8 @@ fn open_ai_type(status: u16) -> &'static str {
 /// Anthropic's `type` of an error with this status, as its API reference lists them.
 fn anthropic_type(status: u16) -> &'static str {
     match status {
+        401 => "authentication_error",
+        403 => "permission_error",
         404 => "not_found_error",
         413 => "request_too_large",
         429 => "rate_limit_error",

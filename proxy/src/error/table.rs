@@ -66,6 +66,9 @@ impl Error {
             Self::Untranslatable(_) => Row::new(Client, 400, "unsupported_request", "untranslatable").of_target(),
             Self::Unserved(_) => Row::new(Client, 404, "unsupported_api", "unserved").of_target(),
             Self::ClientCredential(_) => Row::new(Client, 401, "invalid_api_key", "client_credential"),
+            Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
+            Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
+            Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -83,6 +86,7 @@ impl Error {
             Self::TooManyConcurrentRequests { .. } => Row::new(Gateway, 503, "overloaded", "too_many_concurrent_requests").limit(Limit::ConcurrentRequests),
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
+            Self::KeysUnavailable { .. } => Row::new(Gateway, 503, "keys_unavailable", "keys_unavailable"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
@@ -111,7 +115,8 @@ impl Error {
 
     /// When the client should try again, for the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept.
+        /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept. Nor
+        /// is one of when keys come.
         const SHORTLY: Duration = Duration::from_secs(1);
         match self {
             Self::Saturated { retry_after }
@@ -123,6 +128,7 @@ impl Error {
             | Self::BodyGivenUp
             | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
+            | Self::KeysUnavailable { .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
         }

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, time::Duration};
 
-use http::header;
+use http::{HeaderValue, header};
 use penstock_tap::StreamPosition;
 use serde_json::{Value, json};
 
@@ -26,6 +26,10 @@ fn all() -> Vec<Error> {
         Error::BodyTimeout,
         Error::BrokenBody(None),
         Error::ClientCredential("send one".into()),
+        unauthenticated(None),
+        Error::Forbidden { policy: "p".into(), rule: None },
+        Error::model_not_allowed(Some("a")),
+        Error::KeysUnavailable { policy: "p".into() },
         Error::MissingModel,
         Error::unknown_model("a", ["b"]),
         Error::no_route("GET", "/"),
@@ -62,6 +66,15 @@ fn all() -> Vec<Error> {
         Error::StreamBroken(None),
         Error::StreamIdle,
     ]
+}
+
+fn unauthenticated(invalid: Option<&'static str>) -> Error {
+    let challenges = [HeaderValue::from_static("Bearer"), HeaderValue::from_static("Basic")];
+    Error::Unauthenticated(Box::new(Unauthenticated {
+        policy: "p".into(),
+        invalid,
+        challenges: challenges.into(),
+    }))
 }
 
 fn snake_case_of_variant(error: &Error) -> String {
@@ -110,7 +123,8 @@ fn a_limit_that_can_be_configured_is_named_in_its_message() {
 fn whoever_is_told_to_wait_is_told_how_long() {
     for error in all() {
         let row = error.row();
-        let waits = row.status == 429 || matches!(row.code, "overloaded" | "shutting_down");
+        let waits =
+            row.status == 429 || matches!(row.code, "overloaded" | "shutting_down" | "keys_unavailable");
         assert_eq!(error.retry_after().is_some(), waits, "{error:?}");
     }
 }
@@ -149,6 +163,55 @@ fn answers_in_the_shapes_of_google_and_aws() {
     assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap(), json!({"message": error.to_string()}));
     let kinds = answer.headers.iter().filter(|(name, _)| name == "x-amzn-errortype");
     assert_eq!(kinds.map(|(_, kind)| kind).collect::<Vec<_>>(), ["ResourceNotFoundException"]);
+}
+
+#[test]
+fn who_may_not_pass_is_told_in_the_words_of_each_api() {
+    let forbidden = Error::Forbidden { policy: "tenants".into(), rule: Some("no-embeddings".into()) };
+    for (error, status, anthropic, google, aws) in [
+        (unauthenticated(None), 401, "authentication_error", "UNAUTHENTICATED", "AccessDeniedException"),
+        (forbidden, 403, "permission_error", "PERMISSION_DENIED", "AccessDeniedException"),
+        (
+            Error::model_not_allowed(None),
+            403,
+            "permission_error",
+            "PERMISSION_DENIED",
+            "AccessDeniedException",
+        ),
+    ] {
+        assert_eq!(parsed(&error, Dialect::OpenAi)["error"]["type"], "invalid_request_error");
+        assert_eq!(parsed(&error, Dialect::Anthropic)["error"]["type"], anthropic);
+        assert_eq!(parsed(&error, Dialect::Google)["error"]["status"], google);
+        let answer = error.answer(Dialect::Aws, &RequestId::generate());
+        assert_eq!(answer.status, status);
+        assert!(answer.headers.iter().any(|(name, value)| name == "x-amzn-errortype" && value == aws));
+    }
+}
+
+#[test]
+fn a_refusal_names_the_policy_and_its_rule_and_nothing_of_what_they_say() {
+    for (error, message) in [
+        (unauthenticated(None), "the request does not show who asks: send a credential"),
+        (unauthenticated(Some("the token has expired")), "the credential is not valid: the token has expired"),
+        (
+            Error::Forbidden { policy: "tenants".into(), rule: Some("no-embeddings".into()) },
+            "the rule `no-embeddings` of the policy `tenants` does not allow this request",
+        ),
+        (
+            Error::Forbidden { policy: "tenants".into(), rule: None },
+            "the default of the policy `tenants` does not allow this request",
+        ),
+        (Error::model_not_allowed(Some("m")), "the model `m` is none of those that you may ask for"),
+    ] {
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn each_way_of_saying_who_asks_has_a_challenge() {
+    let answer = unauthenticated(None).answer(Dialect::OpenAi, &RequestId::generate());
+    let challenges = answer.headers.iter().filter(|(name, _)| name == header::WWW_AUTHENTICATE);
+    assert_eq!(challenges.map(|(_, value)| value).collect::<Vec<_>>(), ["Bearer", "Basic"]);
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! A policy that the document names: who asks, and who may do what. Decided in `penstock_policies`; here it meets the
+//! request.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use penstock_config::{Consumer, PolicySpec};
+use penstock_policies::{
+    Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identified, Identity, KeyTable, Model, Outcome,
+    Refused, Sources, Why,
+};
+use pingora_http::RequestHeader;
+
+use super::{Wants, edits};
+use crate::context::Arrived;
+use crate::error::{Error, Unauthenticated};
+
+/// A policy, ready to be asked. Listeners and rules that name it share it.
+pub(crate) struct Access {
+    name: Arc<str>,
+    authenticator: Option<Authenticator>,
+    authorizer: Option<Authorizer>,
+    /// Whether those whom it identifies may have to ask for certain models.
+    has_lists: bool,
+}
+
+/// Who can be identified: the same for all policies of a document.
+pub(crate) struct Consumers {
+    book: Arc<ConsumerBook>,
+    keys: Arc<KeyTable>,
+    /// Whether some of them may ask for certain models only.
+    has_lists: bool,
+}
+
+/// Who asks, as far as policies found out.
+#[derive(Default)]
+pub(crate) struct Caller {
+    identities: Vec<Identity>,
+    /// The policies that were asked who it is.
+    asked: Vec<Arc<str>>,
+}
+
+impl Consumers {
+    /// Those of a document.
+    pub(crate) fn new(consumers: &[Arc<Consumer>]) -> Self {
+        Self {
+            book: Arc::new(ConsumerBook::new(consumers)),
+            keys: Arc::new(KeyTable::from_consumers(consumers)),
+            has_lists: consumers.iter().any(|consumer| consumer.models.is_some()),
+        }
+    }
+
+    /// Who is called how.
+    pub(crate) fn book(&self) -> &Arc<ConsumerBook> {
+        &self.book
+    }
+}
+
+impl Access {
+    /// What `spec` says. What its files and identity providers say comes from `sources`.
+    pub(crate) fn new(spec: &PolicySpec, consumers: &Consumers, sources: &dyn Sources) -> Self {
+        let ways = spec.authentication.as_ref();
+        let authenticator =
+            ways.map(|ways| Authenticator::new(ways, &consumers.book, &consumers.keys, sources));
+        Self {
+            name: spec.name.clone(),
+            has_lists: authenticator.is_some() && consumers.has_lists,
+            authenticator,
+            authorizer: spec.authorization.as_ref().map(Authorizer::new),
+        }
+    }
+
+    /// The headers that it may set.
+    pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.authenticator.iter().flat_map(Authenticator::set_headers)
+    }
+
+    /// What it has to see: the model, where it decides by that, or somebody whom it identifies may ask for certain ones.
+    pub(super) fn wants(&self) -> Wants {
+        let peek = self.has_lists || self.late_authorizer().is_some();
+        Wants { peek, ..Wants::default() }
+    }
+
+    /// Of a listener: who asks, and whether they may, as far as that does not depend on the model.
+    ///
+    /// # Errors
+    /// They may not, or nobody knows who it is.
+    pub(super) fn identify(&self, arrived: &mut Arrived, head: &mut RequestHeader) -> Result<(), Error> {
+        self.authenticate(arrived, head)?;
+        match &self.authorizer {
+            Some(authorizer) if !authorizer.needs_model() => {
+                self.authorize(authorizer, arrived, &head.headers, &[Model::Unknown])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Of a rule: who asks, and whether they may ask for these models.
+    ///
+    /// # Errors
+    /// They may not, or nobody knows who it is.
+    pub(super) fn admit(
+        &self,
+        arrived: &mut Arrived,
+        head: &mut RequestHeader,
+        models: &[Model<'_>],
+    ) -> Result<(), Error> {
+        self.authenticate(arrived, head)?;
+        match &self.authorizer {
+            Some(authorizer) => self.authorize(authorizer, arrived, &head.headers, models),
+            None => Ok(()),
+        }
+    }
+
+    /// Of a listener: what [`Self::identify`] left open, since it depends on the model.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(super) fn admit_late(
+        &self,
+        arrived: &Arrived,
+        headers: &HeaderMap,
+        models: &[Model<'_>],
+    ) -> Result<(), Error> {
+        match self.late_authorizer() {
+            Some(authorizer) => self.authorize(authorizer, arrived, headers, models),
+            None => Ok(()),
+        }
+    }
+
+    /// Of a listener: whether [`Self::admit_late`] would let a request for this model pass.
+    pub(super) fn may_ask(&self, arrived: &Arrived, headers: &HeaderMap, model: &str) -> bool {
+        let Some(authorizer) = self.late_authorizer() else { return true };
+        let facts = Facts { method: &Method::POST, ..facts(arrived, headers, Model::Named(model)) };
+        authorizer.decide(&facts) == Decision::Allow
+    }
+
+    fn late_authorizer(&self) -> Option<&Authorizer> {
+        self.authorizer.as_ref().filter(|authorizer| authorizer.needs_model())
+    }
+
+    /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
+    /// then.
+    fn authenticate(&self, arrived: &mut Arrived, head: &mut RequestHeader) -> Result<(), Error> {
+        let caller = arrived.caller.get_or_insert_default();
+        let Some(authenticator) = &self.authenticator else { return Ok(()) };
+        if caller.asked.contains(&self.name) {
+            return Ok(());
+        }
+        caller.asked.push(self.name.clone());
+        match authenticator.identify(&head.headers, arrived.target.query(), arrived.started_at) {
+            Outcome::Anonymous => Ok(()),
+            Outcome::Identified(Identified { identity, edits }) => {
+                caller.identities.push(identity);
+                edits::apply(edits, &mut arrived.target, head)
+            }
+            Outcome::Refused(Refused { why, challenges }) => Err(self.refusal(why, challenges)),
+        }
+    }
+
+    fn refusal(&self, why: Why, challenges: Arc<[HeaderValue]>) -> Error {
+        let policy = self.name.clone();
+        let invalid = match why {
+            Why::Missing => None,
+            Why::Invalid(what) => Some(what),
+            Why::Unavailable => return Error::KeysUnavailable { policy },
+        };
+        Error::Unauthenticated(Box::new(Unauthenticated { policy, invalid, challenges }))
+    }
+
+    /// All of the models have to be allowed: which of them is served may be for the upstream to say.
+    fn authorize(
+        &self,
+        authorizer: &Authorizer,
+        arrived: &Arrived,
+        headers: &HeaderMap,
+        models: &[Model<'_>],
+    ) -> Result<(), Error> {
+        for model in models {
+            if let Decision::Deny { rule } = authorizer.decide(&facts(arrived, headers, *model)) {
+                return Err(Error::Forbidden { policy: self.name.clone(), rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Caller {
+    /// Who it is, by each policy that found out.
+    pub(super) fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// The name of who asks, by the last policy that found out.
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        self.identities.last().map(|identity| &identity.consumer.name)
+    }
+}
+
+/// What is known of a request.
+fn facts<'a>(arrived: &'a Arrived, headers: &'a HeaderMap, model: Model<'a>) -> Facts<'a> {
+    Facts {
+        method: &arrived.target.method,
+        model,
+        address: arrived.client(),
+        identities: arrived.caller.as_ref().map_or(&[], |caller| caller.identities()),
+        headers,
+    }
+}

@@ -1,0 +1,133 @@
+//! What policies change of a request's head, and what of it only they may set.
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Uri, header};
+use penstock_config::Extract;
+use penstock_policies::{Edits, remove_cookie, remove_query};
+use pingora_http::RequestHeader;
+
+use crate::context::RequestTarget;
+use crate::error::Error;
+
+/// Takes out the headers that only policies may set.
+///
+/// # Errors
+/// The client names one of them in `Connection`, which would take away what a policy sets.
+pub(super) fn reserve(reserved: &[HeaderName], head: &mut RequestHeader) -> Result<(), Error> {
+    if reserved.is_empty() {
+        return Ok(());
+    }
+    let lines = head.headers.get_all(header::CONNECTION).iter();
+    let mut tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let is_reserved = |token: &[u8]| {
+        reserved.iter().any(|name| name.as_str().as_bytes().eq_ignore_ascii_case(token.trim_ascii()))
+    };
+    if tokens.any(is_reserved) {
+        return Err(Error::BadHeader("Connection names a header that must arrive"));
+    }
+    for name in reserved {
+        head.remove_header(name);
+    }
+    Ok(())
+}
+
+/// Takes out what somebody was identified by, and sets the headers that tell upstreams who it is.
+///
+/// # Errors
+/// What is left of the request is none.
+pub(super) fn apply(edits: Edits, target: &mut RequestTarget, head: &mut RequestHeader) -> Result<(), Error> {
+    match edits.remove.as_deref() {
+        None => {}
+        Some(Extract::Header { name, .. }) => drop(head.remove_header(name)),
+        Some(Extract::Query(name)) => take_from_query(name, target, head)?,
+        Some(Extract::Cookie(name)) => take_from_cookies(name, head)?,
+    }
+    for (name, value) in edits.set {
+        head.insert_header(name, value).map_err(Error::internal)?;
+    }
+    Ok(())
+}
+
+/// The target is what routes and upstreams go by, and the head what policies see.
+fn take_from_query(name: &str, target: &mut RequestTarget, head: &mut RequestHeader) -> Result<(), Error> {
+    let Some(query) = target.query() else { return Ok(()) };
+    let query = remove_query(query, name);
+    let text = if query.is_empty() { target.path().to_owned() } else { format!("{}?{query}", target.path()) };
+    target.path_and_query = PathAndQuery::try_from(text).map_err(Error::internal)?;
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = Some(target.path_and_query.clone());
+    head.set_uri(Uri::from_parts(parts).map_err(Error::internal)?);
+    Ok(())
+}
+
+fn take_from_cookies(name: &str, head: &mut RequestHeader) -> Result<(), Error> {
+    let lines = head.headers.get_all(header::COOKIE).iter();
+    let left: Vec<HeaderValue> = lines.filter_map(|line| remove_cookie(line, name)).collect();
+    head.remove_header(&header::COOKIE);
+    for line in left {
+        head.append_header(header::COOKIE, line).map_err(Error::internal)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Method;
+
+    use super::*;
+
+    fn request(uri: &'static str, headers: &[(&'static str, &'static str)]) -> (RequestTarget, RequestHeader) {
+        let mut head = RequestHeader::build(Method::POST, b"/", None).unwrap();
+        head.set_uri(Uri::from_static(uri));
+        for (name, value) in headers {
+            head.append_header(*name, *value).unwrap();
+        }
+        let path_and_query = head.uri.path_and_query().unwrap().clone();
+        (RequestTarget { method: Method::POST, host: "h".to_owned(), path_and_query }, head)
+    }
+
+    fn without(extract: Extract) -> Edits {
+        Edits { remove: Some(Arc::new(extract)), set: Vec::new() }
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_in_neither_place_that_has_the_query() {
+        for (uri, left) in [
+            ("http://h/v1/x?a=1&key=hush&b=%20", "/v1/x?a=1&b=%20"),
+            ("/v1/x?key=hush", "/v1/x"),
+            ("/v1/x?key=hush&k%65y=hush", "/v1/x"),
+            ("/v1/x", "/v1/x"),
+        ] {
+            let (mut target, mut head) = request(uri, &[]);
+            apply(without(Extract::Query("key".into())), &mut target, &mut head).unwrap();
+            assert_eq!(target.path_and_query, left);
+            assert_eq!(head.uri.path_and_query().unwrap(), left);
+            assert_eq!(head.uri.host(), uri.starts_with("http").then_some("h"));
+        }
+    }
+
+    #[test]
+    fn other_cookies_stay_and_so_do_other_headers() {
+        let (mut target, mut head) =
+            request("/", &[("cookie", "a=1; key=hush; b=2"), ("x-key", "hush"), ("x-other", "o")]);
+        apply(without(Extract::Cookie("key".into())), &mut target, &mut head).unwrap();
+        assert_eq!(head.headers["cookie"], "a=1; b=2");
+        let of_header = Extract::Header { name: HeaderName::from_static("x-key"), prefix: "".into() };
+        apply(without(of_header), &mut target, &mut head).unwrap();
+        assert_eq!(head.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["cookie", "x-other"]);
+    }
+
+    #[test]
+    fn what_only_policies_set_is_taken_out_and_must_not_be_called_off() {
+        let reserved = [HeaderName::from_static("x-consumer")];
+        let (_, mut head) = request("/", &[("x-consumer", "admin"), ("x-consumer", "b"), ("x-other", "o")]);
+        reserve(&reserved, &mut head).unwrap();
+        assert_eq!(head.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+        for connection in ["x-consumer", "close, X-Consumer ", "\tx-consumer,close"] {
+            let (_, mut head) = request("/", &[("connection", connection)]);
+            assert!(reserve(&reserved, &mut head).is_err(), "{connection}");
+        }
+    }
+}
