@@ -62,10 +62,7 @@ mod tests {
             ("/model/model/b/converse", &["model/b", "b"]),
             ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", &["gemini-2.5-pro"]),
             ("/v1beta/models/tuned:1%3AgenerateContent", &["tuned:1"]),
-            (
-                "/v1/projects/p/locations/l/publishers/google/models/gemini:generateContent",
-                &["gemini"],
-            ),
+            ("/v1/projects/p/locations/l/publishers/google/models/gemini:generateContent", &["gemini"]),
             ("/openai/deployments/gpt-4o/chat/completions", &["gpt-4o"]),
             ("/openai/deployments/gpt%2D4o", &["gpt-4o"]),
             ("/openai/deployments//x", &[]),

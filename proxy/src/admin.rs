@@ -43,7 +43,7 @@ const INDEX: &str = "penstock admin\n\n\
     GET  /metrics       Prometheus\n\
     and, from the machine itself unless admin.debug says anyone:\n\
     GET  /debug/config  the routing document in force, without secrets, and how the last reload went\n\
-    GET  /debug/pools   pools, backends and their endpoints\n\
+    GET  /debug/pools   pools, backends and their endpoints, and the keys that policies go by\n\
     POST /debug/pick    a request's body in, the decision out; nothing is sent and nothing changes\n\
     \x20                    ?path=/v1/chat/completions&host=HOST&listener=NAME&method=POST\n";
 
@@ -304,7 +304,7 @@ fn pools(server: &Server) -> Value {
         }
         list.push(report);
     }
-    json!({ "pools": pools, "backends": backends })
+    json!({ "pools": pools, "backends": backends, "policy_keys": server.keys_report() })
 }
 
 fn reload_status(status: &ReloadStatus) -> Value {

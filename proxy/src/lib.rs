@@ -23,6 +23,7 @@ mod forward;
 mod gateway;
 mod handover;
 mod head;
+mod keys;
 mod listen;
 pub mod lists;
 pub mod metrics;

@@ -13,6 +13,7 @@ mod credentials;
 mod family;
 mod gateway;
 mod histogram;
+mod keys;
 mod outcome;
 mod register;
 mod requests;

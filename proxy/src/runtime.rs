@@ -74,7 +74,8 @@ impl Runtime {
             max_decoded_ratio: limits.decoded_body_ratio,
         };
         let at = |index| &upstreams[position(&snapshot, index)];
-        let named = |indices: &[PolicyIndex]| indices.iter().map(|of| policies[of.0].clone()).collect::<Vec<_>>();
+        let named =
+            |indices: &[PolicyIndex]| indices.iter().map(|of| policies[of.0].clone()).collect::<Vec<_>>();
         let rules = snapshot.rules().iter().map(|rule| {
             let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
             CompiledRule::new(rule, chain, at, metrics)

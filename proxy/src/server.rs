@@ -206,12 +206,18 @@ impl Server {
         gateway.certificates(&certificates.in_force(live.snapshot().secrets.as_ref()));
         gateway.credentials(&certificates.kept());
         drop(certificates);
+        gateway.keys(&self.core.keys.in_use(live.snapshot()));
         self.exported.lock().update(&live);
     }
 
     /// What is known of lists of endpoints, for people.
     pub fn lists_report(&self) -> serde_json::Value {
         self.lists.lock().report()
+    }
+
+    /// What is known of the keys, users and key sets that policies go by, for people.
+    pub(crate) fn keys_report(&self) -> serde_json::Value {
+        self.core.keys.report(self.live.load().snapshot())
     }
 
     /// Requests that are being served.
@@ -341,11 +347,14 @@ impl Applier for Server {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        self.certificates.lock().files()
+        let mut files = self.certificates.lock().files();
+        files.extend(self.core.keys.files());
+        files
     }
 
     fn reload_files(&self) {
         self.certificates.lock().reload();
+        self.core.keys.reload();
     }
 }
 

@@ -12,6 +12,7 @@ use penstock_sources::file::LoadError;
 use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES};
 
 use super::EXIT_USAGE;
+use crate::keys;
 use crate::server::certificates::Certificates;
 
 /// Options of `validate`.
@@ -70,7 +71,10 @@ fn check(file: &Path, profiles: &dyn ProfileCheck, with_files: bool) -> Result<V
     Ok(snapshot.warnings().to_vec())
 }
 
-/// Reads the files that a document names, as `serve` does.
+/// Reads the files that a document names, as `serve` does, and refuses those of policies too, without which it would serve.
 fn check_files(snapshot: &Snapshot) -> Result<(), Vec<Fault>> {
-    Certificates::default().load(snapshot, None).map(drop)
+    let mut faults = Certificates::default().load(snapshot, None).err().unwrap_or_default();
+    let of_policies = keys::check_files(snapshot).into_iter();
+    faults.extend(of_policies.map(|(place, error)| Fault::new(place, error.to_string())));
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

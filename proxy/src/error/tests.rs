@@ -192,7 +192,10 @@ fn who_may_not_pass_is_told_in_the_words_of_each_api() {
 fn a_refusal_names_the_policy_and_its_rule_and_nothing_of_what_they_say() {
     for (error, message) in [
         (unauthenticated(None), "the request does not show who asks: send a credential"),
-        (unauthenticated(Some("the token has expired")), "the credential is not valid: the token has expired"),
+        (
+            unauthenticated(Some("the token has expired")),
+            "the credential is not valid: the token has expired",
+        ),
         (
             Error::Forbidden { policy: "tenants".into(), rule: Some("no-embeddings".into()) },
             "the rule `no-embeddings` of the policy `tenants` does not allow this request",

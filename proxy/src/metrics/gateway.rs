@@ -8,10 +8,12 @@ use prometheus::Registry;
 use super::{
     credentials::{CredentialKept, CredentialMetrics},
     family::Family,
+    keys::KeyMetrics,
     register::{counters, gauge, gauges, unix_now},
     value::{Counter, Gauge, GaugeGuard},
 };
 use crate::error::Limit;
+use crate::keys::KeysInUse;
 
 /// Metrics that belong to no route and no upstream.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct GatewayMetrics {
     reloads: ReloadMetrics,
     certificates: Family<Gauge>,
     credentials: CredentialMetrics,
+    keys: KeyMetrics,
     /// Lists of endpoints whose last state was refused.
     pub lists_faulty: Arc<Gauge>,
     /// What became of copies of requests.
@@ -153,6 +156,7 @@ impl GatewayMetrics {
                 &["owner_kind", "owner", "file"],
             ),
             credentials: CredentialMetrics::register(registry),
+            keys: KeyMetrics::register(registry),
             lists_faulty: gauge(
                 registry,
                 "penstock_endpoint_lists_faulty",
@@ -188,6 +192,11 @@ impl GatewayMetrics {
     /// Makes these the credentials that are exposed.
     pub(crate) fn credentials(&self, kept: &[CredentialKept]) {
         self.credentials.replace(kept);
+    }
+
+    /// Makes these the keys, users and key sets that are exposed.
+    pub(crate) fn keys(&self, in_use: &[KeysInUse]) {
+        self.keys.replace(in_use);
     }
 
     /// Counts a limit that was hit without ending a request, such as an idle connection's.

@@ -47,7 +47,8 @@ pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> b
 /// one that they may not ask for the same as if it did.
 #[cold]
 pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> Error {
-    let (Error::UnknownModel { .. }, Some(model), Some(_)) = (&error, arrived.model(), &arrived.caller) else {
+    let (Error::UnknownModel { .. }, Some(model), Some(_)) = (&error, arrived.model(), &arrived.caller)
+    else {
         return error;
     };
     let models = [Model::Named(model)];

@@ -13,6 +13,7 @@ use crate::balance::{Balancer, Balancers};
 use crate::body::BodyMemory;
 use crate::count::Count;
 use crate::decode::Decoders;
+use crate::keys::KeyStore;
 use crate::lists::Lists;
 use crate::metrics::{Metrics, UpstreamKind};
 use crate::policy::Extension;
@@ -25,6 +26,7 @@ pub(super) struct Core {
     pub(super) picker: Arc<Picker>,
     pub(super) balancers: Arc<Balancers>,
     keeper: Keeper,
+    pub(super) keys: KeyStore,
     pub(super) metrics: Arc<Metrics>,
     pub(super) in_flight: Arc<Count>,
     pub(super) connections: Arc<Count>,
@@ -50,6 +52,7 @@ impl Core {
             picker: Picker::new(),
             balancers: Balancers::new(),
             keeper: Keeper::new(Arc::new(Fetcher::new(Environment::of_process()))),
+            keys: KeyStore::new(),
             metrics,
             in_flight: Arc::default(),
             connections: Arc::default(),
@@ -81,7 +84,9 @@ impl Core {
             self.balancers.apply(&backends, |spec| (next.backend(spec), next.backend_credential(&spec.name)));
         *certificates = next;
         let upstreams = self.upstreams(snapshot, balancers, certificates);
-        Ok(Runtime::new(snapshot.clone(), upstreams, &*self.extension, self.hash_seed, &self.metrics))
+        let policies = self.keys.policies(snapshot);
+        let (extension, hash_seed) = (&*self.extension, self.hash_seed);
+        Ok(Runtime::new(snapshot.clone(), upstreams, &policies, extension, hash_seed, &self.metrics))
     }
 
     /// Pools, then backends, each in the snapshot's order.
