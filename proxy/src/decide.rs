@@ -43,14 +43,12 @@ pub(crate) struct Question<'a> {
 pub(crate) enum Action {
     /// One of a rule's targets serves it.
     Forward(Routed),
-    /// It is sent elsewhere.
+    /// A rule sends it elsewhere: see [`redirection`].
     Redirect {
-        /// The position of the rule that does so in the snapshot.
+        /// The rule's position in the snapshot.
         rule: usize,
-        /// 301, 302, 303, 307 or 308.
-        status: StatusCode,
-        /// Where it is sent.
-        location: String,
+        /// Length of the path prefix that matched.
+        prefix_length: Option<usize>,
     },
     /// It is told the models that it could ask for.
     ListModels,
@@ -147,6 +145,31 @@ pub(crate) fn after_body(
 ) -> Result<Action, Error> {
     let model = model.map_or(RequestModel::Absent, RequestModel::Named);
     action(runtime, question, &look_up(runtime, question, model), model)
+}
+
+/// Where a rule that redirects sends a request: by the target that the request has then, without what policies took out.
+///
+/// # Errors
+/// The rule redirects nobody.
+pub(crate) fn redirection(
+    runtime: &Runtime,
+    question: &Question<'_>,
+    rule: usize,
+    prefix_length: Option<usize>,
+) -> Result<(StatusCode, String), Error> {
+    let RuleAction::Redirect(redirect) = &runtime.snapshot().rules()[rule].action else {
+        return Err(Error::internal("the rule redirects nobody"));
+    };
+    let listener = &runtime.snapshot().listeners[question.listener];
+    let target = RedirectTarget {
+        is_tls: listener.is_tls(),
+        host: question.host,
+        port: listener.address.port(),
+        path: question.path,
+        query: question.query,
+    };
+    let prefix = prefix_length.and_then(|length| question.path.get(..length));
+    Ok((redirect.status, redirect.location(&target, prefix.unwrap_or(question.path))))
 }
 
 /// Goes through what is left of a rule's targets until one gives an endpoint. Targets that cannot are given up, but for
@@ -295,29 +318,20 @@ fn action(
         return Ok(Action::ListModels);
     }
     match lookup {
-        Lookup::Rule(matched) => Ok(action_of(runtime, question, matched)),
+        Lookup::Rule(matched) => Ok(action_of(matched)),
         Lookup::NeedsModel | Lookup::UnknownModel | Lookup::NoRoute => {
             unserved::action(runtime, question, lookup, model)
         }
     }
 }
 
-fn action_of(runtime: &Runtime, question: &Question<'_>, matched: &Matched<'_>) -> Action {
+fn action_of(matched: &Matched<'_>) -> Action {
     match &matched.rule.action {
         RuleAction::Forward(_) => {
             Action::Forward(Routed::new(matched.rule.index, matched.prefix.map(str::len)))
         }
-        RuleAction::Redirect(redirect) => {
-            let listener = &runtime.snapshot().listeners[question.listener];
-            let target = RedirectTarget {
-                is_tls: listener.is_tls(),
-                host: question.host,
-                port: listener.address.port(),
-                path: question.path,
-                query: question.query,
-            };
-            let location = redirect.location(&target, matched.prefix.unwrap_or(question.path));
-            Action::Redirect { rule: matched.rule.index, status: redirect.status, location }
+        RuleAction::Redirect(_) => {
+            Action::Redirect { rule: matched.rule.index, prefix_length: matched.prefix.map(str::len) }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::body::{Body, BodyMemory};
 use crate::client::{Client, ClientState};
 use crate::context::{Arrived, RequestContext, Response};
 use crate::count::Count;
-use crate::decide::Action;
+use crate::decide::{self, Action};
 use crate::decode::Decoders;
 use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
@@ -141,8 +141,11 @@ impl Gateway {
                 let attempt = attempt.insert(chosen);
                 forward::run(&self.shared.connections, client, arrived, routed, attempt, response).await?;
             }
-            Ok(Action::Redirect { rule, status, location }) => {
+            Ok(Action::Redirect { rule, prefix_length }) => {
                 if Box::pin(is_admitted(client, arrived, response, Some(rule))).await? {
+                    let question = route::question(client, arrived);
+                    let (status, location) =
+                        decide::redirection(arrived.runtime(), &question, rule, prefix_length)?;
                     respond::redirect(client, arrived, response, status, &location).await?;
                 }
             }

@@ -41,7 +41,8 @@ pub(crate) async fn route(
     }
 }
 
-fn question<'a>(client: &'a Client<'_>, arrived: &'a Arrived) -> Question<'a> {
+/// What is asked for.
+pub(crate) fn question<'a>(client: &'a Client<'_>, arrived: &'a Arrived) -> Question<'a> {
     Question {
         listener: arrived.listener,
         host: &arrived.target.host,

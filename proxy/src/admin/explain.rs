@@ -65,8 +65,13 @@ pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Va
         Err(error) => json!({ "model": model, "refused": error.to_string(), "picked": null }),
         Ok(Action::TellMethods { allow }) => json!({ "tells_methods": allow, "picked": null }),
         Ok(Action::ListModels) => json!({ "lists_models": true, "picked": null }),
-        Ok(Action::Redirect { status, location, .. }) => {
-            json!({ "redirects": true, "status": status.as_u16(), "location": location, "picked": null })
+        Ok(Action::Redirect { rule, prefix_length }) => {
+            match decide::redirection(runtime, &question, rule, prefix_length) {
+                Ok((status, location)) => {
+                    json!({ "redirects": true, "status": status.as_u16(), "location": location, "picked": null })
+                }
+                Err(error) => json!({ "refused": error.to_string(), "picked": null }),
+            }
         }
         Ok(Action::Forward(mut routed)) => forward(runtime, facts, &mut routed),
     })
