@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod access;
 mod attempts;
 mod contract;
 mod counted;
