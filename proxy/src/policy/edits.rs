@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(head.headers["cookie"], "a=1; b=2");
         let of_header = Extract::Header { name: HeaderName::from_static("x-key"), prefix: "".into() };
         apply(without(of_header), &mut target, &mut head).unwrap();
-        assert_eq!(head.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["cookie", "x-other"]);
+        assert_eq!((head.headers.len(), head.headers.get("x-key")), (2, None));
     }
 
     #[test]

@@ -212,7 +212,7 @@ async fn a_key_in_the_query_or_in_a_cookie_goes_no_further_either() {
     let places = json!({"extractFrom": [{"query": "key"}, {"cookie": "session"}]});
     let mut document = guarded(server.addr(), by_key(places));
     let redirect = json!({
-        "matches": [{"path": {"value": "/old"}}], "redirect": {"hostname": "new.test", "statusCode": 307},
+        "matches": [{"path": {"value": "/old"}}], "redirect": {"scheme": "https", "hostname": "new.test", "statusCode": 307},
     });
     document["routes"][0]["rules"].as_array_mut().unwrap().push(redirect);
     let gateway = Gateway::start(document).await;
@@ -238,7 +238,7 @@ async fn a_key_in_the_query_or_in_a_cookie_goes_no_further_either() {
         assert_eq!(client.send(ask(&[("cookie", &format!("session={KEY}"))])).await.status, 200);
         assert_eq!(server.requests().pop().unwrap().header("cookie"), None);
         let reply = client.send(get(&format!("/old?a=1&key={KEY}"))).await;
-        assert_eq!((reply.status.as_u16(), reply.header("location")), (307, "http://new.test/old?a=1"));
+        assert_eq!((reply.status.as_u16(), reply.header("location")), (307, "https://new.test/old?a=1"));
     }
     for line in gateway.log(12).await {
         assert!(!line.to_string().contains(KEY), "{line}");
@@ -331,6 +331,35 @@ async fn a_policy_that_listener_and_rule_name_is_asked_once() {
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(client.send(ask(&[("x-api-key", KEY)])).await.status, 200);
     assert_eq!(client.send(post_json("/v1/chat/completions", &chat(MODEL, true))).await.status, 401);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_nothing_for_who_was_identified_before() {
+    let server = sim(MODEL).await;
+    let rules = json!([{"action": "Allow", "models": [MODEL], "consumers": ["search"]}]);
+    let policy = with(by_key(json!({})), json!({"authorization": {"rules": rules}}));
+    let gateway = Gateway::start(guarded(server.addr(), policy)).await;
+    let text = chat(MODEL, false).to_string();
+    let mut client = RawClient::connect(gateway.addr()).await;
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx-api-key: {KEY}\r\nexpect: 100-continue\r\n\
+         content-length: {}\r\n\r\n",
+        text.len()
+    );
+    client.send(head).await;
+    assert_eq!(client.reply().await.unwrap().status, 100, "it is identified");
+    // A document in which nobody has that key.
+    let mut other = guarded(server.addr(), by_key(json!({})));
+    other["consumers"][0]["keys"] = json!([digest("sk-another")]);
+    gateway.reload(other).unwrap();
+    client.send(&text).await;
+    assert_eq!(client.reply().await.unwrap().status, 200);
+    assert_eq!(gateway.log(1).await[0]["consumer"], "search");
+    drop(client);
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(client.send(ask(&[("x-api-key", KEY)])).await.status, 401);
     drop(client);
     gateway.stop().await;
 }

@@ -137,7 +137,7 @@ fn with_secret_rule(server: SocketAddr) -> Value {
             rule("/v1/secret", "PathPrefix"),
             rule("/v1/chat/completions", "Exact"),
             {"matches": [{"path": {"value": "/moved"}}], "policies": ["keys"],
-             "redirect": {"hostname": "new.test", "statusCode": 302}},
+             "redirect": {"scheme": "https", "hostname": "new.test", "statusCode": 302}},
             {"matches": [{"path": {"value": "/open"}}], "targets": [{"backend": "b"}]},
         ]}],
         "backends": [backend("b", &[server])],
@@ -158,7 +158,7 @@ async fn rules_ask_their_own_policies_and_redirects_ask_them_too() {
         assert_eq!(client.send(ask(&[("authorization", &bearer())])).await.status, 200);
         let moved = request(http::Method::GET, "/moved", &[("x-api-key", KEY)], crate::harness::body(""));
         let reply = client.send(moved).await;
-        assert_eq!((reply.status.as_u16(), reply.header("location")), (302, "http://new.test/moved"));
+        assert_eq!((reply.status.as_u16(), reply.header("location")), (302, "https://new.test/moved"));
     }
     let seen = server.requests();
     assert!(
