@@ -210,3 +210,36 @@ impl Sources for Opened<'_> {
         held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use penstock_config::NoProfileCheck;
+
+    use super::*;
+
+    #[test]
+    fn files_that_cannot_be_used_are_told_with_their_policies_and_without_what_they_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        std::fs::write(path("keys"), "search sk-hush\n").unwrap();
+        std::fs::write(path("set"), "{\"keys\": []}").unwrap();
+        let document = json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "RoutingConfig",
+            "listeners": [{"name": "a", "address": "127.0.0.1:0", "policies": ["p"]}],
+            "policies": [{"name": "p", "authentication": {
+                "apiKey": {"file": path("keys")}, "basic": {"file": path("none")},
+                "jwt": {"providers": [
+                    {"name": "here", "keysFile": path("set")},
+                    {"name": "there", "keysUrl": "http://127.0.0.1:9/keys"},
+                    {"name": "gone", "keysFile": path("none")},
+                ]},
+            }}],
+        });
+        let snapshot = Snapshot::compile(&document.to_string(), &NoProfileCheck).unwrap();
+        let faults = check_files(&snapshot);
+        let places: Vec<&str> = faults.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["policies[0] (api_key)", "policies[0] (basic)", "policies[0] (jwt gone)"]);
+        let message = faults[0].1.to_string();
+        assert!(message.contains("keys: line 1") && !message.contains("hush"), "{message}");
+    }
+}

@@ -4,6 +4,7 @@
 
 mod aws;
 mod azure;
+mod documents;
 mod gcp;
 mod hostile;
 mod oidc;

@@ -221,7 +221,7 @@ async fn a_key_in_the_query_or_in_a_cookie_goes_no_further_either() {
         for (query, left) in [
             (format!("?a=1&key={KEY}&b=%20"), "?a=1&b=%20"),
             (format!("?key={KEY}"), ""),
-            (format!("?k%65y={KEY}&key={KEY}"), ""),
+            (format!("?k%65y={KEY}"), ""),
         ] {
             let path = "/v1/chat/completions";
             let reply = client.send(ask_at(&format!("{path}{query}"), &[("cookie", "session=mine")])).await;
