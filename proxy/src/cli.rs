@@ -1,6 +1,6 @@
 //! The command line: what the user types, and everything that happens before the gateway serves.
 //!
-//! [`run`] does the whole of commands that need no gateway (`validate`, `schema`, `completions`, `man`)
+//! [`run`] does the whole of commands that need no gateway (`validate`, `keys`, `schema`, `completions`, `man`)
 //! and prepares those that do (`serve`, `up`), so that a bad configuration ends the program before any
 //! port is bound.
 
@@ -21,11 +21,13 @@ use penstock_sources::{cluster, file::FileSource, up::UpSource};
 
 mod generate;
 mod help;
+mod keys;
 pub mod logging;
 pub(crate) mod up;
 mod validate;
 
 use generate::{CompletionOptions, ManOptions, SchemaOptions};
+use keys::KeysCommand;
 use logging::LogOptions;
 use up::UpOptions;
 use validate::ValidateOptions;
@@ -56,6 +58,9 @@ enum Command {
     /// Check routing documents without serving them
     #[command(after_long_help = help::AFTER_VALIDATE)]
     Validate(ValidateOptions),
+    /// Make the keys by which consumers are known, and their digests
+    #[command(subcommand, after_long_help = help::AFTER_KEYS)]
+    Keys(KeysCommand),
     /// Print what a routing document may say: its JSON schema, or its reference page
     #[command(after_long_help = help::AFTER_SCHEMA)]
     Schema(SchemaOptions),
@@ -138,6 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
         Ok(Command::Serve(options)) => return serve(options),
         Ok(Command::Up(options)) => return up::run(options),
         Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
+        Ok(Command::Keys(command)) => keys::run(&command),
         Ok(Command::Schema(options)) => generate::schema(&options),
         // What is generated leaves out `help`, which would come with a copy of every command.
         Ok(Command::Completions(options)) => {

@@ -99,6 +99,56 @@ fn up_prints_no_document_that_does_not_validate() {
 }
 
 #[test]
+fn a_new_key_goes_out_alone_and_its_digest_is_said_beside_it() {
+    let output = penstock(&["keys", "new", "--consumer", "search", "--prefix", "acme-"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let printed = out(&output);
+    let key = printed.strip_suffix('\n').unwrap();
+    let random = key.strip_prefix("acme-").unwrap();
+    assert_eq!(random.len(), 43);
+    assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+
+    let digest = out(&penstock(&["keys", "digest"], &printed));
+    let digest = digest.trim_end();
+    let said = err(&output);
+    let document = format!("consumers:\n- name: \"search\"\n  keys: [\"{digest}\"]\n");
+    assert!(said.contains(&document) && said.ends_with(&format!("\nsearch {digest}\n")), "{said}");
+    assert!(!said.contains(key), "what is for people may end in a build's log");
+
+    let line = out(&penstock(&["keys", "digest", "--consumer", "search"], key));
+    assert_eq!(line, format!("search {digest}\n"));
+    let other = out(&penstock(&["keys", "new"], ""));
+    assert!(other.starts_with("sk-ps-") && other != out(&penstock(&["keys", "new"], "")));
+}
+
+#[test]
+fn a_new_key_and_its_digest_are_one_object_for_those_who_ask_for_it() {
+    let output = penstock(&["keys", "new", "--quiet", "--consumer", "search", "--format", "json"], "");
+    assert_eq!((output.status.code(), &*err(&output)), (Some(0), ""));
+    assert_eq!(out(&output).lines().count(), 1);
+    let made: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(made["consumer"], "search");
+    let digest = out(&penstock(&["keys", "digest"], made["key"].as_str().unwrap()));
+    assert_eq!(made["digest"], digest.trim_end());
+}
+
+#[test]
+fn what_is_no_key_has_no_digest() {
+    for (input, said) in [
+        ("", "penstock: standard input has no key\n"),
+        ("\n", "penstock: standard input has no key\n"),
+        ("two\nlines\n", "penstock: standard input: a key is one line of visible ASCII characters"),
+    ] {
+        let output = penstock(&["keys", "digest"], input);
+        assert_eq!((output.status.code(), &*out(&output)), (Some(64), ""));
+        assert!(err(&output).starts_with(said), "{}", err(&output));
+    }
+    let output = penstock(&["keys", "digest"], "short\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(err(&output).starts_with("warning: the key is shorter than 20 characters"), "{}", err(&output));
+}
+
+#[test]
 fn help_is_a_command_too() {
     for arguments in [&["help"][..], &["help", "serve"]] {
         let output = penstock(arguments, "");

@@ -113,6 +113,47 @@ Examples:
   penstock up http://10.0.0.1:8000 --model mistral:latest=http://10.0.0.9:11434
   penstock up https://models.example.com --api-key-file key.txt";
 
+/// For `keys`.
+pub(super) const AFTER_KEYS: &str = "\
+The gateway stores digests of keys (SHA-256), never the keys: who reads its configuration cannot ask in anybody's name.
+
+Examples:
+  penstock keys new --consumer search
+  penstock keys digest --consumer search < search.key >> keys";
+
+/// For `keys new`.
+pub(super) const AFTER_KEYS_NEW: &str = "\
+A key is its prefix and 43 letters and digits of the system's randomness, which is 256 bits. Standard output has the key \
+and nothing else; what to write into the configuration is on standard error. To change a consumer's key without a failed \
+request, give it both digests, wait until its clients have the new key, then remove the old digest.
+
+Examples:
+  penstock keys new --consumer search
+          Make a key, and show what to write into the routing document
+  penstock keys new --quiet | vault kv put -mount=secret search key=-
+          Hand the key on; nobody sees it
+  penstock keys new --quiet | tee search.key | penstock keys digest --consumer search >> keys
+          Keep the key in one file, and its digest in the file that the gateway reads
+  kubectl create secret generic keys --from-literal=search=\"$(penstock keys new --quiet)\"
+          A Secret for a SecurityPolicy's apiKeyAuth
+  penstock keys new --quiet --consumer search --format json | jq -r .digest
+          Key and digest in one object";
+
+/// For `keys digest`.
+pub(super) const AFTER_KEYS_DIGEST: &str = "\
+The key is read from standard input, up to its end; one line break at the end is no part of it. It cannot be given as an \
+argument: a machine's other users can list those of every process, shells keep them in their history, and build logs \
+print them.
+
+Any key that clients have already will do, so that they need no new one. It has to be one that cannot be guessed: whoever \
+sees the digest of a short one can try.
+
+Examples:
+  penstock keys digest < search.key
+  penstock keys digest --consumer search < search.key >> keys
+          A line for the file that a policy names in authentication.apiKey.file
+  vault kv get -mount=secret -field=key search | penstock keys digest";
+
 /// For `schema`.
 pub(super) const AFTER_SCHEMA: &str = "\
 An editor with a YAML language server reads the schema from a comment on the document's first line:

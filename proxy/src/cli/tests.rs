@@ -72,6 +72,10 @@ fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
         &["up", "127.0.0.1:8000", "--listen", "8080"],
         &["up", "127.0.0.1:8000", "--api-key", "a", "--api-key-file", "b"],
         &["up", "127.0.0.1:8000", "--api-key", "a", "--print"],
+        &["keys"],
+        &["keys", "new", "--prefix", "with space"],
+        &["keys", "new", "--consumer", "two\nlines"],
+        &["keys", "digest", "the-key-itself"],
     ] {
         assert!(is(exit_code(wrong), EXIT_USAGE), "{wrong:?}");
     }
@@ -87,9 +91,16 @@ fn every_command_has_help_with_an_example() {
     for words in ["Examples:", "Exit codes:", "Environment:", "SIGHUP", "64"] {
         assert!(help.contains(words), "{words}");
     }
-    for name in ["serve", "validate", "schema", "up", "completions"] {
+    for name in ["serve", "validate", "keys", "schema", "up", "completions"] {
         let command = command.find_subcommand_mut(name).unwrap();
         assert!(command.render_long_help().to_string().contains("Examples:"), "{name}");
+        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+            assert!(
+                below.render_long_help().to_string().contains("Examples:"),
+                "{name} {}",
+                below.get_name()
+            );
+        }
     }
 }
 
@@ -98,7 +109,8 @@ fn manual_pages_and_completions_are_generated_for_every_command() {
     let dir = tempfile::tempdir().unwrap();
     assert!(is(exit_code(&["man", "--directory", dir.path().to_str().unwrap()]), 0));
     assert!(!dir.path().join("penstock-help.1").exists(), "it would repeat every other page");
-    for page in ["penstock.1", "penstock-serve.1", "penstock-up.1"] {
+    for page in ["penstock.1", "penstock-serve.1", "penstock-up.1", "penstock-keys-new.1"] {
         assert!(fs::read_to_string(dir.path().join(page)).unwrap().contains("penstock"), "{page}");
     }
+    assert!(!dir.path().join("penstock-keys-help.1").exists());
 }
