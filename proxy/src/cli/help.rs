@@ -130,18 +130,18 @@ request, give it both digests, wait until its clients have the new key, then rem
 Examples:
   penstock keys new --consumer search
           Make a key, and show what to write into the routing document
-  penstock keys new --quiet | vault kv put -mount=secret search key=-
-          Hand the key on; nobody sees it
   penstock keys new --quiet | tee search.key | penstock keys digest --consumer search >> keys
           Keep the key in one file, and its digest in the file that the gateway reads
-  kubectl create secret generic keys --from-literal=search=\"$(penstock keys new --quiet)\"
+  penstock keys new --quiet | tr -d '\\n' | vault kv put -mount=secret search key=-
+          Hand the key on without its line break; nobody sees it
+  penstock keys new --quiet | tr -d '\\n' | kubectl create secret generic keys --from-file=search=/dev/stdin
           A Secret for a SecurityPolicy's apiKeyAuth
-  penstock keys new --quiet --consumer search --format json | jq -r .digest
-          Key and digest in one object";
+  made=$(penstock keys new --quiet --format json)
+          Key and digest in one object, for jq -r .key and jq -r .digest";
 
 /// For `keys digest`.
 pub(super) const AFTER_KEYS_DIGEST: &str = "\
-The key is read from standard input, up to its end; one line break at the end is no part of it. It cannot be given as an \
+The key is read from standard input, up to its end; line breaks there are no part of it. It cannot be given as an \
 argument: a machine's other users can list those of every process, shells keep them in their history, and build logs \
 print them.
 
