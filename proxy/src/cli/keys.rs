@@ -9,9 +9,8 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use penstock_config::KeyDigest;
+use penstock_policies::key_digest;
 use penstock_sources::files::{self, ReadError};
-use ring::digest::SHA256;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
 use thiserror::Error;
@@ -111,7 +110,7 @@ pub(super) fn run(command: &KeysCommand) -> io::Result<ExitCode> {
 /// Makes a key and prints it.
 fn new(options: &NewOptions) -> io::Result<ExitCode> {
     let key = format!("{}{}", options.prefix, random_letters()?);
-    let digest = digest_of(&key).to_string();
+    let digest = key_digest(key.as_bytes()).to_string();
     let consumer = options.consumer.as_deref();
     let mut out = io::stdout().lock();
     match options.format {
@@ -144,8 +143,8 @@ fn digest(options: &DigestOptions) -> io::Result<ExitCode> {
     }
     let mut out = io::stdout().lock();
     match &options.consumer {
-        Some(consumer) => writeln!(out, "{consumer} {}", digest_of(&key))?,
-        None => writeln!(out, "{}", digest_of(&key))?,
+        Some(consumer) => writeln!(out, "{consumer} {}", key_digest(key.as_bytes()))?,
+        None => writeln!(out, "{}", key_digest(key.as_bytes()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,12 +173,6 @@ fn read_key(input: impl Read) -> Result<String, KeyFault> {
         return Err(KeyFault::Unshowable);
     }
     Ok(key.to_owned())
-}
-
-fn digest_of(key: &str) -> KeyDigest {
-    let mut digest = KeyDigest([0; 32]);
-    digest.0.copy_from_slice(ring::digest::digest(&SHA256, key.as_bytes()).as_ref());
-    digest
 }
 
 /// [`RANDOM_LETTERS`] letters that nobody can foretell.
@@ -247,14 +240,6 @@ mod tests {
             assert!(matches!(read_key(text.as_bytes()), Err(KeyFault::Unshowable)), "{text:?}");
         }
         assert!(matches!(read_key(&[b'a'; 16_385][..]), Err(KeyFault::Read(ReadError::TooLarge { .. }))));
-    }
-
-    #[test]
-    fn a_digest_is_what_sha256sum_says() {
-        assert_eq!(
-            digest_of("abc").to_string(),
-            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 
     #[test]
