@@ -41,7 +41,7 @@ ask "and for no other, whatever its models" 403 /v1/embeddings -H "$assist" -d "
 ask "a name and a password" 200 /v1/chat/completions -u dashboard:published-do-not-use -d "$chat"
 ask "a wrong password" 401 /v1/chat/completions -u dashboard:guess -d "$chat"
 ask "a token" 200 /v1/embeddings -H "$alice" -d "$embedding"
-ask "a token that somebody changed" 401 /v1/embeddings -H "${alice%w}x" -d "$embedding"
+ask "a token that somebody changed" 401 /v1/embeddings -H "${alice/.t7uU/.t7uV}" -d "$embedding"
 ask "a model on trial, an administrator" 200 /v1/chat/completions -H "$alice" -d "$trial"
 ask "a model on trial, somebody else" 403 /v1/chat/completions -u dashboard:published-do-not-use -d "$trial"
 [ "$wrong" -eq 0 ] || { echo "$wrong answers are not what they should be" >&2 && exit 1; }
