@@ -1,5 +1,7 @@
 //! A public key of a set (RFC 7517, section 4; RFC 7518, section 6; RFC 8037, section 2).
 
+use std::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::signature::{RsaPublicKeyComponents, UnparsedPublicKey};
@@ -8,7 +10,7 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 
 /// The lengths that a modulus of RSA may have, in bits: shorter ones can be factored, longer ones cost too much a request.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// A public key that verifies signatures.
 #[derive(Debug)]

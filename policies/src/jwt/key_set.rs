@@ -77,29 +77,27 @@ impl KeySet {
         self.skipped
     }
 
-    /// Whether one of the keys signed the token, which is `text`: that which the token names or, where it names none or the
-    /// set does not name its own, the first few that fit.
+    /// Whether one of the keys signed the token, which is `text`: that which the token names, else one of the first few that
+    /// fit and may be it.
     pub(crate) fn verify(&self, token: &Token, text: &[u8]) -> Result<(), Fault> {
-        let has_id = |key: &&Key| token.key_id.is_some() && key.id.as_deref() == token.key_id.as_deref();
-        let may_be = |key: &&Key| token.key_id.is_none() || key.id.is_none() || has_id(key);
-        let fitting = self.keys.iter().filter(may_be).filter(|key| key.fits(token.algorithm));
         let signed = token.signed(text);
-        let mut tried = fitting.take(MAX_KEYS_TRIED).map(|key| {
-            key.verifies(token.algorithm, signed, &token.signature).then_some(()).ok_or(Fault::Signature)
-        });
-        match tried.find_map(Result::ok) {
-            Some(()) => Ok(()),
-            None => Err(self.missed(token)),
-        }
+        let is_signer = |key: &Key| key.verifies(token.algorithm, signed, &token.signature);
+        let nameless = self.keys.iter().filter(|key| key.id.is_none() && token.key_id.is_some());
+        let fitting = self.named(token).chain(nameless).filter(|key| key.fits(token.algorithm));
+        if fitting.take(MAX_KEYS_TRIED).any(is_signer) { Ok(()) } else { Err(self.missed(token)) }
+    }
+
+    /// The keys of the name that the token says; all if it says none.
+    fn named(&self, token: &Token) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| token.key_id.is_none() || key.id == token.key_id)
     }
 
     /// Why no key verifies the token.
     fn missed(&self, token: &Token) -> Fault {
-        let is_its = |key: &Key| token.key_id.is_none() || key.id.as_deref() == token.key_id.as_deref();
-        let mut its = self.keys.iter().filter(|key| is_its(key)).peekable();
-        if its.peek().is_none() {
+        let mut named = self.named(token).peekable();
+        if named.peek().is_none() {
             Fault::UnknownKey
-        } else if its.any(|key| key.fits(token.algorithm)) {
+        } else if named.any(|key| key.fits(token.algorithm)) {
             Fault::Signature
         } else {
             Fault::OtherAlgorithm
