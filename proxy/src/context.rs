@@ -216,6 +216,9 @@ impl Arrived {
             model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),
             body: self.body.plain(),
             extensions: &mut self.extensions,
+            path_and_query: &mut self.target.path_and_query,
+            caller: &mut self.caller,
+            now: self.started_at,
         }
     }
 

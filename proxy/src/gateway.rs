@@ -30,9 +30,9 @@ use crate::decode::Decoders;
 use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
-use crate::policy::{self, Verdict};
+use crate::policy::Verdict;
 use crate::runtime::Live;
-use crate::{forward, head, models, respond, route, settle};
+use crate::{admit, forward, head, models, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
 pub(crate) struct Shared {
@@ -97,7 +97,9 @@ impl Gateway {
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
-            if let Verdict::Answer(answer) = Box::pin(chain.identify(arrived, client.head_mut())).await? {
+            if let Verdict::Answer(answer) =
+                Box::pin(chain.identify(&mut arrived.subject(client.head_mut()))).await?
+            {
                 *reply = Some(answer);
             }
         }
@@ -159,7 +161,7 @@ impl Gateway {
                     respond::methods(client, arrived, response, allow).await?;
                 }
             }
-            Err(error) => return Err(policy::conceal(error, arrived, client.head())),
+            Err(error) => return Err(admit::conceal(error, arrived, client.head())),
         }
         Ok(())
     }
@@ -312,7 +314,7 @@ async fn is_admitted(
     response: &mut Response,
     rule: Option<usize>,
 ) -> Result<bool, Error> {
-    match policy::admit(arrived, client.head_mut(), rule).await? {
+    match admit::admit(arrived, client.head_mut(), rule).await? {
         Verdict::Continue => Ok(true),
         Verdict::Answer(reply) => {
             respond::reply(client, arrived, response, *reply).await?;

@@ -19,27 +19,15 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use self::source::{Place, Sink, Source};
+use crate::metrics::KeysInUse;
 use crate::policy::{Access, Consumers};
 
-pub(crate) use self::source::{KeysError, State};
+pub(crate) use self::source::KeysError;
 
 /// All that is in use. Has to be used within a tokio runtime.
 pub(crate) struct KeyStore {
     documents: Arc<Documents>,
     sources: Mutex<Vec<Arc<Source>>>,
-}
-
-/// What a policy goes by, and how it is.
-#[derive(Debug)]
-pub(crate) struct KeysInUse {
-    /// The policy's name.
-    pub(crate) policy: Arc<str>,
-    /// How its clients show who they are: `api_key`, `basic` or `jwt`.
-    pub(crate) way: &'static str,
-    /// The identity provider's name in the policy; empty for other ways.
-    pub(crate) provider: Arc<str>,
-    /// How it is.
-    pub(crate) state: State,
 }
 
 /// The sources of one configuration.

@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod admit;
 mod balance;
 mod bind;
 mod body;

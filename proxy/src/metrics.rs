@@ -32,6 +32,7 @@ pub(crate) use self::{
     clock::StreamClock,
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
+    keys::{KeysInUse, KeysState},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
     upstreams::UpstreamMetrics,

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Response};
 use crate::decide::MODELS_PATH;
 use crate::error::Error;
-use crate::{policy, respond};
+use crate::{admit, respond};
 
 /// Answers with the models that the request's host can ask for, or with the one that its path names.
 ///
@@ -20,7 +20,7 @@ pub(crate) async fn list(
     response: &mut Response,
 ) -> Result<(), Error> {
     let mut models = arrived.runtime().models(arrived.listener, &arrived.target.host);
-    models.retain(|model| policy::may_ask(arrived, client.head(), &model.id));
+    models.retain(|model| admit::may_ask(arrived, client.head(), &model.id));
     let path = arrived.target.path().trim_end_matches('/');
     let asked = path.strip_prefix(MODELS_PATH).and_then(|below| below.strip_prefix('/'));
     let body = match asked {

@@ -8,26 +8,25 @@
 //! of a response, that no policy asks for. An empty chain costs one branch.
 
 mod access;
-mod admission;
 mod edits;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderName, StatusCode};
 use penstock_config::{Listener, Rule};
 use penstock_policies::Model;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
-use crate::context::Arrived;
 use crate::error::{Cause, Error};
 
 pub(crate) use self::access::{Access, Caller, Consumers};
-pub(crate) use self::admission::{admit, conceal, may_ask};
 
 pub use crate::metrics::UpstreamKind;
 
@@ -83,6 +82,12 @@ pub struct Subject<'a> {
     pub body: &'a [Bytes],
     /// What policies remember from one phase to the next.
     pub extensions: &'a mut Extensions,
+    /// Path and query as routes and upstreams see them.
+    pub(crate) path_and_query: &'a mut PathAndQuery,
+    /// Who asks, once a policy that the document names was asked.
+    pub(crate) caller: &'a mut Option<Box<Caller>>,
+    /// When the request arrived.
+    pub(crate) now: SystemTime,
 }
 
 /// What a policy decided.
@@ -215,19 +220,15 @@ impl Chain {
     ///
     /// # Errors
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
-    pub(crate) async fn identify(
-        &self,
-        arrived: &mut Arrived,
-        head: &mut RequestHeader,
-    ) -> Result<Verdict, Error> {
-        edits::reserve(&self.reserved, head)?;
+    pub(crate) async fn identify(&self, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+        edits::reserve(&self.reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
                 Policy::Access(access) => {
-                    access.identify(arrived, head)?;
+                    access.identify(request)?;
                     Verdict::Continue
                 }
-                Policy::Hook(hook) => hook.identify(&mut arrived.subject(head)).await,
+                Policy::Hook(hook) => hook.identify(request).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
                 return Ok(verdict);
@@ -241,20 +242,19 @@ impl Chain {
     ///
     /// # Errors
     /// A policy that the document names refuses the request.
-    async fn admit(
+    pub(crate) async fn admit(
         &self,
-        arrived: &mut Arrived,
-        head: &mut RequestHeader,
+        request: &mut Subject<'_>,
         rule: &Rule,
         models: &[Model<'_>],
     ) -> Result<Verdict, Error> {
         for policy in &self.policies {
             let verdict = match policy {
                 Policy::Access(access) => {
-                    access.admit(arrived, head, models)?;
+                    access.admit(request, models)?;
                     Verdict::Continue
                 }
-                Policy::Hook(hook) => hook.admit(&mut arrived.subject(head), rule).await,
+                Policy::Hook(hook) => hook.admit(request, rule).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
                 return Ok(verdict);
@@ -264,7 +264,7 @@ impl Chain {
     }
 
     /// The policies that the document names.
-    fn named(&self) -> impl Iterator<Item = &Access> {
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Access> {
         self.policies.iter().filter_map(|policy| match policy {
             Policy::Access(access) => Some(&**access),
             Policy::Hook(_) => None,

@@ -12,6 +12,8 @@ use penstock_config::KeySetSource;
 use penstock_policies::{ConsumerBook, Held, KeySet, KeySetError, KeyTable, LineError, Users};
 use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES, ReadError};
 
+use crate::metrics::KeysState;
+
 /// The largest key set, in bytes: large identity providers' have some ten thousand.
 pub(super) const KEY_SET_LIMIT_BYTES: usize = 256 << 10;
 
@@ -87,21 +89,6 @@ pub(super) struct About {
     fingerprint: Option<u64>,
     /// What a file of keys said when it was good, for the next configuration, whose consumers may be others.
     good: Option<Bytes>,
-}
-
-/// How a source is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State {
-    /// Whether there is something to go by.
-    pub(crate) is_available: bool,
-    /// When that was read or fetched.
-    pub(crate) loaded_at: Option<SystemTime>,
-    /// Why it could not be read or fetched the last time; `None` if it could.
-    pub(crate) error: Option<Box<str>>,
-    /// How often it was read or fetched.
-    pub(crate) loaded: u64,
-    /// How often it could not be.
-    pub(crate) failed: u64,
 }
 
 impl Place {
@@ -232,10 +219,10 @@ impl Source {
     }
 
     /// How it is.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> KeysState {
         let is_available = self.is_available();
         let About { loaded_at, loaded, failed, error, .. } = self.about();
-        State { is_available, loaded_at, error, loaded, failed }
+        KeysState { is_available, loaded_at, error, loaded, failed }
     }
 
     /// Takes the place of a source of the configuration before: where the file cannot be used now, what it said then.

@@ -8,12 +8,11 @@ use prometheus::Registry;
 use super::{
     credentials::{CredentialKept, CredentialMetrics},
     family::Family,
-    keys::KeyMetrics,
+    keys::{KeyMetrics, KeysInUse},
     register::{counters, gauge, gauges, unix_now},
     value::{Counter, Gauge, GaugeGuard},
 };
 use crate::error::Limit;
-use crate::keys::KeysInUse;
 
 /// Metrics that belong to no route and no upstream.
 #[derive(Debug)]

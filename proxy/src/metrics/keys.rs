@@ -1,13 +1,13 @@
 //! Metrics of what policies go by: keys, users and key sets.
 
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::Registry;
 
 use super::family::Family;
 use super::register::{counters, gauges};
 use super::value::{Counter, Gauge};
-use crate::keys::KeysInUse;
 
 /// How keys, users and key sets are kept fresh. Policies that share one have each its counts.
 #[derive(Debug)]
@@ -16,6 +16,34 @@ pub(super) struct KeyMetrics {
     faulty: Family<Gauge>,
     loaded_at: Family<Gauge>,
     loads: Family<Counter>,
+}
+
+/// What a policy goes by, and how it is.
+#[derive(Debug)]
+pub(crate) struct KeysInUse {
+    /// The policy's name.
+    pub(crate) policy: Arc<str>,
+    /// How its clients show who they are: `api_key`, `basic` or `jwt`.
+    pub(crate) way: &'static str,
+    /// The identity provider's name in the policy; empty for other ways.
+    pub(crate) provider: Arc<str>,
+    /// How it is.
+    pub(crate) state: KeysState,
+}
+
+/// How keys, users or a key set are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeysState {
+    /// Whether there is something to go by.
+    pub(crate) is_available: bool,
+    /// When that was read or fetched.
+    pub(crate) loaded_at: Option<SystemTime>,
+    /// Why it could not be read or fetched the last time; `None` if it could.
+    pub(crate) error: Option<Box<str>>,
+    /// How often it was read or fetched.
+    pub(crate) loaded: u64,
+    /// How often it could not be.
+    pub(crate) failed: u64,
 }
 
 impl KeyMetrics {

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use penstock_config::{Consumer, PolicySpec};
 use penstock_policies::{
     Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identified, Identity, KeyTable, Model, Outcome,
     Refused, Sources, Why,
 };
-use pingora_http::RequestHeader;
 
-use super::{Wants, edits};
-use crate::context::Arrived;
+use super::{Subject, Wants, edits};
 use crate::error::{Error, Unauthenticated};
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
@@ -85,11 +83,11 @@ impl Access {
     ///
     /// # Errors
     /// They may not, or nobody knows who it is.
-    pub(super) fn identify(&self, arrived: &mut Arrived, head: &mut RequestHeader) -> Result<(), Error> {
-        self.authenticate(arrived, head)?;
+    pub(super) fn identify(&self, request: &mut Subject<'_>) -> Result<(), Error> {
+        self.authenticate(request)?;
         match &self.authorizer {
             Some(authorizer) if !authorizer.needs_model() => {
-                self.authorize(authorizer, arrived, &head.headers, &[Model::Unknown])
+                self.authorize(authorizer, &facts(request), &[Model::Unknown])
             }
             _ => Ok(()),
         }
@@ -99,15 +97,10 @@ impl Access {
     ///
     /// # Errors
     /// They may not, or nobody knows who it is.
-    pub(super) fn admit(
-        &self,
-        arrived: &mut Arrived,
-        head: &mut RequestHeader,
-        models: &[Model<'_>],
-    ) -> Result<(), Error> {
-        self.authenticate(arrived, head)?;
+    pub(super) fn admit(&self, request: &mut Subject<'_>, models: &[Model<'_>]) -> Result<(), Error> {
+        self.authenticate(request)?;
         match &self.authorizer {
-            Some(authorizer) => self.authorize(authorizer, arrived, &head.headers, models),
+            Some(authorizer) => self.authorize(authorizer, &facts(request), models),
             None => Ok(()),
         }
     }
@@ -116,22 +109,17 @@ impl Access {
     ///
     /// # Errors
     /// They may not.
-    pub(super) fn admit_late(
-        &self,
-        arrived: &Arrived,
-        headers: &HeaderMap,
-        models: &[Model<'_>],
-    ) -> Result<(), Error> {
+    pub(crate) fn admit_late(&self, facts: &Facts<'_>, models: &[Model<'_>]) -> Result<(), Error> {
         match self.late_authorizer() {
-            Some(authorizer) => self.authorize(authorizer, arrived, headers, models),
+            Some(authorizer) => self.authorize(authorizer, facts, models),
             None => Ok(()),
         }
     }
 
     /// Of a listener: whether [`Self::admit_late`] would let a request for this model pass.
-    pub(super) fn may_ask(&self, arrived: &Arrived, headers: &HeaderMap, model: &str) -> bool {
+    pub(crate) fn may_ask(&self, facts: &Facts<'_>, model: &str) -> bool {
         let Some(authorizer) = self.late_authorizer() else { return true };
-        let facts = Facts { method: &Method::POST, ..facts(arrived, headers, Model::Named(model)) };
+        let facts = Facts { method: &Method::POST, model: Model::Named(model), ..*facts };
         authorizer.decide(&facts) == Decision::Allow
     }
 
@@ -141,18 +129,19 @@ impl Access {
 
     /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
     /// then.
-    fn authenticate(&self, arrived: &mut Arrived, head: &mut RequestHeader) -> Result<(), Error> {
-        let caller = arrived.caller.get_or_insert_default();
+    fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
+        let caller = request.caller.get_or_insert_default();
         let Some(authenticator) = &self.authenticator else { return Ok(()) };
         if caller.asked.contains(&self.name) {
             return Ok(());
         }
         caller.asked.push(self.name.clone());
-        match authenticator.identify(&head.headers, arrived.target.query(), arrived.started_at) {
+        let query = request.path_and_query.query();
+        match authenticator.identify(&request.head.headers, query, request.now) {
             Outcome::Anonymous => Ok(()),
             Outcome::Identified(Identified { identity, edits }) => {
                 caller.identities.push(identity);
-                edits::apply(edits, &mut arrived.target, head)
+                edits::apply(edits, request.path_and_query, request.head)
             }
             Outcome::Refused(Refused { why, challenges }) => Err(self.refusal(why, challenges)),
         }
@@ -172,12 +161,11 @@ impl Access {
     fn authorize(
         &self,
         authorizer: &Authorizer,
-        arrived: &Arrived,
-        headers: &HeaderMap,
+        facts: &Facts<'_>,
         models: &[Model<'_>],
     ) -> Result<(), Error> {
         for model in models {
-            if let Decision::Deny { rule } = authorizer.decide(&facts(arrived, headers, *model)) {
+            if let Decision::Deny { rule } = authorizer.decide(&Facts { model: *model, ..*facts }) {
                 return Err(Error::Forbidden { policy: self.name.clone(), rule });
             }
         }
@@ -187,7 +175,7 @@ impl Access {
 
 impl Caller {
     /// Who it is, by each policy that found out.
-    pub(super) fn identities(&self) -> &[Identity] {
+    pub(crate) fn identities(&self) -> &[Identity] {
         &self.identities
     }
 
@@ -197,13 +185,13 @@ impl Caller {
     }
 }
 
-/// What is known of a request.
-fn facts<'a>(arrived: &'a Arrived, headers: &'a HeaderMap, model: Model<'a>) -> Facts<'a> {
+/// What is known of a request, but for its model.
+fn facts<'a>(request: &'a Subject<'_>) -> Facts<'a> {
     Facts {
-        method: &arrived.target.method,
-        model,
-        address: arrived.client(),
-        identities: arrived.caller.as_ref().map_or(&[], |caller| caller.identities()),
-        headers,
+        method: &request.head.method,
+        model: Model::Unknown,
+        address: request.client,
+        identities: request.caller.as_ref().map_or(&[], |caller| caller.identities()),
+        headers: &request.head.headers,
     }
 }

@@ -6,7 +6,6 @@ use penstock_config::Extract;
 use penstock_policies::{Edits, remove_cookie, remove_query};
 use pingora_http::RequestHeader;
 
-use crate::context::RequestTarget;
 use crate::error::Error;
 
 /// Takes out the headers that only policies may set.
@@ -35,7 +34,7 @@ pub(super) fn reserve(reserved: &[HeaderName], head: &mut RequestHeader) -> Resu
 ///
 /// # Errors
 /// What is left of the request is none.
-pub(super) fn apply(edits: Edits, target: &mut RequestTarget, head: &mut RequestHeader) -> Result<(), Error> {
+pub(super) fn apply(edits: Edits, target: &mut PathAndQuery, head: &mut RequestHeader) -> Result<(), Error> {
     match edits.remove.as_deref() {
         None => {}
         Some(Extract::Header { name, .. }) => drop(head.remove_header(name)),
@@ -49,13 +48,13 @@ pub(super) fn apply(edits: Edits, target: &mut RequestTarget, head: &mut Request
 }
 
 /// The target is what routes and upstreams go by, and the head what policies see.
-fn take_from_query(name: &str, target: &mut RequestTarget, head: &mut RequestHeader) -> Result<(), Error> {
+fn take_from_query(name: &str, target: &mut PathAndQuery, head: &mut RequestHeader) -> Result<(), Error> {
     let Some(query) = target.query() else { return Ok(()) };
     let query = remove_query(query, name);
     let text = if query.is_empty() { target.path().to_owned() } else { format!("{}?{query}", target.path()) };
-    target.path_and_query = PathAndQuery::try_from(text).map_err(Error::internal)?;
+    *target = PathAndQuery::try_from(text).map_err(Error::internal)?;
     let mut parts = head.uri.clone().into_parts();
-    parts.path_and_query = Some(target.path_and_query.clone());
+    parts.path_and_query = Some(target.clone());
     head.set_uri(Uri::from_parts(parts).map_err(Error::internal)?);
     Ok(())
 }
@@ -87,8 +86,7 @@ mod tests {
         for (name, value) in headers {
             head.append_header(*name, *value).unwrap();
         }
-        let path_and_query = head.uri.path_and_query().unwrap().clone();
-        (RequestTarget { method: Method::POST, host: "h".to_owned(), path_and_query }, head)
+        (head.uri.path_and_query().unwrap().clone(), head)
     }
 
     fn without(extract: Extract) -> Edits {
@@ -105,7 +103,7 @@ mod tests {
         ] {
             let (mut target, mut head) = request(uri, &[]);
             apply(without(Extract::Query("key".into())), &mut target, &mut head).unwrap();
-            assert_eq!(target.path_and_query, left);
+            assert_eq!(target, left);
             assert_eq!(head.uri.path_and_query().unwrap(), left);
             assert_eq!(head.uri.host(), uri.starts_with("http").then_some("h"));
         }

@@ -1,11 +1,11 @@
 //! The admit phase: what can only be asked once route and model are known.
 
-use penstock_policies::Model;
+use penstock_policies::{Facts, Model};
 use pingora_http::RequestHeader;
 
-use super::Verdict;
 use crate::context::Arrived;
 use crate::error::Error;
+use crate::policy::{Access, Verdict};
 
 /// Asks whether a request may be served: what its listener's policies left open until the model is known, then the policies
 /// of its rule, then whether everybody who was identified may ask for the model. Without a rule, the gateway is about to
@@ -27,7 +27,7 @@ pub(crate) async fn admit(
     if let Some(rule) = rule {
         let runtime = arrived.runtime().clone();
         let (chain, rule) = (&runtime.rule(rule).chain, &runtime.snapshot().rules()[rule]);
-        if let answer @ Verdict::Answer(_) = chain.admit(arrived, head, rule, &models).await? {
+        if let answer @ Verdict::Answer(_) = chain.admit(&mut arrived.subject(head), rule, &models).await? {
             return Ok(answer);
         }
     }
@@ -37,10 +37,9 @@ pub(crate) async fn admit(
 
 /// Whether who asks may ask for this model, as far as that can be told without a rule.
 pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> bool {
-    let Some(caller) = &arrived.caller else { return true };
-    let chain = arrived.runtime().listener_chain(arrived.listener);
-    penstock_policies::may_ask(caller.identities(), Model::Named(model))
-        && chain.named().all(|access| access.may_ask(arrived, &head.headers, model))
+    let facts = facts(arrived, head);
+    penstock_policies::may_ask(facts.identities, Model::Named(model))
+        && of_listener(arrived).all(|access| access.may_ask(&facts, model))
 }
 
 /// What somebody is told who asks for a model that does not exist: no more of those that do than they may ask for, and of
@@ -62,8 +61,24 @@ pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> 
 
 /// What the listener's policies left open.
 fn admit_late(arrived: &Arrived, head: &RequestHeader, models: &[Model<'_>]) -> Result<(), Error> {
-    let chain = arrived.runtime().listener_chain(arrived.listener);
-    chain.named().try_for_each(|access| access.admit_late(arrived, &head.headers, models))
+    let facts = facts(arrived, head);
+    of_listener(arrived).try_for_each(|access| access.admit_late(&facts, models))
+}
+
+/// The listener's policies that the document names.
+fn of_listener(arrived: &Arrived) -> impl Iterator<Item = &Access> {
+    arrived.runtime().listener_chain(arrived.listener).named()
+}
+
+/// What is known of the request, but for its model.
+fn facts<'a>(arrived: &'a Arrived, head: &'a RequestHeader) -> Facts<'a> {
+    Facts {
+        method: &arrived.target.method,
+        model: Model::Unknown,
+        address: arrived.client(),
+        identities: arrived.caller.as_ref().map_or(&[], |caller| caller.identities()),
+        headers: &head.headers,
+    }
 }
 
 /// Whether everybody who was identified may ask for all of the models.
