@@ -5,6 +5,7 @@
 //! ones nobody reads. Optional everywhere: the API server has checked objects against their schemas, and what it let
 //! through (or what a file on disk leaves out) must not make the rest of an object unreadable.
 
+mod access;
 mod aigateway;
 mod body;
 mod core;
@@ -18,6 +19,11 @@ mod security;
 mod traffic;
 mod unsupported;
 
+pub use access::{
+    AccessHeader, AccessOperation, AccessPrincipal, AccessRule, AccessRules, AccessSettings, ClaimToHeader,
+    KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess, TokenClaim, TokenHeader,
+    TokenMatch, TokenPlaces, TokenProvider, UserAccess,
+};
 pub use aigateway::{
     AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,
     AiRuleMatch, AiServiceBackend, GatewayConfig, VersionedSchema,
@@ -65,6 +71,6 @@ pub use traffic::{
 pub use unsupported::{
     ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter,
     InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets,
-    QuotaPolicy, SecurityPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute,
-    UnsupportedRoute, XBackendTrafficPolicy, XListenerSet, XMesh,
+    QuotaPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute,
+    XBackendTrafficPolicy, XListenerSet, XMesh,
 };

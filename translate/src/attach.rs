@@ -10,6 +10,7 @@ use crate::gateway::{Gateway, Listener};
 use crate::rules::BuiltRoute;
 use crate::status::Condition;
 use crate::traffic::Traffic;
+use crate::unsupported::InForce;
 use crate::world::{Key, Kind, ObjectId, World};
 use crate::{hosts, listener_sets};
 
@@ -57,6 +58,8 @@ pub(crate) struct AttachedRoute<'r> {
     pub(crate) hostnames: Vec<String>,
     /// What policies change of how requests are tried, by listener and by the position of the rule.
     pub(crate) traffic: BTreeMap<usize, BTreeMap<usize, Traffic>>,
+    /// What policies ask of requests, by listener and by the position of the rule, where the listener itself does not.
+    pub(crate) access: BTreeMap<usize, BTreeMap<usize, InForce>>,
     /// Positions of its rules whose requests get an error, by listener.
     pub(crate) closed: BTreeMap<usize, BTreeSet<usize>>,
 }

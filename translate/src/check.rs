@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_config::raw::{Document, RawRule};
+use penstock_config::raw::{Document, RawAuthorization, RawPolicy, RawRule};
 use penstock_config::{Fault, MAX_DOCUMENT_BYTES, ProfileCheck, Snapshot};
 
 use crate::{pools, rules};
@@ -53,6 +53,13 @@ pub(crate) enum Problem {
     },
     /// A backend.
     Backend {
+        /// Its name in the document.
+        name: String,
+        /// Why.
+        message: String,
+    },
+    /// A policy, in whose place all is refused.
+    Policy {
         /// Its name in the document.
         name: String,
         /// Why.
@@ -127,6 +134,7 @@ enum Part {
     Rule(usize, usize, bool),
     Pool(usize),
     Backend(usize),
+    Policy(usize),
     Other,
 }
 
@@ -154,6 +162,7 @@ impl Mending<'_> {
         let mut routes: BTreeMap<usize, &Fault> = BTreeMap::new();
         let mut upstreams: BTreeMap<(bool, usize), &Fault> = BTreeMap::new();
         let mut listeners: BTreeMap<usize, &Fault> = BTreeMap::new();
+        let mut policies: BTreeMap<usize, &Fault> = BTreeMap::new();
         let mut is_attributed = false;
         for fault in faults {
             let part = part(&fault.path);
@@ -167,6 +176,7 @@ impl Mending<'_> {
                 }
                 Part::Pool(index) => drop(upstreams.entry((true, index)).or_insert(fault)),
                 Part::Backend(index) => drop(upstreams.entry((false, index)).or_insert(fault)),
+                Part::Policy(index) => drop(policies.entry(index).or_insert(fault)),
                 Part::Other => {}
             }
         }
@@ -174,6 +184,9 @@ impl Mending<'_> {
             let message = faults.first().map(ToString::to_string).unwrap_or_default();
             self.drop_all(&message);
             return;
+        }
+        for (index, fault) in policies {
+            self.refuse_all(index, fault);
         }
         // From the end, so that positions before stay what they are.
         for ((is_pool, index), fault) in upstreams.into_iter().rev() {
@@ -258,6 +271,14 @@ impl Mending<'_> {
         }
     }
 
+    /// Lets a policy refuse all requests. Without it they would be open.
+    fn refuse_all(&mut self, index: usize, fault: &Fault) {
+        let Some(policy) = self.document.policies.get_mut(index) else { return };
+        *policy = refusing(policy);
+        let name = policy.name.clone();
+        self.problems.push(Problem::Policy { name, message: shown(fault) });
+    }
+
     fn drop_listener(&mut self, index: usize, fault: &Fault) {
         if index >= self.document.listeners.len() {
             return;
@@ -278,7 +299,16 @@ impl Mending<'_> {
         }
         self.document.pools.clear();
         self.document.backends.clear();
+        for policy in &mut self.document.policies {
+            *policy = refusing(policy);
+        }
     }
+}
+
+/// A policy of the same name that refuses all requests.
+fn refusing(policy: &RawPolicy) -> RawPolicy {
+    let authorization = Some(RawAuthorization::default());
+    RawPolicy { name: policy.name.clone(), authentication: None, authorization }
 }
 
 /// Which part a path leads to: `routes[2].rules[0].targets[1].pool` is in a rule.
@@ -288,6 +318,7 @@ fn part(path: &str) -> Part {
         Some(("listeners", index, _)) => Part::Listener(index),
         Some(("pools", index, _)) => Part::Pool(index),
         Some(("backends", index, _)) => Part::Backend(index),
+        Some(("policies", index, _)) => Part::Policy(index),
         Some(("routes", route, rest)) => match step(rest) {
             Some(("rules", rule, rest)) => {
                 let is_match = rest.starts_with("matches") || rest.starts_with("models");
@@ -327,6 +358,7 @@ mod tests {
             ("routes[2].rules[10]", Part::Rule(2, 10, false)),
             ("pools[0].picker.plugins[0].type", Part::Pool(0)),
             ("backends[7]", Part::Backend(7)),
+            ("policies[1].authentication.apiKey.consumerHeader", Part::Policy(1)),
             ("routes", Part::Other),
             ("", Part::Other),
             ("routes[x]", Part::Other),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{SecretRef, SecretValue};
 use crate::names;
 use crate::options::Options;
-use crate::output::{DataSource, Event, Severity};
+use crate::output::{DataSource, Event, Made, Severity};
 use crate::world::{Key, Kind, Object, ObjectId, World};
 
 /// What all parts of a translation have at hand.
@@ -157,8 +157,15 @@ impl RefError {
 /// How a document names a value of a Secret or ConfigMap, which is noted in `secrets`.
 pub(crate) fn data_file(secrets: &mut Secrets, what: &str, kind: Kind, object: &Key, key: &str) -> String {
     let name = names::in_secret(what, object, key);
-    let source = DataSource { object: ObjectId { kind, key: object.clone() }, key: key.to_owned() };
+    let source = DataSource::Object { object: ObjectId { kind, key: object.clone() }, key: key.to_owned() };
     secrets.insert(name.clone(), source);
+    format!("secret:{name}")
+}
+
+/// How a document names a part of what was made for an object, which is noted in `secrets`.
+pub(crate) fn made_file(secrets: &mut Secrets, what: &str, object: &Key, part: &str, made: Made) -> String {
+    let name = names::in_secret(what, object, part);
+    secrets.insert(name.clone(), DataSource::Made(made));
     format!("secret:{name}")
 }
 

@@ -9,11 +9,13 @@ use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
 use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::gateway::{self, Gateway};
+use crate::guards::Guards;
 use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
 use crate::traffic::Traffic;
+use crate::unsupported::InForce;
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
 use crate::world::{Key, Kind, ObjectId};
@@ -34,25 +36,31 @@ pub(crate) struct Finished {
     pub(crate) secrets: Secrets,
     /// The policies whose credentials its upstreams are shown, by the upstreams' names.
     pub(crate) policies: BTreeMap<String, Key>,
+    /// What each of its policies comes from.
+    pub(crate) guards: BTreeMap<String, InForce>,
     /// What its check took out.
     pub(crate) problems: Vec<Problem>,
     /// Rules that never see a request.
     pub(crate) shadows: Vec<Shadow>,
 }
 
-/// Puts a Gateway's document together. `routes` are in the order of precedence, and `upstreams` are all there are.
+/// Puts a Gateway's document together. `routes` are in the order of precedence, `upstreams` are all there are, `guards` are
+/// its policies, and `whole` is what is asked of all requests at listeners, by their positions.
 pub(crate) fn build(
     context: &Context<'_>,
     gateway: &Gateway<'_>,
     routes: &[AttachedRoute<'_>],
     upstreams: &MadeUpstreams<'_, '_>,
+    guards: Guards,
+    whole: &BTreeMap<usize, InForce>,
 ) -> Finished {
     let mut document = empty(context, gateway);
+    guard_listeners(&mut document, gateway, &guards, whole);
     let counts_requests = gateway::counts_requests(context, gateway);
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
     for attached in routes {
-        for (mut route, origin) in raw_routes(gateway, attached, &mut names) {
+        for (mut route, origin) in raw_routes(gateway, attached, &guards, &mut names) {
             if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
                 route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
             }
@@ -60,11 +68,13 @@ pub(crate) fn build(
             origins.push(origin);
         }
     }
+    document.policies = guards.policies;
     let mut finished = Finished {
         document: None,
         endpoints: BTreeMap::new(),
-        secrets: Secrets::new(),
+        secrets: guards.secrets,
         policies: BTreeMap::new(),
+        guards: guards.origins,
         problems: Vec::new(),
         shadows: shadows::find(routes),
     };
@@ -137,6 +147,8 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
         secrets_from: None,
         listeners: gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect(),
         routes: Vec::new(),
+        consumers: Vec::new(),
+        policies: Vec::new(),
         models: Vec::new(),
         pools: Vec::new(),
         backends: Vec::new(),
@@ -157,10 +169,11 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
+    guards: &Guards,
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
-    for ((port, closed, traffic), listeners) in by_outcome(gateway, attached) {
+    for (Outcome { port, closed, traffic, access }, listeners) in by_outcome(gateway, attached) {
         let mut current: Option<&Option<Offer>> = None;
         for rule in &attached.built.rules {
             if current != Some(&rule.offer) {
@@ -179,13 +192,21 @@ fn raw_routes(
                 routes.push((route, Origin { route: attached.route, rules: Vec::new() }));
             }
             if let Some((route, origin)) = routes.last_mut() {
+                let asked = access.and_then(|access| access.get(&rule.position));
+                // None where something is asked that cannot be enforced.
+                let policies = asked.map_or(Some(&[][..]), |in_force| guards.names(*in_force));
                 let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
-                let mut raw = if is_closed { rules::close(&rule.raw) } else { with_port(&rule.raw, port) };
-                if let (Some(traffic), false) =
-                    (traffic.and_then(|traffic| traffic.get(&rule.position)), is_closed)
-                {
-                    traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
-                }
+                let raw = match policies.filter(|_| !is_closed) {
+                    None => rules::close(&rule.raw),
+                    Some(policies) => {
+                        let mut raw = with_port(&rule.raw, port);
+                        if let Some(traffic) = traffic.and_then(|traffic| traffic.get(&rule.position)) {
+                            traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
+                        }
+                        raw.policies = policies.to_vec();
+                        raw
+                    }
+                };
                 route.rules.push(raw);
                 origin.rules.push(rule.position);
             }
@@ -194,9 +215,35 @@ fn raw_routes(
     routes
 }
 
-/// What makes a difference between listeners: the port, if a rule's redirect needs it, the rules that are closed there, and
-/// what policies change of the others.
-type Outcome<'r> = (Option<u16>, Option<&'r BTreeSet<usize>>, Option<&'r BTreeMap<usize, Traffic>>);
+/// Names at listeners what is asked of all requests there. A listener whose policies have no room is not opened.
+fn guard_listeners(
+    document: &mut Document,
+    gateway: &Gateway<'_>,
+    guards: &Guards,
+    whole: &BTreeMap<usize, InForce>,
+) {
+    for (index, in_force) in whole {
+        let name = gateway.listeners.get(*index).map(|listener| &listener.spec.name);
+        let Some(at) = document.listeners.iter().position(|it| Some(&it.name) == name) else { continue };
+        match guards.names(*in_force) {
+            Some(names) => document.listeners[at].policies = names.to_vec(),
+            None => drop(document.listeners.remove(at)),
+        }
+    }
+}
+
+/// What makes a difference between listeners.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Outcome<'r> {
+    /// The port, if a rule's redirect needs it.
+    port: Option<u16>,
+    /// The rules that are closed there.
+    closed: Option<&'r BTreeSet<usize>>,
+    /// What policies change of the others.
+    traffic: Option<&'r BTreeMap<usize, Traffic>>,
+    /// What policies ask of their requests.
+    access: Option<&'r BTreeMap<usize, InForce>>,
+}
 
 /// The names of the listeners that a route attaches to, by what becomes of it there.
 fn by_outcome<'r>(
@@ -207,10 +254,13 @@ fn by_outcome<'r>(
     let mut groups: BTreeMap<Outcome<'r>, Vec<String>> = BTreeMap::new();
     for index in &attached.listeners {
         let Some(listener) = gateway.listeners.get(*index) else { continue };
-        let port = needs_port.then_some(listener.spec.port);
-        let closed = attached.closed.get(index);
-        let traffic = attached.traffic.get(index);
-        groups.entry((port, closed, traffic)).or_default().push(listener.spec.name.clone());
+        let outcome = Outcome {
+            port: needs_port.then_some(listener.spec.port),
+            closed: attached.closed.get(index),
+            traffic: attached.traffic.get(index),
+            access: attached.access.get(index),
+        };
+        groups.entry(outcome).or_default().push(listener.spec.name.clone());
     }
     groups
 }
@@ -253,8 +303,12 @@ fn used(document: &Document) -> BTreeSet<String> {
     used
 }
 
-/// Takes out what goes without saying: names of rules that are their positions.
+/// Takes out what goes without saying: names of rules that are their positions; and policies that nothing names any more.
 fn tidy(document: &mut Document) {
+    let rules = document.routes.iter().flat_map(|route| &route.rules);
+    let named = document.listeners.iter().flat_map(|listener| &listener.policies);
+    let named: BTreeSet<String> = named.chain(rules.flat_map(|rule| &rule.policies)).cloned().collect();
+    document.policies.retain(|policy| named.contains(&policy.name));
     for route in &mut document.routes {
         for (index, rule) in route.rules.iter_mut().enumerate() {
             if rule.name.as_ref().is_some_and(|name| *name == index.to_string()) {

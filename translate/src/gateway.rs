@@ -194,6 +194,7 @@ impl<'a> Listener<'a> {
             trusted_proxies: Vec::new(),
             health_path: None,
             target_headers: Default::default(),
+            policies: Vec::new(),
         });
         listener
     }

@@ -34,6 +34,28 @@ pub(crate) fn is_own_host(host: &str) -> bool {
         || host.parse::<IpAddr>().map_or_else(|_| is_old_number(host), is_own)
 }
 
+/// Whether a text is the address of something that data planes ask by HTTP, which their own host is only where that is
+/// allowed.
+///
+/// # Errors
+/// It is not: what it is or lacks, to stand behind the address.
+pub(crate) fn check_address(text: &str, allow_loopback: bool) -> Result<(), &'static str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = rest.ok_or("is not an address that begins with https://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    if host.is_empty() || authority.contains('@') {
+        return Err("has no host");
+    }
+    if is_own_host(host) && !allow_loopback {
+        return Err("is the gateway itself");
+    }
+    Ok(())
+}
+
 /// Whether resolvers take it for an IPv4 address in one of the old forms, such as 127.1 or 0x7f000001.
 fn is_old_number(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();

@@ -5,6 +5,7 @@
 //! nothing here is built with a client for one: objects come as JSON and are read into the types of [`api`], from which
 //! [`crds`] makes definitions. Endpoints are apart ([`endpoints`]), because they change a thousand times as often as routes.
 
+mod access;
 mod ai;
 mod ai_backend;
 pub mod api;
@@ -21,6 +22,7 @@ mod endpoints;
 mod epp;
 mod features;
 mod gateway;
+mod guards;
 mod headers;
 mod hosts;
 mod http;
@@ -60,7 +62,7 @@ pub use epp::CONFIG_ANNOTATION;
 pub use features::FEATURES;
 pub use options::{ADMIN_PORT, Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, Options};
 pub use output::{
-    DataSource, EndpointSource, Event, GatewayOutput, HostSource, PortMapping, Provisioning, Severity,
+    DataSource, EndpointSource, Event, GatewayOutput, HostSource, Made, PortMapping, Provisioning, Severity,
     Translation,
 };
 pub use render::{RenderError, render, render_endpoints};

@@ -1,13 +1,15 @@
 //! What a translation says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
 use penstock_config::raw::Document;
 use serde_json::Value;
 
-use crate::api::EnvoyHpa;
+use crate::api::{EnvoyHpa, SecretValue};
 use crate::status::StatusUpdate;
-use crate::world::{Key, ObjectId};
+use crate::world::{Key, Kind, ObjectId, World};
 
 /// What a cluster's objects mean.
 #[derive(Debug, Clone, Default)]
@@ -77,12 +79,24 @@ pub enum HostSource {
 }
 
 /// Where a value for the data plane comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DataSource {
-    /// A Secret or a ConfigMap.
-    pub object: ObjectId,
-    /// The key in it.
-    pub key: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSource {
+    /// A Secret or a ConfigMap has it.
+    Object {
+        /// Which.
+        object: ObjectId,
+        /// The key in it.
+        key: String,
+    },
+    /// It was made.
+    Made(Made),
+}
+
+/// A value that was made of what objects have. It may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    text: SecretValue,
+    of: String,
 }
 
 /// How a Gateway's data plane runs: what EnvoyProxy and the Gateway say, with nothing filled in.
@@ -165,6 +179,40 @@ pub enum Severity {
     Normal,
     /// Something is wrong.
     Warning,
+}
+
+impl DataSource {
+    /// The value, where it is there.
+    pub fn value(&self, world: &World) -> Option<Arc<[u8]>> {
+        match self {
+            Self::Made(made) => Some(made.text.shared()),
+            Self::Object { object, key } if object.kind == Kind::Secret => {
+                let secret = world.secrets.get(&object.key)?.spec.as_ref().ok()?;
+                secret.data.get(key).map(SecretValue::shared)
+            }
+            Self::Object { object, key } => {
+                let map = world.config_maps.get(&object.key)?.spec.as_ref().ok()?;
+                map.data.get(key).map(|text| text.as_bytes().into())
+            }
+        }
+    }
+}
+
+/// Where it comes from, in words.
+impl fmt::Display for DataSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object { object, key } => write!(f, "{key} of {object}"),
+            Self::Made(made) => f.write_str(&made.of),
+        }
+    }
+}
+
+impl Made {
+    /// A text, and in words what it is made of.
+    pub(crate) fn new(text: String, of: String) -> Self {
+        Self { text: text.into(), of }
+    }
 }
 
 impl PortMapping {

@@ -1,5 +1,6 @@
 //! All routes: what they attach to, what becomes of them in documents, and their statuses.
 
+mod access;
 mod closed;
 mod statuses;
 mod unsupported;
@@ -18,7 +19,7 @@ use crate::output::Severity;
 use crate::policies::Policies;
 use crate::pools::{PoolUsers, Pools};
 use crate::rules::BuiltRoute;
-use crate::unsupported::Unsupported;
+use crate::unsupported::{InForce, Unsupported};
 use crate::upstream::UpstreamKey;
 use crate::upstreams::{MadeUpstreams, Upstreams};
 use crate::world::{Key, Kind, Meta, Object, ObjectId};
@@ -32,6 +33,8 @@ pub(crate) struct Routing<'a, 'c> {
     pub(crate) upstreams: MadeUpstreams<'a, 'c>,
     /// What closes them.
     unsupported: &'c Unsupported<'a>,
+    /// What policies ask of all requests at a listener, by Gateway and position of the listener.
+    whole: BTreeMap<(Key, usize), InForce>,
 }
 
 /// A route.
@@ -80,7 +83,9 @@ impl<'a, 'c> Routing<'a, 'c> {
             route.built = route.object.build(context, &mut upstreams);
             route.references = upstreams.take_references();
         }
-        Self { routes, upstreams: upstreams.finish(), unsupported }
+        let mut routing = Self { routes, upstreams: upstreams.finish(), unsupported, whole: BTreeMap::new() };
+        routing.whole = routing.find_whole(gateways);
+        routing
     }
 
     /// The documents of all Gateways. What their check takes out is noted where it belongs.
@@ -92,7 +97,10 @@ impl<'a, 'c> Routing<'a, 'c> {
     ) -> Documents {
         let mut documents = Documents::new();
         for (key, gateway) in gateways {
-            let finished = document::build(context, gateway, &self.attached_to(gateway), &self.upstreams);
+            let routes = self.attached_to(gateway);
+            let guards = self.guards(gateway, &routes);
+            let whole = self.whole_of(gateway);
+            let finished = document::build(context, gateway, &routes, &self.upstreams, guards, &whole);
             for problem in &finished.problems {
                 self.note(context, gateway, pools, problem);
             }
@@ -194,6 +202,7 @@ impl<'a, 'c> Routing<'a, 'c> {
                 let (id, built) = (route.object.id(), &route.built);
                 let closed = self.closed(route, gateway, &listeners);
                 let traffic = self.traffic(route, gateway, &listeners);
+                let access = self.access(route, gateway, &listeners);
                 let route = index;
                 attached_routes.push(AttachedRoute {
                     route,
@@ -202,6 +211,7 @@ impl<'a, 'c> Routing<'a, 'c> {
                     listeners,
                     hostnames,
                     traffic,
+                    access,
                     closed,
                 });
             }
@@ -238,6 +248,8 @@ impl<'a, 'c> Routing<'a, 'c> {
                 };
                 warn(ObjectId { kind: id.0, key: id.1.clone() }, message);
             }
+            // Its status and an event tell it.
+            Problem::Policy { .. } => {}
             Problem::Listener { name, message } => {
                 let listeners = gateway.listeners.iter_mut();
                 for listener in listeners.filter(|listener| listener.spec.name == *name) {

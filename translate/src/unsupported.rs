@@ -5,6 +5,7 @@
 //! its route, that before one for a listener, and that before one for the Gateway; as a whole, unless it says `mergeType`.
 //! Of two for the same thing the older counts.
 
+mod access;
 mod effect;
 mod policy;
 mod target;
@@ -19,6 +20,7 @@ use crate::traffic::Traffic;
 use crate::world::fates::FATES;
 use crate::world::{Key, Kind, ObjectId};
 
+pub(crate) use access::InForce;
 pub(crate) use effect::{Effect, closed_condition};
 pub(crate) use policy::{Policy, UNSUPPORTED};
 pub(crate) use target::Target;
@@ -47,6 +49,7 @@ impl<'a> Unsupported<'a> {
         for index in 0..all.policies.len() {
             all.attach(context, index);
         }
+        all.read_access(context);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
         }
@@ -89,7 +92,10 @@ impl<'a> Unsupported<'a> {
             // These only add: one for a rule does not take the place of those for the route.
             let any = attached.range(Target::AnyRule(route.clone(), String::new())..);
             let any = any.take_while(|(target, _)| matches!(target, Target::AnyRule(key, _) if key == route));
-            any.for_each(|(_, index)| effect.add(&self.policies[*index], true));
+            any.for_each(|(_, index)| {
+                effect.add(&self.policies[*index], true);
+                effect.close(self.policies[*index].vague.as_deref());
+            });
             let first = |targets: &[Option<Target>]| {
                 let index = targets.iter().flatten().find_map(|target| attached.get(target));
                 index.map(|index| &self.policies[*index])
@@ -187,6 +193,7 @@ impl<'a> Unsupported<'a> {
         for target in targets {
             for index in self.in_force.values().filter_map(|attached| attached.get(&target)) {
                 effect.add(&self.policies[*index], true);
+                effect.invalidate(self.policies[*index].fault());
             }
         }
         effect

@@ -133,7 +133,7 @@ world! {
     backends: Backend(api::Backend),
     /// Envoy Gateway.
     envoy_proxies: EnvoyProxy(api::EnvoyProxy),
-    /// Envoy Gateway. This and the next ones are not acted on: see [`Kind::is_unsupported`].
+    /// Envoy Gateway. Of this and the next ones little is acted on, or nothing: see [`Kind::is_unsupported`].
     access_policies: SecurityPolicy(api::SecurityPolicy),
     /// Envoy Gateway.
     client_policies: ClientTrafficPolicy(api::ClientTrafficPolicy),

@@ -169,11 +169,7 @@ fn report(translation: &Translation, notes: &[String]) -> io::Result<()> {
     }
     for (key, gateway) in &translation.gateways {
         for (name, source) in &gateway.secrets {
-            writeln!(
-                out,
-                "Gateway {key}: put {} of {} into the file secrets/{name}",
-                source.key, source.object
-            )?;
+            writeln!(out, "Gateway {key}: put {source} into the file secrets/{name}")?;
         }
     }
     Ok(())

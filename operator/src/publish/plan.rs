@@ -269,21 +269,8 @@ fn owner(world: &World, gateway: &Key, output: &GatewayOutput) -> Owner {
 fn secret(world: &World, owner: &Owner, sources: &BTreeMap<String, DataSource>) -> Manifest {
     let mut data = Map::new();
     for (key, source) in sources {
-        let value = match source.object.kind {
-            Kind::Secret => {
-                let secret =
-                    world.secrets.get(&source.object.key).and_then(|secret| secret.spec.as_ref().ok());
-                secret
-                    .and_then(|secret| secret.data.get(&source.key))
-                    .map(|value| STANDARD.encode(value.expose()))
-            }
-            _ => {
-                let map = world.config_maps.get(&source.object.key).and_then(|map| map.spec.as_ref().ok());
-                map.and_then(|map| map.data.get(&source.key)).map(|text| STANDARD.encode(text))
-            }
-        };
-        if let Some(value) = value {
-            data.insert(key.clone(), Value::String(value));
+        if let Some(value) = source.value(world) {
+            data.insert(key.clone(), Value::String(STANDARD.encode(value)));
         }
     }
     let body = json!({ "type": "Opaque", "data": data });

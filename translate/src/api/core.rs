@@ -206,6 +206,17 @@ impl SecretValue {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// The value itself, for whoever keeps it.
+    pub(crate) fn shared(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl From<String> for SecretValue {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
 }
 
 impl fmt::Debug for SecretValue {

@@ -91,8 +91,6 @@ macro_rules! kinds_of {
 }
 
 kinds_of! { PolicyTargets:
-    /// Who may ask: keys, tokens, logins, addresses.
-    SecurityPolicy,
     /// How clients connect.
     ClientTrafficPolicy,
     /// Programs that see requests and responses.

@@ -118,6 +118,19 @@ impl Routing<'_, '_> {
         gateway: &Gateway<'_>,
         listener: usize,
     ) -> impl Iterator<Item = (usize, Effect<'_>)> {
+        self.closing_effects(route, gateway, listener).map(move |(position, mut effect)| {
+            effect.invalidate(self.access_fault(route, gateway, listener, position));
+            (position, effect)
+        })
+    }
+
+    /// What becomes of each rule at a listener, whatever is asked of requests there.
+    pub(super) fn closing_effects(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listener: usize,
+    ) -> impl Iterator<Item = (usize, Effect<'_>)> {
         let name = gateway.listeners.get(listener).map_or("", |listener| listener.spec.name.as_str());
         let key = &route.object.meta().key;
         route.built.positions().into_iter().map(move |position| {

@@ -32,7 +32,8 @@ impl Routing<'_, '_> {
     ) -> Vec<StatusUpdate> {
         let mut statuses = Vec::new();
         let users = self.users(gateways, documents);
-        for policy in self.unsupported.policies() {
+        let faults = self.policy_faults(gateways, documents);
+        for (index, policy) in self.unsupported.policies().iter().enumerate() {
             let concerned = concerned(policy, gateways, &users);
             if concerned.is_empty() {
                 for missing in &policy.missing {
@@ -40,7 +41,7 @@ impl Routing<'_, '_> {
                     context.event(policy.id(), Severity::Warning, "TargetNotFound", message);
                 }
             }
-            let accepted = policy.accepted();
+            let accepted = policy.accepted(faults.get(&index).map(String::as_str));
             if !accepted.is_true() && !concerned.is_empty() {
                 context.event(policy.id(), Severity::Warning, accepted.reason, accepted.message.as_str());
             }

@@ -11,6 +11,8 @@ use crate::world::IGNORE_ANNOTATION;
 pub(crate) struct Effect<'u> {
     /// What closes it.
     pub(crate) closed_by: BTreeSet<&'u str>,
+    /// What closes it since it cannot be as it is written.
+    invalid: BTreeSet<String>,
     /// What it is served without.
     idle: BTreeSet<&'u str>,
     /// What its owners say is enforced elsewhere.
@@ -34,24 +36,38 @@ impl<'u> Effect<'u> {
         self.closed_by.extend(by);
     }
 
+    /// Adds a policy that cannot be enforced, with what is wrong with it.
+    pub(crate) fn invalidate(&mut self, fault: Option<String>) {
+        self.invalid.extend(fault);
+    }
+
     /// Adds what another does.
     pub(crate) fn join(&mut self, other: Self) {
         self.closed_by.extend(other.closed_by);
+        self.invalid.extend(other.invalid);
         self.idle.extend(other.idle);
         self.ignored.extend(other.ignored);
     }
 
     /// Whether it is closed.
     pub(crate) fn is_closed(&self) -> bool {
-        !self.closed_by.is_empty()
+        !self.closed_by.is_empty() || !self.invalid.is_empty()
     }
 
     /// Why it is closed, in a sentence; `None` if it is not.
     pub(crate) fn closed(&self) -> Option<String> {
-        self.is_closed().then(|| {
+        let unsupported = (!self.closed_by.is_empty()).then(|| {
             let by: Vec<&str> = self.closed_by.iter().copied().collect();
             format!("{} restricts and is not supported, so requests get 500", by.join(", "))
-        })
+        });
+        let invalid = (!self.invalid.is_empty()).then(|| {
+            let by: Vec<&str> = self.invalid.iter().map(String::as_str).collect();
+            format!("{} cannot be enforced, so requests get 500", by.join(", "))
+        });
+        match (unsupported, invalid) {
+            (Some(unsupported), Some(invalid)) => Some(format!("{unsupported}; {invalid}")),
+            (unsupported, invalid) => unsupported.or(invalid),
+        }
     }
 
     /// The conditions that tell of all but what closes.
@@ -80,7 +96,7 @@ impl<'u> Effect<'u> {
 /// The condition of something that is closed.
 pub(crate) fn closed_condition(why: &str) -> Condition {
     let message = format!(
-        "{why}; delete what is named, or, if something else enforces a policy, set the annotation {IGNORE_ANNOTATION}: \
+        "{why}; mend or delete what is named, or, if something else enforces a policy, set the annotation {IGNORE_ANNOTATION}: \
          \"true\" on it"
     );
     Condition::yes(CLOSED, UNSUPPORTED, message)

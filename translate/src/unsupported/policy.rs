@@ -5,6 +5,7 @@ use std::ops::Deref;
 use serde_json::Value;
 
 use super::Target;
+use crate::access::{Access, Asked};
 use crate::api::PolicyTargets;
 use crate::status::Condition;
 use crate::traffic::{self, Traffic};
@@ -39,6 +40,12 @@ pub(crate) struct Policy<'a> {
     pub(super) name: String,
     /// What of it is acted on, or why it cannot be.
     pub(super) traffic: Result<Option<Traffic>, String>,
+    /// What it says of who may ask, if that is in force for something.
+    pub(super) access: Option<Access>,
+    /// What it asks of requests where it is in force alone, or why it cannot be.
+    pub(super) asked: Result<Option<Asked>, String>,
+    /// What it is called if it asks something for a rule that may be any of its route's.
+    pub(super) vague: Option<String>,
 }
 
 /// All policies, the oldest first.
@@ -87,6 +94,9 @@ where
             idle: with(&object.unread),
             name,
             traffic: Ok(None),
+            access: None,
+            asked: Ok(None),
+            vague: None,
         });
     }
 }
@@ -110,13 +120,29 @@ impl Policy<'_> {
         self.targets.is_ok_and(|targets| targets.merge_type.is_some())
     }
 
+    /// Whether something of it is acted on.
+    fn is_acted_on(&self) -> bool {
+        matches!(self.traffic, Ok(Some(_))) || self.access.is_some()
+    }
+
     /// Whether it is known what it is for.
     pub(crate) fn is_read(&self) -> bool {
         self.targets.is_ok()
     }
 
-    /// What its status shall say.
-    pub(crate) fn accepted(&self) -> Condition {
+    /// What it is called, with why it cannot be enforced, if so.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.asked.as_ref().err().map(|fault| format!("{} (spec.{fault})", self.name))
+    }
+
+    /// Whether it has proxies tell clients' addresses, which nobody here acts on.
+    pub(super) fn tells_addresses(&self) -> bool {
+        let fields = [&self.idle, &self.closing].into_iter().flatten();
+        !self.is_ignored && fields.into_iter().any(|fields| fields.contains("spec.clientIPDetection"))
+    }
+
+    /// What its status shall say. `fault` is why it cannot be enforced somewhere, if so.
+    pub(crate) fn accepted(&self, fault: Option<&str>) -> Condition {
         let no = |reason, message: String| Condition::no("Accepted", reason, message);
         if let (Err(error), false) = (self.targets, self.is_ignored) {
             let message = format!("it cannot be read, so every route of its namespace answers 500: {error}");
@@ -143,11 +169,16 @@ impl Policy<'_> {
                 no("Unsupported", message)
             }
             (None, _) if let Err(fault) = &self.traffic => no("Invalid", format!("spec.{fault}")),
-            (None, Some(idle)) if matches!(self.traffic, Ok(Some(_))) => {
-                Condition::yes("Accepted", "Accepted", format!("the policy is in force without {idle}"))
+            // One that says that another counts beside it may lack what that has.
+            (None, _) if let (Err(fault), false) = (&self.asked, self.merges()) => {
+                no("Invalid", format!("spec.{fault}; what it is for answers 500"))
             }
-            (None, None) if matches!(self.traffic, Ok(Some(_))) => {
-                Condition::yes("Accepted", "Accepted", "the policy is in force")
+            (None, _) if let Some(fault) = fault => no("Invalid", fault.to_owned()),
+            (None, idle) if self.is_acted_on() => {
+                let without = idle.as_ref().map(|idle| format!(" without {idle}")).unwrap_or_default();
+                let notes = self.access.iter().flat_map(|access| &access.notes);
+                let notes: String = notes.map(|note| format!("; {note}")).collect();
+                Condition::yes("Accepted", "Accepted", format!("the policy is in force{without}{notes}"))
             }
             (None, Some(idle)) => {
                 no("Unsupported", format!("{idle} is not supported: what it is for is served without it"))

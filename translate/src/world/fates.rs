@@ -5,6 +5,8 @@
 //! without it, and a status says so. The fields that are acted on are those that the types of [`api`](crate::api) have. A
 //! test holds that every field of the original definitions has one of the three fates, and no default.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Kind, shorten};
@@ -14,7 +16,7 @@ use super::{Kind, shorten};
 pub struct Fates {
     /// The kind.
     pub kind: Kind,
-    /// Those that are acted on, of a kind of which most is not. What lies in them may be named all the same.
+    /// Those that are acted on, of a kind of which most is not. What lies in them may be named or close all the same.
     pub acted_on: &'static [&'static str],
     /// Those that a status names.
     pub named: &'static [&'static str],
@@ -113,8 +115,16 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
     Fates {
         kind: Kind::SecurityPolicy,
-        named: &["cors"],
-        closes: &["apiKeyAuth", "authorization", "basicAuth", "extAuth", "jwt", "oidc"],
+        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "jwt"],
+        named: &["cors", "jwt.providers[].remoteJWKS.backendSettings"],
+        closes: &[
+            "authorization.rules[].principal.clientIPGeoLocations",
+            "extAuth",
+            // Whose keys are believed.
+            "jwt.providers[].remoteJWKS.backendRef",
+            "jwt.providers[].remoteJWKS.backendRefs",
+            "oidc",
+        ],
         is_strict: true,
         ..NONE
     },
@@ -284,8 +294,9 @@ pub(crate) struct Found {
     pub(crate) closing: Vec<String>,
 }
 
-/// Looks for the declared fields of a kind in a body.
-pub(crate) fn find(kind: Kind, spec: &Value) -> Found {
+/// Looks for the declared fields of a kind in a body, and for those that are not read in what is acted on: `ignored` has
+/// their places, as `serde_ignored` tells them.
+pub(crate) fn find(kind: Kind, spec: &Value, ignored: &[String]) -> Found {
     let mut found = Found::default();
     let Some(fates) = FATES.iter().find(|fates| fates.kind == kind) else { return found };
     let full = |path: &&str| format!("spec.{path}");
@@ -300,8 +311,9 @@ pub(crate) fn find(kind: Kind, spec: &Value) -> Found {
         found.named.extend((!open.is_empty()).then(|| format!("spec.{path}[] with failOpen")));
     }
     if kind.is_unsupported() {
+        let unread = fates.unread(spec, ignored);
         let unknown = if fates.is_strict { &mut found.closing } else { &mut found.named };
-        unknown.extend(fates.unknown(spec));
+        unknown.extend(fates.unknown(spec).chain(unread));
     }
     found
 }
@@ -310,6 +322,22 @@ impl Fates {
     /// Whether any of its fields closes something.
     pub(crate) fn restricts(&self) -> bool {
         self.is_strict || !self.closes.is_empty() || !self.closes_unless_open.is_empty()
+    }
+
+    /// Fields in those that are acted on that nobody reads and that are not declared. Each once.
+    fn unread(&self, spec: &Value, ignored: &[String]) -> BTreeSet<String> {
+        let declared = || self.named.iter().chain(self.closes);
+        let is_declared = |field: &str| {
+            let lies_in = |path: &str| {
+                field.strip_prefix(path).is_some_and(|it| it.is_empty() || it.starts_with(['.', '[']))
+            };
+            declared().any(|path| lies_in(path))
+        };
+        let is_inside =
+            |place: &str| place.split_once('.').is_some_and(|(first, _)| self.acted_on.contains(&first));
+        let there = ignored.iter().filter(|place| is_inside(place) && is_something(spec, place));
+        let fields = there.map(|place| field_of(place)).filter(|field| !is_declared(field));
+        fields.take(MAX_UNKNOWN).map(|field| format!("spec.{}", shorten(&field, MAX_UNKNOWN_BYTES))).collect()
     }
 
     /// Fields that no definition had when this was written.
@@ -322,6 +350,31 @@ impl Fates {
         let unknown = names.filter(move |name| !is_known(name)).take(MAX_UNKNOWN);
         unknown.map(|name| format!("spec.{}", shorten(name, MAX_UNKNOWN_BYTES)))
     }
+}
+
+/// A field by its place: `rules.0.name` is `rules[].name`.
+fn field_of(place: &str) -> String {
+    let mut field = String::new();
+    for step in place.split('.').filter(|step| *step != "?") {
+        let is_index = step.bytes().all(|byte| byte.is_ascii_digit());
+        match (is_index, field.is_empty()) {
+            (true, _) => field.push_str("[]"),
+            (false, true) => field.push_str(step),
+            (false, false) => field.extend([".", step]),
+        }
+    }
+    field
+}
+
+/// Whether there is something at a place. `false` and lists without items are nothing.
+fn is_something(spec: &Value, place: &str) -> bool {
+    let steps = place.split('.').filter(|step| *step != "?");
+    let found = steps.fold(Some(spec), |value, step| match value? {
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        value => value.get(step),
+    });
+    // What is called so that it is not found is there all the same.
+    found.is_none_or(|found| *found != Value::Bool(false) && *found != Value::Array(Vec::new()))
 }
 
 /// Whether a body has something at a path. `false` and lists without items are nothing.
@@ -346,18 +399,18 @@ mod tests {
     use crate::world::Kind;
 
     fn found(kind: Kind, spec: &serde_json::Value) -> (Vec<String>, Vec<String>) {
-        let Found { named, closing } = find(kind, spec);
+        let Found { named, closing } = find(kind, spec, &[]);
         (named, closing)
     }
 
     #[test]
     fn what_restricts_closes_and_the_rest_is_named() {
         let both = json!({
-            "targetRefs": [{}], "cors": {}, "jwt": {"providers": []}, "oidc": null,
+            "targetRefs": [{}], "cors": {}, "jwt": {"providers": []}, "oidc": null, "extAuth": {},
         });
         assert_eq!(
             found(Kind::SecurityPolicy, &both),
-            (vec!["spec.cors".to_owned()], vec!["spec.jwt".to_owned()])
+            (vec!["spec.cors".to_owned()], vec!["spec.extAuth".to_owned()])
         );
         let tls = json!({"tls": {"clientValidation": {}, "minVersion": "1.3"}, "http1": {}});
         let (named, closing) = found(Kind::ClientTrafficPolicy, &tls);
@@ -369,6 +422,29 @@ mod tests {
         }
         assert_eq!(found(Kind::SecurityPolicy, &json!({"mergeType": "JSONMerge"})), (vec![], vec![]));
         assert_eq!(found(Kind::EnvoyExtensionPolicy, &json!({"lua": []})), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_nobody_reads_in_what_is_acted_on_closes_unless_it_is_declared_or_nothing() {
+        let spec = json!({"jwt": {
+            "failOpen": false, "later": {},
+            "providers": [{"remoteJWKS": {"backendRefs": [{}], "backendSettings": {}}}, {"new": 1}, {"new": 2}],
+        }});
+        let ignored = [
+            "jwt.?.failOpen",
+            "jwt.?.later",
+            "jwt.?.providers.0.remoteJWKS.?.backendRefs",
+            "jwt.?.providers.0.remoteJWKS.?.backendSettings",
+            "jwt.?.providers.1.new",
+            "jwt.?.providers.2.new",
+            "targetRefs",
+        ];
+        let Found { named, closing } = find(Kind::SecurityPolicy, &spec, &ignored.map(str::to_owned));
+        assert_eq!(named, ["spec.jwt.providers[].remoteJWKS.backendSettings"]);
+        assert_eq!(
+            closing,
+            ["spec.jwt.providers[].remoteJWKS.backendRefs", "spec.jwt.later", "spec.jwt.providers[].new"]
+        );
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Kind {
         self < Self::Service
     }
 
-    /// Whether nobody here acts on its objects. Of those no more is kept than what tells whom they concern.
+    /// Whether nobody here acts on its objects, or on the least of what they can say. Of those no more is kept than that
+    /// and what tells whom they concern.
     pub fn is_unsupported(self) -> bool {
         (Self::SecurityPolicy..=Self::XMesh).contains(&self)
     }

@@ -103,7 +103,7 @@ impl<T: Resource> Object<T> {
         };
         drop_nulls(&mut body);
         drop_given(kind, &mut body);
-        let found = fates::find(kind, &body);
+        let found = fates::find(kind, &body, &T::ignored(&body));
         let spec = serde_ignored::deserialize(&body, |path| {
             if kind.is_configuration() && !kind.is_unsupported() && unread.len() <= MAX_UNREAD {
                 unread.insert(readable(&path.to_string()));

@@ -119,7 +119,7 @@ pub(crate) fn report(world: &World, translation: &Translation, options: &Options
             writeln!(text, "---\n{}", render_endpoints(&found, name, None).unwrap()).unwrap();
         }
         for (name, source) in &gateway.secrets {
-            writeln!(text, "# secret {name}: {} of {}", source.key, source.object).unwrap();
+            writeln!(text, "# secret {name}: {source}").unwrap();
         }
         writeln!(text, "# {:#?}", gateway.provisioning).unwrap();
     }

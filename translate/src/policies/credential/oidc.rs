@@ -5,7 +5,7 @@ use penstock_config::raw::{RawOidcClient, RawToken};
 use super::reading::{Reading, is_there, word};
 use crate::api::Oidc;
 use crate::context::RefError;
-use crate::hosts::is_own_host;
+use crate::hosts;
 use crate::world::shorten;
 
 /// The key of a Secret that has a client's secret.
@@ -66,19 +66,7 @@ pub(super) fn token(reading: &mut Reading<'_, '_>, request: &TokenRequest<'_>) -
 /// The address of something that tokens are asked of. The data plane's own host is none, as with Backends.
 fn address(reading: &Reading<'_, '_>, field: &str, text: &str) -> Result<String, RefError> {
     let text = word(field, text)?;
-    let invalid = |why: &str| RefError::new("Invalid", format!("{field} {:?} {why}", shorten(&text, 80)));
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let rest = rest.ok_or_else(|| invalid("is not an address that begins with https://"))?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    if host.is_empty() || authority.contains('@') {
-        return Err(invalid("has no host"));
-    }
-    if is_own_host(host) && !reading.context.options.allow_loopback {
-        return Err(invalid("is the gateway itself"));
-    }
+    hosts::check_address(&text, reading.context.options.allow_loopback)
+        .map_err(|why| RefError::new("Invalid", format!("{field} {:?} {why}", shorten(&text, 80))))?;
     Ok(text)
 }

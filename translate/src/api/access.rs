@@ -1,0 +1,258 @@
+//! Envoy Gateway: SecurityPolicy.
+
+use std::ops::Deref;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Body, LocalRef, PolicyTargets, SecretRef};
+
+/// `SecurityPolicy`: who may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct SecurityPolicy {
+    /// What it is for.
+    #[serde(flatten)]
+    pub targets: PolicyTargets,
+    /// What of it is acted on.
+    #[serde(flatten)]
+    pub settings: AccessSettings,
+}
+
+impl Body for SecurityPolicy {
+    fn ignored(spec: &Value) -> Vec<String> {
+        let mut ignored = Vec::new();
+        let note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
+        // Whether it can be read is not asked here.
+        let _ = serde_ignored::deserialize::<_, _, AccessSettings>(spec, note);
+        ignored
+    }
+}
+
+impl Deref for SecurityPolicy {
+    type Target = PolicyTargets;
+
+    fn deref(&self) -> &PolicyTargets {
+        &self.targets
+    }
+}
+
+/// How clients say who they are, each way for itself, and who may do what.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessSettings {
+    /// By a key.
+    pub api_key_auth: Option<KeyAccess>,
+    /// By a name and a password.
+    pub basic_auth: Option<UserAccess>,
+    /// By a token.
+    pub jwt: Option<TokenAccess>,
+    /// Who may do what.
+    pub authorization: Option<AccessRules>,
+}
+
+/// Keys of clients.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyAccess {
+    /// Secrets, whose keys are clients and whose values are theirs. Of several for one client the first counts.
+    pub credential_refs: Vec<SecretRef>,
+    /// Where clients show a key: the first of these that a request has.
+    pub extract_from: Vec<KeyPlaces>,
+    /// The header in which upstreams are told the client.
+    #[serde(rename = "forwardClientIDHeader")]
+    pub forward_client_id_header: Option<String>,
+    /// Whether upstreams do not see the key.
+    pub sanitize: Option<bool>,
+}
+
+/// Where a key is looked for: one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyPlaces {
+    /// Headers. `Bearer ` before the key does not count.
+    pub headers: Vec<String>,
+    /// Parameters of the query.
+    pub params: Vec<String>,
+    /// Cookies.
+    pub cookies: Vec<String>,
+}
+
+/// Names and passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UserAccess {
+    /// A Secret with `.htpasswd`.
+    pub users: Option<SecretRef>,
+    /// The header in which upstreams are told the name.
+    pub forward_username_header: Option<String>,
+}
+
+/// Tokens of identity providers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenAccess {
+    /// Whether a request may have no token.
+    pub optional: Option<bool>,
+    /// Who issues tokens: any of them may have issued a request's.
+    pub providers: Vec<TokenProvider>,
+}
+
+/// An identity provider.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenProvider {
+    /// Its name.
+    pub name: String,
+    /// What tokens have as `iss`; anything if left out.
+    pub issuer: Option<String>,
+    /// One of which tokens have in `aud`; anything if left out.
+    pub audiences: Vec<String>,
+    /// Where its keys are fetched.
+    #[serde(rename = "remoteJWKS")]
+    pub remote_jwks: Option<RemoteKeys>,
+    /// Its keys.
+    #[serde(rename = "localJWKS")]
+    pub local_jwks: Option<LocalKeys>,
+    /// Headers in which upstreams are told claims.
+    pub claim_to_headers: Vec<ClaimToHeader>,
+    /// Whether these headers change the route.
+    pub recompute_route: Option<bool>,
+    /// Where clients show a token; `authorization` with `Bearer `, or the parameter `access_token`, if left out.
+    pub extract_from: Option<TokenPlaces>,
+}
+
+/// Keys that are fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RemoteKeys {
+    /// From here.
+    pub uri: String,
+    /// Again after this; five minutes if left out.
+    pub cache_duration: Option<String>,
+}
+
+/// Keys that are at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LocalKeys {
+    /// `Inline` or `ValueRef`; the former if left out.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// With `Inline`: the key set.
+    pub inline: Option<String>,
+    /// With `ValueRef`: a ConfigMap with `jwks`, or with the key set as its first value.
+    pub value_ref: Option<LocalRef>,
+}
+
+/// A claim that becomes a header.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimToHeader {
+    /// The header.
+    pub header: String,
+    /// The claim, with dots between names of objects within each other.
+    pub claim: String,
+}
+
+/// Where a token is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenPlaces {
+    /// Headers.
+    pub headers: Vec<TokenHeader>,
+    /// Cookies.
+    pub cookies: Vec<String>,
+    /// Parameters of the query.
+    pub params: Vec<String>,
+}
+
+/// A header with a token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenHeader {
+    /// Its name.
+    pub name: String,
+    /// What stands before the token.
+    pub value_prefix: Option<String>,
+}
+
+/// Who may do what: the first rule that a request meets decides.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessRules {
+    /// `Allow` or `Deny`, for requests that meet no rule; the latter if left out.
+    pub default_action: Option<String>,
+    /// The rules.
+    pub rules: Vec<AccessRule>,
+}
+
+/// A rule: a request meets it that meets all that is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessRule {
+    /// Its name.
+    pub name: Option<String>,
+    /// `Allow` or `Deny`.
+    pub action: String,
+    /// What is asked for.
+    pub operation: Option<AccessOperation>,
+    /// Who asks.
+    pub principal: Option<AccessPrincipal>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessOperation {
+    /// By one of these methods.
+    pub methods: Vec<String>,
+}
+
+/// Who asks: all that is said must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessPrincipal {
+    /// From an address in one of these ranges.
+    #[serde(rename = "clientCIDRs")]
+    pub client_cidrs: Vec<String>,
+    /// With a token.
+    pub jwt: Option<TokenMatch>,
+    /// With all of these headers.
+    pub headers: Vec<AccessHeader>,
+}
+
+/// A token that a request has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenMatch {
+    /// Of this provider.
+    pub provider: String,
+    /// With all of these claims.
+    pub claims: Vec<TokenClaim>,
+    /// With all of these scopes.
+    pub scopes: Vec<String>,
+}
+
+/// A claim of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenClaim {
+    /// Its name, with dots between names of objects within each other.
+    pub name: String,
+    /// `String` or `StringArray`; the former if left out.
+    pub value_type: Option<String>,
+    /// One of these.
+    pub values: Vec<String>,
+}
+
+/// A header that a request has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessHeader {
+    /// Its name.
+    pub name: String,
+    /// With one of these values.
+    pub values: Vec<String>,
+}

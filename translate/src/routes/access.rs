@@ -1,0 +1,160 @@
+//! What policies ask of requests: by the listener where all of its rules have the same policies, else by each rule.
+//!
+//! A listener asks before it looks for a route or reads a body, and its own answers, such as the list of models, are
+//! behind what it asks. Rules can only be asked when the route is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Documents, Route, Routing};
+use crate::attach::AttachedRoute;
+use crate::check::Problem;
+use crate::gateway::Gateway;
+use crate::guards::Guards;
+use crate::unsupported::InForce;
+use crate::world::Key;
+
+impl Routing<'_, '_> {
+    /// What is asked of all requests at each listener, where all of its rules that are open have the same policies. Of one
+    /// without rules it is what its Gateway's policies say.
+    pub(super) fn find_whole(
+        &self,
+        gateways: &BTreeMap<Key, Gateway<'_>>,
+    ) -> BTreeMap<(Key, usize), InForce> {
+        let mut whole = BTreeMap::new();
+        if !self.unsupported.has_access() {
+            return whole;
+        }
+        let mut found: BTreeMap<(&Key, usize), BTreeSet<Option<InForce>>> = BTreeMap::new();
+        for route in &self.routes {
+            for attachment in &route.attachments {
+                let Some((key, gateway)) = gateways.get_key_value(&attachment.gateway) else { continue };
+                for index in &attachment.served {
+                    let open = self.closing_effects(route, gateway, *index).filter(|(_, it)| !it.is_closed());
+                    let asked = open.map(|(position, _)| self.in_force(route, gateway, *index, position));
+                    found.entry((key, *index)).or_default().extend(asked);
+                }
+            }
+        }
+        for (key, gateway) in gateways {
+            for (index, listener) in gateway.listeners.iter().enumerate() {
+                let name = &listener.spec.name;
+                let mut distinct = found.remove(&(key, index)).unwrap_or_default().into_iter();
+                let in_force = match (distinct.next(), distinct.next()) {
+                    (None, _) => self.unsupported.access_of_listener(gateway, name),
+                    (Some(only), None) => only,
+                    (Some(_), Some(_)) => None,
+                };
+                let is_sound =
+                    |it: &InForce| self.unsupported.access_fault(gateway, name, *it, true).is_none();
+                if let Some(in_force) = in_force.filter(is_sound) {
+                    whole.insert((key.clone(), index), in_force);
+                }
+            }
+        }
+        whole
+    }
+
+    /// What is asked of all requests at listeners of a Gateway, by their positions.
+    pub(super) fn whole_of(&self, gateway: &Gateway<'_>) -> BTreeMap<usize, InForce> {
+        let of_gateway = self.whole.iter().filter(|((key, _), _)| key == gateway.key());
+        of_gateway.map(|((_, index), in_force)| (*index, *in_force)).collect()
+    }
+
+    /// What is asked of requests for a route's rules, by listener and by the position of the rule, where the listener does
+    /// not ask it.
+    pub(super) fn access(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listeners: &BTreeSet<usize>,
+    ) -> BTreeMap<usize, BTreeMap<usize, InForce>> {
+        let mut access = BTreeMap::new();
+        if !self.unsupported.has_access() {
+            return access;
+        }
+        for index in listeners.iter().filter(|index| !self.is_whole(gateway, **index)) {
+            let rules = route.built.positions().into_iter();
+            let of_rule = |position| Some((position, self.in_force(route, gateway, *index, position)?));
+            let asked: BTreeMap<usize, InForce> = rules.filter_map(of_rule).collect();
+            if !asked.is_empty() {
+                access.insert(*index, asked);
+            }
+        }
+        access
+    }
+
+    /// Why what is asked of requests for a rule cannot be enforced, if so.
+    pub(super) fn access_fault(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listener: usize,
+        position: usize,
+    ) -> Option<String> {
+        let in_force = self.in_force(route, gateway, listener, position)?;
+        let name = gateway.listeners.get(listener).map_or("", |listener| listener.spec.name.as_str());
+        self.unsupported.access_fault(gateway, name, in_force, self.is_whole(gateway, listener))
+    }
+
+    /// The policies of a Gateway's document.
+    pub(super) fn guards(&self, gateway: &Gateway<'_>, routes: &[AttachedRoute<'_>]) -> Guards {
+        let of_rules = routes.iter().flat_map(|route| route.access.values()).flat_map(BTreeMap::values);
+        let in_force = of_rules.copied().chain(self.whole_of(gateway).into_values());
+        Guards::of(self.unsupported, &in_force.collect())
+    }
+
+    /// Why policies cannot be enforced somewhere, by their positions.
+    pub(super) fn policy_faults(
+        &self,
+        gateways: &BTreeMap<Key, Gateway<'_>>,
+        documents: &Documents,
+    ) -> BTreeMap<usize, String> {
+        let mut faults = BTreeMap::new();
+        if !self.unsupported.has_access() {
+            return faults;
+        }
+        for finished in documents.values() {
+            for problem in &finished.problems {
+                let Problem::Policy { name, message } = problem else { continue };
+                for policy in finished.guards.get(name).into_iter().flat_map(|it| it.policies()) {
+                    faults.entry(policy).or_insert_with(|| format!("what it is for is refused: {message}"));
+                }
+            }
+        }
+        for route in &self.routes {
+            for attachment in &route.attachments {
+                let Some(gateway) = gateways.get(&attachment.gateway) else { continue };
+                for (index, position) in attachment
+                    .served
+                    .iter()
+                    .flat_map(|at| route.built.positions().into_iter().map(move |it| (*at, it)))
+                {
+                    let Some(in_force) = self.in_force(route, gateway, index, position) else { continue };
+                    let Some(fault) = self.access_fault(route, gateway, index, position) else { continue };
+                    for policy in in_force.policies() {
+                        let message =
+                            || format!("{fault} cannot be enforced, so some of what it is for answers 500");
+                        faults.entry(policy).or_insert_with(message);
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    fn is_whole(&self, gateway: &Gateway<'_>, listener: usize) -> bool {
+        self.whole.contains_key(&(gateway.key().clone(), listener))
+    }
+
+    fn in_force(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listener: usize,
+        position: usize,
+    ) -> Option<InForce> {
+        let name = &gateway.listeners.get(listener)?.spec.name;
+        let rule = route.object.rule_name(position);
+        self.unsupported.access(gateway, name, &route.object.meta().key, rule)
+    }
+}
