@@ -23,12 +23,13 @@ func TestAPolicyThatNobodyEnforcesClosesItsRoute(t *testing.T) {
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: SecurityPolicy
 metadata:
-  name: keys
+  name: login
 spec:
   targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: blue}]
-  apiKeyAuth:
-    credentialRefs: [{group: "", kind: Secret, name: keys}]
-    extractFrom: [{headers: [x-api-key]}]`
+  oidc:
+    provider: {issuer: "https://accounts.example.com"}
+    clientID: penstock
+    clientSecret: {name: login}`
 	propagate(t, ns, "gw", func() { apply(t, ns, policy) })
 	got, err := ask(url, "any", withHeader("x-colour", "blue"))
 	if err != nil || got.status != http.StatusInternalServerError || !strings.Contains(got.body, "unsupported_policy") {
@@ -37,21 +38,21 @@ spec:
 	if got, err := ask(url, "any", withHeader("x-colour", "green")); err != nil || got.status != http.StatusOK {
 		t.Errorf("the other route suffers: %v %+v", err, got)
 	}
-	awaitRefusal(t, "SecurityPolicy", ns, "keys", "Accepted", "Unsupported", "spec.apiKeyAuth", "penstock.dev/ignore")
+	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Unsupported", "spec.oidc", "penstock.dev/ignore")
 	closed := awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/Closed", meta.ConditionTrue)
-	if !strings.Contains(closed.Message, "SecurityPolicy "+ns+"/keys") {
+	if !strings.Contains(closed.Message, "SecurityPolicy "+ns+"/login") {
 		t.Errorf("the route does not name the policy: %s", closed.Message)
 	}
 
-	if out, err := env.kubectl("", "-n", ns, "annotate", "securitypolicy/keys", "penstock.dev/ignore=true"); err != nil {
+	if out, err := env.kubectl("", "-n", ns, "annotate", "securitypolicy/login", "penstock.dev/ignore=true"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	awaitAnswer(t, url, "any", http.StatusOK, withHeader("x-colour", "blue"))
 	awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/PoliciesIgnored", meta.ConditionTrue)
-	apply(t, ns, strings.Replace(policy, "name: keys\n", "name: keys\n  annotations: {penstock.dev/ignore: \"false\"}\n", 1))
+	apply(t, ns, strings.Replace(policy, "name: login\n", "name: login\n  annotations: {penstock.dev/ignore: \"false\"}\n", 1))
 	awaitAnswer(t, url, "any", http.StatusInternalServerError, withHeader("x-colour", "blue"))
 
-	if out, err := env.kubectl("", "-n", ns, "delete", "securitypolicy/keys"); err != nil {
+	if out, err := env.kubectl("", "-n", ns, "delete", "securitypolicy/login"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	awaitAnswer(t, url, "any", http.StatusOK, withHeader("x-colour", "blue"))

@@ -68,9 +68,9 @@ fn security(name: &str, spec: &str) -> String {
     policy("SecurityPolicy", name, spec)
 }
 
-/// A SecurityPolicy `p` with these targets that wants tokens.
-fn jwt(targets: &str) -> String {
-    security("p", &format!("{{{targets}, jwt: {{providers: [{{name: x}}]}}}}"))
+/// A SecurityPolicy `p` with these targets that wants people to log in.
+fn oidc(targets: &str) -> String {
+    security("p", &format!("{{{targets}, oidc: {{}}}}"))
 }
 
 fn cluster(manifests: &str) -> World {
@@ -146,7 +146,7 @@ fn a_policy_closes_what_it_is_for_as_envoy_gateway_resolves_it() {
         (A.replace("HTTPRoute", "GRPCRoute"), vec![]),
         (A.replace("gateway.networking.k8s.io", "example.com"), vec![]),
     ] {
-        assert_eq!(closed(&scene(&jwt(&targets))), expected, "{targets}");
+        assert_eq!(closed(&scene(&oidc(&targets))), expected, "{targets}");
     }
 }
 
@@ -163,20 +163,20 @@ spec:
 ";
     let everywhere =
         "targetSelectors: [{kind: HTTPRoute, matchLabels: {team: red}, namespaces: {from: All}}]";
-    let closed = closed(&scene(&(jwt(everywhere) + grant)));
+    let closed = closed(&scene(&(oidc(everywhere) + grant)));
     assert!(closed.contains(&"one far/0".to_owned()), "{closed:?}");
 }
 
 #[test]
 fn the_more_specific_policy_takes_the_place_of_the_others() {
-    let gateway = jwt(GW);
+    let gateway = oidc(GW);
     let own = |spec: &str| security("own", &format!("{{{A}, {spec}}}"));
     let but_a = ["one ai/0", "one b/0", "one far/0", "two b/0"];
     assert_eq!(closed(&scene(&(gateway.clone() + &own("cors: {}")))), but_a);
     assert_eq!(closed(&scene(&(gateway.clone() + &own("mergeType: JSONMerge, cors: {}")))), ["all"]);
     let rule =
         "{targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: a, sectionName: first}]}";
-    let closed_of_a = closed(&scene(&(jwt(A) + &security("rule", rule))));
+    let closed_of_a = closed(&scene(&(oidc(A) + &security("rule", rule))));
     assert_eq!(closed_of_a, ["one a/1", "two a/1"], "a rule's policy that says nothing opens the rule");
     // Policies of other kinds are another matter.
     let limit = policy("BackendTrafficPolicy", "limit", &format!("{{{A}, retry: {{numRetries: 1}}}}"));
@@ -191,12 +191,12 @@ fn of_two_for_the_same_thing_the_older_counts() {
             &format!("namespace: ns, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
         )
     };
-    let open_first = dated("z", "2025", "cors: {}") + &dated("a", "2026", "jwt: {}");
+    let open_first = dated("z", "2025", "cors: {}") + &dated("a", "2026", "oidc: {}");
     let translation = scene(&open_first);
     assert!(closed(&translation).is_empty());
     let (is_accepted, reason, _) = condition(&translation, (Kind::SecurityPolicy, "a"), "Accepted");
     assert_eq!((is_accepted, reason), (false, "Conflicted"));
-    let closed_first = dated("z", "2025", "jwt: {}") + &dated("a", "2026", "cors: {}");
+    let closed_first = dated("z", "2025", "oidc: {}") + &dated("a", "2026", "cors: {}");
     assert_eq!(closed(&scene(&closed_first)), ALL_OF_A);
     // One for a rule that the route does not have is not for the route, however old it is.
     let ai = |rest: &str| {
@@ -209,18 +209,16 @@ fn of_two_for_the_same_thing_the_older_counts() {
         )
     };
     let rule_first = of_ai("z", "2025", &(ai(", sectionName: rule-0") + ", cors: {}"))
-        + &of_ai("a", "2026", &(ai("") + ", jwt: {}"));
+        + &of_ai("a", "2026", &(ai("") + ", oidc: {}"));
     assert_eq!(closed(&scene(&rule_first)), ["one ai/0"]);
 }
 
 #[test]
 fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
     for (kind, spec, is_closed) in [
-        ("SecurityPolicy", "apiKeyAuth: {}", true),
-        ("SecurityPolicy", "basicAuth: {}", true),
         ("SecurityPolicy", "oidc: {}", true),
         ("SecurityPolicy", "extAuth: {failOpen: true}", true),
-        ("SecurityPolicy", "authorization: {}", true),
+        ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
         ("SecurityPolicy", "cors: {}", false),
         ("BackendTrafficPolicy", "rateLimit: {local: {}}", true),
@@ -270,18 +268,18 @@ fn a_policy_that_cannot_be_read_closes_its_namespace() {
 
 #[test]
 fn routes_say_which_of_their_rules_are_closed_and_why() {
-    let translation = scene(&jwt(A));
+    let translation = scene(&oidc(A));
     let (is_closed, _, message) = condition(&translation, (Kind::HttpRoute, "a"), CLOSED);
-    assert!(is_closed && message.starts_with("SecurityPolicy ns/p (spec.jwt) restricts"), "{message}");
+    assert!(is_closed && message.starts_with("SecurityPolicy ns/p (spec.oidc) restricts"), "{message}");
     assert!(message.contains("penstock.dev/ignore"), "it says what to do: {message}");
     assert!(condition(&translation, (Kind::HttpRoute, "a"), "Accepted").0, "it is attached all the same");
     assert!(conditions(&translation, Kind::HttpRoute, "b").iter().all(|it| it.kind != CLOSED));
     let rule = A.replace("name: a", "name: a, sectionName: first");
-    let translation = scene(&jwt(&rule));
+    let translation = scene(&oidc(&rule));
     let (_, _, message) = condition(&translation, (Kind::HttpRoute, "a"), CLOSED);
-    assert!(message.starts_with("rules[0]: at one, two: SecurityPolicy ns/p (spec.jwt)"), "{message}");
+    assert!(message.starts_with("rules[0]: at one, two: SecurityPolicy ns/p (spec.oidc)"), "{message}");
     let listener = GW.replace("name: gw", "name: gw, sectionName: one");
-    let translation = scene(&jwt(&listener));
+    let translation = scene(&oidc(&listener));
     let (_, _, message) = condition(&translation, (Kind::HttpRoute, "b"), CLOSED);
     assert!(message.starts_with("rules[0]: at one: "), "{message}");
     let (_, _, message) = condition(&translation, (Kind::AiGatewayRoute, "ai"), CLOSED);
@@ -292,7 +290,7 @@ fn routes_say_which_of_their_rules_are_closed_and_why() {
 #[test]
 fn what_something_else_enforces_is_open_and_said_aloud() {
     let ignored =
-        jwt(A).replace("namespace: ns}", "namespace: ns, annotations: {penstock.dev/ignore: 'true'}}");
+        oidc(A).replace("namespace: ns}", "namespace: ns, annotations: {penstock.dev/ignore: 'true'}}");
     let translation = scene(&ignored);
     assert!(closed(&translation).is_empty());
     let (is_open, _, message) = condition(&translation, (Kind::HttpRoute, "a"), POLICIES_IGNORED);
@@ -301,7 +299,7 @@ fn what_something_else_enforces_is_open_and_said_aloud() {
     assert_eq!((is_accepted, reason), (false, "Ignored"));
     assert!(translation.events.iter().any(|it| it.reason == "Ignored"));
     // It keeps its place: whoever enforces it enforces it instead of the Gateway's.
-    let gateway = jwt(GW).replace("name: p,", "name: of-gateway,");
+    let gateway = oidc(GW).replace("name: p,", "name: of-gateway,");
     assert_eq!(
         closed(&scene(&(ignored.clone() + &gateway))),
         ["one ai/0", "one b/0", "one far/0", "two b/0"]
@@ -457,7 +455,7 @@ spec: {{parentRefs: [{{name: gw, sectionName: two}}], rules: [{{matches: [{{path
 "
         ));
         let targets = A.replace("name: a}", &format!("name: r{number}}}"));
-        let spec = if number % 2 == 0 { "jwt: {}" } else { "cors: {}" };
+        let spec = if number % 2 == 0 { "oidc: {}" } else { "cors: {}" };
         manifests.push_str(&security(&format!("p{number}"), &format!("{{{targets}, {spec}}}")));
     }
     let translation = scene(&manifests);

@@ -1,6 +1,7 @@
 //! What translations say, over corpora of objects, whole and broken.
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
+mod access;
 mod closed;
 mod crds;
 mod credentials;
