@@ -194,7 +194,7 @@ fn routing(
                 }
             }
             for listener in &attached {
-                rule::attach(&mut builders[*listener], &hosts, &alternatives);
+                rule::attach(&mut builders[*listener], &hosts, &alternatives, raw);
             }
             let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
             let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);

@@ -47,9 +47,15 @@ impl TableBuilder {
         Self { hostname, hosts: FxHashMap::default() }
     }
 
-    /// Adds one alternative of a rule for a host (`None` is every host), in document order.
-    pub(crate) fn add(&mut self, host: Option<&HostPattern>, alternative: &Arc<Alternative>) {
-        self.hosts.entry(host.cloned()).or_default().add(alternative);
+    /// Adds one alternative of a rule for a host (`None` is every host), in document order. `is_listed` says whether a
+    /// model that it is for is told to whoever asks for models.
+    pub(crate) fn add(
+        &mut self,
+        host: Option<&HostPattern>,
+        alternative: &Arc<Alternative>,
+        is_listed: bool,
+    ) {
+        self.hosts.entry(host.cloned()).or_default().add(alternative, is_listed);
     }
 
     /// Compiles the table. `models` has the position of each model in the snapshot's list.

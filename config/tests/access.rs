@@ -207,3 +207,23 @@ fn the_dump_has_neither_digests_nor_what_headers_with_credentials_have_to_be() {
     assert!(!text.contains("abab") && !text.contains("hush") && text.contains("plain"), "{text}");
     assert!(!format!("{:?}", snapshot.consumers).contains("abab"));
 }
+
+#[test]
+fn models_of_rules_with_policies_are_not_listed() {
+    let text = format!(
+        "{HEAD}listeners: [{{name: one, address: '127.0.0.1:8080', policies: [nobody]}}, \
+         {{name: two, address: '127.0.0.1:8081'}}]\n\
+         policies: [{{name: nobody, authorization: {{}}}}]\n\
+         backends: [{{name: b, endpoints: [{{host: h, port: 80}}]}}]\n\
+         routes:\n\
+         - {{name: open, listeners: [one, two], rules: [{{models: [open], targets: [{{backend: b}}]}}]}}\n\
+         - {{name: of-one, listeners: [one], rules: [{{models: [both], targets: [{{backend: b}}]}}]}}\n\
+         - {{name: of-two, listeners: [two], rules: [{{models: [both], policies: [nobody], targets: [{{backend: b}}]}}]}}\n"
+    );
+    let snapshot = sound(&text);
+    let listed = |listener: usize| {
+        let models = snapshot.models(penstock_config::ListenerIndex(listener), "h");
+        models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((listed(0), listed(1)), (vec!["open".to_owned(), "both".to_owned()], vec!["open".to_owned()]));
+}

@@ -74,7 +74,8 @@ pub struct RawRule {
     /// Changes to host and path before the request is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
-    /// The names of policies that its requests have to pass, behind those of the listener.
+    /// The names of policies that its requests have to pass, behind those of the listener. `GET /v1/models` does not show
+    /// the models of a rule that has any, since only the listener's policies are asked there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub policies: Vec<String>,

@@ -46,15 +46,15 @@ pub(super) fn distinct_lengths<'a>(texts: impl Iterator<Item = &'a Box<str>>) ->
 }
 
 impl HostTableBuilder {
-    /// Adds an alternative.
-    pub(super) fn add(&mut self, alternative: &Arc<Alternative>) {
+    /// Adds an alternative. `is_listed` says whether a model that it is for is listed.
+    pub(super) fn add(&mut self, alternative: &Arc<Alternative>, is_listed: bool) {
         let bucket = match &alternative.path {
             PathCondition::Exact(path) => self.exact.entry(path.clone()).or_default(),
             PathCondition::Prefix(prefix) => self.prefix.entry(prefix.clone()).or_default(),
             PathCondition::Pattern(_) => &mut self.pattern,
         };
         bucket.push(alternative.clone());
-        if matches!(alternative.model, Some(ValueTest::Exact(_))) {
+        if is_listed && matches!(alternative.model, Some(ValueTest::Exact(_))) {
             self.models.push(alternative.clone());
         }
     }
@@ -97,7 +97,7 @@ impl HostTable {
         exact.into_iter().chain(prefixes).chain(self.pattern.iter().map(|bucket| (bucket, None)))
     }
 
-    /// The positions of the models that these rules name exactly.
+    /// The positions of the models that these rules name exactly, as far as they are listed.
     pub(super) fn models(&self) -> impl Iterator<Item = usize> + '_ {
         self.models.iter().copied()
     }
