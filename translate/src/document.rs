@@ -215,7 +215,7 @@ fn raw_routes(
     routes
 }
 
-/// Names at listeners what is asked of all requests there. A listener whose policies have no room is not opened.
+/// Names at listeners what is asked of all requests there. One whose policies cannot be named is not opened.
 fn guard_listeners(
     document: &mut Document,
     gateway: &Gateway<'_>,

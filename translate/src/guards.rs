@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::MAX_DOCUMENT_BYTES;
-use penstock_config::raw::RawPolicy;
+use penstock_config::raw::{RawAuthorization, RawPolicy};
 
 use crate::context::Secrets;
 use crate::names;
@@ -12,8 +12,11 @@ use crate::unsupported::{InForce, Unsupported};
 /// The most bytes of policies that a document may have.
 const MAX_BYTES: usize = MAX_DOCUMENT_BYTES / 8;
 
-/// The most policies that a document may have.
-const MAX_POLICIES: usize = 20_000;
+/// The most policies that a document may have, but for one.
+const MAX_POLICIES: usize = 19_999;
+
+/// The policy in place of those that have no room, which refuses all. No other has a name without a dot.
+const NO_ROOM: &str = "no-room";
 
 /// The policies of one document.
 #[derive(Debug, Default)]
@@ -28,16 +31,20 @@ pub(crate) struct Guards {
 }
 
 impl Guards {
-    /// The policies of what is in force. What cannot be, or has no room, gets no names.
+    /// The policies of what is in force. What cannot be gets no names, and what has no room one that refuses all.
     pub(crate) fn of(unsupported: &Unsupported<'_>, in_force: &BTreeSet<InForce>) -> Self {
         let mut guards = Self::default();
         let mut bytes = 0;
         for in_force in in_force {
             let Ok(asked) = unsupported.asked(*in_force) else { continue };
-            bytes += serde_json::to_vec(&asked.policies).map_or(usize::MAX, |json| json.len());
-            if bytes > MAX_BYTES || guards.policies.len() + asked.policies.len() > MAX_POLICIES {
-                break;
+            let own_bytes = serde_json::to_vec(&asked.policies).map_or(MAX_BYTES, |json| json.len());
+            let has_room = bytes + own_bytes <= MAX_BYTES
+                && guards.policies.len() + asked.policies.len() <= MAX_POLICIES;
+            if !has_room {
+                guards.refuse(*in_force);
+                continue;
             }
+            bytes += own_bytes;
             let base = unsupported.access_name(*in_force);
             let is_alone = asked.policies.len() == 1;
             let mut own = Vec::with_capacity(asked.policies.len());
@@ -57,6 +64,14 @@ impl Guards {
     /// The names of what is in force, in the order in which they are to be asked; `None` if it cannot be enforced.
     pub(crate) fn names(&self, in_force: InForce) -> Option<&[String]> {
         self.names.get(&in_force).map(Vec::as_slice)
+    }
+
+    fn refuse(&mut self, in_force: InForce) {
+        if self.policies.iter().all(|policy| policy.name != NO_ROOM) {
+            let authorization = Some(RawAuthorization::default());
+            self.policies.push(RawPolicy { name: NO_ROOM.to_owned(), authentication: None, authorization });
+        }
+        self.names.insert(in_force, vec![NO_ROOM.to_owned()]);
     }
 
     fn free_name(&self, name: String) -> String {

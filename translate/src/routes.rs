@@ -34,7 +34,7 @@ pub(crate) struct Routing<'a, 'c> {
     /// What closes them.
     unsupported: &'c Unsupported<'a>,
     /// What policies ask of all requests at a listener, by Gateway and position of the listener.
-    whole: BTreeMap<(Key, usize), InForce>,
+    whole: BTreeMap<Key, BTreeMap<usize, InForce>>,
 }
 
 /// A route.
@@ -95,12 +95,12 @@ impl<'a, 'c> Routing<'a, 'c> {
         gateways: &mut BTreeMap<Key, Gateway<'_>>,
         pools: &mut Pools<'_>,
     ) -> Documents {
-        let mut documents = Documents::new();
+        let (mut documents, nothing) = (Documents::new(), BTreeMap::new());
         for (key, gateway) in gateways {
             let routes = self.attached_to(gateway);
             let guards = self.guards(gateway, &routes);
-            let whole = self.whole_of(gateway);
-            let finished = document::build(context, gateway, &routes, &self.upstreams, guards, &whole);
+            let whole = self.whole.get(key).unwrap_or(&nothing);
+            let finished = document::build(context, gateway, &routes, &self.upstreams, guards, whole);
             for problem in &finished.problems {
                 self.note(context, gateway, pools, problem);
             }

@@ -14,6 +14,7 @@ const OURS: &[&str] = &[
     "ResolvedRefs",
     "PartiallyInvalid",
     "Conflicted",
+    OVERRIDDEN,
     "SupportedVersion",
     SHADOWED,
     CREDENTIAL_AVAILABLE,
@@ -36,6 +37,9 @@ pub const POLICIES_NOT_ACTED_ON: &str = "penstock.dev/PoliciesNotActedOn";
 
 /// The condition that names policies which nobody here enforces, since their owners say that something else does.
 pub const POLICIES_IGNORED: &str = "penstock.dev/PoliciesIgnored";
+
+/// The condition of a policy that names routes whose own policies count in its place (Envoy Gateway).
+pub(crate) const OVERRIDDEN: &str = "Overridden";
 
 /// The condition of a route that names older routes with the same conditions.
 pub const SHADOWED: &str = "penstock.dev/Shadowed";

@@ -33,6 +33,8 @@ pub(crate) struct Unsupported<'a> {
     in_force: BTreeMap<Kind, BTreeMap<Target, usize>>,
     /// Policies that may restrict and cannot be read, by namespace: they close everything in it.
     blind: BTreeMap<&'a str, Vec<usize>>,
+    /// Whether any policy asks who asks.
+    has_access: bool,
     /// Gateways that want certificates of clients.
     frontends: BTreeMap<&'a Key, String>,
 }
@@ -44,6 +46,7 @@ impl<'a> Unsupported<'a> {
             policies: policy::all(context.world),
             in_force: BTreeMap::new(),
             blind: BTreeMap::new(),
+            has_access: false,
             frontends: BTreeMap::new(),
         };
         for index in 0..all.policies.len() {

@@ -77,7 +77,8 @@ fn read_claim(spec: &TokenClaim, place: &str) -> Result<RawClaimMatch, Fault> {
             ));
         }
     };
-    Ok(RawClaimMatch { name: spec.name.clone(), value_type, values: distinct(&spec.values) })
+    let values = values(&spec.values).ok_or_else(|| format!("{place}.principal.jwt.claims has no values"))?;
+    Ok(RawClaimMatch { name: spec.name.clone(), value_type, values })
 }
 
 /// A header. Documents take a model's name that ends in `*` for the beginning of others, which Envoy does not.
@@ -86,7 +87,13 @@ fn read_header(spec: &AccessHeader, place: &str) -> Result<RawHeaderValues, Faul
     if is_model && spec.values.iter().any(|value| value.contains('*')) {
         return Err(format!("{place}.principal.headers: no model has a * in its name"));
     }
-    Ok(RawHeaderValues { name: spec.name.clone(), values: distinct(&spec.values) })
+    let values = values(&spec.values).ok_or_else(|| format!("{place}.principal.headers has no values"))?;
+    Ok(RawHeaderValues { name: spec.name.clone(), values })
+}
+
+/// Values of which one has to be there. None would never be, and what a rule denies would be allowed.
+fn values(list: &[String]) -> Option<Vec<String>> {
+    (!list.is_empty()).then(|| distinct(list))
 }
 
 fn action(text: &str, place: &str) -> Result<RawAccess, Fault> {

@@ -17,9 +17,6 @@ use crate::world::{Key, shorten};
 /// The key of a ConfigMap that has a key set.
 const JWKS: &str = "jwks";
 
-/// How long fetched keys are used where a policy does not say it, as with Envoy Gateway.
-const CACHE_DURATION: Span = Span::secs(300);
-
 /// The shortest and longest times that documents have for it.
 const CACHE_DURATIONS: (Span, Span) = (Span::secs(1), Span::secs(7 * 24 * 60 * 60));
 
@@ -62,7 +59,8 @@ fn provider(context: &Context<'_>, policy: &Key, spec: &TokenProvider) -> Result
         audiences: distinct(&spec.audiences),
         keys_url: None,
         keys_file: None,
-        cache_duration: CACHE_DURATION,
+        // Envoy Gateway's as well.
+        cache_duration: RawJwtProvider::CACHE_DURATION,
         extract_from: spec.extract_from.as_ref().map(places).unwrap_or_default(),
         claim_headers: spec.claim_to_headers.iter().map(claim_header).collect(),
         consumer_claim: SUBJECT.to_owned(),
@@ -115,7 +113,7 @@ fn address(context: &Context<'_>, uri: &str) -> Result<String, Fault> {
 }
 
 fn cache_duration(remote: &RemoteKeys) -> Result<Span, Fault> {
-    let Some(text) = &remote.cache_duration else { return Ok(CACHE_DURATION) };
+    let Some(text) = &remote.cache_duration else { return Ok(RawJwtProvider::CACHE_DURATION) };
     let span = Span::parse(text).map_err(|error| format!("remoteJWKS.cacheDuration: {error}"))?;
     Ok(span.clamp(CACHE_DURATIONS.0, CACHE_DURATIONS.1))
 }

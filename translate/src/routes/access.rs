@@ -19,8 +19,8 @@ impl Routing<'_, '_> {
     pub(super) fn find_whole(
         &self,
         gateways: &BTreeMap<Key, Gateway<'_>>,
-    ) -> BTreeMap<(Key, usize), InForce> {
-        let mut whole = BTreeMap::new();
+    ) -> BTreeMap<Key, BTreeMap<usize, InForce>> {
+        let mut whole: BTreeMap<Key, BTreeMap<usize, InForce>> = BTreeMap::new();
         if !self.unsupported.has_access() {
             return whole;
         }
@@ -47,17 +47,11 @@ impl Routing<'_, '_> {
                 let is_sound =
                     |it: &InForce| self.unsupported.access_fault(gateway, name, *it, true).is_none();
                 if let Some(in_force) = in_force.filter(is_sound) {
-                    whole.insert((key.clone(), index), in_force);
+                    whole.entry(key.clone()).or_default().insert(index, in_force);
                 }
             }
         }
         whole
-    }
-
-    /// What is asked of all requests at listeners of a Gateway, by their positions.
-    pub(super) fn whole_of(&self, gateway: &Gateway<'_>) -> BTreeMap<usize, InForce> {
-        let of_gateway = self.whole.iter().filter(|((key, _), _)| key == gateway.key());
-        of_gateway.map(|((_, index), in_force)| (*index, *in_force)).collect()
     }
 
     /// What is asked of requests for a route's rules, by listener and by the position of the rule, where the listener does
@@ -99,8 +93,8 @@ impl Routing<'_, '_> {
     /// The policies of a Gateway's document.
     pub(super) fn guards(&self, gateway: &Gateway<'_>, routes: &[AttachedRoute<'_>]) -> Guards {
         let of_rules = routes.iter().flat_map(|route| route.access.values()).flat_map(BTreeMap::values);
-        let in_force = of_rules.copied().chain(self.whole_of(gateway).into_values());
-        Guards::of(self.unsupported, &in_force.collect())
+        let of_listeners = self.whole.get(gateway.key()).into_iter().flat_map(BTreeMap::values);
+        Guards::of(self.unsupported, &of_rules.chain(of_listeners).copied().collect())
     }
 
     /// Why policies cannot be enforced somewhere, by their positions.
@@ -143,7 +137,7 @@ impl Routing<'_, '_> {
     }
 
     fn is_whole(&self, gateway: &Gateway<'_>, listener: usize) -> bool {
-        self.whole.contains_key(&(gateway.key().clone(), listener))
+        self.whole.get(gateway.key()).is_some_and(|listeners| listeners.contains_key(&listener))
     }
 
     fn in_force(

@@ -11,9 +11,12 @@ use crate::attach::{parent_key, parent_kind, parent_ref};
 use crate::context::Context;
 use crate::gateway::Gateway;
 use crate::output::Severity;
-use crate::status::{Condition, Entries, ParentStatus, Status, StatusUpdate};
+use crate::status::{Condition, Entries, OVERRIDDEN, ParentStatus, Status, StatusUpdate};
 use crate::unsupported::{Policy, Target};
 use crate::world::{Key, Kind, ObjectId, Resource, Table};
+
+/// The most routes that the status of a policy names.
+const MAX_NAMED: usize = 8;
 
 /// The most entries that the status of a policy has room for.
 const MAX_ANCESTORS: usize = 16;
@@ -33,6 +36,7 @@ impl Routing<'_, '_> {
         let mut statuses = Vec::new();
         let users = self.users(gateways, documents);
         let faults = self.policy_faults(gateways, documents);
+        let overridden = self.overridden(gateways);
         for (index, policy) in self.unsupported.policies().iter().enumerate() {
             let concerned = concerned(policy, gateways, &users);
             if concerned.is_empty() {
@@ -45,7 +49,9 @@ impl Routing<'_, '_> {
             if !accepted.is_true() && !concerned.is_empty() {
                 context.event(policy.id(), Severity::Warning, accepted.reason, accepted.message.as_str());
             }
-            statuses.extend(policy_status(context, policy, &accepted, &concerned));
+            let overridden = overridden.get(&index).map(overridden_condition);
+            let conditions: Vec<Condition> = std::iter::once(accepted).chain(overridden).collect();
+            statuses.extend(policy_status(context, policy, &conditions, &concerned));
         }
         let world = context.world;
         routes(context, gateways, &world.grpc_routes, &mut statuses);
@@ -78,6 +84,33 @@ impl Routing<'_, '_> {
             users.entry(Target::Upstream(key.object())).or_default().insert((gateway, controller));
         }
         users
+    }
+
+    /// The routes for which other policies take the place of a policy, by its position.
+    fn overridden(&self, gateways: &BTreeMap<Key, Gateway<'_>>) -> BTreeMap<usize, BTreeSet<&Key>> {
+        let mut overridden: BTreeMap<usize, BTreeSet<&Key>> = BTreeMap::new();
+        if self.unsupported.policies().is_empty() {
+            return overridden;
+        }
+        for route in &self.routes {
+            let key = &route.object.meta().key;
+            for attachment in &route.attachments {
+                let Some(gateway) = gateways.get(&attachment.gateway) else { continue };
+                for listener in attachment.listeners.iter().filter_map(|index| gateway.listeners.get(*index))
+                {
+                    for position in route.built.positions() {
+                        let rule = (key, route.object.rule_name(position));
+                        for kind in [Kind::SecurityPolicy, Kind::BackendTrafficPolicy] {
+                            let found = self.unsupported.overridden(kind, gateway, &listener.spec.name, rule);
+                            found.into_iter().for_each(|policy| {
+                                overridden.entry(policy).or_default().insert(key);
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        overridden
     }
 
     /// Tells of objects whose kinds nobody here acts on and that name no Gateway, where routes of ours are.
@@ -159,22 +192,32 @@ fn concerned<'g>(
     concerned
 }
 
+/// Says for which routes other policies count.
+fn overridden_condition(routes: &BTreeSet<&Key>) -> Condition {
+    let named: Vec<String> = routes.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    let more = routes.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message =
+        format!("more specific policies count for rules of these routes: {}{more}", named.join(", "));
+    Condition::yes(OVERRIDDEN, "Overridden", message)
+}
+
 fn policy_status(
     context: &Context<'_>,
     policy: &Policy<'_>,
-    accepted: &Condition,
+    conditions: &[Condition],
     concerned: &Gateways<'_>,
 ) -> Option<StatusUpdate> {
     let status = if policy.kind == Kind::QuotaPolicy {
         if concerned.is_empty() {
             return None;
         }
-        Status::Conditions(vec![accepted.clone()])
+        Status::Conditions(conditions.to_vec())
     } else {
         let entry = |(gateway, controller): &(&Key, &str)| ParentStatus {
             parent_ref: ancestor(gateway),
             controller_name: (*controller).to_owned(),
-            conditions: vec![accepted.clone()],
+            conditions: conditions.to_vec(),
         };
         let entries: Vec<ParentStatus> = concerned.iter().take(MAX_ANCESTORS).map(entry).collect();
         let entries = Entries { controllers: context.options.controllers(), entries, nameless: Vec::new() };

@@ -27,14 +27,19 @@ impl InForce {
 impl<'a> Unsupported<'a> {
     /// Reads what SecurityPolicies ask for that are for something.
     pub(super) fn read_access(&mut self, context: &Context<'_>) {
+        // Of those that close what they are for, the rest does not matter.
         let is_of_interest = |policy: &&mut Policy<'_>| {
-            policy.kind == Kind::SecurityPolicy && !policy.in_force.is_empty() && !policy.is_ignored
+            policy.kind == Kind::SecurityPolicy
+                && !policy.in_force.is_empty()
+                && !policy.is_ignored
+                && policy.closing.is_none()
         };
         for policy in self.policies.iter_mut().filter(is_of_interest) {
             let key = &policy.meta.key;
             let spec = context.world.access_policies.get(key).and_then(|object| object.spec.as_ref().ok());
             policy.access = spec.and_then(|spec| Access::read(context, key, &spec.settings));
             policy.asked = policy.access.as_ref().map(Access::asked).transpose();
+            self.has_access |= policy.access.is_some();
             let is_vague = policy.in_force.iter().any(|target| matches!(target, Target::AnyRule(..)));
             if policy.access.is_some() && is_vague {
                 policy.vague = Some(format!("{} (for a rule that its route does not have)", policy.name));
@@ -44,7 +49,7 @@ impl<'a> Unsupported<'a> {
 
     /// Whether any policy asks something of requests.
     pub(crate) fn has_access(&self) -> bool {
-        self.policies.iter().any(|policy| policy.access.is_some())
+        self.has_access
     }
 
     /// What is in force for a rule at a listener.
@@ -133,6 +138,28 @@ impl<'a> Unsupported<'a> {
             Some(over) => {
                 names::in_document([&*own.namespace, &own.name, "over", &over.namespace, &over.name])
             }
+        }
+    }
+
+    /// The policies of a kind that another takes the place of for a rule at a listener, by their positions.
+    pub(crate) fn overridden(
+        &self,
+        kind: Kind,
+        gateway: &Gateway<'_>,
+        listener: &str,
+        (route, rule): (&Key, Option<&str>),
+    ) -> Vec<usize> {
+        let Some(attached) = self.in_force.get(&kind) else { return Vec::new() };
+        let of_rule = rule.and_then(|rule| attached.get(&Target::Rule(route.clone(), rule.to_owned())));
+        let of_route = attached.get(&Target::Route(route.clone()));
+        let parent = self.of_listener(kind, gateway, listener);
+        let is_alone = |index: &&usize| !self.policies[**index].merges();
+        match (of_rule, of_route) {
+            (Some(own), of_route) => {
+                let parent = parent.filter(|_| is_alone(&own));
+                of_route.copied().into_iter().chain(parent).collect()
+            }
+            (None, own) => own.filter(is_alone).and(parent).into_iter().collect(),
         }
     }
 

@@ -35,7 +35,7 @@ const CHAPTERS: &[(&str, &[Kind])] = &[
     ("Envoy Gateway", &[Kind::Backend, Kind::EnvoyProxy]),
 ];
 
-/// Policies that nobody here acts on.
+/// Policies that nobody here acts on, or on little of which.
 const POLICIES: &[Kind] = &[
     Kind::SecurityPolicy,
     Kind::ClientTrafficPolicy,
@@ -80,7 +80,7 @@ fn committed_definitions_are_up_to_date() {
 #[test]
 fn what_is_read_is_what_the_original_definitions_have() {
     let originals = originals();
-    for kind in CHAPTERS.iter().flat_map(|(_, kinds)| *kinds) {
+    for kind in CHAPTERS.iter().flat_map(|(_, kinds)| *kinds).chain(POLICIES) {
         let original = &originals[kind.name()];
         for field in fields(*kind) {
             let wanted = original.get(&field.path);
@@ -91,13 +91,14 @@ fn what_is_read_is_what_the_original_definitions_have() {
     }
 }
 
-/// The fields that are acted on: for a policy that nobody acts on, those that say what it is for.
+/// The fields that are acted on: of a policy those that say what it is for, and few others.
 fn acted_on(kind: Kind) -> BTreeSet<String> {
+    let fields = fields(kind).into_iter().map(|field| field.path);
     if POLICIES.contains(&kind) {
         let fates = FATES.iter().filter(|fates| fates.kind == kind).flat_map(|fates| fates.acted_on);
-        return TARGETS.iter().chain(fates).map(|name| format!("spec.{name}")).collect();
+        return TARGETS.iter().chain(fates).map(|name| format!("spec.{name}")).chain(fields).collect();
     }
-    fields(kind).into_iter().map(|field| field.path).collect()
+    fields.collect()
 }
 
 /// What is declared of a kind, with `spec.` before it: named, and closing.
@@ -129,8 +130,10 @@ fn every_field_of_the_original_definitions_has_a_fate_and_only_one() {
             assert!(!acted_on.contains(*path), "{} {path} is acted on", kind.name());
         }
         for path in original.keys() {
-            let is_acted_on = acted_on.contains(path)
-                || POLICIES.contains(kind) && acted_on.iter().any(|field| is_in(path, field));
+            // Of those of which each field that is read is known, nothing else is.
+            let is_whole = POLICIES.contains(kind) && fields(*kind).is_empty();
+            let is_acted_on =
+                acted_on.contains(path) || is_whole && acted_on.iter().any(|field| is_in(path, field));
             // What lies in a field that is read as it is, such as a Pod's affinity, is passed on.
             let is_passed_on = acted_on.iter().any(|field| {
                 is_in(path, field) && !acted_on.iter().any(|other| other != field && is_in(other, field))
@@ -232,16 +235,18 @@ fn page() -> String {
             .into_iter()
             .filter(|path| TARGETS.iter().all(|name| path.strip_prefix("spec.") != Some(name)));
         let acted_on: BTreeSet<String> = acted_on.collect();
+        let fates = FATES.iter().find(|fates| fates.kind == *kind).unwrap();
         if !acted_on.is_empty() {
+            let has_inner = |path: &str| acted_on.iter().any(|other| other != path && is_in(other, path));
+            let rest = if fates.is_strict { "closes" } else { "is named" };
             writeln!(
                 page,
-                "Acted on: {}; what lies in them and is not acted on is named.\n",
-                listed(&acted_on)
+                "Acted on: {}; what else lies in them {rest}.\n",
+                listed(acted_on.iter().filter(|path| !has_inner(path)))
             )
             .unwrap();
         }
         writeln!(page, "Named: {}.", listed(&named)).unwrap();
-        let fates = FATES.iter().find(|fates| fates.kind == *kind).unwrap();
         let mut rest = String::new();
         if !fates.closes_unless_open.is_empty() {
             let open: Vec<String> =

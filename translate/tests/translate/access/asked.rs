@@ -201,6 +201,11 @@ fn what_cannot_be_is_closed_and_told() {
             "has the name of another",
         ),
         (rule("action: Maybe"), "authorization.rules[0].action: \"Maybe\" is neither"),
+        (rule("action: Deny, principal: {headers: [{name: h}]}"), "principal.headers has no values"),
+        (
+            rule("action: Deny, principal: {jwt: {provider: example, claims: [{name: c}]}}"),
+            "jwt.claims has no values",
+        ),
         (rule("action: Deny, operation: {methods: [BREW]}"), "\"BREW\" is no method"),
         (rule("action: Deny, principal: {clientCIDRs: ['10.0.0.0']}"), "clientCIDRs"),
         (
@@ -232,7 +237,7 @@ fn what_the_document_does_not_take_is_refused() {
     for spec in [
         format!("{}, forwardClientIDHeader: host}}", KEYS.strip_suffix('}').unwrap()),
         "jwt: {providers: [{name: x, remoteJWKS: {uri: 'https://a.example'}, claimToHeaders: [{header: h, claim: a..b}]}]}".to_owned(),
-        format!("{TOKENS}, authorization: {{rules: [{{action: Allow, principal: {{headers: [{{name: h, values: []}}]}}}}]}}"),
+        format!("{TOKENS}, authorization: {{rules: [{{action: Allow, principal: {{headers: [{{name: 'a b', values: [x]}}]}}}}]}}"),
     ] {
         let translation = scene(&of_gateway(&spec));
         let policies = policies(&translation);

@@ -29,7 +29,14 @@ fn rules_ask_where_they_differ() {
         ("two b/0", "ns.g"),
     ]);
     assert_eq!(asked(&translation), expected_places);
+    let overridden = |translation: &penstock_translate::Translation, name: &str| {
+        let all = conditions(translation, Kind::SecurityPolicy, name);
+        all.iter().find(|it| it.kind == "Overridden").map(|it| it.message.clone())
+    };
+    assert!(overridden(&translation, "g").unwrap().ends_with(": ns/a"));
     let rule = scene(&(policy("g", GW, KEYS) + &policy("r", A, USERS) + &policy("f", FIRST, TOKENS)));
+    assert!(overridden(&rule, "r").unwrap().ends_with(": ns/a"));
+    assert_eq!(overridden(&rule, "f"), None);
     let mut expected_places = expected_places;
     expected_places.insert("one a/0".to_owned(), "ns.f".to_owned());
     expected_places.insert("two a/0".to_owned(), "ns.f".to_owned());
