@@ -52,7 +52,7 @@ fn lines(text: &str) -> Result<String, Fault> {
         }
         let (name, password) = line
             .split_once(':')
-            .filter(|(name, _)| !name.is_empty())
+            .filter(|(name, _)| is_name(name))
             .ok_or_else(|| format!("has no NAME:{SHA}DIGEST in line {number}, as `htpasswd -s` writes it"))?;
         let digest = password.strip_prefix(SHA).and_then(|digest| STANDARD.decode(digest).ok());
         if digest.is_none_or(|digest| digest.len() != SHA_BYTES) {

@@ -84,7 +84,7 @@ fn users_are_those_of_the_secret() {
 #[test]
 fn tokens_are_those_of_the_providers() {
     let spec = r#"jwt: {optional: true, providers: [
-        {name: far, issuer: "https://a.example", audiences: [x, y, x],
+        {name: far, issuer: "https://a.example", audiences: [here, there, here],
          remoteJWKS: {uri: "https://a.example/jwks.json", cacheDuration: 10m},
          claimToHeaders: [{header: x-sub, claim: sub}],
          extractFrom: {headers: [{name: x-token, valuePrefix: "Token "}, {name: x-bare}], cookies: [c], params: [q]}},
