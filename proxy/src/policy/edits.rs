@@ -77,10 +77,7 @@ mod tests {
 
     use super::*;
 
-    fn request(
-        uri: &'static str,
-        headers: &[(&'static str, &'static str)],
-    ) -> (RequestTarget, RequestHeader) {
+    fn request(uri: &'static str, headers: &[(&'static str, &'static str)]) -> (PathAndQuery, RequestHeader) {
         let mut head = RequestHeader::build(Method::POST, b"/", None).unwrap();
         head.set_uri(Uri::from_static(uri));
         for (name, value) in headers {

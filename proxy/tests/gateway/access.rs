@@ -40,7 +40,7 @@ fn guarded(server: SocketAddr, policy: Value) -> Value {
 }
 
 /// A policy that asks for a key, and changes of that.
-fn by_key(changes: Value) -> Value {
+fn by_key(changes: &Value) -> Value {
     json!({"authentication": {"apiKey": changes}})
 }
 
@@ -63,7 +63,7 @@ fn all<'a>(reply: &'a Reply, name: &str) -> Vec<&'a str> {
 async fn a_key_tells_its_consumer_wherever_sdks_show_it_and_goes_no_further() {
     let server = sim(MODEL).await;
     let gateway =
-        Gateway::start(guarded(server.addr(), by_key(json!({"consumerHeader": "x-consumer"})))).await;
+        Gateway::start(guarded(server.addr(), by_key(&json!({"consumerHeader": "x-consumer"})))).await;
     for protocol in [Protocol::H1, Protocol::H2] {
         let mut client = gateway.client(protocol).await;
         for (name, value) in
@@ -88,7 +88,7 @@ async fn a_key_tells_its_consumer_wherever_sdks_show_it_and_goes_no_further() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_say_who_it_is_learns_how_in_the_words_of_its_api() {
     let server = sim(MODEL).await;
-    let mut document = guarded(server.addr(), by_key(json!({})));
+    let mut document = guarded(server.addr(), by_key(&json!({})));
     document["listeners"][0]["healthPath"] = json!("/healthz");
     let gateway = Gateway::start(document).await;
     for protocol in [Protocol::H1, Protocol::H2] {
@@ -148,7 +148,7 @@ async fn who_does_not_say_who_it_is_learns_how_in_the_words_of_its_api() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_refused_before_its_body_is_asked_for() {
     let server = sim(MODEL).await;
-    let gateway = Gateway::start(guarded(server.addr(), by_key(json!({})))).await;
+    let gateway = Gateway::start(guarded(server.addr(), by_key(&json!({})))).await;
     let text = chat(MODEL, false).to_string();
     for (key, statuses) in [("sk-of-nobody", &[401][..]), (KEY, &[100, 200])] {
         let mut client = RawClient::connect(gateway.addr()).await;
@@ -210,7 +210,7 @@ async fn nobody_passes_where_that_is_enough_and_cannot_pass_for_somebody() {
 async fn a_key_in_the_query_or_in_a_cookie_goes_no_further_either() {
     let server = sim(MODEL).await;
     let places = json!({"extractFrom": [{"query": "key"}, {"cookie": "session"}]});
-    let mut document = guarded(server.addr(), by_key(places));
+    let mut document = guarded(server.addr(), by_key(&places));
     let redirect = json!({
         "matches": [{"path": {"value": "/old"}}], "redirect": {"scheme": "https", "hostname": "new.test", "statusCode": 307},
     });
@@ -249,7 +249,7 @@ async fn a_key_in_the_query_or_in_a_cookie_goes_no_further_either() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upstreams_see_a_key_where_the_policy_says_so() {
     let server = sim(MODEL).await;
-    let gateway = Gateway::start(guarded(server.addr(), by_key(json!({"forward": true})))).await;
+    let gateway = Gateway::start(guarded(server.addr(), by_key(&json!({"forward": true})))).await;
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(client.send(ask(&[("x-api-key", KEY)])).await.status, 200);
     assert_eq!(server.requests()[0].header("x-api-key"), Some(KEY));
@@ -268,7 +268,7 @@ async fn upstreams_are_shown_their_own_credentials_all_the_same() {
         (json!({"file": file}), "Bearer sk-of-the-gateway"),
         (json!({"file": file, "override": {"header": "x-own-key"}}), "Bearer sk-mine"),
     ] {
-        let mut document = guarded(server.addr(), by_key(json!({})));
+        let mut document = guarded(server.addr(), by_key(&json!({})));
         document["backends"][0]["credential"] = credential;
         let gateway = Gateway::start(document).await;
         let mut client = gateway.client(Protocol::H1).await;
@@ -295,7 +295,7 @@ async fn neither_later_attempts_nor_copies_carry_a_key() {
         }
     })
     .await;
-    let mut document = guarded(server.addr(), by_key(json!({"consumerHeader": "x-consumer"})));
+    let mut document = guarded(server.addr(), by_key(&json!({"consumerHeader": "x-consumer"})));
     document["backends"] = json!([backend("busy", &[busy.addr()]), backend("b", &[server.addr()])]);
     document["pools"] = json!([pool("mirror", &[mirror.addr()])]);
     document["routes"][0]["rules"][0] = json!({
@@ -325,7 +325,7 @@ async fn neither_later_attempts_nor_copies_carry_a_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_listener_and_rule_name_is_asked_once() {
     let server = sim(MODEL).await;
-    let mut document = guarded(server.addr(), by_key(json!({})));
+    let mut document = guarded(server.addr(), by_key(&json!({})));
     document["routes"][0]["rules"][0]["policies"] = json!(["p"]);
     let gateway = Gateway::start(document).await;
     let mut client = gateway.client(Protocol::H1).await;
@@ -339,7 +339,7 @@ async fn a_policy_that_listener_and_rule_name_is_asked_once() {
 async fn a_reload_changes_nothing_for_who_was_identified_before() {
     let server = sim(MODEL).await;
     let rules = json!([{"action": "Allow", "models": [MODEL], "consumers": ["search"]}]);
-    let policy = with(by_key(json!({})), json!({"authorization": {"rules": rules}}));
+    let policy = with(by_key(&json!({})), json!({"authorization": {"rules": rules}}));
     let gateway = Gateway::start(guarded(server.addr(), policy)).await;
     let text = chat(MODEL, false).to_string();
     let mut client = RawClient::connect(gateway.addr()).await;
@@ -351,7 +351,7 @@ async fn a_reload_changes_nothing_for_who_was_identified_before() {
     client.send(head).await;
     assert_eq!(client.reply().await.unwrap().status, 100, "it is identified");
     // A document in which nobody has that key.
-    let mut other = guarded(server.addr(), by_key(json!({})));
+    let mut other = guarded(server.addr(), by_key(&json!({})));
     other["consumers"][0]["keys"] = json!([digest("sk-another")]);
     gateway.reload(other).unwrap();
     client.send(&text).await;

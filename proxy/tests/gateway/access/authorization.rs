@@ -11,7 +11,7 @@ use crate::harness::{Gateway, MODEL, Protocol, RawClient, backend, chat, get, po
 const OTHER_KEY: &str = "sk-data-f00d";
 
 /// A document with two consumers, and a listener that asks them who they are and then what `authorization` says.
-fn authorized(server: SocketAddr, authorization: Value) -> Value {
+fn authorized(server: SocketAddr, authorization: &Value) -> Value {
     json!({
         "consumers": [
             {"name": "search", "keys": [digest(KEY)], "tags": {"team": "search"}},
@@ -32,7 +32,7 @@ async fn the_first_rule_that_a_request_meets_decides_and_is_named() {
     let server = sim(MODEL).await;
     let gateway = Gateway::start(authorized(
         server.addr(),
-        json!({"rules": [
+        &json!({"rules": [
             {"name": "no-deletes", "action": "Deny", "methods": ["DELETE"]},
             {"action": "Deny", "headers": [{"name": "x-level", "values": ["secret"]}]},
             {"name": "search-may", "action": "Allow", "tags": {"team": ["search"]}},
@@ -76,7 +76,7 @@ async fn the_first_rule_that_a_request_meets_decides_and_is_named() {
 async fn what_says_nothing_of_models_is_decided_before_the_body() {
     let server = sim(MODEL).await;
     let rules = json!({"rules": [{"action": "Allow", "consumers": ["search"]}]});
-    let gateway = Gateway::start(authorized(server.addr(), rules)).await;
+    let gateway = Gateway::start(authorized(server.addr(), &rules)).await;
     let mut client = RawClient::connect(gateway.addr()).await;
     let head =
         "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
@@ -92,7 +92,7 @@ async fn an_authorization_by_model_reads_the_body_and_no_body_hides_the_model() 
     let rules = json!({"defaultAction": "Allow", "rules": [
         {"name": "no-gpt", "action": "Deny", "models": ["gpt-*"], "tags": {"team": ["search"]}},
     ]});
-    let gateway = Gateway::start(authorized(server.addr(), rules)).await;
+    let gateway = Gateway::start(authorized(server.addr(), &rules)).await;
     let with_type = |of, body: &str| {
         post("/v1/chat/completions", &[("x-api-key", KEY), ("content-type", of)], body.to_owned())
     };

@@ -24,7 +24,7 @@ fn line(consumer: &str, key: &str) -> String {
 }
 
 async fn with_file(server: std::net::SocketAddr, file: &Path) -> (Gateway, Value) {
-    let document = guarded(server, by_key(json!({"file": file, "consumerHeader": "x-consumer"})));
+    let document = guarded(server, by_key(&json!({"file": file, "consumerHeader": "x-consumer"})));
     (Gateway::start(document.clone()).await, document)
 }
 
