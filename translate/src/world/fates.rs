@@ -368,8 +368,8 @@ fn field_of(place: &str) -> String {
 
 /// Whether there is something at a place. `false` and lists without items are nothing.
 fn is_something(spec: &Value, place: &str) -> bool {
-    let steps = place.split('.').filter(|step| *step != "?");
-    let found = steps.fold(Some(spec), |value, step| match value? {
+    let mut steps = place.split('.').filter(|step| *step != "?");
+    let found = steps.try_fold(spec, |value, step| match value {
         Value::Array(items) => items.get(step.parse::<usize>().ok()?),
         value => value.get(step),
     });
