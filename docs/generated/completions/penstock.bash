@@ -19,6 +19,9 @@ _penstock() {
             penstock,completions)
                 cmd="penstock__subcmd__completions"
                 ;;
+            penstock,keys)
+                cmd="penstock__subcmd__keys"
+                ;;
             penstock,man)
                 cmd="penstock__subcmd__man"
                 ;;
@@ -34,6 +37,12 @@ _penstock() {
             penstock,validate)
                 cmd="penstock__subcmd__validate"
                 ;;
+            penstock__subcmd__keys,digest)
+                cmd="penstock__subcmd__keys__subcmd__digest"
+                ;;
+            penstock__subcmd__keys,new)
+                cmd="penstock__subcmd__keys__subcmd__new"
+                ;;
             *)
                 ;;
         esac
@@ -41,7 +50,7 @@ _penstock() {
 
     case "${cmd}" in
         penstock)
-            opts="-h -V --help --version serve validate schema up completions man"
+            opts="-h -V --help --version serve validate keys schema up completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,6 +70,64 @@ _penstock() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        penstock__subcmd__keys)
+            opts="-h --help new digest"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        penstock__subcmd__keys__subcmd__digest)
+            opts="-h --consumer --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --consumer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        penstock__subcmd__keys__subcmd__new)
+            opts="-q -h --consumer --prefix --format --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --consumer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -28,6 +28,7 @@ complete -c penstock -n "__fish_penstock_needs_command" -s h -l help -d 'Print h
 complete -c penstock -n "__fish_penstock_needs_command" -s V -l version -d 'Print version'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "serve" -d 'Serve a routing document'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "validate" -d 'Check routing documents without serving them'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "keys" -d 'Make the keys by which consumers are known, and their digests'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "schema" -d 'Print what a routing document may say: its JSON schema, or its reference page'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve model servers without any file: ask each which models it has'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
@@ -45,6 +46,17 @@ complete -c penstock -n "__fish_penstock_using_subcommand serve" -s h -l help -d
 complete -c penstock -n "__fish_penstock_using_subcommand validate" -l with-files -d 'Look for the files that a document names too: certificates, keys, credentials'
 complete -c penstock -n "__fish_penstock_using_subcommand validate" -s q -l quiet -d 'Print nothing about documents without faults'
 complete -c penstock -n "__fish_penstock_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and not __fish_seen_subcommand_from new digest" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and not __fish_seen_subcommand_from new digest" -f -a "new" -d 'Make a key, print it once, and say what the configuration has of it'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and not __fish_seen_subcommand_from new digest" -f -a "digest" -d 'Print the digest of a key, which is read from standard input'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -l consumer -d 'The consumer whose key it will be, for the lines that are printed for the configuration' -r
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -l prefix -d 'What the key begins with, by which people and scanners for secrets know it' -r
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -l format -d 'The form of standard output' -r -f -a "text\t'The key, on a line of its own'
+json\t'An object with `key`, `digest` and `consumer`, on one line'"
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -s q -l quiet -d 'Print nothing but that'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from digest" -l consumer -d 'Print a line for a file of keys: this consumer\'s name, and the digest' -r
+complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from digest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l kind -d 'The kind of document' -r -f -a "routing-config\t'The routing document'
 endpoints\t'A list of endpoints that pools and backends name in `endpointsFrom`'"
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in; the reference page has both kinds' -r -f -a "json\t'JSON schema, for editors that complete and check'
