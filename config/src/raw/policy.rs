@@ -24,7 +24,8 @@ pub struct RawConsumer {
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub tags: std::collections::BTreeMap<String, String>,
     /// The models that it may ask for, by the names that clients use: exact, or a prefix followed by `*`. Left out: all.
-    /// Requests that name no model are refused to a consumer that has a list, other than `GET /v1/models`.
+    /// Requests that name no model are refused to a consumer that has a list, other than for the gateway's own list of models
+    /// (`GET /v1/models`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub models: Option<Vec<String>>,
