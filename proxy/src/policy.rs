@@ -3,7 +3,7 @@
 //! A snapshot is compiled with a [`Chain`] for each listener and each rule. A listener's chain is asked in the identify
 //! phase, before a byte of the body is read; a rule's in the admit phase, when route and model are known, and again for
 //! the response. A policy that stands in the gateway itself is a variant of `Policy`, which costs a jump: those that the
-//! document names ([`Access`]). One that an embedder brings is a [`Hook`] behind a pointer. What a chain needs to see of a
+//! document names (`Access`). One that an embedder brings is a [`Hook`] behind a pointer. What a chain needs to see of a
 //! request is the union of what its members need ([`Wants`]), so that nobody pays for a body, or for a look at each piece
 //! of a response, that no policy asks for. An empty chain costs one branch.
 

@@ -84,7 +84,8 @@ async fn policies_of_a_kind_that_is_installed_later_are_watched() {
     until(|| health.is_synced.load(Relaxed)).await;
     assert_eq!(cluster.count(Kind::SecurityPolicy), 0, "a kind that is not there is no error");
 
-    let policy = json!({ "targetRefs": [{ "kind": "Gateway", "name": "gw" }], "oidc": { "clientID": "gateway" } });
+    let policy =
+        json!({ "targetRefs": [{ "kind": "Gateway", "name": "gw" }], "oidc": { "clientID": "gateway" } });
     server.put(
         &format!("{ENVOY}/securitypolicies"),
         json!({ "items": [object("SecurityPolicy", "p", &policy)] }),
