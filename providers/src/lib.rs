@@ -32,7 +32,7 @@ mod translation;
 
 pub use self::api::{Api, Family};
 pub use self::failure::{is_too_long, of_event};
-pub use self::path_model::models_in_path;
+pub use self::path_model::{PathModels, models_in_path};
 pub use self::provider::{Call, Encoded, NotEncoded, Place, Provider, Schema, Served};
 pub use self::response::Translation;
 pub use self::translation::{Asked, Broken};

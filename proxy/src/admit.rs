@@ -1,11 +1,21 @@
 //! The admit phase: what can only be asked once route and model are known.
 
+use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
 use pingora_http::RequestHeader;
 
 use crate::context::Arrived;
 use crate::error::Error;
 use crate::policy::{Access, Verdict};
+
+/// The rule that takes a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Its position in the snapshot.
+    pub(crate) rule: usize,
+    /// Length of the path prefix that matched.
+    pub(crate) prefix_length: Option<usize>,
+}
 
 /// Asks whether a request may be served: what its listener's policies left open until the model is known, then the policies
 /// of its rule, then whether everybody who was identified may ask for the model. Without a rule, the gateway is about to
@@ -16,18 +26,22 @@ use crate::policy::{Access, Verdict};
 pub(crate) async fn admit(
     arrived: &mut Arrived,
     head: &mut RequestHeader,
-    rule: Option<usize>,
+    found: Option<Found>,
 ) -> Result<Verdict, Error> {
-    let names = named_models(arrived);
-    let models = match rule {
+    let runtime = arrived.runtime().clone();
+    let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
+    let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
+    let models = match &asked {
         None => vec![Model::List],
-        Some(_) => models(&names),
+        Some(asked) => asked.models(),
     };
     admit_late(arrived, head, &models)?;
-    if let Some(rule) = rule {
-        let runtime = arrived.runtime().clone();
-        let (chain, rule) = (&runtime.rule(rule).chain, &runtime.snapshot().rules()[rule]);
-        if let answer @ Verdict::Answer(_) = chain.admit(&mut arrived.subject(head), rule, &models).await? {
+    if let Some((rule, _)) = rule {
+        let chain = &runtime.rule(rule.index).chain;
+        let before = runtime.listener_chain(arrived.listener);
+        if let answer @ Verdict::Answer(_) =
+            chain.admit(before, &mut arrived.subject(head), rule, &models).await?
+        {
             return Ok(answer);
         }
     }
@@ -91,17 +105,48 @@ fn check_lists(arrived: &Arrived, models: &[Model<'_>]) -> Result<(), Error> {
     }
 }
 
-/// The models that the request names: in its path, which some APIs go by, and in its body. Where they differ, an upstream
-/// may go by either.
-fn named_models(arrived: &Arrived) -> Vec<String> {
-    let mut names = penstock_providers::models_in_path(arrived.target.path());
-    names.extend(arrived.model().map(str::to_owned));
-    names
+/// The models that a request may be about.
+struct AskedModels {
+    names: Vec<String>,
+    are_unknown: bool,
 }
 
-fn models(names: &[String]) -> Vec<Model<'_>> {
-    if names.is_empty() {
-        return vec![Model::Unknown];
+impl AskedModels {
+    fn models(&self) -> Vec<Model<'_>> {
+        let unknown = (self.are_unknown || self.names.is_empty()).then_some(Model::Unknown);
+        unknown.into_iter().chain(self.names.iter().map(|name| Model::Named(name))).collect()
     }
-    names.iter().map(|name| Model::Named(name)).collect()
+}
+
+/// The models that a request may be about: those of its path, which some APIs go by, and that of its body. Where they
+/// differ, an upstream may go by either. The path is what upstreams see, rewritten or not.
+fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) -> AskedModels {
+    let mut asked = AskedModels { names: Vec::new(), are_unknown: false };
+    for path in paths(arrived.target.path(), rule, prefix_length) {
+        let found = penstock_providers::models_in_path(&path);
+        asked.are_unknown |= found.are_unknown;
+        asked.names.extend(found.names);
+    }
+    asked.names.extend(arrived.model().map(str::to_owned));
+    asked
+}
+
+/// The paths under which upstreams may see a request for `path`.
+fn paths(path: &str, rule: &Rule, prefix_length: Option<usize>) -> Vec<String> {
+    let prefix = path.get(..prefix_length.unwrap_or(0)).unwrap_or_default();
+    let of_targets = rule.tiers().iter().flat_map(|tier| &tier.targets).map(|target| target.rewrite.as_ref());
+    // Mirrors go by the rule's rewrite alone.
+    let of_mirrors = (rule.tiers().is_empty() || !rule.mirrors.is_empty()).then_some(None);
+    let rewrites = of_targets.chain(of_mirrors).map(|of_target| {
+        let of_target = of_target.and_then(|rewrite| rewrite.path.as_ref());
+        of_target.or_else(|| rule.rewrite.as_ref()?.path.as_ref())
+    });
+    let mut paths: Vec<String> = Vec::new();
+    for rewrite in rewrites {
+        let seen = rewrite.map_or_else(|| path.to_owned(), |rewrite| rewrite.apply(path, prefix));
+        if !paths.contains(&seen) {
+            paths.push(seen);
+        }
+    }
+    paths
 }

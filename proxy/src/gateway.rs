@@ -21,6 +21,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
+use crate::admit::Found;
 use crate::body::{Body, BodyMemory};
 use crate::client::{Client, ClientState};
 use crate::context::{Arrived, RequestContext, Response};
@@ -130,8 +131,9 @@ impl Gateway {
                 let runtime = arrived.runtime().clone();
                 let (rule, compiled) = (&runtime.snapshot().rules()[routed.rule], runtime.rule(routed.rule));
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
+                let found = Found { rule: routed.rule, prefix_length: routed.prefix_length };
                 if (arrived.caller.is_some() || !compiled.chain.is_empty())
-                    && !Box::pin(is_admitted(client, arrived, response, Some(routed.rule))).await?
+                    && !Box::pin(is_admitted(client, arrived, response, Some(found))).await?
                 {
                     return Ok(());
                 }
@@ -144,7 +146,9 @@ impl Gateway {
                 forward::run(&self.shared.connections, client, arrived, routed, attempt, response).await?;
             }
             Ok(Action::Redirect { rule, prefix_length }) => {
-                if Box::pin(is_admitted(client, arrived, response, Some(rule))).await? {
+                if Box::pin(is_admitted(client, arrived, response, Some(Found { rule, prefix_length })))
+                    .await?
+                {
                     let question = route::question(client, arrived);
                     let (status, location) =
                         decide::redirection(arrived.runtime(), &question, rule, prefix_length)?;
@@ -312,9 +316,9 @@ async fn is_admitted(
     client: &mut Client<'_>,
     arrived: &mut Arrived,
     response: &mut Response,
-    rule: Option<usize>,
+    found: Option<Found>,
 ) -> Result<bool, Error> {
-    match admit::admit(arrived, client.head_mut(), rule).await? {
+    match admit::admit(arrived, client.head_mut(), found).await? {
         Verdict::Continue => Ok(true),
         Verdict::Answer(reply) => {
             respond::reply(client, arrived, response, *reply).await?;

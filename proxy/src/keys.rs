@@ -104,7 +104,9 @@ impl KeyStore {
 
     /// The newest source of that kind at `place` that is still in use, if there is one.
     fn known<T>(&self, place: &Place, sink: impl Fn(&Source) -> Option<T>) -> Option<T> {
-        self.sources.lock().iter().rev().filter(|source| source.place() == place).find_map(|of| sink(of))
+        let sources = self.sources.lock();
+        let used = sources.iter().rev().filter(|source| source.place() == place && source.is_used());
+        used.into_iter().find_map(|of| sink(of))
     }
 
     fn add(&self, source: Source) -> Arc<Source> {

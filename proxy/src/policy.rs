@@ -186,23 +186,19 @@ enum Policy {
 pub struct Chain {
     policies: Box<[Policy]>,
     wants: Wants,
-    /// Headers that policies set somewhere, and clients may not send. Of listeners' chains only: routes are not to see
-    /// them either.
-    reserved: Arc<[HeaderName]>,
+    /// Headers that its policies set, and clients may not send.
+    reserved: Box<[HeaderName]>,
 }
 
 impl Chain {
     /// The chain of these policies: those that the document names, then an embedder's.
     pub(crate) fn new(named: impl IntoIterator<Item = Arc<Access>>, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let named: Vec<_> = named.into_iter().collect();
+        let reserved = named.iter().flat_map(|access| access.set_headers()).cloned().collect();
         let named = named.into_iter().map(Policy::Access);
         let policies: Box<[Policy]> = named.chain(hooks.into_iter().map(Policy::Hook)).collect();
         let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
-        Self { policies, wants, reserved: Arc::default() }
-    }
-
-    /// With headers that are taken out of each request before anybody is asked.
-    pub(crate) fn reserving(self, reserved: &Arc<[HeaderName]>) -> Self {
-        Self { reserved: reserved.clone(), ..self }
+        Self { policies, wants, reserved }
     }
 
     /// What its members have to see.
@@ -213,7 +209,7 @@ impl Chain {
     /// Whether there is nobody to ask.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.is_empty() && self.reserved.is_empty()
+        self.policies.is_empty()
     }
 
     /// Asks who sends the request. The first policy that does not let it go on decides.
@@ -221,7 +217,7 @@ impl Chain {
     /// # Errors
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
     pub(crate) async fn identify(&self, request: &mut Subject<'_>) -> Result<Verdict, Error> {
-        edits::reserve(&self.reserved, request.head)?;
+        edits::reserve(self.reserved.iter(), request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
                 Policy::Access(access) => {
@@ -238,16 +234,19 @@ impl Chain {
     }
 
     /// Asks whether the request, which asks for these models, may be served. The first policy that does not let it go on
-    /// decides.
+    /// decides. `before` is the listener's chain: what that set stays.
     ///
     /// # Errors
-    /// A policy that the document names refuses the request.
+    /// A policy that the document names refuses the request, or a client sends what only policies may set.
     pub(crate) async fn admit(
         &self,
+        before: &Self,
         request: &mut Subject<'_>,
         rule: &Rule,
         models: &[Model<'_>],
     ) -> Result<Verdict, Error> {
+        let reserved = self.reserved.iter().filter(|name| !before.reserved.contains(name));
+        edits::reserve(reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
                 Policy::Access(access) => {

@@ -1,11 +1,10 @@
 //! A snapshot with everything it takes to serve requests by it, and the one that is in force.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::BitOr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::HeaderName;
 use penstock_config::{
     BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PoolIndex, Rule,
     Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
@@ -81,10 +80,8 @@ impl Runtime {
             CompiledRule::new(rule, chain, at, metrics)
         });
         let rules = rules.collect();
-        let reserved = reserved(&snapshot, policies);
         let chain = |listener: &Listener| {
-            let hooks = extension.listener_policies(listener);
-            Chain::new(named(&listener.policies), hooks).reserving(&reserved)
+            Chain::new(named(&listener.policies), extension.listener_policies(listener))
         };
         let listeners = snapshot.listeners.iter().map(chain).collect();
         Self { rules, listeners, snapshot, upstreams, peek_options, metrics: metrics.clone() }
@@ -203,17 +200,6 @@ fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, polici
         forms.encoded |= takes_any;
     }
     forms
-}
-
-/// The headers that policies set which a listener or a rule names. Of those that are not named, clients may send them.
-fn reserved(snapshot: &Snapshot, policies: &[Arc<Access>]) -> Arc<[HeaderName]> {
-    let of_listeners = snapshot.listeners.iter().flat_map(|listener| &*listener.policies);
-    let named = of_listeners.chain(snapshot.rules().iter().flat_map(|rule| &*rule.policies));
-    let named: BTreeSet<PolicyIndex> = named.copied().collect();
-    let mut headers: Vec<&HeaderName> = named.iter().flat_map(|of| policies[of.0].set_headers()).collect();
-    headers.sort_unstable_by_key(|name| name.as_str());
-    headers.dedup();
-    headers.into_iter().cloned().collect()
 }
 
 /// The models that rules send to each upstream: metrics have series for these and lump the others together.
