@@ -124,7 +124,8 @@ fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) ->
     let mut asked = AskedModels { names: Vec::new(), are_unknown: false };
     for path in paths(arrived.target.path(), rule, prefix_length) {
         let found = penstock_providers::models_in_path(&path);
-        asked.are_unknown |= found.are_unknown;
+        // A redirect is about no more than what it is asked.
+        asked.are_unknown |= found.are_unknown && !rule.tiers().is_empty();
         asked.names.extend(found.names);
     }
     asked.names.extend(arrived.model().map(str::to_owned));

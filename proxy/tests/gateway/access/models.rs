@@ -161,6 +161,92 @@ async fn a_model_in_the_path_has_to_be_on_the_list_and_so_has_one_in_the_body() 
     gateway.stop().await;
 }
 
+/// Some upstreams pass over a member that they do not know, and what a file or a batch asks for is inside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_in_the_body_opens_no_path_whose_requests_may_be_about_others() {
+    let server = sim(MODEL).await;
+    let mut document = with_lists(server.addr());
+    document["routes"][0]["rules"][0]["matches"] = json!([{"path": {"value": "/"}}]);
+    let gateway = Gateway::start(document).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let named = json!({"model": MODEL, "modelId": "gpt-4o", "input_file_id": "f"}).to_string();
+    for path in [
+        "/v1/files",
+        "/v1/batches",
+        "/v1/messages/batches",
+        "/async-invoke",
+        "/v1beta/tunedModels/gpt-4o:generateContent",
+        "/openai/deployments//gpt-4o/chat/completions",
+        "/openai/Deployments/gpt-4o/chat/completions",
+    ] {
+        let reply = client.send(by(KEY, http::Method::POST, path, &named)).await;
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (403, "model_not_allowed"), "{path}");
+    }
+    assert_eq!(server.stats().requests, 0);
+    assert_ne!(client.send(by(ALL_KEY, http::Method::POST, "/v1/batches", &named)).await.status, 403);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_path_that_counts_is_the_one_that_upstreams_see() {
+    let server = sim(MODEL).await;
+    let rewrite =
+        json!({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/openai/deployments"}});
+    let mut document = with_lists(server.addr());
+    document["routes"][0]["rules"][0] = json!({
+        "matches": [{"path": {"value": "/azure"}}], "urlRewrite": rewrite, "targets": [{"backend": "b"}],
+    });
+    document["routes"][0]["rules"][1] = json!({
+        "matches": [{"path": {"value": "/b"}}], "targets": [{"backend": "b"}, {"backend": "b", "priority": 1, "urlRewrite": rewrite}],
+    });
+    let gateway = Gateway::start(document).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let named = json!({"model": "llama-3", "messages": []}).to_string();
+    for (path, passes) in [
+        ("/azure/gpt-4o/chat/completions", false),
+        ("/azure/llama-3/chat/completions", true),
+        ("/b/gpt-4o/chat/completions", false),
+        ("/b/llama-3/chat/completions", true),
+    ] {
+        let before = server.stats().requests;
+        let reply = client.send(by(KEY, http::Method::POST, path, &named)).await;
+        assert_eq!(server.stats().requests > before, passes, "{path}: {}", reply.text());
+        assert_eq!(reply.status == 403, !passes, "{path}: {}", reply.text());
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
+/// One tenant's policy says nothing of another's requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rules_policies_keep_their_headers_for_themselves_on_their_own_rule_only() {
+    let server = sim(MODEL).await;
+    let mut document = with_lists(server.addr());
+    document["listeners"][0]["policies"] = json!([]);
+    document["policies"] = json!([{
+        "name": "p", "authentication": {"optional": true, "apiKey": {"consumerHeader": "x-consumer"}},
+    }]);
+    document["routes"] = json!([{"name": "r", "rules": [
+        {"matches": [{"path": {"value": "/mine"}}], "policies": ["p"], "targets": [{"backend": "b"}]},
+        {"targets": [{"backend": "b"}]},
+    ]}]);
+    let gateway = Gateway::start(document).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    for (path, key, seen) in [
+        ("/mine/v1/chat/completions", None, None),
+        ("/mine/v1/chat/completions", Some(ALL_KEY), Some("all")),
+        ("/v1/chat/completions", None, Some("forged")),
+    ] {
+        let mut headers = vec![("x-consumer", "forged")];
+        headers.extend(key.map(|key| ("x-api-key", key)));
+        client.send(post(path, &headers, chat(MODEL, false).to_string())).await;
+        assert_eq!(server.requests().pop().unwrap().header("x-consumer"), seen, "{path} {key:?}");
+    }
+    drop(client);
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_identifies_holds_its_consumers_to_their_lists_too() {
     let server = sim(MODEL).await;
