@@ -180,7 +180,7 @@ async fn a_model_in_the_body_opens_no_path_whose_requests_may_be_about_others() 
         "/openai/Deployments/gpt-4o/chat/completions",
     ] {
         let reply = client.send(by(KEY, http::Method::POST, path, &named)).await;
-        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (403, "model_not_allowed"), "{path}");
+        assert_eq!(reply.status, 403, "{path}: {}", reply.text());
     }
     assert_eq!(server.stats().requests, 0);
     assert_ne!(client.send(by(ALL_KEY, http::Method::POST, "/v1/batches", &named)).await.status, 403);
