@@ -17,11 +17,12 @@ use penstock_config::raw::{
 };
 
 use crate::api::AccessSettings;
-use crate::context::{Context, Secrets, made_file};
+use crate::context::{Context, Secrets, made_bytes, made_file};
 use crate::output::Made;
 use crate::world::{Key, shorten};
 
-/// The most bytes of a file with keys or users. The Secret that all of a Gateway's are published in has 1 MiB.
+/// The most bytes of the files that one policy has with keys or users. The Secret that all of a Gateway's are published in
+/// has 1 MiB.
 const MAX_FILE_BYTES: usize = 256 << 10;
 
 /// The most bytes of one policy as JSON, of all that a document has room for.
@@ -165,6 +166,9 @@ impl Access {
             .sum();
         if bytes > MAX_POLICY_BYTES {
             return Err(format!("it has more than {MAX_POLICY_BYTES} bytes"));
+        }
+        if made_bytes(&asked.secrets) > MAX_FILE_BYTES {
+            return Err(format!("its keys and users have more than {MAX_FILE_BYTES} bytes"));
         }
         Ok(asked)
     }

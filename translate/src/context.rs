@@ -169,6 +169,15 @@ pub(crate) fn made_file(secrets: &mut Secrets, what: &str, object: &Key, part: &
     format!("secret:{name}")
 }
 
+/// The bytes of what was made for the data plane's Secret, and of what it is called there.
+pub(crate) fn made_bytes<'s>(secrets: impl IntoIterator<Item = (&'s String, &'s DataSource)>) -> usize {
+    let bytes = |(name, source): (&String, &DataSource)| match source {
+        DataSource::Made(made) => name.len() + made.bytes(),
+        DataSource::Object { .. } => 0,
+    };
+    secrets.into_iter().map(bytes).sum()
+}
+
 /// Oldest first; of equal age, by name.
 pub(crate) fn by_age<'a, T>(objects: impl Iterator<Item = &'a Object<T>>) -> Vec<&'a Object<T>> {
     let mut objects: Vec<_> = objects.collect();

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use penstock_config::MAX_DOCUMENT_BYTES;
 use penstock_config::raw::{RawAuthorization, RawPolicy};
 
-use crate::context::Secrets;
+use crate::context::{Secrets, made_bytes};
 use crate::names;
 use crate::unsupported::{InForce, Unsupported};
 
 /// The most bytes of policies that a document may have.
 const MAX_BYTES: usize = MAX_DOCUMENT_BYTES / 8;
+
+/// The most bytes of files that policies of a document may have, of the 1 MiB that the Gateway's Secret has room for.
+/// With more, nothing would be published for anybody.
+const MAX_FILE_BYTES: usize = 512 << 10;
 
 /// The most policies that a document may have, but for one.
 const MAX_POLICIES: usize = 19_999;
@@ -34,17 +38,21 @@ impl Guards {
     /// The policies of what is in force. What cannot be gets no names, and what has no room one that refuses all.
     pub(crate) fn of(unsupported: &Unsupported<'_>, in_force: &BTreeSet<InForce>) -> Self {
         let mut guards = Self::default();
-        let mut bytes = 0;
+        let (mut bytes, mut file_bytes) = (0, 0);
         for in_force in in_force {
             let Ok(asked) = unsupported.asked(*in_force) else { continue };
             let own_bytes = serde_json::to_vec(&asked.policies).map_or(MAX_BYTES, |json| json.len());
+            let new_files = asked.secrets.iter().filter(|(name, _)| !guards.secrets.contains_key(*name));
+            let own_file_bytes = made_bytes(new_files);
             let has_room = bytes + own_bytes <= MAX_BYTES
+                && file_bytes + own_file_bytes <= MAX_FILE_BYTES
                 && guards.policies.len() + asked.policies.len() <= MAX_POLICIES;
             if !has_room {
                 guards.refuse(*in_force);
                 continue;
             }
             bytes += own_bytes;
+            file_bytes += own_file_bytes;
             let base = unsupported.access_name(*in_force);
             let is_alone = asked.policies.len() == 1;
             let mut own = Vec::with_capacity(asked.policies.len());

@@ -213,6 +213,11 @@ impl Made {
     pub(crate) fn new(text: String, of: String) -> Self {
         Self { text: text.into(), of }
     }
+
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.expose().len()
+    }
 }
 
 impl PortMapping {

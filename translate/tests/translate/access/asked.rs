@@ -6,7 +6,7 @@ use penstock_translate::CLOSED;
 use penstock_translate::translate;
 use penstock_translate::world::Kind;
 
-use super::{A, GW, KEYS, TOKENS, USERS, accepted, asked, cluster, gateway, policies, policy, scene};
+use super::{A, AI, GW, KEYS, TOKENS, USERS, accepted, asked, cluster, gateway, policies, policy, scene};
 use crate::support::{condition, document, options};
 
 /// A file of the data plane's Secret, as a document names it.
@@ -229,6 +229,30 @@ fn what_cannot_be_is_closed_and_told() {
             assert!(is_closed && message.contains(says), "{spec}: {message}");
         }
     }
+}
+
+/// The Secret of a Gateway has room for so many bytes, and all of its policies' files are in it.
+#[test]
+fn key_sets_that_have_no_room_beside_others_are_refused_and_not_published() {
+    let key_set = |name: &str, bytes: usize| {
+        let text = format!(r#"{{"keys": [{{"x": "{}"}}]}}"#, "x".repeat(bytes));
+        format!("{{name: {name}, localJWKS: {{inline: '{text}'}}}}")
+    };
+    let of_one = |sets: &[String]| format!("jwt: {{providers: [{}]}}", sets.join(", "));
+    let closed = scene(&of_gateway(&of_one(&[key_set("x", 140 << 10), key_set("z", 130 << 10)])));
+    assert!(asked(&closed).values().all(|policies| policies == "closed"));
+    let (is_accepted, _, message) = accepted(&closed, "p");
+    assert!(!is_accepted && message.contains("more than 262144 bytes"), "{message}");
+
+    let large =
+        |name: &str, key: &str, target: &str| policy(name, target, &of_one(&[key_set(key, 200 << 10)]));
+    let three = large("p", "x", GW) + &large("q", "w", A) + &large("r", "z", AI);
+    let translation = scene(&three);
+    let places = asked(&translation);
+    assert_eq!(places["one b/0"], "ns.p");
+    assert_eq!(places["one a/0"], "ns.q");
+    assert_eq!(places["one ai/0"], "no-room");
+    assert_eq!(gateway(&translation).secrets.len(), 2, "{places:?}");
 }
 
 /// What only the document's own check finds is refused, and never open.
