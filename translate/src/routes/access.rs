@@ -110,9 +110,9 @@ impl Routing<'_, '_> {
         for finished in documents.values() {
             for problem in &finished.problems {
                 let Problem::Policy { name, message } = problem else { continue };
-                for policy in finished.guards.get(name).into_iter().flat_map(|it| it.policies()) {
-                    faults.entry(policy).or_insert_with(|| format!("what it is for is refused: {message}"));
-                }
+                let Some(in_force) = finished.guards.get(name) else { continue };
+                let message = || format!("what it is for is refused: {message}");
+                faults.entry(in_force.own()).or_insert_with(message);
             }
         }
         for route in &self.routes {
@@ -125,11 +125,9 @@ impl Routing<'_, '_> {
                 {
                     let Some(in_force) = self.in_force(route, gateway, index, position) else { continue };
                     let Some(fault) = self.access_fault(route, gateway, index, position) else { continue };
-                    for policy in in_force.policies() {
-                        let message =
-                            || format!("{fault} cannot be enforced, so some of what it is for answers 500");
-                        faults.entry(policy).or_insert_with(message);
-                    }
+                    let message =
+                        || format!("{fault} cannot be enforced, so some of what it is for answers 500");
+                    faults.entry(in_force.own()).or_insert_with(message);
                 }
             }
         }

@@ -18,9 +18,10 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
-    /// Positions of the policies.
-    pub(crate) fn policies(self) -> impl Iterator<Item = usize> {
-        std::iter::once(self.own).chain(self.over)
+    /// The position of the most specific one. What is wrong where it is in force is told by it alone: a less specific one is
+    /// another's, who cannot help what is said beside it.
+    pub(crate) fn own(self) -> usize {
+        self.own
     }
 }
 

@@ -120,6 +120,20 @@ fn a_policy_that_merges_says_what_it_says_beside_its_parent() {
     assert!(accepted(&both, "r").0);
 }
 
+/// Whoever has a route would otherwise decide on what the status of its Gateway's policy says.
+#[test]
+fn a_policy_is_not_at_fault_for_what_another_says_beside_it() {
+    for wrong in
+        [KEYS.replace("name: keys", "name: missing"), "apiKeyAuth: {forwardClientIDHeader: host}".to_owned()]
+    {
+        let beside = policy("r", A, &format!("mergeType: StrategicMerge, {wrong}"));
+        let translation = scene(&(policy("g", GW, KEYS) + &beside));
+        assert_eq!(accepted(&translation, "g"), (true, "Accepted", "the policy is in force"), "{wrong}");
+        let (is_accepted, reason, message) = accepted(&translation, "r");
+        assert_eq!((is_accepted, reason), (false, "Invalid"), "{wrong}: {message}");
+    }
+}
+
 #[test]
 fn of_two_for_the_same_thing_the_older_counts() {
     let dated = |name: &str, year: &str, spec: &str| {
