@@ -17,6 +17,7 @@ use penstock_config::raw::{
 };
 
 use crate::api::AccessSettings;
+use crate::compile::{compile_policies, shown};
 use crate::context::{Context, Secrets, made_bytes, made_file};
 use crate::output::Made;
 use crate::world::{Key, shorten};
@@ -170,6 +171,8 @@ impl Access {
         if made_bytes(&asked.secrets) > MAX_FILE_BYTES {
             return Err(format!("its keys and users have more than {MAX_FILE_BYTES} bytes"));
         }
+        // In a document with others its faults would count as theirs, and there may be only so many.
+        compile_policies(&asked.policies).map_err(|fault| format!("{}: {}", field(&fault), shown(&fault)))?;
         Ok(asked)
     }
 }
@@ -287,6 +290,17 @@ fn path(file: Option<&Result<File, Fault>>, field: &str, secrets: &mut Secrets) 
         Some(Err(fault)) => Err(format!("{field}: {fault}")),
         None => Err(format!("{field} is missing")),
     }
+}
+
+/// The field that what documents do not take comes from.
+fn field(fault: &penstock_config::Fault) -> &'static str {
+    let fields = [
+        (".authentication.apiKey", "apiKeyAuth"),
+        (".authentication.basic", "basicAuth"),
+        (".authentication.jwt", "jwt"),
+        (".authorization", "authorization"),
+    ];
+    fields.into_iter().find(|(part, _)| fault.path.contains(part)).map_or("it", |(_, field)| field)
 }
 
 /// A list without what it has twice, which documents do not take.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::raw::{Document, RawAuthorization, RawPolicy, RawRule};
-use penstock_config::{Fault, MAX_DOCUMENT_BYTES, ProfileCheck, Snapshot};
+use penstock_config::{Fault, MAX_DOCUMENT_BYTES, ProfileCheck};
 
+use crate::compile::{compile, shown};
 use crate::{pools, rules};
 
 /// The most times a document is checked. Each time takes out all faults that were reported, up to 200.
@@ -110,11 +111,6 @@ pub(crate) fn disconnect(document: &mut Document, name: &str) {
             }
         }
     }
-}
-
-fn compile(document: &Document, profiles: &dyn ProfileCheck) -> Result<(), Vec<Fault>> {
-    let text = serde_json::to_string(document).map_err(|error| vec![Fault::new("", error.to_string())])?;
-    Snapshot::compile(&text, profiles).map(|_| ()).map_err(|faults| faults.iter().cloned().collect())
 }
 
 struct Mending<'d> {
@@ -335,13 +331,6 @@ fn step(path: &str) -> Option<(&str, usize, &str)> {
     let (name, rest) = path.split_once('[')?;
     let (index, rest) = rest.split_once(']')?;
     Some((name, index.parse().ok()?, rest.strip_prefix('.').unwrap_or(rest)))
-}
-
-/// A fault for people who did not write the document: without the place in it, but with the field.
-fn shown(fault: &Fault) -> String {
-    let field = fault.path.rsplit("].").next().unwrap_or_default();
-    let message = crate::world::shorten(&fault.message, 500);
-    if field.is_empty() || field == fault.path { message } else { format!("{field}: {message}") }
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_config::raw::{Document, RawMetadata, RawRoute, RawRule};
+use penstock_config::raw::{Document, RawRoute, RawRule};
 use penstock_config::{Address, StreamUsage};
 
 use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
+use crate::compile;
 use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::gateway::{self, Gateway};
 use crate::guards::Guards;
@@ -111,7 +112,7 @@ pub(crate) fn build(
         finished.secrets.extend(listener.secrets.clone());
     }
     if !finished.secrets.is_empty() {
-        document.secrets_from = Some("secrets".to_owned());
+        document.secrets_from = Some(compile::SECRETS.to_owned());
     }
     finished.problems = check::mend(&mut document, &mut origins, &*context.options.profiles);
     finished.problems.extend(refused);
@@ -139,25 +140,8 @@ fn may_be_itself(context: &Context<'_>, gateway: &Gateway<'_>, upstream: &Upstre
 /// A document with listeners and nothing else.
 fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
     let name = crate::world::shorten(&gateway.key().to_string(), 200);
-    let mut document = Document {
-        api_version: Default::default(),
-        kind: Default::default(),
-        metadata: RawMetadata { name: Some(name), generation: None },
-        replicas: 1,
-        secrets_from: None,
-        listeners: gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect(),
-        routes: Vec::new(),
-        consumers: Vec::new(),
-        policies: Vec::new(),
-        models: Vec::new(),
-        pools: Vec::new(),
-        backends: Vec::new(),
-        limits: Default::default(),
-        peek: Default::default(),
-        access_log: Default::default(),
-        admin: Default::default(),
-        shutdown: Default::default(),
-    };
+    let mut document = compile::blank(Some(name));
+    document.listeners = gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect();
     if let Some(address) = context.options.admin {
         document.admin.address = Address(address);
     }

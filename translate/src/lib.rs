@@ -15,6 +15,7 @@ mod bodies;
 mod certificates;
 mod check;
 mod class;
+mod compile;
 mod context;
 pub mod crds;
 mod document;

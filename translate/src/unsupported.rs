@@ -10,9 +10,12 @@ mod effect;
 mod policy;
 mod target;
 
+use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
+use crate::access::Asked;
 use crate::context::{Context, RefError};
 use crate::gateway::Gateway;
 use crate::status::Condition;
@@ -35,6 +38,8 @@ pub(crate) struct Unsupported<'a> {
     blind: BTreeMap<&'a str, Vec<usize>>,
     /// Whether any policy asks who asks.
     has_access: bool,
+    /// What those that are put together ask of requests, or why they cannot be, as far as somebody wanted to know.
+    merged: RefCell<BTreeMap<InForce, Result<Rc<Asked>, String>>>,
     /// Gateways that want certificates of clients.
     frontends: BTreeMap<&'a Key, String>,
 }
@@ -47,6 +52,7 @@ impl<'a> Unsupported<'a> {
             in_force: BTreeMap::new(),
             blind: BTreeMap::new(),
             has_access: false,
+            merged: RefCell::default(),
             frontends: BTreeMap::new(),
         };
         for index in 0..all.policies.len() {

@@ -1,6 +1,6 @@
 //! Which SecurityPolicies are in force for a rule, and whether they can be enforced.
 
-use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::{Policy, Target, Unsupported};
 use crate::access::{Access, Asked};
@@ -39,7 +39,8 @@ impl<'a> Unsupported<'a> {
             let key = &policy.meta.key;
             let spec = context.world.access_policies.get(key).and_then(|object| object.spec.as_ref().ok());
             policy.access = spec.and_then(|spec| Access::read(context, key, &spec.settings));
-            policy.asked = policy.access.as_ref().map(Access::asked).transpose();
+            let asked = policy.access.as_ref().map(Access::asked).transpose();
+            policy.asked = asked.map(|asked| asked.map(Rc::new));
             self.has_access |= policy.access.is_some();
             let is_vague = policy.in_force.iter().any(|target| matches!(target, Target::AnyRule(..)));
             if policy.access.is_some() && is_vague {
@@ -86,17 +87,14 @@ impl<'a> Unsupported<'a> {
     ///
     /// # Errors
     /// Something in it cannot be: what, by its field.
-    pub(crate) fn asked(&self, in_force: InForce) -> Result<Cow<'_, Asked>, String> {
+    pub(crate) fn asked(&self, in_force: InForce) -> Result<Rc<Asked>, String> {
         let own = &self.policies[in_force.own];
-        let nothing = || Cow::Owned(Asked::default());
-        let Some(parent) = in_force.over else {
-            let asked = own.asked.as_ref().map_err(Clone::clone)?;
-            return Ok(asked.as_ref().map_or_else(nothing, Cow::Borrowed));
+        let Some(parent) = in_force.over else { return own.asked.clone().map(Option::unwrap_or_default) };
+        let (Some(own), Some(parent)) = (&own.access, &self.policies[parent].access) else {
+            return Ok(Rc::default());
         };
-        match (&own.access, &self.policies[parent].access) {
-            (Some(own), Some(parent)) => own.over(parent).asked().map(Cow::Owned),
-            _ => Ok(nothing()),
-        }
+        let mut merged = self.merged.borrow_mut();
+        merged.entry(in_force).or_insert_with(|| own.over(parent).asked().map(Rc::new)).clone()
     }
 
     /// Why what is in force cannot be enforced at a listener, by the policy and its field. `is_whole` says that it is in

@@ -1,6 +1,7 @@
 //! One policy: what it is for, and what of it is not acted on.
 
 use std::ops::Deref;
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub(crate) struct Policy<'a> {
     /// What it says of who may ask, if that is in force for something.
     pub(super) access: Option<Access>,
     /// What it asks of requests where it is in force alone, or why it cannot be.
-    pub(super) asked: Result<Option<Asked>, String>,
+    pub(super) asked: Result<Option<Rc<Asked>>, String>,
     /// What it is called if it asks something for a rule that may be any of its route's.
     pub(super) vague: Option<String>,
 }

@@ -255,22 +255,57 @@ fn key_sets_that_have_no_room_beside_others_are_refused_and_not_published() {
     assert_eq!(gateway(&translation).secrets.len(), 2, "{places:?}");
 }
 
-/// What only the document's own check finds is refused, and never open.
+/// What only the data plane's own check finds is found before it stands beside what others have.
 #[test]
-fn what_the_document_does_not_take_is_refused() {
-    for spec in [
-        format!("{}, forwardClientIDHeader: host}}", KEYS.strip_suffix('}').unwrap()),
-        "jwt: {providers: [{name: x, remoteJWKS: {uri: 'https://a.example'}, claimToHeaders: [{header: h, claim: a..b}]}]}".to_owned(),
-        format!("{TOKENS}, authorization: {{rules: [{{action: Allow, principal: {{headers: [{{name: 'a b', values: [x]}}]}}}}]}}"),
+fn what_the_document_does_not_take_is_closed_and_told() {
+    for (spec, says) in [
+        (format!("{}, forwardClientIDHeader: host}}", KEYS.strip_suffix('}').unwrap()), "spec.apiKeyAuth: "),
+        (
+            "jwt: {providers: [{name: x, remoteJWKS: {uri: 'https://a.example'}, claimToHeaders: [{header: h, claim: a..b}]}]}"
+                .to_owned(),
+            "spec.jwt: claim: ",
+        ),
+        (
+            format!("{TOKENS}, authorization: {{rules: [{{action: Allow, principal: {{headers: [{{name: 'a b', values: [x]}}]}}}}]}}"),
+            "spec.authorization: ",
+        ),
     ] {
         let translation = scene(&of_gateway(&spec));
-        let policies = policies(&translation);
-        let refusing = policies["ns.p"];
-        assert!(refusing.authentication.is_none(), "{spec}");
-        assert_eq!(refusing.authorization, Some(Default::default()), "{spec}");
+        assert!(asked(&translation).values().all(|policies| policies == "closed"), "{spec}");
+        assert!(policies(&translation).is_empty(), "{spec}");
         let (is_accepted, reason, message) = accepted(&translation, "p");
         assert_eq!((is_accepted, reason), (false, "Invalid"), "{spec}: {message}");
+        assert!(message.starts_with(says), "{spec}: {message}");
     }
+}
+
+/// A document's check tells so many faults at once, and gives up after so many times.
+#[test]
+fn however_many_faults_policies_have_they_close_only_what_they_are_for() {
+    let rule = "{action: Allow, principal: {headers: [{name: 'a b', values: [x]}]}}";
+    let rules = format!("authorization: {{rules: [{}]}}", vec![rule; 200].join(", "));
+    let mut manifests = policy("g", GW, KEYS);
+    for number in 0..50 {
+        let target =
+            format!("targetRefs: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r{number}}}]");
+        manifests += &format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {{name: r{number}, namespace: ns}}\n\
+             spec: {{parentRefs: [{{name: gw}}], rules: [{{matches: [{{path: {{value: /r/{number}}}}}], \
+             backendRefs: [{{name: s, port: 80}}]}}]}}\n---\n"
+        );
+        // Those that are put together with another as well.
+        let merge = if number % 2 == 0 { "" } else { "mergeType: StrategicMerge, " };
+        manifests += &policy(&format!("p{number}"), &target, &format!("{merge}{rules}"));
+    }
+    let translation = scene(&manifests);
+    let places = asked(&translation);
+    assert_eq!((places["one a/0"].as_str(), places["one ai/0"].as_str()), ("ns.g", "ns.g"));
+    for number in 0..50 {
+        assert_eq!(places[&format!("one r{number}/0")], "closed");
+        assert_eq!(accepted(&translation, &format!("p{number}")).1, "Invalid");
+    }
+    assert!(accepted(&translation, "g").0);
 }
 
 #[test]
