@@ -103,11 +103,13 @@ fn places(places: &TokenPlaces) -> Vec<RawExtract> {
     all
 }
 
-/// The address of a key set. The data plane's own host is none, as with Backends.
+/// The address of a key set. The data plane's own host is none, as with Backends. No message has a text of it that may have
+/// a password.
 fn address(context: &Context<'_>, uri: &str) -> Result<String, Fault> {
     let uri = uri.trim();
     match hosts::check_address(uri, context.options.allow_loopback) {
         Ok(()) => Ok(uri.to_owned()),
+        Err(_) if uri.contains('@') => Err("remoteJWKS.uri has a user's name before its host".to_owned()),
         Err(why) => Err(format!("remoteJWKS.uri {:?} {why}", shorten(uri, 80))),
     }
 }

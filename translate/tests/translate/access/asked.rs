@@ -231,6 +231,21 @@ fn what_cannot_be_is_closed_and_told() {
     }
 }
 
+#[test]
+fn an_address_with_a_password_is_refused_and_told_nowhere() {
+    for address in
+        ["https://user:hunter2@a.example/jwks", "ftp://user:hunter2@a.example", "user:hunter2@a.example"]
+    {
+        let translation = scene(&of_gateway(&format!(
+            "jwt: {{providers: [{{name: x, remoteJWKS: {{uri: '{address}'}}}}]}}"
+        )));
+        let (is_accepted, _, message) = accepted(&translation, "p");
+        let says = "jwt.providers[0].remoteJWKS.uri has a user's name before its host";
+        assert!(!is_accepted && message.contains(says), "{message}");
+        assert!(!format!("{translation:?}").contains("hunter2"), "{address}");
+    }
+}
+
 /// The Secret of a Gateway has room for so many bytes, and all of its policies' files are in it.
 #[test]
 fn key_sets_that_have_no_room_beside_others_are_refused_and_not_published() {
