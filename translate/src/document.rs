@@ -39,6 +39,8 @@ pub(crate) struct Finished {
     pub(crate) policies: BTreeMap<String, Key>,
     /// What each of its policies comes from.
     pub(crate) guards: BTreeMap<String, InForce>,
+    /// What is asked of requests and has no room in it.
+    pub(crate) without_room: BTreeSet<InForce>,
     /// What its check took out.
     pub(crate) problems: Vec<Problem>,
     /// Rules that never see a request.
@@ -76,6 +78,7 @@ pub(crate) fn build(
         secrets: guards.secrets,
         policies: BTreeMap::new(),
         guards: guards.origins,
+        without_room: guards.without_room,
         problems: Vec::new(),
         shadows: shadows::find(routes),
     };

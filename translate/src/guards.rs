@@ -31,6 +31,8 @@ pub(crate) struct Guards {
     pub(crate) secrets: Secrets,
     /// What each of them comes from.
     pub(crate) origins: BTreeMap<String, InForce>,
+    /// What has no room, so that all that it is for is refused.
+    pub(crate) without_room: BTreeSet<InForce>,
     names: BTreeMap<InForce, Vec<String>>,
 }
 
@@ -80,6 +82,7 @@ impl Guards {
             self.policies.push(RawPolicy { name: NO_ROOM.to_owned(), authentication: None, authorization });
         }
         self.names.insert(in_force, vec![NO_ROOM.to_owned()]);
+        self.without_room.insert(in_force);
     }
 
     fn free_name(&self, name: String) -> String {

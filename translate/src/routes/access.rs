@@ -115,6 +115,11 @@ impl Routing<'_, '_> {
                 faults.entry(in_force.own()).or_insert_with(message);
             }
         }
+        for in_force in documents.values().flat_map(|finished| &finished.without_room) {
+            let message =
+                "what it is for is refused: older policies of the Gateway leave no room for what it has";
+            faults.entry(in_force.own()).or_insert_with(|| message.to_owned());
+        }
         for route in &self.routes {
             for attachment in &route.attachments {
                 let Some(gateway) = gateways.get(&attachment.gateway) else { continue };

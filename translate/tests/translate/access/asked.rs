@@ -268,6 +268,10 @@ fn key_sets_that_have_no_room_beside_others_are_refused_and_not_published() {
     assert_eq!(places["one a/0"], "ns.q");
     assert_eq!(places["one ai/0"], "no-room");
     assert_eq!(gateway(&translation).secrets.len(), 2, "{places:?}");
+    let (is_accepted, reason, message) = accepted(&translation, "r");
+    assert_eq!((is_accepted, reason), (false, "Invalid"), "{message}");
+    assert!(message.contains("leave no room"), "{message}");
+    assert!(accepted(&translation, "p").0 && accepted(&translation, "q").0);
 }
 
 /// What only the data plane's own check finds is found before it stands beside what others have.
