@@ -7,7 +7,7 @@ use penstock_sources::Applier as _;
 use serde_json::{Value, json};
 
 use super::{KEY, ask, by_key, digest, guarded};
-use crate::harness::{Client, Gateway, MODEL, Protocol, sim};
+use crate::harness::{Client, Gateway, MODEL, Protocol, eventually, sim};
 
 /// The metrics of what the policy `p` goes by.
 fn gauge(gateway: &Gateway, name: &str) -> f64 {
@@ -112,7 +112,9 @@ async fn without_keys_that_were_ever_read_nobody_knows_and_the_client_may_try_ag
     assert_eq!(status(&mut client, KEY).await, 200);
     // No configuration names it any more, and then one does again.
     gateway.reload(json!({})).unwrap();
-    assert!(!gateway.server().files().contains(&file));
+    // The last request's configuration goes when that is settled.
+    let is_forgotten = || (!gateway.server().files().contains(&file)).then_some(());
+    eventually("the file to be forgotten", is_forgotten).await;
     gateway.reload(document).unwrap();
     assert_eq!(status(&mut client, KEY).await, 200);
     let line = gateway.log(1).await.swap_remove(0);
