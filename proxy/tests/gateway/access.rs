@@ -135,8 +135,8 @@ async fn who_does_not_say_who_it_is_learns_how_in_the_words_of_its_api() {
         );
     }
     assert_eq!(server.stats().requests, 2);
-    assert_eq!(gateway.metric("penstock_requests_total", &["reason=\"unauthenticated\""]), 22.0);
     let lines = gateway.log(26).await;
+    assert_eq!(gateway.metric("penstock_requests_total", &["reason=\"unauthenticated\""]), 22.0);
     let refused = lines.iter().filter(|line| line["status"] == 401);
     for line in refused {
         assert_eq!((&line["policy"], &line["error"]), (&json!("p"), &json!("unauthenticated")), "{line}");

@@ -73,6 +73,7 @@ async fn a_consumer_asks_for_the_models_on_its_list_and_for_no_other() {
         }
     }
     assert_eq!(server.stats().requests, 6);
+    gateway.log(14).await;
     assert_eq!(gateway.metric("penstock_requests_total", &["reason=\"model_not_allowed\""]), 8.0);
     gateway.stop().await;
 }
