@@ -68,6 +68,8 @@ pub(crate) struct Arrived {
     pub(crate) peer: Option<SocketAddr>,
     /// Whether that is a proxy that may speak for its clients.
     pub(crate) is_proxy_trusted: bool,
+    /// How many gateways the request has passed before this one.
+    pub(crate) hops: u32,
     /// The client whom it speaks for.
     pub(crate) forwarded_for: Option<IpAddr>,
     /// When the head had been read.
@@ -176,6 +178,7 @@ impl Arrived {
             listener,
             peer: None,
             is_proxy_trusted: false,
+            hops: 0,
             forwarded_for: None,
             started,
             started_at: SystemTime::now(),

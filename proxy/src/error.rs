@@ -180,6 +180,14 @@ pub(crate) enum Error {
         /// The methods that it takes, as the `Allow` header lists them.
         allow: &'static str,
     },
+    /// The request has passed so many gateways that it must go in circles.
+    #[error(
+        "the request has passed more than {limit} gateways (limits.hops): an upstream leads back to one of them"
+    )]
+    Loop {
+        /// The most that it may have passed.
+        limit: u32,
+    },
     /// The request wants a WebSocket.
     #[error(
         "WebSocket is not served here; send plain requests, which are answered with server-sent events where they \

@@ -16,7 +16,7 @@ use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
 use crate::request_id::{self, RequestId};
 
-pub(crate) use names::strip_own;
+pub(crate) use names::{HOPS, strip_own};
 
 /// The methods that may be served, as `Allow` lists them.
 pub(crate) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -67,7 +67,9 @@ fn judge_names(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Err
         arrived.forwarded_for = forwarded::client(&client.head().headers, listener);
         arrived.is_proxy_trusted = true;
     }
-    names::sift(client.head_mut(), underscores, is_trusted)
+    arrived.hops = names::sift(client.head_mut(), underscores, is_trusted)?;
+    let limit = arrived.runtime().limits().hops;
+    if arrived.hops > limit { Err(Error::Loop { limit }) } else { Ok(()) }
 }
 
 /// The checks of [`check`] that hold for a request that is only talked about.

@@ -17,6 +17,7 @@ use crate::codec::{About, CodecError, Decoder, Draft};
 use crate::context::Arrived;
 use crate::credential;
 use crate::error::Error;
+use crate::head::HOPS;
 use crate::provider;
 use crate::request_id;
 use crate::text::{self, clip};
@@ -305,6 +306,11 @@ fn set_framing(headers: &mut HeaderMap, is_complete: bool, body: &[Bytes]) -> Bo
 
 fn set_own_headers(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>) {
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    let hops = match arrived.hops {
+        0 => HeaderValue::from_static("1"),
+        before => HeaderValue::from(before + 1),
+    };
+    headers.insert(HOPS, hops);
     if to.endpoint.reports_load() {
         let (name, format) = orca::FORMAT_HEADER;
         headers.insert(name, format);

@@ -182,8 +182,8 @@ spec:
 	if err != nil {
 		t.Fatalf("a request that goes in circles has no end: %v", err)
 	}
-	if got.status < 400 {
-		t.Errorf("a request that goes in circles is answered %d", got.status)
+	if got.status != http.StatusLoopDetected {
+		t.Errorf("a request that goes in circles is answered %d, not 508", got.status)
 	}
 	check()
 }

@@ -54,6 +54,9 @@ knobs! {
         /// DATA) from a client at once. Requests and what is sent to the client allow for more, a hundredth grows back
         /// each second. The connection is closed.
         http2_control_frames: u32 = 10_000, in 100..=10_000_000;
+        /// The most gateways that a request may have passed before this one, this one's own listeners included. One that has
+        /// passed more goes in circles. Answer: 508.
+        hops: u32 = 8, in 1..=64;
         /// The most copies of requests for mirrors that are on their way at one time. Further ones are not sent.
         mirrored_requests: u32 = 1000, in 0..=1_000_000;
         /// The most idle connections to upstreams that are kept for reuse. Takes effect at start.

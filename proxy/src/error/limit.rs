@@ -33,6 +33,8 @@ pub(crate) enum Limit {
     Connections,
     /// `limits.http2ControlFrames`
     Http2ControlFrames,
+    /// `limits.hops`
+    Hops,
     /// `limits.writeTimeout`
     WriteTimeout,
     /// `limits.modelBytes`
@@ -69,7 +71,7 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -85,6 +87,7 @@ impl Limit {
         Self::ConcurrentRequests,
         Self::Connections,
         Self::Http2ControlFrames,
+        Self::Hops,
         Self::WriteTimeout,
         Self::ModelBytes,
         Self::DrainBytes,
@@ -121,6 +124,7 @@ impl Limit {
             Self::ConcurrentRequests => "limits.concurrentRequests",
             Self::Connections => "limits.connections",
             Self::Http2ControlFrames => "limits.http2ControlFrames",
+            Self::Hops => "limits.hops",
             Self::WriteTimeout => "limits.writeTimeout",
             Self::ModelBytes => "limits.modelBytes",
             Self::DrainBytes => "limits.drainBytes",

@@ -73,6 +73,7 @@ impl Error {
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
             Self::NoModel { .. } => Row::new(Client, 404, "unknown_url", "no_model"),
+            Self::Loop { .. } => Row::new(Gateway, 508, "loop_detected", "loop").limit(Limit::Hops),
             Self::WebSocket => Row::new(Gateway, 501, "unsupported_protocol", "web_socket").closes(),
             Self::MethodNotAllowed { .. } => Row::new(Client, 405, "method_not_supported", "method_not_allowed"),
             Self::ExpectationFailed => Row::new(Client, 417, "expectation_failed", "expectation_failed").closes(),

@@ -35,6 +35,7 @@ fn all() -> Vec<Error> {
         Error::no_route("GET", "/"),
         Error::no_model("GET", "/"),
         Error::MethodNotAllowed { allow: "GET, HEAD" },
+        Error::Loop { limit: 8 },
         Error::WebSocket,
         Error::ExpectationFailed,
         Error::ClientGone,

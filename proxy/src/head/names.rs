@@ -14,8 +14,12 @@ const OWN_HEADERS: [&str; 2] = ["x-ai-eg-model", "x-gateway-model-name"];
 /// Families of such headers.
 const OWN_PREFIXES: [&str; 2] = ["x-penstock-", "x-gateway-destination-endpoint"];
 
+/// The header in which a gateway tells the next how many a request has passed. It is believed whoever sends it: whoever says
+/// more than is true has less of the gateway, and who takes it away makes a circle of his own.
+pub(crate) const HOPS: HeaderName = HeaderName::from_static("x-penstock-hops");
+
 /// Removes what a client may not say, and joins its cookies. `is_trusted` tells that it is a proxy that may speak for its
-/// own clients.
+/// own clients. Returns how many gateways the request has passed before.
 ///
 /// # Errors
 /// A name has an underscore, and such requests are refused; or the request wants a WebSocket.
@@ -23,8 +27,9 @@ pub(super) fn sift(
     header: &mut RequestHeader,
     underscores: HeadersWithUnderscores,
     is_trusted: bool,
-) -> Result<(), Error> {
+) -> Result<u32, Error> {
     let mut removed = Vec::new();
+    let mut hops = 0;
     let (mut has_cookies, mut wants_upgrade) = (false, false);
     for name in header.headers.keys() {
         has_cookies |= *name == header::COOKIE;
@@ -37,6 +42,9 @@ pub(super) fn sift(
                 HeadersWithUnderscores::Allow => {}
             }
         } else if is_own(text) || !is_trusted && is_forwarding(text) {
+            if *name == HOPS {
+                hops = passed(&header.headers);
+            }
             removed.push(name.clone());
         }
     }
@@ -46,7 +54,21 @@ pub(super) fn sift(
     for name in removed {
         header.remove_header(&name);
     }
-    if has_cookies { join_cookies(header) } else { Ok(()) }
+    if has_cookies {
+        join_cookies(header)?;
+    }
+    Ok(hops)
+}
+
+/// What [`HOPS`] says. A number that is none, or a second one, is no gateway's: such a request has passed as many as there can
+/// be.
+#[cold]
+fn passed(headers: &HeaderMap) -> u32 {
+    let mut values = headers.get_all(&HOPS).iter();
+    match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
+        (Some(value), None) => value.parse().unwrap_or(u32::MAX),
+        _ => u32::MAX,
+    }
 }
 
 /// Other upgrades are offers that a server may pass over (RFC 9110, 7.8), and are: a WebSocket's client can do nothing

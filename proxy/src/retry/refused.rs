@@ -221,6 +221,10 @@ fn ground(
     attempt: &Attempt,
 ) -> Option<Ground> {
     let (status, policy) = (header.status, policy(arrived, routed));
+    // Behind it the request goes in circles: each way round would be tried as often again.
+    if status == StatusCode::LOOP_DETECTED {
+        return None;
+    }
     if policy.statuses.contains(status) {
         return Some(Ground::Status);
     }

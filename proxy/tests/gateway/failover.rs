@@ -707,3 +707,32 @@ async fn a_provider_of_another_api_answers_for_a_pool_that_fails_streams_include
     assert_eq!((first.stats().requests + second.stats().requests, claude.stats().completed), (4, 4));
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_that_goes_in_circles_comes_to_an_end() {
+    let rule = |targets: Value| json!({"models": [MODEL], "targets": targets, "retry": {"statuses": [500, 502, 503, 504, 508]}});
+    let listener = json!([{"name": "http", "address": "127.0.0.1:0"}]);
+    let document = |backends: &[Value]| {
+        let names: Vec<Value> = backends.iter().map(|backend| json!({"backend": backend["name"]})).collect();
+        json!({"listeners": listener, "routes": [{"name": "r", "rules": [rule(names.into())]}], "backends": backends})
+    };
+    let gateway = Gateway::start(json!({"listeners": listener})).await;
+    let itself = [backend("a", &[gateway.addr()]), backend("b", &[gateway.addr()])];
+    gateway.reload(document(&itself)).unwrap();
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await;
+    let text = reply.text();
+    assert_eq!(reply.status.as_u16(), 508, "{text}");
+    assert!(text.contains("more than 8 gateways (limits.hops)"), "{text}");
+    // Each gateway asked once: a circle is not walked again by retries.
+    let log = gateway.log(10).await;
+    assert_eq!(log.len(), 10);
+    assert_eq!(gateway.metric("penstock_limit_hits_total", &[r#"limit="limits.hops""#]), 1.0);
+    // Who says that a request went round and round is believed, and gets no further.
+    for claimed in ["9", "-1", "many"] {
+        let headers = [("content-type", "application/json"), ("x-penstock-hops", claimed)];
+        let reply = client.send(post("/v1/chat/completions", &headers, chat(MODEL, false).to_string())).await;
+        assert_eq!(reply.status.as_u16(), 508, "{claimed}");
+    }
+    gateway.stop().await;
+}
