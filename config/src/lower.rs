@@ -230,11 +230,19 @@ fn redact(value: &mut Value) {
             for secret in ["value", "values"].into_iter().filter(|_| is_sensitive) {
                 object.get_mut(secret).into_iter().for_each(hide);
             }
+            object.get_mut("cel").filter(|cel| names_secret(cel)).into_iter().for_each(hide);
             object.values_mut().for_each(redact);
         }
         Value::Array(items) => items.iter_mut().for_each(redact),
         _ => {}
     }
+}
+
+/// Whether an expression may compare a credential with what it has to be.
+fn names_secret(expression: &Value) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut names = expression.as_str().unwrap_or_default().split(|c| !is_of_name(c));
+    names.any(text::is_sensitive)
 }
 
 /// Hides a text, or the texts of a list.

@@ -5,6 +5,7 @@ mod edit;
 mod file;
 mod host;
 mod listener;
+mod path;
 mod policy;
 mod request;
 mod rule;
@@ -19,6 +20,7 @@ pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
+pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
     Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, OneOf, PolicyIndex, PolicySpec,

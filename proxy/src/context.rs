@@ -200,6 +200,11 @@ impl Arrived {
         self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
     }
 
+    /// How many tokens the answer may have, if the body was read: as many as there are if it sets no bound.
+    pub(crate) fn tokens(&self) -> Option<u64> {
+        self.peeked.as_ref().map(|peeked| peeked.max_tokens.unwrap_or(u64::MAX))
+    }
+
     /// The client's address, by what trusted proxies say where there are any.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.forwarded_for.or_else(|| Some(self.peer?.ip()))
@@ -215,6 +220,8 @@ impl Arrived {
             listener: &self.runtime.snapshot().listeners[self.listener].name,
             model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),
             body: self.body.plain(),
+            host: &self.target.host,
+            tokens: self.peeked.as_ref().map(|peeked| peeked.max_tokens.unwrap_or(u64::MAX)),
             extensions: &mut self.extensions,
             path_and_query: &mut self.target.path_and_query,
             caller: &mut self.caller,

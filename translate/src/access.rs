@@ -12,8 +12,10 @@ mod rules;
 mod tokens;
 mod users;
 
+use penstock_config::Expression;
 use penstock_config::raw::{
-    RawAccess, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawExtract, RawJwt, RawPolicy,
+    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawExtract, RawJwt,
+    RawPolicy,
 };
 
 use crate::api::AccessSettings;
@@ -102,7 +104,7 @@ impl Access {
         }
         access.users = settings.basic_auth.as_ref().map(|spec| users::read(context, policy, spec));
         access.tokens = settings.jwt.as_ref().map(|spec| tokens::read(context, policy, spec));
-        access.rules = settings.authorization.as_ref().map(rules::read);
+        access.rules = settings.authorization.as_ref().map(|spec| rules::read(spec, &mut access.notes));
         let Self { keys, users, tokens, rules, .. } = &access;
         let is_nothing = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
         (!is_nothing).then_some(access)
@@ -157,7 +159,7 @@ impl Access {
         }
         if let Some(rules) = &self.rules {
             let authorization = rules.asked(providers)?;
-            asked.goes_by_address = authorization.rules.iter().any(|rule| !rule.addresses.is_empty());
+            asked.goes_by_address = authorization.rules.iter().any(goes_by_address);
             asked.authorize(authorization);
         }
         let bytes: usize = asked
@@ -175,6 +177,12 @@ impl Access {
         compile_policies(&asked.policies).map_err(|fault| format!("{}: {}", field(&fault), shown(&fault)))?;
         Ok(asked)
     }
+}
+
+/// Whether a rule goes by the client's address.
+fn goes_by_address(rule: &RawAccessRule) -> bool {
+    let by_expression = |source: &String| Expression::parse(source).is_ok_and(|it| it.uses_address());
+    !rule.addresses.is_empty() || rule.cel.as_ref().is_some_and(by_expression)
 }
 
 impl Asked {

@@ -2,10 +2,12 @@
 
 mod authentication;
 mod authorization;
+mod condition;
 mod consumer;
 mod extract;
 mod jwt;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::HeaderName;
@@ -34,6 +36,8 @@ struct Known<'d> {
     providers: Names<'d>,
     /// The longest name of a model that requests can have.
     model_bytes: Size,
+    /// Patterns and expressions that were compiled.
+    compiled: Cell<usize>,
 }
 
 /// The names of policies, for those who refer to them.
@@ -167,6 +171,7 @@ impl<'d> Known<'d> {
             tags,
             providers: Names::of(providers.map(|provider| provider.name.as_str())),
             model_bytes: document.limits.model_bytes,
+            compiled: Cell::new(0),
         }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RawMethod;
+use super::{RawMethod, RawPathMatch};
 use crate::cidr::Cidr;
 use crate::knob::Span;
 
@@ -267,6 +267,16 @@ pub struct RawAccessRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub headers: Vec<RawHeaderValues>,
+    /// For one of these paths, as clients ask for them. A rule that refuses looks through other ways to write a path
+    /// (percent-encoding, several slashes, another case), and one that serves asks for the plain one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub paths: Vec<RawPathMatch>,
+    /// A condition in CEL over the request. Where it cannot be told, a rule that refuses is met, and one that serves is
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub cel: Option<String>,
 }
 
 /// A claim that a token has to have.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::PathTest;
 use crate::cidr::Cidr;
+use crate::expression::Expression;
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,6 +186,10 @@ pub struct AccessRule {
     pub scopes: Box<[Box<str>]>,
     /// With all of these headers, and one of the values in each.
     pub headers: Box<[(HeaderName, OneOf)]>,
+    /// For one of these paths.
+    pub paths: Box<[PathTest]>,
+    /// That meets this.
+    pub cel: Option<Expression>,
 }
 
 /// Texts of which one suffices.

@@ -200,6 +200,8 @@ pub struct AccessRule {
     pub operation: Option<AccessOperation>,
     /// Who asks.
     pub principal: Option<AccessPrincipal>,
+    /// An expression over the request that comes to `true`.
+    pub cel: Option<String>,
 }
 
 /// What is asked for.
@@ -208,6 +210,21 @@ pub struct AccessRule {
 pub struct AccessOperation {
     /// By one of these methods.
     pub methods: Vec<String>,
+    /// At this path.
+    pub path: Option<AccessPath>,
+}
+
+/// A condition on the path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessPath {
+    /// `PathPrefix` if left out, `Exact` or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `/` if left out.
+    pub value: Option<String>,
+    /// Whether it is met by all other paths, which is not served.
+    pub invert: Option<bool>,
 }
 
 /// Who asks: all that is said must hold.
