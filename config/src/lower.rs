@@ -174,6 +174,7 @@ fn routing(
         listeners.iter().map(|listener| TableBuilder::new(listener.hostname.clone())).collect();
     let mut rules = Vec::new();
     let mut models = Models::default();
+    let free = policy::of_no_question(document);
     for (index, route) in document.routes.iter().enumerate() {
         let place = place.index(index);
         let created = rule::created_at(route, &place, report);
@@ -193,12 +194,16 @@ fn routing(
                     named.push((&**model).into());
                 }
             }
+            let is_listed = raw.policies.iter().all(|name| free.contains(name.as_str()));
             for listener in &attached {
-                rule::attach(&mut builders[*listener], &hosts, &alternatives, raw);
+                rule::attach(&mut builders[*listener], &hosts, &alternatives, is_listed);
             }
             let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
             let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
-            rules.extend(lowered.map(|rule| Rule { models: named, policies, ..rule }));
+            let cors = raw.cors.as_ref();
+            let cors = cors.map(|raw| policy::cors(raw, &place.field("cors"), report, warnings));
+            let cors = cors.map(Arc::new);
+            rules.extend(lowered.map(|rule| Rule { models: named, policies, cors, ..rule }));
         }
     }
     models.describe(&document.models, report, warnings);

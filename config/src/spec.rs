@@ -1,5 +1,6 @@
 //! The validated parts of a snapshot: plain data that cannot be wrong.
 
+mod cors;
 mod credential;
 mod edit;
 mod file;
@@ -11,6 +12,7 @@ mod request;
 mod rule;
 mod upstream;
 
+pub use cors::{Cors, Listed, Origin};
 pub use credential::{
     AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
     OidcClient, OidcProvider, Shown, TokenSource,

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
+use penstock_config::Cors;
 use penstock_peek::Peeked;
 use penstock_tap::{Filtered, StreamPosition, Tap, UsageFilter};
 use pingora_http::RequestHeader;
@@ -90,6 +91,8 @@ pub(crate) struct Arrived {
     pub(crate) extensions: Extensions,
     /// Who asks, once a policy that the document names was asked.
     pub(crate) caller: Option<Box<Caller>>,
+    /// Which web pages may ask, where that is said.
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 /// What a request asks for.
@@ -187,6 +190,7 @@ impl Arrived {
             peeked: None,
             extensions: Extensions::new(),
             caller: None,
+            cors: None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! looked up in its own namespace. Turned down: a merge of the objects as JSON, after which nobody knows whose
 //! references they are.
 
+mod cors;
 mod keys;
 mod rules;
 mod tokens;
@@ -14,15 +15,17 @@ mod users;
 
 use penstock_config::Expression;
 use penstock_config::raw::{
-    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawExtract, RawJwt,
-    RawPolicy,
+    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawCors, RawExtract,
+    RawJwt, RawPolicy,
 };
 
-use crate::api::AccessSettings;
+use crate::api::{AccessSettings, CorsAccess};
 use crate::compile::{compile_policies, shown};
 use crate::context::{Context, Secrets, made_bytes, made_file};
 use crate::output::Made;
 use crate::world::{Key, shorten};
+
+pub(crate) use cors::of_filter as cors_of_filter;
 
 /// The most bytes of the files that one policy has with keys or users. The Secret that all of a Gateway's are published in
 /// has 1 MiB.
@@ -44,6 +47,7 @@ pub(crate) struct Access {
     users: Option<Users>,
     tokens: Option<Tokens>,
     rules: Option<Rules>,
+    cors: Option<CorsAccess>,
     /// What its status shall say beside that it is in force.
     pub(crate) notes: Vec<String>,
 }
@@ -105,9 +109,10 @@ impl Access {
         access.users = settings.basic_auth.as_ref().map(|spec| users::read(context, policy, spec));
         access.tokens = settings.jwt.as_ref().map(|spec| tokens::read(context, policy, spec));
         access.rules = settings.authorization.as_ref().map(|spec| rules::read(spec, &mut access.notes));
-        let Self { keys, users, tokens, rules, .. } = &access;
-        let is_nothing = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
-        (!is_nothing).then_some(access)
+        access.cors.clone_from(&settings.cors);
+        let Self { keys, users, tokens, rules, cors, .. } = &access;
+        let is_open = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
+        (!is_open || cors.is_some()).then_some(access)
     }
 
     /// This, and what a less specific policy says beside it.
@@ -132,6 +137,7 @@ impl Access {
                 default: own.default.or(parent.default),
                 rules: own.rules.or(parent.rules),
             }),
+            cors: both(own.cors, parent.cors, CorsAccess::over),
             notes: own.notes,
         }
     }
@@ -162,6 +168,9 @@ impl Access {
             asked.goes_by_address = authorization.rules.iter().any(goes_by_address);
             asked.authorize(authorization);
         }
+        if let Some(cors) = &self.cors {
+            asked.open(cors::of_policy(cors)?);
+        }
         let bytes: usize = asked
             .policies
             .iter()
@@ -188,7 +197,7 @@ fn goes_by_address(rule: &RawAccessRule) -> bool {
 impl Asked {
     fn identify(&mut self, name: &str, authentication: RawAuthentication) {
         let authentication = Some(authentication);
-        self.policies.push(RawPolicy { name: name.to_owned(), authentication, authorization: None });
+        self.policies.push(RawPolicy { name: name.to_owned(), authentication, ..RawPolicy::default() });
     }
 
     /// Adds who may do what, which is asked last, when it is known who asks.
@@ -198,6 +207,18 @@ impl Asked {
         }
         if let Some(last) = self.policies.last_mut() {
             last.authorization = Some(authorization);
+        }
+    }
+}
+
+impl Asked {
+    /// Adds which web pages may ask. That is found out before anything is asked, whichever policy says it.
+    fn open(&mut self, cors: RawCors) {
+        if self.policies.is_empty() {
+            self.policies.push(RawPolicy { name: "cors".to_owned(), ..RawPolicy::default() });
+        }
+        if let Some(first) = self.policies.first_mut() {
+            first.cors = Some(cors);
         }
     }
 }
@@ -307,6 +328,7 @@ fn field(fault: &penstock_config::Fault) -> &'static str {
         (".authentication.basic", "basicAuth"),
         (".authentication.jwt", "jwt"),
         (".authorization", "authorization"),
+        (".cors", "cors"),
     ];
     fields.into_iter().find(|(part, _)| fault.path.contains(part)).map_or("it", |(_, field)| field)
 }

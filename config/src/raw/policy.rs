@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawMethod, RawPathMatch};
+use super::{RawCors, RawMethod, RawPathMatch};
 use crate::cidr::Cidr;
 use crate::knob::Span;
 
@@ -45,6 +45,10 @@ pub struct RawPolicy {
     /// Who may do what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<RawAuthorization>,
+    /// Which web pages may ask. Of several policies that say so, the last one that is named holds, and a rule's before its
+    /// listener's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<RawCors>,
 }
 
 /// How clients say who they are. One of the ways that are given suffices; a request without any of them is answered with

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::PathTest;
+use super::{Cors, PathTest};
 use crate::cidr::Cidr;
 use crate::expression::Expression;
 
@@ -49,6 +49,8 @@ pub struct PolicySpec {
     pub authentication: Option<Authentication>,
     /// Who may do what.
     pub authorization: Option<Authorization>,
+    /// Which web pages may ask.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// How clients say who they are: at least one way, any of which suffices.

@@ -69,6 +69,11 @@ impl Access {
         }
     }
 
+    /// Whether it asks anything of requests.
+    pub(crate) fn asks(&self) -> bool {
+        self.authenticator.is_some() || self.authorizer.is_some()
+    }
+
     /// The headers that it may set.
     pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.authenticator.iter().flat_map(Authenticator::set_headers)

@@ -50,6 +50,26 @@ pub struct AccessSettings {
     pub jwt: Option<TokenAccess>,
     /// Who may do what.
     pub authorization: Option<AccessRules>,
+    /// Which web pages may ask.
+    pub cors: Option<CorsAccess>,
+}
+
+/// Which web pages may ask, and see answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorsAccess {
+    /// Their origins.
+    pub allow_origins: Vec<String>,
+    /// Methods that they may use.
+    pub allow_methods: Vec<String>,
+    /// Headers that they may send.
+    pub allow_headers: Vec<String>,
+    /// Headers of answers that they may read.
+    pub expose_headers: Vec<String>,
+    /// How long browsers may keep this in mind.
+    pub max_age: Option<String>,
+    /// Whether requests may have what browsers hold for the gateway.
+    pub allow_credentials: Option<bool>,
 }
 
 /// Keys of clients.

@@ -392,10 +392,12 @@ fn fields_that_are_not_acted_on_close() {
         assert_eq!((is_accepted, reason), (false, "Unsupported"), "{field}");
         assert!(message.contains(&format!("spec.{first}")), "{message}");
     }
-    let named = scene(&of_gateway(&format!("{KEYS}, cors: {{}}")));
+    let settings = "remoteJWKS: {uri: 'https://id.example/keys', backendSettings: {}}";
+    let named = scene(&of_gateway(&format!("{KEYS}, jwt: {{providers: [{{name: x, {settings}}}]}}")));
     let (is_accepted, _, message) = accepted(&named, "p");
     assert!(
-        is_accepted && message.contains("is in force without SecurityPolicy ns/p (spec.cors)"),
+        is_accepted
+            && message.contains("is in force without SecurityPolicy ns/p (spec.jwt.providers[].remoteJWKS"),
         "{message}"
     );
 }
