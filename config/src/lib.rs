@@ -5,6 +5,7 @@ mod cidr;
 mod compile;
 mod digest;
 mod endpoints;
+mod expression;
 mod fault;
 mod knob;
 mod lower;
@@ -21,6 +22,7 @@ mod table;
 pub use cidr::{Cidr, CidrError};
 pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
+pub use expression::{Expression, ExpressionIdentity, ExpressionRequest, MAX_EXPRESSION_BYTES};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
 pub use lower::{check_model_name, known_api};
@@ -38,11 +40,11 @@ pub use snapshot::Snapshot;
 pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
     BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
-    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Credential, CredentialSource,
-    Destination, EndpointSpec, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider,
-    KeyDigest, KeySetSource, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror,
-    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, PathRewrite,
-    PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
-    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
-    UpstreamTls,
+    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Cors, Credential,
+    CredentialSource, Destination, EndpointSpec, Extract, GcpIdentity, HeaderEdits, HostPattern,
+    IdentityToken, JwtProvider, KeyDigest, KeySetSource, Listed, Listener, ListenerIndex, ListenerTls,
+    Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient,
+    OidcProvider, OneOf, Origin, PathRewrite, PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec,
+    Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown,
+    Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls, plain_path,
 };

@@ -174,6 +174,7 @@ fn routing(
         listeners.iter().map(|listener| TableBuilder::new(listener.hostname.clone())).collect();
     let mut rules = Vec::new();
     let mut models = Models::default();
+    let free = policy::of_no_question(document);
     for (index, route) in document.routes.iter().enumerate() {
         let place = place.index(index);
         let created = rule::created_at(route, &place, report);
@@ -193,12 +194,16 @@ fn routing(
                     named.push((&**model).into());
                 }
             }
+            let is_listed = raw.policies.iter().all(|name| free.contains(name.as_str()));
             for listener in &attached {
-                rule::attach(&mut builders[*listener], &hosts, &alternatives, raw);
+                rule::attach(&mut builders[*listener], &hosts, &alternatives, is_listed);
             }
             let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
             let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
-            rules.extend(lowered.map(|rule| Rule { models: named, policies, ..rule }));
+            let cors = raw.cors.as_ref();
+            let cors = cors.map(|raw| policy::cors(raw, &place.field("cors"), report, warnings));
+            let cors = cors.map(Arc::new);
+            rules.extend(lowered.map(|rule| Rule { models: named, policies, cors, ..rule }));
         }
     }
     models.describe(&document.models, report, warnings);
@@ -230,11 +235,19 @@ fn redact(value: &mut Value) {
             for secret in ["value", "values"].into_iter().filter(|_| is_sensitive) {
                 object.get_mut(secret).into_iter().for_each(hide);
             }
+            object.get_mut("cel").filter(|cel| names_secret(cel)).into_iter().for_each(hide);
             object.values_mut().for_each(redact);
         }
         Value::Array(items) => items.iter_mut().for_each(redact),
         _ => {}
     }
+}
+
+/// Whether an expression may compare a credential with what it has to be.
+fn names_secret(expression: &Value) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut names = expression.as_str().unwrap_or_default().split(|c| !is_of_name(c));
+    names.any(text::is_sensitive)
 }
 
 /// Hides a text, or the texts of a list.

@@ -3,6 +3,7 @@
 //! These types mirror the document field by field; their doc comments are its reference. Nothing here is checked
 //! beyond its shape: that is what [`Snapshot::compile`](crate::Snapshot::compile) is for.
 
+mod cors;
 mod credential;
 mod endpoints;
 mod listener;
@@ -19,6 +20,7 @@ pub use crate::settings::{
     RawAccessLog, RawAdmin, RawConnection, RawEjection, RawHealthCheck, RawLimits, RawMetrics, RawPeek,
     RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
 };
+pub use cors::RawCors;
 pub use credential::{
     RawAwsSigning, RawAwsWebIdentity, RawAzureCredential, RawCredential, RawCredentialOverride,
     RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,

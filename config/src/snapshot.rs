@@ -60,6 +60,11 @@ impl Snapshot {
         self.tables.get(listener.0).map_or(Lookup::NoRoute, |table| table.route(&self.rules, request))
     }
 
+    /// The rule that a request goes to if it asks for the right model: of several that differ by models only, the first.
+    pub fn route_of_some_model(&self, listener: ListenerIndex, request: &RouteRequest<'_>) -> Option<&Rule> {
+        self.tables.get(listener.0).and_then(|table| table.route_of_some_model(&self.rules, request))
+    }
+
     /// The first listener of each address: there is one socket for all that share it.
     pub fn sockets(&self) -> impl Iterator<Item = ListenerIndex> + '_ {
         let is_first = |index: &usize| {

@@ -1,15 +1,18 @@
 //! The validated parts of a snapshot: plain data that cannot be wrong.
 
+mod cors;
 mod credential;
 mod edit;
 mod file;
 mod host;
 mod listener;
+mod path;
 mod policy;
 mod request;
 mod rule;
 mod upstream;
 
+pub use cors::{Cors, Listed, Origin};
 pub use credential::{
     AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
     OidcClient, OidcProvider, Shown, TokenSource,
@@ -19,6 +22,7 @@ pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
+pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
     Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, OneOf, PolicyIndex, PolicySpec,

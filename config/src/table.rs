@@ -100,6 +100,22 @@ impl Table {
         if is_model_at_fault { Lookup::UnknownModel } else { Lookup::NoRoute }
     }
 
+    /// The rule that a request goes to if it asks for the right model: of several that differ by models only, the first.
+    pub(crate) fn route_of_some_model<'a>(
+        &self,
+        rules: &'a [Rule],
+        request: &RouteRequest<'_>,
+    ) -> Option<&'a Rule> {
+        let host = LowerHost::new(bare_host(request.host));
+        if self.hostname.as_ref().is_some_and(|own| !own.matches(host.as_str())) {
+            return None;
+        }
+        let view = RequestView::new(request);
+        let mut buckets = self.hosts(host.as_str()).flat_map(|table| table.buckets(request.path));
+        let found = buckets.find_map(|(bucket, _)| bucket.best_for_some_model(&view));
+        found.map(|found| &rules[found.rule])
+    }
+
     /// The models that requests for a host can ask for.
     pub(crate) fn models<'a>(&self, models: &'a [ModelEntry], host: &str) -> Vec<&'a ModelEntry> {
         let host = LowerHost::new(bare_host(host));

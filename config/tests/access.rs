@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 use penstock_config::{
-    Access, AccessRule, ApiKeys, Authentication, Basic, Cidr, ClaimMatch, ClaimPath, Extract, JwtProvider,
-    KeyDigest, KeySetSource, ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
+    Access, AccessRule, ApiKeys, Authentication, Basic, Cidr, ClaimMatch, ClaimPath, Expression, Extract,
+    JwtProvider, KeyDigest, KeySetSource, ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\nsecretsFrom: s\n";
@@ -163,7 +163,8 @@ fn rules_of_authorization() {
          \x20   defaultAction: Allow\n    rules:\n\
          \x20   - {{name: All of it, action: Allow, methods: [GET, POST], models: [gpt-4o, text-*], addresses: [10.0.0.0/8], \
          consumers: [ann], tags: {{team: [search, ads]}}, provider: idp, scopes: [read], headers: [{{name: X-A, values: [b, c]}}], \
-         claims: [{{name: realm.roles, type: StringArray, values: [admin]}}, {{name: sub, values: [x]}}]}}\n\
+         claims: [{{name: realm.roles, type: StringArray, values: [admin]}}, {{name: sub, values: [x]}}], \
+         paths: [{{value: /v1}}], cel: \"tags.team == 'search'\"}}\n\
          \x20   - {{action: Deny, headers: [{{name: X-AI-EG-Model, values: [m]}}]}}\n"
     ));
     let authorization = snapshot.policies[1].authorization.as_ref().expect("it authorizes");
@@ -183,7 +184,11 @@ fn rules_of_authorization() {
         .into(),
         scopes: ["read".into()].into(),
         headers: [(HeaderName::from_static("x-a"), ["b".into(), "c".into()].into())].into(),
+        paths: authorization.rules[0].paths.clone(),
+        cel: Some(Expression::parse("tags.team == 'search'").expect("an expression")),
     };
+    let is_met = |path: &str| authorization.rules[0].paths.iter().any(|test| test.is_met(path, path));
+    assert!(is_met("/v1/models") && !is_met("/v2"));
     assert_eq!(authorization.default_action, Access::Allow);
     assert_eq!(authorization.rules[0], all);
     let second = &authorization.rules[1];
@@ -196,7 +201,7 @@ fn the_dump_has_neither_digests_nor_what_headers_with_credentials_have_to_be() {
     let snapshot = sound(&format!(
         "{HEAD}{LISTENER}consumers: [{{name: a, keys: ['{}'], tags: {{team: search}}}}]\n\
          policies: [{{name: p, authorization: {{rules: [{{action: Allow, headers: [{{name: x-token, values: [hush]}}, {{name: x-a, values: \
-         [plain]}}]}}]}}}}]\n",
+         [plain]}}], cel: \"headers['x-api-key'] == 'quiet'\"}}, {{action: Deny, cel: \"path == '/seen'\"}}]}}}}]\n",
         digest(0xab)
     ));
     let dump = snapshot.redacted();
@@ -204,7 +209,14 @@ fn the_dump_has_neither_digests_nor_what_headers_with_credentials_have_to_be() {
     assert_eq!(dump["consumers"][0]["tags"]["team"], "search");
     assert_eq!(dump["policies"][0]["authorization"]["defaultAction"], "Deny");
     let text = dump.to_string();
-    assert!(!text.contains("abab") && !text.contains("hush") && text.contains("plain"), "{text}");
+    assert!(
+        !text.contains("abab")
+            && !text.contains("hush")
+            && !text.contains("quiet")
+            && text.contains("plain")
+            && text.contains("seen"),
+        "{text}"
+    );
     assert!(!format!("{:?}", snapshot.consumers).contains("abab"));
 }
 

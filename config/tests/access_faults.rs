@@ -85,7 +85,7 @@ fn names_of_policies_lead_to_policies() {
     let twice = "policies: [{name: a, authorization: {}}, {name: a, authorization: {}}]\n";
     assert_fault(twice, "policies[1].name", "policies[0] already");
     assert_fault("policies: [{name: A, authorization: {}}]\n", "policies[0].name", "is not a name");
-    assert_fault("policies: [{name: a}]\n", "policies[0]", "give it authentication or authorization");
+    assert_fault("policies: [{name: a}]\n", "policies[0]", "give it authentication, authorization or cors");
 }
 
 #[test]
@@ -212,6 +212,48 @@ fn faults_of_identity_providers() {
         "policies: [{name: p, authentication: {jwt: {providers: [{name: i, keysUrl: 'https://u:hush@h'}]}}}]\n",
     );
     assert!(!format!("{found:?}").contains("hush"), "{found:?}");
+}
+
+#[test]
+fn faults_of_paths_and_expressions() {
+    assert_rule_faults(&[
+        ("cel: 'nothing == 1'", "cel", "there is no variable \"nothing\""),
+        ("cel: 'path == '", "cel", "column"),
+        ("cel: path", "cel", "comes to a value of the type string"),
+        ("cel: ''", "cel", "at least 1"),
+        ("paths: [{value: v1}]", "paths[0].value", "must start with /"),
+        ("paths: [{value: /v1}, {value: /v1}]", "paths[1]", "is given twice"),
+        ("paths: [{type: RegularExpression, value: '('}]", "paths[0].value", "not a regular expression"),
+        ("paths: [{type: RegularExpression, value: 'a)(b'}]", "paths[0].value", "not a regular expression"),
+    ]);
+    let rules = vec!["{action: Deny, cel: 'true'}"; 501].join(", ");
+    let half = |name: &str| format!("{{name: {name}, authorization: {{rules: [{rules}]}}}}");
+    let faults = faults_of(&format!("policies: [{}, {}]\n", half("a"), half("b")));
+    assert!(faults[0].message.contains("more than 1000 patterns and expressions"), "{:?}", faults[0]);
+}
+
+#[test]
+fn faults_of_cors() {
+    for (cors, place, part) in [
+        ("allowOrigins: ['https://a/b']", "allowOrigins[0]", "is no origin"),
+        ("allowOrigins: [a.example]", "allowOrigins[0]", "is no origin"),
+        ("allowOrigins: ['*', '*']", "allowOrigins[1]", "is given twice"),
+        ("allowMethods: ['GE T']", "allowMethods[0]", "is no method"),
+        ("allowHeaders: ['a b']", "allowHeaders[0]", "is not a header's name"),
+        ("exposeHeaders: ['']", "exposeHeaders[0]", "is not a header's name"),
+    ] {
+        assert_fault(
+            &format!("policies: [{{name: p, cors: {{{cors}}}}}]\n"),
+            &format!("policies[0].cors.{place}"),
+            part,
+        );
+    }
+    let of_rule =
+        "routes: [{name: r, rules: [{redirect: {hostname: a.example}, cors: {allowOrigins: ['a']}}]}]\n";
+    assert_fault(of_rule, "routes[0].rules[0].cors.allowOrigins[0]", "is no origin");
+    let open = "policies: [{name: p, cors: {allowOrigins: ['*'], allowCredentials: true}}]\n";
+    let found = warnings_of(open);
+    assert!(found.iter().any(|it| it.path == "policies[0].cors.allowOrigins"), "{found:?}");
 }
 
 #[test]

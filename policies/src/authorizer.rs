@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
-use penstock_config::{Access, AccessRule, Authorization, ClaimMatch, Consumer, ModelNames};
+use penstock_config::{
+    Access, AccessRule, Authorization, ClaimMatch, Consumer, Expression, ExpressionIdentity,
+    ExpressionRequest, ModelNames, plain_path,
+};
 use serde_json::Value;
 
 use crate::authenticator::{By, Identity};
@@ -21,11 +24,21 @@ pub struct Authorizer {
 pub struct Facts<'a> {
     /// Its method.
     pub method: &'a Method,
+    /// Its host, in lower case.
+    pub host: &'a str,
+    /// Its path, as routes see it.
+    pub path: &'a str,
+    /// Its query, without the question mark.
+    pub query: Option<&'a str>,
     /// The model that it asks for. Rules that say nothing of models do not look at it: before the model is known, and where
     /// [`Authorizer::needs_model`] is false, it is [`Model::Unknown`].
     pub model: Model<'a>,
+    /// How many tokens the answer may have; `None` as long as the body was not read.
+    pub tokens: Option<u64>,
     /// The address of the client; `None` if it is not known.
     pub address: Option<IpAddr>,
+    /// The client's port; 0 if a proxy told the address.
+    pub port: u16,
     /// Who sent it, by each policy that found out.
     pub identities: &'a [Identity],
     /// Its headers: the client's, without those that only policies set, and those that policies set by then.
@@ -63,9 +76,10 @@ impl Authorizer {
         Self { authorization: authorization.clone() }
     }
 
-    /// Whether a rule asks for the model, so that a decision has to wait for it.
+    /// Whether a rule asks for the model, or for how many tokens are asked for, so that a decision has to wait for the body.
     pub fn needs_model(&self) -> bool {
-        self.authorization.rules.iter().any(|rule| rule.models.is_some())
+        let by_expression = |rule: &AccessRule| rule.cel.as_ref().is_some_and(Expression::uses_body);
+        self.authorization.rules.iter().any(|rule| rule.models.is_some() || by_expression(rule))
     }
 
     /// Decides: the first rule that the request meets, else the default.
@@ -96,6 +110,55 @@ fn is_met(rule: &AccessRule, facts: &Facts<'_>) -> bool {
         && is_consumer(rule, facts.identities)
         && is_token(rule, facts.identities)
         && rule.headers.iter().all(|(name, values)| is_header(name, values, rule.action, facts.headers))
+        && is_path(rule, facts.path)
+        && rule.cel.as_ref().is_none_or(|expression| is_expression(expression, rule.action, facts))
+}
+
+fn is_path(rule: &AccessRule, path: &str) -> bool {
+    if rule.paths.is_empty() {
+        return true;
+    }
+    let plain = plain_path(path);
+    rule.paths.iter().any(|test| test.is_met(path, &plain))
+}
+
+/// Whether a request meets an expression. What cannot be told is met by a rule that refuses, and not by one that serves. As
+/// with paths, a rule that refuses is met by the path as it is written or by its plain form, and one that serves by both.
+fn is_expression(expression: &Expression, action: Access, facts: &Facts<'_>) -> bool {
+    if facts.model == Model::List && expression.uses_body() {
+        return action == Access::Allow;
+    }
+    let identities: Vec<_> = facts.identities.iter().map(identity).collect();
+    let request = ExpressionRequest {
+        method: facts.method,
+        host: facts.host,
+        path: facts.path,
+        query: facts.query,
+        headers: facts.headers,
+        address: facts.address,
+        port: facts.port,
+        model: if let Model::Named(name) = facts.model { Some(name) } else { None },
+        tokens: facts.tokens,
+        identities: &identities,
+    };
+    let is_refusal = action == Access::Deny;
+    let is_met = expression.is_met(&request).unwrap_or(is_refusal);
+    if is_met == is_refusal || !expression.uses_path() {
+        return is_met;
+    }
+    match plain_path(facts.path) {
+        plain if plain == facts.path => is_met,
+        plain => expression.is_met(&ExpressionRequest { path: &plain, ..request }).unwrap_or(is_refusal),
+    }
+}
+
+fn identity(identity: &Identity) -> ExpressionIdentity<'_> {
+    let (by, provider) = match &identity.by {
+        By::ApiKey => ("api_key", ""),
+        By::Basic => ("basic", ""),
+        By::Jwt { provider } => ("jwt", &**provider),
+    };
+    ExpressionIdentity { consumer: &identity.consumer, by, provider, claims: identity.claims.as_deref() }
 }
 
 fn is_model(models: &ModelNames, action: Access, model: Model<'_>) -> bool {

@@ -6,7 +6,7 @@ use pingora_http::RequestHeader;
 
 use crate::context::Arrived;
 use crate::error::Error;
-use crate::policy::{Access, Verdict};
+use crate::policy::{self, Access, Verdict};
 
 /// The rule that takes a request.
 #[derive(Clone, Copy)]
@@ -88,8 +88,13 @@ fn of_listener(arrived: &Arrived) -> impl Iterator<Item = &Access> {
 fn facts<'a>(arrived: &'a Arrived, head: &'a RequestHeader) -> Facts<'a> {
     Facts {
         method: &arrived.target.method,
+        host: &arrived.target.host,
+        path: arrived.target.path(),
+        query: arrived.target.query(),
         model: Model::Unknown,
+        tokens: arrived.tokens(),
         address: arrived.client(),
+        port: policy::port(arrived.peer, arrived.client()),
         identities: arrived.caller.as_ref().map_or(&[], |caller| caller.identities()),
         headers: &head.headers,
     }

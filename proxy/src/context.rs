@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
+use penstock_config::Cors;
 use penstock_peek::Peeked;
 use penstock_tap::{Filtered, StreamPosition, Tap, UsageFilter};
 use pingora_http::RequestHeader;
@@ -92,6 +93,8 @@ pub(crate) struct Arrived {
     pub(crate) extensions: Extensions,
     /// Who asks, once a policy that the document names was asked.
     pub(crate) caller: Option<Box<Caller>>,
+    /// Which web pages may ask, where that is said.
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 /// What a request asks for.
@@ -190,6 +193,7 @@ impl Arrived {
             peeked: None,
             extensions: Extensions::new(),
             caller: None,
+            cors: None,
         }
     }
 
@@ -201,6 +205,11 @@ impl Arrived {
     /// The model that the client asks for, if its body was read and names one.
     pub(crate) fn model(&self) -> Option<&str> {
         self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
+    }
+
+    /// How many tokens the answer may have, if the body was read: as many as there are if it sets no bound.
+    pub(crate) fn tokens(&self) -> Option<u64> {
+        self.peeked.as_ref().map(|peeked| peeked.max_tokens.unwrap_or(u64::MAX))
     }
 
     /// The client's address, by what trusted proxies say where there are any.
@@ -218,6 +227,8 @@ impl Arrived {
             listener: &self.runtime.snapshot().listeners[self.listener].name,
             model: self.peeked.as_ref().and_then(|peeked| Some(peeked.model.as_ref()?.name.as_str())),
             body: self.body.plain(),
+            host: &self.target.host,
+            tokens: self.peeked.as_ref().map(|peeked| peeked.max_tokens.unwrap_or(u64::MAX)),
             extensions: &mut self.extensions,
             path_and_query: &mut self.target.path_and_query,
             caller: &mut self.caller,

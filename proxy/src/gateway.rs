@@ -33,7 +33,7 @@ use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
 use crate::runtime::Live;
-use crate::{admit, forward, head, models, respond, route, settle};
+use crate::{admit, cors, forward, head, models, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
 pub(crate) struct Shared {
@@ -92,8 +92,14 @@ impl Gateway {
             *reply = Some(Box::new(respond::health(self.shared.draining.load(Ordering::Relaxed))));
             return Ok(());
         }
+        let uses_cors = arrived.runtime().uses_cors(arrived.listener);
+        let preflight = if uses_cors { cors::meet(&client, arrived) } else { None };
         if admitted.is_none() {
             return Err(Error::TooManyConcurrentRequests { limit });
+        }
+        if let Some(preflight) = preflight {
+            *reply = Some(Box::new(preflight));
+            return Ok(());
         }
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
@@ -130,6 +136,7 @@ impl Gateway {
                 let routed = routed.insert(decided);
                 let runtime = arrived.runtime().clone();
                 let (rule, compiled) = (&runtime.snapshot().rules()[routed.rule], runtime.rule(routed.rule));
+                arrived.cors = runtime.cors_of_rule(arrived.listener, routed.rule).cloned();
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
                 let found = Found { rule: routed.rule, prefix_length: routed.prefix_length };
                 if (arrived.caller.is_some() || !compiled.chain.is_empty())
@@ -146,6 +153,7 @@ impl Gateway {
                 forward::run(&self.shared.connections, client, arrived, routed, attempt, response).await?;
             }
             Ok(Action::Redirect { rule, prefix_length }) => {
+                arrived.cors = arrived.runtime().cors_of_rule(arrived.listener, rule).cloned();
                 if Box::pin(is_admitted(client, arrived, response, Some(Found { rule, prefix_length })))
                     .await?
                 {

@@ -14,6 +14,7 @@ pub mod cli;
 mod client;
 pub mod codec;
 mod context;
+mod cors;
 mod count;
 mod credential;
 mod deadline;

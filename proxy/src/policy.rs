@@ -26,7 +26,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use crate::codec::Codec;
 use crate::error::{Cause, Error};
 
-pub(crate) use self::access::{Access, Caller, Consumers};
+pub(crate) use self::access::{Access, Caller, Consumers, port};
 
 pub use crate::metrics::UpstreamKind;
 
@@ -82,6 +82,10 @@ pub struct Subject<'a> {
     pub body: &'a [Bytes],
     /// What policies remember from one phase to the next.
     pub extensions: &'a mut Extensions,
+    /// The host that is asked for, in lower case.
+    pub(crate) host: &'a str,
+    /// How many tokens the answer may have, if the body was read.
+    pub(crate) tokens: Option<u64>,
     /// Path and query as routes and upstreams see them.
     pub(crate) path_and_query: &'a mut PathAndQuery,
     /// Who asks, once a policy that the document names was asked.

@@ -9,6 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::client::{Client, Follows};
 use crate::context::{Arrived, Response, Routed};
+use crate::cors;
 use crate::error::{Dialect, Error, Limit};
 use crate::policy::Reply;
 use crate::request_id::{self, RequestId};
@@ -56,6 +57,7 @@ pub(crate) async fn refuse(
         headers.remove(header::CONTENT_LENGTH);
         body = Bytes::new();
     }
+    cors::say(&mut headers, client, arrived);
     response.bytes = body.len() as u64;
     write(client, answer.status, headers, body).await.is_ok() && may_reuse
 }
@@ -174,6 +176,7 @@ async fn finish(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    cors::say(&mut headers, client, arrived);
     // The header of an answer to HEAD tells the length of a body that does not come.
     let body = if arrived.target.method == Method::HEAD { Bytes::new() } else { body };
     response.status = Some(status.as_u16());

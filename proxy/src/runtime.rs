@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use penstock_config::{
-    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PoolIndex, Rule,
-    Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
+    BackendIndex, Cors, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PoolIndex,
+    RequestModel, RouteRequest, Rule, Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
 };
 use penstock_peek::{MemberEdits, Options};
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
+use crate::decide::Question;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
 use crate::upstreams::Upstream;
@@ -25,6 +26,10 @@ pub(crate) struct Runtime {
     rules: Vec<CompiledRule>,
     /// What each listener asks of requests, in the snapshot's order.
     listeners: Vec<Chain>,
+    /// Which web pages may ask at each listener, in the snapshot's order.
+    listener_cors: Vec<Option<Arc<Cors>>>,
+    /// Whether a rule says which web pages may ask.
+    has_rule_cors: bool,
     peek_options: Options,
     metrics: Arc<Metrics>,
 }
@@ -33,6 +38,8 @@ pub(crate) struct Runtime {
 pub(crate) struct CompiledRule {
     /// What is asked of requests and shown of responses.
     pub(crate) chain: Chain,
+    /// Which web pages may ask, if the rule or its policies say so.
+    cors: Option<Arc<Cors>>,
     /// What has to be seen of a request, for the chain, the picker, mirrors and renamed models.
     pub(crate) wants: Wants,
     /// Changes to bodies for each target of each tier; empty if no target changes any.
@@ -73,18 +80,35 @@ impl Runtime {
             max_decoded_ratio: limits.decoded_body_ratio,
         };
         let at = |index| &upstreams[position(&snapshot, index)];
-        let named =
-            |indices: &[PolicyIndex]| indices.iter().map(|of| policies[of.0].clone()).collect::<Vec<_>>();
+        let named = |indices: &[PolicyIndex]| {
+            let named = indices.iter().map(|of| policies[of.0].clone());
+            named.filter(|access| access.asks()).collect::<Vec<_>>()
+        };
+        let cors_of = |indices: &[PolicyIndex]| {
+            indices.iter().rev().find_map(|of| snapshot.policies[of.0].cors.clone())
+        };
         let rules = snapshot.rules().iter().map(|rule| {
             let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
-            CompiledRule::new(rule, chain, at, metrics)
+            let cors = rule.cors.clone().or_else(|| cors_of(&rule.policies));
+            CompiledRule { cors, ..CompiledRule::new(rule, chain, at, metrics) }
         });
-        let rules = rules.collect();
+        let rules: Vec<CompiledRule> = rules.collect();
         let chain = |listener: &Listener| {
             Chain::new(named(&listener.policies), extension.listener_policies(listener))
         };
         let listeners = snapshot.listeners.iter().map(chain).collect();
-        Self { rules, listeners, snapshot, upstreams, peek_options, metrics: metrics.clone() }
+        let listener_cors = snapshot.listeners.iter().map(|listener| cors_of(&listener.policies)).collect();
+        let has_rule_cors = rules.iter().any(|rule| rule.cors.is_some());
+        Self {
+            rules,
+            listeners,
+            listener_cors,
+            has_rule_cors,
+            snapshot,
+            upstreams,
+            peek_options,
+            metrics: metrics.clone(),
+        }
     }
 
     /// The configuration.
@@ -115,6 +139,27 @@ impl Runtime {
     /// What a listener asks of requests.
     pub(crate) fn listener_chain(&self, listener: usize) -> &Chain {
         &self.listeners[listener]
+    }
+
+    /// Whether anything is said of web pages that ask at a listener.
+    #[inline]
+    pub(crate) fn uses_cors(&self, listener: usize) -> bool {
+        self.has_rule_cors || self.listener_cors[listener].is_some()
+    }
+
+    /// Which web pages may ask for what a rule serves at a listener.
+    pub(crate) fn cors_of_rule(&self, listener: usize, rule: usize) -> Option<&Arc<Cors>> {
+        self.rules[rule].cors.as_ref().or(self.listener_cors[listener].as_ref())
+    }
+
+    /// Which web pages may ask this, as far as that can be told before the body is read.
+    pub(crate) fn cors_of(&self, question: &Question<'_>) -> Option<&Arc<Cors>> {
+        let Question { listener, host, path, query, method, headers } = *question;
+        let request = RouteRequest { host, path, query, method, headers, model: RequestModel::Unread };
+        match self.snapshot.route_of_some_model(ListenerIndex(listener), &request) {
+            Some(rule) => self.cors_of_rule(listener, rule.index),
+            None => self.listener_cors[listener].as_ref(),
+        }
     }
 
     /// A pool or backend.
@@ -160,7 +205,15 @@ impl CompiledRule {
         let wants = targets.fold(mirrors | chain.wants(), Wants::bitor);
         let retry_budget = RetryBudget::new(rule.retry.budget_percent, rule.retry.min_retries_per_second);
         let body_edits = body_edits(rule);
-        Self { chain, wants, body_edits, forms, retry_budget, metrics: metrics.route(&rule.route) }
+        Self {
+            chain,
+            cors: None,
+            wants,
+            body_edits,
+            forms,
+            retry_budget,
+            metrics: metrics.route(&rule.route),
+        }
     }
 
     /// What a target changes in bodies.

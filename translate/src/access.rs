@@ -7,20 +7,25 @@
 //! looked up in its own namespace. Turned down: a merge of the objects as JSON, after which nobody knows whose
 //! references they are.
 
+mod cors;
 mod keys;
 mod rules;
 mod tokens;
 mod users;
 
+use penstock_config::Expression;
 use penstock_config::raw::{
-    RawAccess, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawExtract, RawJwt, RawPolicy,
+    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawCors, RawExtract,
+    RawJwt, RawPolicy,
 };
 
-use crate::api::AccessSettings;
+use crate::api::{AccessSettings, CorsAccess};
 use crate::compile::{compile_policies, shown};
 use crate::context::{Context, Secrets, made_bytes, made_file};
 use crate::output::Made;
 use crate::world::{Key, shorten};
+
+pub(crate) use cors::of_filter as cors_of_filter;
 
 /// The most bytes of the files that one policy has with keys or users. The Secret that all of a Gateway's are published in
 /// has 1 MiB.
@@ -42,6 +47,7 @@ pub(crate) struct Access {
     users: Option<Users>,
     tokens: Option<Tokens>,
     rules: Option<Rules>,
+    cors: Option<CorsAccess>,
     /// What its status shall say beside that it is in force.
     pub(crate) notes: Vec<String>,
 }
@@ -102,10 +108,11 @@ impl Access {
         }
         access.users = settings.basic_auth.as_ref().map(|spec| users::read(context, policy, spec));
         access.tokens = settings.jwt.as_ref().map(|spec| tokens::read(context, policy, spec));
-        access.rules = settings.authorization.as_ref().map(rules::read);
-        let Self { keys, users, tokens, rules, .. } = &access;
-        let is_nothing = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
-        (!is_nothing).then_some(access)
+        access.rules = settings.authorization.as_ref().map(|spec| rules::read(spec, &mut access.notes));
+        access.cors.clone_from(&settings.cors);
+        let Self { keys, users, tokens, rules, cors, .. } = &access;
+        let is_open = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
+        (!is_open || cors.is_some()).then_some(access)
     }
 
     /// This, and what a less specific policy says beside it.
@@ -130,6 +137,7 @@ impl Access {
                 default: own.default.or(parent.default),
                 rules: own.rules.or(parent.rules),
             }),
+            cors: both(own.cors, parent.cors, CorsAccess::over),
             notes: own.notes,
         }
     }
@@ -157,8 +165,11 @@ impl Access {
         }
         if let Some(rules) = &self.rules {
             let authorization = rules.asked(providers)?;
-            asked.goes_by_address = authorization.rules.iter().any(|rule| !rule.addresses.is_empty());
+            asked.goes_by_address = authorization.rules.iter().any(goes_by_address);
             asked.authorize(authorization);
+        }
+        if let Some(cors) = &self.cors {
+            asked.open(cors::of_policy(cors)?);
         }
         let bytes: usize = asked
             .policies
@@ -177,10 +188,16 @@ impl Access {
     }
 }
 
+/// Whether a rule goes by the client's address.
+fn goes_by_address(rule: &RawAccessRule) -> bool {
+    let by_expression = |source: &String| Expression::parse(source).is_ok_and(|it| it.uses_address());
+    !rule.addresses.is_empty() || rule.cel.as_ref().is_some_and(by_expression)
+}
+
 impl Asked {
     fn identify(&mut self, name: &str, authentication: RawAuthentication) {
         let authentication = Some(authentication);
-        self.policies.push(RawPolicy { name: name.to_owned(), authentication, authorization: None });
+        self.policies.push(RawPolicy { name: name.to_owned(), authentication, ..RawPolicy::default() });
     }
 
     /// Adds who may do what, which is asked last, when it is known who asks.
@@ -190,6 +207,18 @@ impl Asked {
         }
         if let Some(last) = self.policies.last_mut() {
             last.authorization = Some(authorization);
+        }
+    }
+}
+
+impl Asked {
+    /// Adds which web pages may ask. That is found out before anything is asked, whichever policy says it.
+    fn open(&mut self, cors: RawCors) {
+        if self.policies.is_empty() {
+            self.policies.push(RawPolicy { name: "cors".to_owned(), ..RawPolicy::default() });
+        }
+        if let Some(first) = self.policies.first_mut() {
+            first.cors = Some(cors);
         }
     }
 }
@@ -299,6 +328,7 @@ fn field(fault: &penstock_config::Fault) -> &'static str {
         (".authentication.basic", "basicAuth"),
         (".authentication.jwt", "jwt"),
         (".authorization", "authorization"),
+        (".cors", "cors"),
     ];
     fields.into_iter().find(|(part, _)| fault.path.contains(part)).map_or("it", |(_, field)| field)
 }

@@ -20,9 +20,9 @@ mod traffic;
 mod unsupported;
 
 pub use access::{
-    AccessHeader, AccessOperation, AccessPrincipal, AccessRule, AccessRules, AccessSettings, ClaimToHeader,
-    KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess, TokenClaim, TokenHeader,
-    TokenMatch, TokenPlaces, TokenProvider, UserAccess,
+    AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings,
+    ClaimToHeader, CorsAccess, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess,
+    TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
 };
 pub use aigateway::{
     AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,
@@ -54,7 +54,7 @@ pub use reference::{
     TargetRef,
 };
 pub use route::{
-    Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
+    CorsFilter, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
     HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
     HttpValueMatch, MirrorRef, RequestMirror,
 };

@@ -120,6 +120,7 @@ fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRu
     raw.retry = rule.retry.as_ref().map_or(Ok(RawRetry::default()), retry)?;
     raw.request_headers = filters.request_headers();
     raw.response_headers = filters.response_headers();
+    raw.cors = filters.cors()?;
     if let Some(redirect) = filters.redirect()? {
         raw.redirect = Some(redirect);
         return Ok(());
@@ -144,8 +145,9 @@ fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) ->
     };
     let filters = Filters::read(&reference.filters);
     filters.refuse_unknown()?;
-    if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
-        return Err("a backendRef can change headers and URL; redirects and mirrors are for rules".to_owned());
+    if filters.redirect()?.is_some() || filters.mirrors().next().is_some() || filters.cors()?.is_some() {
+        let message = "a backendRef can change headers and URL; redirects, mirrors and CORS are for rules";
+        return Err(message.to_owned());
     }
     let mut target = rules::to_upstream(upstream, weight, 0);
     rules::change_headers(&mut target, filters.request_headers());

@@ -2,11 +2,15 @@
 
 mod authentication;
 mod authorization;
+mod condition;
 mod consumer;
+mod cors;
 mod extract;
 mod jwt;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use http::HeaderName;
 use rustc_hash::FxHashSet;
@@ -15,11 +19,12 @@ use super::file::Files;
 use super::names::Names;
 use super::{models, text};
 use crate::knob::Size;
-use crate::raw::Document;
+use crate::raw::{Document, RawPolicy};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
 pub(super) use consumer::lower as consumers;
+pub(super) use cors::lower as cors;
 
 /// What authentication and authorization can ask for in a document.
 struct Known<'d> {
@@ -34,6 +39,8 @@ struct Known<'d> {
     providers: Names<'d>,
     /// The longest name of a model that requests can have.
     model_bytes: Size,
+    /// Patterns and expressions that were compiled.
+    compiled: Cell<usize>,
 }
 
 /// The names of policies, for those who refer to them.
@@ -54,8 +61,9 @@ pub(super) fn lower(
     let mut policies = Vec::with_capacity(document.policies.len());
     for (index, raw) in document.policies.iter().enumerate() {
         let place = place.index(index);
-        if raw.authentication.is_none() && raw.authorization.is_none() {
-            let message = || "asks nothing of requests: give it authentication or authorization".to_owned();
+        if asks_nothing(raw) && raw.cors.is_none() {
+            let message =
+                || "asks nothing of requests: give it authentication, authorization or cors".to_owned();
             report.add(&place, message);
         }
         let within = place.field("authentication");
@@ -66,9 +74,21 @@ pub(super) fn lower(
         let authorization = raw.authorization.as_ref();
         let authorization =
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
-        policies.push(PolicySpec { name: raw.name.as_str().into(), authentication, authorization });
+        let cors = raw.cors.as_ref().map(|raw| cors::lower(raw, &place.field("cors"), report, warnings));
+        let (name, cors) = (raw.name.as_str().into(), cors.map(Arc::new));
+        policies.push(PolicySpec { name, authentication, authorization, cors });
     }
     policies
+}
+
+/// The policies that any request passes.
+pub(super) fn of_no_question(document: &Document) -> FxHashSet<&str> {
+    let policies = document.policies.iter().filter(|policy| asks_nothing(policy));
+    policies.map(|policy| policy.name.as_str()).collect()
+}
+
+fn asks_nothing(policy: &RawPolicy) -> bool {
+    policy.authentication.is_none() && policy.authorization.is_none()
 }
 
 /// The policies that a listener or a rule names, in that order.
@@ -167,6 +187,7 @@ impl<'d> Known<'d> {
             tags,
             providers: Names::of(providers.map(|provider| provider.name.as_str())),
             model_bytes: document.limits.model_bytes,
+            compiled: Cell::new(0),
         }
     }
 }

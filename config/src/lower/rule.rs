@@ -70,15 +70,14 @@ pub(super) fn attached(
     reachable
 }
 
-/// Adds a rule to a listener's table. The models of one that has policies of its own are not listed there: who asks for the
-/// list has passed the listener's policies and no others.
+/// Adds a rule to a listener's table. The models of one whose own policies ask something are not listed there: who asks for
+/// the list has passed the listener's policies and no others.
 pub(super) fn attach(
     table: &mut TableBuilder,
     hosts: &[HostPattern],
     alternatives: &[Arc<Alternative>],
-    raw: &RawRule,
+    is_listed: bool,
 ) {
-    let is_listed = raw.policies.is_empty();
     for alternative in alternatives {
         if hosts.is_empty() {
             table.add(None, alternative, is_listed);
@@ -162,6 +161,7 @@ pub(super) fn lower(
         response_headers,
         rewrite: rewrite.flatten(),
         policies: Box::default(),
+        cors: None,
         untranslatable: raw.untranslatable,
         usage: raw.usage,
         timeouts: raw.timeouts.value(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RawMethod;
+use super::{RawCors, RawMethod, RawPathMatch};
 use crate::cidr::Cidr;
 use crate::knob::Span;
 
@@ -45,6 +45,10 @@ pub struct RawPolicy {
     /// Who may do what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<RawAuthorization>,
+    /// Which web pages may ask. Of several policies that say so, the last one that is named holds, and a rule's before its
+    /// listener's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<RawCors>,
 }
 
 /// How clients say who they are. One of the ways that are given suffices; a request without any of them is answered with
@@ -267,6 +271,16 @@ pub struct RawAccessRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub headers: Vec<RawHeaderValues>,
+    /// For one of these paths, as clients ask for them. A rule that refuses looks through other ways to write a path
+    /// (percent-encoding, several slashes, another case), and one that serves asks for the plain one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub paths: Vec<RawPathMatch>,
+    /// A condition in CEL over the request. Where it cannot be told, a rule that refuses is met, and one that serves is
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub cel: Option<String>,
 }
 
 /// A claim that a token has to have.

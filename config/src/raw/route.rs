@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawMatch, RawRetry, RawTimeouts};
+use super::{RawCors, RawMatch, RawRetry, RawTimeouts};
 use crate::settings::{StreamUsage, Untranslatable};
 
 /// Rules for some hosts on some listeners.
@@ -79,6 +79,9 @@ pub struct RawRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub policies: Vec<String>,
+    /// Which web pages may ask, in place of what its policies and those of its listener say of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<RawCors>,
     /// What becomes of a request that is translated (`api` of its pool or backend) and has members that the other API has
     /// no place for.
     #[serde(default, skip_serializing_if = "Untranslatable::is_default")]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::{Cors, PathTest};
 use crate::cidr::Cidr;
+use crate::expression::Expression;
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +49,8 @@ pub struct PolicySpec {
     pub authentication: Option<Authentication>,
     /// Who may do what.
     pub authorization: Option<Authorization>,
+    /// Which web pages may ask.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// How clients say who they are: at least one way, any of which suffices.
@@ -184,6 +188,10 @@ pub struct AccessRule {
     pub scopes: Box<[Box<str>]>,
     /// With all of these headers, and one of the values in each.
     pub headers: Box<[(HeaderName, OneOf)]>,
+    /// For one of these paths.
+    pub paths: Box<[PathTest]>,
+    /// That meets this.
+    pub cel: Option<Expression>,
 }
 
 /// Texts of which one suffices.

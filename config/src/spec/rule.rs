@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{BackendIndex, BodyEdits, HeaderEdits, PolicyIndex, PoolIndex};
+use super::{BackendIndex, BodyEdits, Cors, HeaderEdits, PolicyIndex, PoolIndex};
 use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
 
 /// One rule of a route.
@@ -33,6 +33,8 @@ pub struct Rule {
     pub rewrite: Option<Rewrite>,
     /// What requests have to pass, in this order, behind what the listener asks.
     pub policies: Box<[PolicyIndex]>,
+    /// Which web pages may ask, whatever policies say of that.
+    pub cors: Option<Arc<Cors>>,
     /// What becomes of a request with members that the API of its upstream has no place for.
     pub untranslatable: Untranslatable,
     /// When streams report the tokens that they took.

@@ -153,7 +153,7 @@ impl Pattern {
         Ok(Self { source: source.into(), regex: compile(&format!(r"\A(?:{source})\z"))? })
     }
 
-    fn accepts(&self, value: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, value: &[u8]) -> bool {
         self.regex.is_match(value)
     }
 }

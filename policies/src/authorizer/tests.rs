@@ -20,6 +20,8 @@ fn rule(action: Access) -> AccessRule {
         claims: Box::default(),
         scopes: Box::default(),
         headers: Box::default(),
+        paths: Box::default(),
+        cel: None,
     }
 }
 
@@ -40,7 +42,9 @@ fn token(provider: &str, claims: Value) -> Identity {
 /// A request of which nothing is known.
 struct Asked {
     method: Method,
+    path: &'static str,
     model: Model<'static>,
+    tokens: Option<u64>,
     address: Option<IpAddr>,
     identities: Vec<Identity>,
     headers: HeaderMap,
@@ -49,7 +53,9 @@ struct Asked {
 fn asked() -> Asked {
     Asked {
         method: Method::POST,
+        path: "/v1/chat/completions",
         model: Model::Unknown,
+        tokens: None,
         address: None,
         identities: vec![],
         headers: HeaderMap::new(),
@@ -64,8 +70,13 @@ fn decide(rules: &[AccessRule], default_action: Access, asked: &Asked) -> Decisi
     let authorizer = Authorizer::new(&Authorization { default_action, rules: rules.into() });
     authorizer.decide(&Facts {
         method: &asked.method,
+        host: "llm.example",
+        path: asked.path,
+        query: None,
         model: asked.model,
+        tokens: asked.tokens,
         address: asked.address,
+        port: 0,
         identities: &asked.identities,
         headers: &asked.headers,
     })
@@ -76,6 +87,70 @@ fn meets(rule: &AccessRule, asked: &Asked) -> bool {
     let other = if rule.action == Access::Allow { Access::Deny } else { Access::Allow };
     let is_allowed = decide(std::slice::from_ref(rule), other, asked) == Decision::Allow;
     is_allowed == (rule.action == Access::Allow)
+}
+
+fn by_expression(action: Access, source: &str) -> AccessRule {
+    AccessRule { cel: Some(Expression::parse(source).unwrap()), ..rule(action) }
+}
+
+#[test]
+fn an_expression_is_one_of_a_rules_conditions() {
+    let of = AccessRule {
+        consumers: texts(&["ann"]),
+        ..by_expression(Access::Allow, "tags.team == 'ads' && identity.by == 'api_key'")
+    };
+    let by = |name, team| asked_by([identity(name, &[("team", team)], By::ApiKey, None)]);
+    assert!(meets(&of, &by("ann", "ads")));
+    assert!(!meets(&of, &by("ann", "search")) && !meets(&of, &by("bob", "ads")));
+    let claims = "claims.groups.exists(g, g == 'ops') && identity.provider == 'p'";
+    let ops = asked_by([token("p", json!({"groups": ["dev", "ops"]}))]);
+    for action in [Access::Allow, Access::Deny] {
+        assert!(meets(&by_expression(action, claims), &ops));
+        assert!(!meets(&by_expression(action, claims), &asked_by([token("p", json!({"groups": []}))])));
+    }
+}
+
+#[test]
+fn what_an_expression_cannot_tell_is_refused() {
+    for source in
+        ["model == 'gpt-4o'", "tokens < 5", "claims.level > 2", "address == '10.0.0.1'", "headers['x'] == ''"]
+    {
+        assert!(!meets(&by_expression(Access::Allow, source), &asked()), "{source}");
+        assert!(meets(&by_expression(Access::Deny, source), &asked()), "{source}");
+    }
+    let level = asked_by([token("p", json!({"level": "3"}))]);
+    assert!(!meets(&by_expression(Access::Allow, "claims.level > 2"), &level));
+    assert!(meets(&by_expression(Access::Deny, "claims.level > 2"), &level));
+    let large = Asked { tokens: Some(u64::MAX), model: Model::Named("gpt-4o"), ..asked() };
+    assert!(meets(&by_expression(Access::Deny, "model == 'gpt-4o' && tokens > 4096"), &large));
+}
+
+#[test]
+fn expressions_about_the_body_wait_for_it_and_leave_the_list_of_models_to_what_is_on_it() {
+    let needs = |source| {
+        let rules = [by_expression(Access::Deny, source)].into();
+        Authorizer::new(&Authorization { default_action: Access::Allow, rules }).needs_model()
+    };
+    assert!(needs("model == 'a'") && needs("tokens > 1") && !needs("path == '/'"));
+    let list = Asked { model: Model::List, ..asked() };
+    for (source, allow, deny) in [("model == 'a'", true, false), ("path == '/'", false, false)] {
+        assert_eq!(meets(&by_expression(Access::Allow, source), &list), allow, "{source}");
+        assert_eq!(meets(&by_expression(Access::Deny, source), &list), deny, "{source}");
+    }
+}
+
+#[test]
+fn no_way_to_write_a_path_gets_around_an_expression_about_it() {
+    let of = |action| by_expression(action, "path.startsWith('/v1/files')");
+    let at = |path| Asked { path, ..asked() };
+    for path in ["//v1/files", "/v1//files/a", "/v1%2Ffiles", "/v1/%66iles", "/v1;x/files"] {
+        assert!(meets(&of(Access::Deny), &at(path)), "{path}");
+        assert!(!meets(&of(Access::Allow), &at(path)), "{path}");
+    }
+    assert!(!meets(&by_expression(Access::Allow, "!path.startsWith('/v1/files')"), &at("//v1/files")));
+    for action in [Access::Allow, Access::Deny] {
+        assert!(meets(&of(action), &at("/v1/files/a")) && !meets(&of(action), &at("/v1/chat")));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A policy that the document names: who asks, and who may do what. Decided in `penstock_policies`; here it meets the
 //! request.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -68,6 +69,11 @@ impl Access {
         }
     }
 
+    /// Whether it asks anything of requests.
+    pub(crate) fn asks(&self) -> bool {
+        self.authenticator.is_some() || self.authorizer.is_some()
+    }
+
     /// The headers that it may set.
     pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.authenticator.iter().flat_map(Authenticator::set_headers)
@@ -119,7 +125,9 @@ impl Access {
     /// Of a listener: whether [`Self::admit_late`] would let a request for this model pass.
     pub(crate) fn may_ask(&self, facts: &Facts<'_>, model: &str) -> bool {
         let Some(authorizer) = self.late_authorizer() else { return true };
-        let facts = Facts { method: &Method::POST, model: Model::Named(model), ..*facts };
+        // As few tokens as may be: the list says what may be asked for at all.
+        let tokens = Some(0);
+        let facts = Facts { method: &Method::POST, model: Model::Named(model), tokens, ..*facts };
         authorizer.decide(&facts) == Decision::Allow
     }
 
@@ -185,12 +193,22 @@ impl Caller {
     }
 }
 
+/// The port of a client that is at the other end of the connection itself; else 0.
+pub(crate) fn port(peer: Option<SocketAddr>, client: Option<IpAddr>) -> u16 {
+    peer.filter(|peer| Some(peer.ip()) == client).map_or(0, |peer| peer.port())
+}
+
 /// What is known of a request, but for its model.
 fn facts<'a>(request: &'a Subject<'_>) -> Facts<'a> {
     Facts {
         method: &request.head.method,
+        host: request.host,
+        path: request.path_and_query.path(),
+        query: request.path_and_query.query(),
         model: Model::Unknown,
+        tokens: request.tokens,
         address: request.client,
+        port: port(request.peer, request.client),
         identities: request.caller.as_ref().map_or(&[], |caller| caller.identities()),
         headers: &request.head.headers,
     }

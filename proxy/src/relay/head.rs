@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
+use crate::cors;
 use crate::error::Error;
 use crate::request_id;
 use crate::trail;
@@ -63,6 +64,7 @@ pub(super) fn begin(
     if compiled.wants.response_head {
         compiled.chain.response_head(header, &mut arrived.extensions)?;
     }
+    cors::replace(header, client, arrived)?;
     frame(client, header, is_end)
 }
 

@@ -8,6 +8,7 @@ mod harness;
 mod access;
 mod attempts;
 mod contract;
+mod cors;
 mod counted;
 mod credentials;
 mod dialects;

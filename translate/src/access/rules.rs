@@ -2,16 +2,24 @@
 
 use penstock_config::raw::{
     RawAccess, RawAccessRule, RawAuthorization, RawClaimMatch, RawClaimType, RawHeaderValues, RawMethod,
+    RawPathMatch, RawPathMatchType,
 };
-use penstock_config::{Cidr, CidrError, MODEL_HEADER};
+use penstock_config::{Cidr, CidrError, Expression, MODEL_HEADER};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{Fault, Rules, distinct};
-use crate::api::{AccessHeader, AccessPrincipal, AccessRule, AccessRules, TokenClaim};
+use crate::api::{AccessHeader, AccessPath, AccessPrincipal, AccessRule, AccessRules, TokenClaim};
 use crate::world::shorten;
 
-pub(super) fn read(spec: &AccessRules) -> Rules {
+/// What rules with an expression say more of than Envoy's.
+const OF_DENYING_EXPRESSIONS: &str = "rules that deny are met where their cel cannot be told, such as by a request \
+                                      without a header that it asks for; with Envoy they are not";
+
+pub(super) fn read(spec: &AccessRules, notes: &mut Vec<String>) -> Rules {
+    if spec.rules.iter().any(|rule| rule.cel.is_some() && rule.action == "Deny") {
+        notes.push(OF_DENYING_EXPRESSIONS.to_owned());
+    }
     let default = spec.default_action.as_deref().map(|it| action(it, "authorization.defaultAction"));
     Rules { default, rules: (!spec.rules.is_empty()).then(|| rules(&spec.rules)) }
 }
@@ -39,10 +47,42 @@ fn rule(spec: &AccessRule, place: &str) -> Result<RawAccessRule, Fault> {
             raw.methods.push(known);
         }
     }
+    if let Some(path) = spec.operation.as_ref().and_then(|operation| operation.path.as_ref()) {
+        raw.paths.push(read_path(path, &format!("{place}.operation.path"))?);
+    }
     if let Some(principal) = &spec.principal {
         read_principal(principal, place, &mut raw)?;
     }
+    if let Some(source) = &spec.cel {
+        Expression::parse(source).map_err(|fault| format!("{place}.cel: {fault}"))?;
+        raw.cel = Some(source.clone());
+    }
     Ok(raw)
+}
+
+/// A path. Envoy looks at the query as well, which a pattern could ask for; here there is none to see.
+fn read_path(spec: &AccessPath, place: &str) -> Result<RawPathMatch, Fault> {
+    if spec.invert == Some(true) {
+        return Err(format!("{place}.invert is not served: deny the path in a rule before"));
+    }
+    let value = spec.value.clone().unwrap_or_else(|| "/".to_owned());
+    let kind = match spec.kind.as_deref() {
+        None | Some("PathPrefix") => RawPathMatchType::PathPrefix,
+        Some("Exact") => RawPathMatchType::Exact,
+        Some("RegularExpression") if has_literal_mark(&value) => {
+            return Err(format!(
+                "{place}.value: the pattern asks for a query, which is not part of the path"
+            ));
+        }
+        Some("RegularExpression") => RawPathMatchType::RegularExpression,
+        Some(other) => return Err(format!("{place}: there is no type {:?}", shorten(other, 40))),
+    };
+    Ok(RawPathMatch { kind, value })
+}
+
+/// Whether a pattern has a question mark that stands for itself.
+fn has_literal_mark(pattern: &str) -> bool {
+    ["\\?", "[?]", "\\x3f", "\\x3F"].iter().any(|mark| pattern.contains(mark))
 }
 
 fn read_principal(spec: &AccessPrincipal, place: &str, raw: &mut RawAccessRule) -> Result<(), Fault> {

@@ -50,6 +50,26 @@ pub struct AccessSettings {
     pub jwt: Option<TokenAccess>,
     /// Who may do what.
     pub authorization: Option<AccessRules>,
+    /// Which web pages may ask.
+    pub cors: Option<CorsAccess>,
+}
+
+/// Which web pages may ask, and see answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorsAccess {
+    /// Their origins.
+    pub allow_origins: Vec<String>,
+    /// Methods that they may use.
+    pub allow_methods: Vec<String>,
+    /// Headers that they may send.
+    pub allow_headers: Vec<String>,
+    /// Headers of answers that they may read.
+    pub expose_headers: Vec<String>,
+    /// How long browsers may keep this in mind.
+    pub max_age: Option<String>,
+    /// Whether requests may have what browsers hold for the gateway.
+    pub allow_credentials: Option<bool>,
 }
 
 /// Keys of clients.
@@ -200,6 +220,8 @@ pub struct AccessRule {
     pub operation: Option<AccessOperation>,
     /// Who asks.
     pub principal: Option<AccessPrincipal>,
+    /// An expression over the request that comes to `true`.
+    pub cel: Option<String>,
 }
 
 /// What is asked for.
@@ -208,6 +230,21 @@ pub struct AccessRule {
 pub struct AccessOperation {
     /// By one of these methods.
     pub methods: Vec<String>,
+    /// At this path.
+    pub path: Option<AccessPath>,
+}
+
+/// A condition on the path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessPath {
+    /// `PathPrefix` if left out, `Exact` or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `/` if left out.
+    pub value: Option<String>,
+    /// Whether it is met by all other paths, which is not served.
+    pub invert: Option<bool>,
 }
 
 /// Who asks: all that is said must hold.

@@ -90,6 +90,26 @@ pub struct HttpFilter {
     pub request_redirect: Option<HttpRedirect>,
     /// Changes to host and path.
     pub url_rewrite: Option<HttpUrlRewrite>,
+    /// Which web pages may ask.
+    pub cors: Option<CorsFilter>,
+}
+
+/// Which web pages may ask, and see answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorsFilter {
+    /// Their origins.
+    pub allow_origins: Vec<String>,
+    /// Whether requests may have what browsers hold for the gateway.
+    pub allow_credentials: Option<bool>,
+    /// Methods that they may use.
+    pub allow_methods: Vec<String>,
+    /// Headers that they may send.
+    pub allow_headers: Vec<String>,
+    /// Headers of answers that they may read.
+    pub expose_headers: Vec<String>,
+    /// For how many seconds browsers may keep this in mind; 5 if left out.
+    pub max_age: Option<u32>,
 }
 
 /// Changes to headers.

@@ -1,9 +1,10 @@
 //! Filters of HTTPRoutes.
 
 use penstock_config::raw::{
-    RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawScheme, RawUrlRewrite,
+    RawCors, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawScheme, RawUrlRewrite,
 };
 
+use crate::access;
 use crate::api::{HttpFilter, HttpPathModifier, RequestMirror};
 use crate::headers;
 use crate::world::shorten;
@@ -27,6 +28,7 @@ impl<'a> Filters<'a> {
                 "RequestMirror" => filter.request_mirror.is_some(),
                 "RequestRedirect" => filter.request_redirect.is_some(),
                 "URLRewrite" => filter.url_rewrite.is_some(),
+                "CORS" => filter.cors.is_some(),
                 other => return Err(format!("filters of type {} are not served", shorten(other, 80))),
             };
             if !is_there {
@@ -57,6 +59,10 @@ impl<'a> Filters<'a> {
 
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &'a RequestMirror> {
         self.0.iter().filter_map(|filter| filter.request_mirror.as_ref())
+    }
+
+    pub(super) fn cors(&self) -> Result<Option<RawCors>, String> {
+        self.0.iter().find_map(|filter| filter.cors.as_ref()).map(access::cors_of_filter).transpose()
     }
 
     pub(super) fn redirect(&self) -> Result<Option<RawRedirect>, String> {

@@ -77,10 +77,8 @@ pub const FATES: &[Fates] = &[
         named: &["rules[].sessionPersistence", "useDefaultGateways"],
         // Rules refuse filters by their types.
         closes: &[
-            "rules[].backendRefs[].filters[].cors",
             "rules[].backendRefs[].filters[].extensionRef",
             "rules[].backendRefs[].filters[].externalAuth",
-            "rules[].filters[].cors",
             "rules[].filters[].extensionRef",
             "rules[].filters[].externalAuth",
         ],
@@ -115,8 +113,8 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
     Fates {
         kind: Kind::SecurityPolicy,
-        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "jwt"],
-        named: &["cors", "jwt.providers[].remoteJWKS.backendSettings"],
+        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "cors", "jwt"],
+        named: &["jwt.providers[].remoteJWKS.backendSettings"],
         closes: &[
             "authorization.rules[].principal.clientIPGeoLocations",
             "extAuth",

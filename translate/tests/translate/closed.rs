@@ -220,7 +220,6 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "extAuth: {failOpen: true}", true),
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
-        ("SecurityPolicy", "cors: {}", false),
         ("BackendTrafficPolicy", "rateLimit: {local: {}}", true),
         ("BackendTrafficPolicy", "circuitBreaker: {}, somethingNew: {}", false),
         ("ClientTrafficPolicy", "tls: {clientValidation: {optional: true}}", true),
@@ -357,7 +356,6 @@ fn filters_that_are_not_acted_on_close_their_rule() {
     for filter in [
         "{type: ExternalAuth, externalAuth: {protocol: HTTP}}",
         "{type: ExtensionRef, extensionRef: {group: gateway.envoyproxy.io, kind: HTTPRouteFilter, name: f}}",
-        "{type: CORS, cors: {}}",
     ] {
         for rule in [
             format!("{{filters: [{filter}], backendRefs: [{{name: s, port: 80}}]}}"),

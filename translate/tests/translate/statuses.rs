@@ -123,7 +123,7 @@ fn what_many_rules_have_in_common_is_told_once_and_hides_nothing_else() {
         translated(&route("{name: gw}", &format!("{cors}{{timeouts: {{request: soon}}}}, {{name: sound}}")));
     let (is_partial, _, message) = condition(&translation, ROUTE, "PartiallyInvalid");
     assert!(is_partial && message.starts_with("Dropped Rule(s): rules[0], rules[1], "), "{message}");
-    assert!(message.contains("rules[7] and 10 more: filters of type CORS are not served; "), "{message}");
+    assert!(message.contains("rules[7] and 10 more: a filter of type CORS lacks its section; "), "{message}");
     assert!(message.contains("; rules[18]: timeouts.request: not a duration"), "{message}");
 }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Known, boxed, check_distinct, jwt, model_names};
+use super::{Known, boxed, check_distinct, condition, jwt, model_names};
 use crate::lower::matching::method;
 use crate::lower::text;
 use crate::raw::{RawAccess, RawAccessRule, RawAuthorization, RawClaimMatch, RawClaimType, RawHeaderValues};
@@ -65,6 +65,8 @@ fn rule(raw: &RawAccessRule, known: &Known<'_>, place: &FieldPath<'_>, report: &
         claims: claims(&raw.claims, &place.field("claims"), report),
         scopes: scopes(&raw.scopes, &place.field("scopes"), report),
         headers: headers(&raw.headers, &place.field("headers"), report),
+        paths: condition::paths(raw, known, &place.field("paths"), report),
+        cel: condition::expression(raw, known, &place.field("cel"), report),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What of a policy becomes what in a document.
 
-use penstock_config::raw::{RawAccess, RawClaimType, RawExtract, RawMethod};
+use penstock_config::raw::{RawAccess, RawClaimType, RawExtract, RawMethod, RawPathMatch, RawPathMatchType};
 use penstock_config::{Cidr, Span};
 use penstock_translate::CLOSED;
 use penstock_translate::translate;
@@ -153,6 +153,30 @@ fn who_may_do_what_is_as_it_is_written() {
     assert_eq!((nobody.default_action, nobody.rules.len()), (RawAccess::Deny, 0));
 }
 
+#[test]
+fn paths_and_expressions_are_conditions_of_rules() {
+    let rules = r#"authorization: {rules: [
+        {action: Deny, operation: {path: {type: Exact, value: /v1/files}}, cel: "request.headers['x-team'] == 'a'"},
+        {action: Deny, operation: {path: {type: RegularExpression, value: '/v1/[a-z]+'}}, principal: {clientCIDRs: [10.0.0.0/8]}},
+        {action: Allow, cel: "source.address.startsWith('10.') && request.url_path == '/'"}]}"#;
+    let translation = scene(&of_gateway(rules));
+    let authorization = policies(&translation)["ns.p"].authorization.clone().unwrap();
+    let [files, lower, last] = &authorization.rules[..] else { panic!("{authorization:?}") };
+    let path = |kind, value: &str| [RawPathMatch { kind, value: value.to_owned() }];
+    assert_eq!(files.paths, path(RawPathMatchType::Exact, "/v1/files"));
+    assert_eq!(files.cel.as_deref(), Some("request.headers['x-team'] == 'a'"));
+    assert_eq!(lower.paths, path(RawPathMatchType::RegularExpression, "/v1/[a-z]+"));
+    assert_eq!(last.cel.as_deref(), Some("source.address.startsWith('10.') && request.url_path == '/'"));
+    let (is_accepted, _, message) = accepted(&translation, "p");
+    assert!(
+        is_accepted && message.contains("rules that deny are met where their cel cannot be told"),
+        "{message}"
+    );
+    let all = scene(&of_gateway("authorization: {rules: [{action: Allow, operation: {path: {}}}]}"));
+    let all = policies(&all)["ns.p"].authorization.clone().unwrap();
+    assert_eq!(all.rules[0].paths, path(RawPathMatchType::PathPrefix, "/"));
+}
+
 /// Nothing is ever open because something in its policy is wrong.
 #[test]
 fn what_cannot_be_is_closed_and_told() {
@@ -201,6 +225,28 @@ fn what_cannot_be_is_closed_and_told() {
             "has the name of another",
         ),
         (rule("action: Maybe"), "authorization.rules[0].action: \"Maybe\" is neither"),
+        (
+            rule("action: Deny, cel: 'request.time > 1'"),
+            "authorization.rules[0].cel: request has no \"time\"",
+        ),
+        (
+            rule("action: Deny, cel: connection.mtls"),
+            "authorization.rules[0].cel: there is no variable \"connection\"",
+        ),
+        (
+            rule("action: Deny, cel: request.path"),
+            "authorization.rules[0].cel: comes to a value of the type string",
+        ),
+        (rule("action: Deny, cel: '('"), "authorization.rules[0].cel: "),
+        (
+            rule("action: Deny, operation: {path: {value: /a, invert: true}}"),
+            "operation.path.invert is not served",
+        ),
+        (rule("action: Deny, operation: {path: {type: Suffix, value: /a}}"), "there is no type \"Suffix\""),
+        (
+            rule(r"action: Deny, operation: {path: {type: RegularExpression, value: '/a\?b=.*'}}"),
+            "the pattern asks for a query",
+        ),
         (rule("action: Deny, principal: {headers: [{name: h}]}"), "principal.headers has no values"),
         (
             rule("action: Deny, principal: {jwt: {provider: example, claims: [{name: c}]}}"),
@@ -333,8 +379,8 @@ fn fields_that_are_not_acted_on_close() {
         "extAuth: {}",
         "oidc: {}",
         "authorization: {rules: [{action: Allow, principal: {clientIPGeoLocations: [{country: DE}]}}]}",
-        "authorization: {rules: [{action: Allow, cel: 'true'}]}",
-        "authorization: {rules: [{action: Allow, operation: {path: {value: /}}}]}",
+        "authorization: {rules: [{action: Allow, operation: {path: {value: /, later: true}}}]}",
+        "authorization: {rules: [{action: Allow, operation: {host: a.example}}]}",
         "jwt: {providers: [{name: x, remoteJWKS: {uri: 'https://a.example', backendRefs: [{name: b, port: 443}]}}]}",
     ] {
         let (first, _) = field.split_once(':').unwrap();
@@ -346,10 +392,12 @@ fn fields_that_are_not_acted_on_close() {
         assert_eq!((is_accepted, reason), (false, "Unsupported"), "{field}");
         assert!(message.contains(&format!("spec.{first}")), "{message}");
     }
-    let named = scene(&of_gateway(&format!("{KEYS}, cors: {{}}")));
+    let settings = "remoteJWKS: {uri: 'https://id.example/keys', backendSettings: {}}";
+    let named = scene(&of_gateway(&format!("{KEYS}, jwt: {{providers: [{{name: x, {settings}}}]}}")));
     let (is_accepted, _, message) = accepted(&named, "p");
     assert!(
-        is_accepted && message.contains("is in force without SecurityPolicy ns/p (spec.cors)"),
+        is_accepted
+            && message.contains("is in force without SecurityPolicy ns/p (spec.jwt.providers[].remoteJWKS"),
         "{message}"
     );
 }

@@ -83,7 +83,7 @@ spec: {parentRefs: [{name: elsewhere}]}
 
 #[test]
 fn an_empty_policy_opens_a_route_and_an_ignored_one_keeps_its_place() {
-    let open = "cors: {}";
+    let open = "";
     let but_a = expected(&[("one ai/0", "ns.g"), ("one b/0", "ns.g"), ("two b/0", "ns.g")]);
     assert_eq!(asked(&scene(&(policy("g", GW, KEYS) + &policy("r", A, open)))), but_a);
     let ignored = policy("r", A, USERS)
