@@ -21,7 +21,8 @@ pub(crate) use host::bare as bare_host;
 pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
-    Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, OneOf, PolicyIndex, PolicySpec,
+    External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames,
+    OneOf, PolicyIndex, PolicySpec,
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{

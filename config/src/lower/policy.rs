@@ -3,6 +3,7 @@
 mod authentication;
 mod authorization;
 mod consumer;
+mod external;
 mod extract;
 mod jwt;
 
@@ -15,7 +16,7 @@ use super::file::Files;
 use super::names::Names;
 use super::{models, text};
 use crate::knob::Size;
-use crate::raw::Document;
+use crate::raw::{Document, RawBackend};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
@@ -34,6 +35,9 @@ struct Known<'d> {
     providers: Names<'d>,
     /// The longest name of a model that requests can have.
     model_bytes: Size,
+    /// Who can be asked.
+    backends: &'d [RawBackend],
+    backend_names: Names<'d>,
 }
 
 /// The names of policies, for those who refer to them.
@@ -54,10 +58,14 @@ pub(super) fn lower(
     let mut policies = Vec::with_capacity(document.policies.len());
     for (index, raw) in document.policies.iter().enumerate() {
         let place = place.index(index);
-        if raw.authentication.is_none() && raw.authorization.is_none() {
-            let message = || "asks nothing of requests: give it authentication or authorization".to_owned();
+        if raw.external.is_none() && raw.authentication.is_none() && raw.authorization.is_none() {
+            let message =
+                || "asks nothing of requests: give it external, authentication or authorization".to_owned();
             report.add(&place, message);
         }
+        let within = place.field("external");
+        let external = raw.external.as_ref();
+        let external = external.and_then(|raw| external::lower(raw, &known, &within, report));
         let within = place.field("authentication");
         let authentication = raw.authentication.as_ref();
         let authentication =
@@ -66,7 +74,8 @@ pub(super) fn lower(
         let authorization = raw.authorization.as_ref();
         let authorization =
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
-        policies.push(PolicySpec { name: raw.name.as_str().into(), authentication, authorization });
+        let name = raw.name.as_str().into();
+        policies.push(PolicySpec { name, external, authentication, authorization });
     }
     policies
 }
@@ -167,6 +176,8 @@ impl<'d> Known<'d> {
             tags,
             providers: Names::of(providers.map(|provider| provider.name.as_str())),
             model_bytes: document.limits.model_bytes,
+            backends: &document.backends,
+            backend_names: Names::of(document.backends.iter().map(|backend| backend.name.as_str())),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who may ask for what. This crate opens no file and fetches nothing.
 
+mod external;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use crate::cidr::Cidr;
+
+pub use external::{External, ExternalPath, ExternalProtocol};
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +47,8 @@ pub struct ModelNames {
 pub struct PolicySpec {
     /// Its name, unique in the document.
     pub name: Arc<str>,
+    /// Who is asked whether a request may be served.
+    pub external: Option<External>,
     /// How clients say who they are.
     pub authentication: Option<Authentication>,
     /// Who may do what.

@@ -57,6 +57,8 @@ pub(crate) enum Limit {
     Queue,
     /// `saturation.queue.timeout`
     QueueTimeout,
+    /// `policies[].external.body.maxBytes`
+    CheckBodyBytes,
     /// Of the admin listener, as the three that follow: constants, in `admin/bounds.rs`.
     AdminConnections,
     /// How long it waits for a head or a body.
@@ -69,7 +71,7 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
@@ -97,6 +99,7 @@ impl Limit {
         Self::ConnectTimeout,
         Self::Queue,
         Self::QueueTimeout,
+        Self::CheckBodyBytes,
         Self::AdminConnections,
         Self::AdminTimeout,
         Self::AdminBodyBytes,
@@ -133,6 +136,7 @@ impl Limit {
             Self::ConnectTimeout => "connection.connectTimeout",
             Self::Queue => "saturation.queue",
             Self::QueueTimeout => "saturation.queue.timeout",
+            Self::CheckBodyBytes => "policies.external.body.maxBytes",
             Self::AdminConnections => "admin.connections",
             Self::AdminTimeout => "admin.timeout",
             Self::AdminBodyBytes => "admin.bodyBytes",

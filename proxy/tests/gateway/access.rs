@@ -2,6 +2,7 @@
 //! goes no further, and what they may not do is not done.
 
 mod authorization;
+mod external;
 mod keys;
 mod models;
 mod tokens;

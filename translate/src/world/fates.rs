@@ -115,11 +115,18 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
     Fates {
         kind: Kind::SecurityPolicy,
-        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "jwt"],
-        named: &["cors", "jwt.providers[].remoteJWKS.backendSettings"],
+        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "extAuth", "jwt"],
+        named: &[
+            "cors",
+            "extAuth.grpc.backendSettings",
+            "extAuth.http.backendSettings",
+            "jwt.providers[].remoteJWKS.backendSettings",
+        ],
         closes: &[
             "authorization.rules[].principal.clientIPGeoLocations",
-            "extAuth",
+            // What the server is told and decides by.
+            "extAuth.contextExtensions[].valueRef",
+            "extAuth.includeRouteMetadata",
             // Whose keys are believed.
             "jwt.providers[].remoteJWKS.backendRef",
             "jwt.providers[].remoteJWKS.backendRefs",
