@@ -40,11 +40,5 @@ pub use snapshot::Snapshot;
 pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
     BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
-    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Cors, Credential,
-    CredentialSource, Destination, EndpointSpec, Extract, GcpIdentity, HeaderEdits, HostPattern,
-    IdentityToken, JwtProvider, KeyDigest, KeySetSource, Listed, Listener, ListenerIndex, ListenerTls,
-    Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient,
-    OidcProvider, OneOf, Origin, PathRewrite, PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec,
-    Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown,
-    Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls, plain_path,
+    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Cors, Credential, CredentialSource, Destination, EndpointSpec, External, ExternalPath, ExternalProtocol, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest, KeySetSource, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, Origin, PathRewrite, PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls, plain_path,
 };

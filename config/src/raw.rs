@@ -34,7 +34,8 @@ pub use matching::{
 pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
 pub use policy::{
     RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawClaimHeader,
-    RawClaimMatch, RawClaimType, RawConsumer, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawPolicy,
+    RawClaimMatch, RawClaimType, RawConsumer, RawContextExtension, RawExternal, RawExternalBody,
+    RawExternalGrpc, RawExternalHttp, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawPolicy,
 };
 pub use route::{
     RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,

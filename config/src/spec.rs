@@ -25,7 +25,8 @@ pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
-    Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, OneOf, PolicyIndex, PolicySpec,
+    External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames,
+    OneOf, PolicyIndex, PolicySpec,
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{

@@ -85,7 +85,11 @@ fn names_of_policies_lead_to_policies() {
     let twice = "policies: [{name: a, authorization: {}}, {name: a, authorization: {}}]\n";
     assert_fault(twice, "policies[1].name", "policies[0] already");
     assert_fault("policies: [{name: A, authorization: {}}]\n", "policies[0].name", "is not a name");
-    assert_fault("policies: [{name: a}]\n", "policies[0]", "give it authentication, authorization or cors");
+    assert_fault(
+        "policies: [{name: a}]\n",
+        "policies[0]",
+        "give it external, authentication, authorization or cors",
+    );
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
+use penstock_wire::Connections;
 use pingora_http::RequestHeader;
 
 use crate::context::Arrived;
 use crate::error::Error;
+use crate::external::Reach;
 use crate::policy::{self, Access, Verdict};
 
 /// The rule that takes a request.
@@ -17,7 +19,7 @@ pub(crate) struct Found {
     pub(crate) prefix_length: Option<usize>,
 }
 
-/// Asks whether a request may be served: what its listener's policies left open until the model is known, then the policies
+/// Asks whether a request may be served: what its listener's policies left open until body and model are known, then the policies
 /// of its rule, then whether everybody who was identified may ask for the model. Without a rule, the gateway is about to
 /// answer what is no matter of one model, such as the list of them.
 ///
@@ -26,9 +28,17 @@ pub(crate) struct Found {
 pub(crate) async fn admit(
     arrived: &mut Arrived,
     head: &mut RequestHeader,
+    connections: &Connections,
     found: Option<Found>,
 ) -> Result<Verdict, Error> {
     let runtime = arrived.runtime().clone();
+    let reach = Reach { runtime: &runtime, connections };
+    let of_listener = runtime.listener_chain(arrived.listener);
+    if of_listener.wants().whole_body
+        && let answer @ Verdict::Answer(_) = of_listener.check_body(reach, &mut arrived.subject(head)).await?
+    {
+        return Ok(answer);
+    }
     let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
     let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
     let models = match &asked {
@@ -38,9 +48,8 @@ pub(crate) async fn admit(
     admit_late(arrived, head, &models)?;
     if let Some((rule, _)) = rule {
         let chain = &runtime.rule(rule.index).chain;
-        let before = runtime.listener_chain(arrived.listener);
         if let answer @ Verdict::Answer(_) =
-            chain.admit(before, &mut arrived.subject(head), rule, &models).await?
+            chain.admit(of_listener, reach, &mut arrived.subject(head), rule, &models).await?
         {
             return Ok(answer);
         }

@@ -124,8 +124,8 @@ pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: 
             Lookup::Rule(matched) => {
                 let rule = runtime.rule(matched.rule.index);
                 rule.wants.body()
-                    // A listener's policies may go by the model.
-                    || runtime.listener_chain(question.listener).wants().peek
+                    // A listener's policies may go by the model, or by all of the body.
+                    || runtime.listener_chain(question.listener).wants().body()
                     // A body that has to be decoded has to be here.
                     || rule.forms.plain && question.headers.contains_key(header::CONTENT_ENCODING)
             }

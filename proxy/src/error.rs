@@ -145,6 +145,34 @@ pub(crate) enum Error {
         /// The policy's name.
         policy: Arc<str>,
     },
+    /// A server that decides does not let the request be served, and says no more.
+    #[error("the authorization server of the policy `{policy}` does not allow this request")]
+    CheckDenied {
+        /// The policy's name.
+        policy: Arc<str>,
+    },
+    /// The request's body is longer than a server that decides is shown.
+    #[error(
+        "the request body exceeds the {limit_bytes} bytes that the policy `{policy}` has checked \
+         (policies[].external.body.maxBytes)"
+    )]
+    CheckBodyTooLarge {
+        /// The policy's name.
+        policy: Arc<str>,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// A server that decides did not answer, or not so that it could be understood.
+    #[error("the authorization server of the policy `{policy}` did not decide; try again shortly")]
+    CheckFailed {
+        /// The policy's name.
+        policy: Arc<str>,
+        /// The status that the policy gives.
+        status: u16,
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
     /// A route needs a model and the body names none.
     #[error("the request body has no `model`")]
     MissingModel,

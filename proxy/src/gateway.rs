@@ -29,6 +29,7 @@ use crate::count::Count;
 use crate::decide::{self, Action};
 use crate::decode::Decoders;
 use crate::error::{Dialect, Error};
+use crate::external::Reach;
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
@@ -104,8 +105,9 @@ impl Gateway {
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
+            let reach = Reach { runtime: &runtime, connections: &self.shared.connections };
             if let Verdict::Answer(answer) =
-                Box::pin(chain.identify(&mut arrived.subject(client.head_mut()))).await?
+                Box::pin(chain.identify(reach, &mut arrived.subject(client.head_mut()))).await?
             {
                 *reply = Some(answer);
             }
@@ -128,6 +130,7 @@ impl Gateway {
     async fn act(&self, session: &mut ServerSession, ctx: &mut RequestContext) -> Result<(), Error> {
         let RequestContext { client, arrived, routed, attempt, response, reply, .. } = ctx;
         let client = &mut Client::new(session, client);
+        let connections = &*self.shared.connections;
         if let Some(reply) = reply.take() {
             return respond::reply(client, arrived, response, *reply).await;
         }
@@ -140,7 +143,7 @@ impl Gateway {
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
                 let found = Found { rule: routed.rule, prefix_length: routed.prefix_length };
                 if (arrived.caller.is_some() || !compiled.chain.is_empty())
-                    && !Box::pin(is_admitted(client, arrived, response, Some(found))).await?
+                    && !Box::pin(is_admitted(client, arrived, response, connections, Some(found))).await?
                 {
                     return Ok(());
                 }
@@ -154,8 +157,14 @@ impl Gateway {
             }
             Ok(Action::Redirect { rule, prefix_length }) => {
                 arrived.cors = arrived.runtime().cors_of_rule(arrived.listener, rule).cloned();
-                if Box::pin(is_admitted(client, arrived, response, Some(Found { rule, prefix_length })))
-                    .await?
+                if Box::pin(is_admitted(
+                    client,
+                    arrived,
+                    response,
+                    connections,
+                    Some(Found { rule, prefix_length }),
+                ))
+                .await?
                 {
                     let question = route::question(client, arrived);
                     let (status, location) =
@@ -164,12 +173,12 @@ impl Gateway {
                 }
             }
             Ok(Action::ListModels) => {
-                if Box::pin(is_admitted(client, arrived, response, None)).await? {
+                if Box::pin(is_admitted(client, arrived, response, connections, None)).await? {
                     models::list(client, arrived, response).await?;
                 }
             }
             Ok(Action::TellMethods { allow }) => {
-                if Box::pin(is_admitted(client, arrived, response, None)).await? {
+                if Box::pin(is_admitted(client, arrived, response, connections, None)).await? {
                     respond::methods(client, arrived, response, allow).await?;
                 }
             }
@@ -324,9 +333,10 @@ async fn is_admitted(
     client: &mut Client<'_>,
     arrived: &mut Arrived,
     response: &mut Response,
+    connections: &Connections,
     found: Option<Found>,
 ) -> Result<bool, Error> {
-    match admit::admit(arrived, client.head_mut(), found).await? {
+    match admit::admit(arrived, client.head_mut(), connections, found).await? {
         Verdict::Continue => Ok(true),
         Verdict::Answer(reply) => {
             respond::reply(client, arrived, response, *reply).await?;

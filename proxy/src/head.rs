@@ -16,7 +16,7 @@ use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
 use crate::request_id::{self, RequestId};
 
-pub(crate) use names::{HOPS, strip_own};
+pub(crate) use names::{HOPS, is_own, strip_own};
 
 /// The methods that may be served, as `Allow` lists them.
 pub(crate) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use self::source::{Place, Sink, Source};
-use crate::metrics::KeysInUse;
+use crate::metrics::{KeysInUse, Metrics};
 use crate::policy::{Access, Consumers};
 
 pub(crate) use self::source::KeysError;
@@ -46,14 +46,14 @@ impl KeyStore {
 
     /// The policies of a document, in its order. Files are read before this returns; what cannot be read or is not fetched
     /// yet comes later.
-    pub(crate) fn policies(&self, snapshot: &Snapshot) -> Vec<Arc<Access>> {
+    pub(crate) fn policies(&self, snapshot: &Snapshot, metrics: &Metrics) -> Vec<Arc<Access>> {
         if snapshot.policies.is_empty() {
             self.sources.lock().retain(|source| source.is_used());
             return Vec::new();
         }
         let consumers = Consumers::new(&snapshot.consumers);
         let opened = Opened { store: self, consumers: &consumers, cached: Mutex::default() };
-        let access = |spec: &Arc<PolicySpec>| Arc::new(Access::new(spec, &consumers, &opened));
+        let access = |spec: &Arc<PolicySpec>| Arc::new(Access::new(spec, &consumers, &opened, metrics));
         let policies = snapshot.policies.iter().map(access).collect();
         self.sources.lock().retain(|source| source.is_used());
         policies

@@ -21,6 +21,7 @@ mod deadline;
 mod decide;
 mod decode;
 mod error;
+mod external;
 mod forward;
 mod gateway;
 mod handover;

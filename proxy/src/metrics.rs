@@ -8,6 +8,7 @@
 //! Label values are bounded twice. Clients choose none of them: a model that the configuration does not name is
 //! `other`. And beyond [`DEFAULT_MAX_NAMES`] names of a kind, the rest share `other` too.
 
+mod checks;
 mod clock;
 mod credentials;
 mod family;
@@ -29,6 +30,7 @@ pub use self::{
 };
 
 pub(crate) use self::{
+    checks::{CheckMetrics, CheckOutcome},
     clock::StreamClock,
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
@@ -39,7 +41,7 @@ pub(crate) use self::{
     value::GaugeGuard,
 };
 
-use self::{family::Names, requests::RequestFamilies, upstreams::UpstreamFamilies};
+use self::{checks::CheckFamilies, family::Names, requests::RequestFamilies, upstreams::UpstreamFamilies};
 
 /// How many routes, upstreams and models get series of their own, each. A route costs about 30 lines of output.
 pub const DEFAULT_MAX_NAMES: usize = 2048;
@@ -54,6 +56,8 @@ pub struct Metrics {
     routes: Names,
     upstreams: Names,
     models: Names,
+    policies: Names,
+    checks: CheckFamilies,
     requests: RequestFamilies,
     upstream: UpstreamFamilies,
     /// What belongs to the gateway as a whole.
@@ -70,6 +74,8 @@ pub(crate) struct Configured<'a> {
     pub(crate) upstreams: &'a FxHashSet<&'a str>,
     /// Model names.
     pub(crate) models: &'a FxHashSet<&'a str>,
+    /// Names of policies.
+    pub(crate) policies: &'a FxHashSet<&'a str>,
 }
 
 impl Metrics {
@@ -82,6 +88,8 @@ impl Metrics {
             routes: Names::new(max_names),
             upstreams: Names::new(max_names),
             models: Names::new(max_names),
+            policies: Names::new(max_names),
+            checks: CheckFamilies::register(&registry),
             upstream: UpstreamFamilies::register(&registry),
             gateway: GatewayMetrics::register(&registry),
             requests,
@@ -107,6 +115,11 @@ impl Metrics {
         self.upstream.upstream(kind, &self.upstreams.bounded(name), models)
     }
 
+    /// The handle for a policy that asks a server, to be kept with it.
+    pub(crate) fn checks(&self, policy: &str) -> CheckMetrics {
+        self.checks.of(&self.policies.bounded(policy))
+    }
+
     /// Records a request that is over. Call it exactly once a request.
     ///
     /// A limit that ended the request is counted here; [`GatewayMetrics::limit_hit`] is for the others.
@@ -123,14 +136,17 @@ impl Metrics {
         self.routes.retain(configured.routes);
         self.upstreams.retain(configured.upstreams);
         self.models.retain(configured.models);
+        self.policies.retain(configured.policies);
         let is_kept = |label: &str, value: &str| match label {
             "route" => value.is_empty() || value == OTHER || configured.routes.contains(value),
             "upstream" | "to" | "pool" => value == OTHER || configured.upstreams.contains(value),
+            "policy" => value == OTHER || configured.policies.contains(value),
             "model" => value == OTHER || configured.models.contains(value),
             _ => true,
         };
         self.requests.retain(&is_kept);
         self.upstream.retain(&is_kept);
+        self.checks.retain(&is_kept);
     }
 
     /// Adds metrics that another subsystem keeps.

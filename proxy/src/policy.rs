@@ -8,7 +8,7 @@
 //! of a response, that no policy asks for. An empty chain costs one branch.
 
 mod access;
-mod edits;
+pub(crate) mod edits;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
@@ -25,6 +25,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
 use crate::error::{Cause, Error};
+use crate::external::Reach;
 
 pub(crate) use self::access::{Access, Caller, Consumers, port};
 
@@ -220,18 +221,42 @@ impl Chain {
     ///
     /// # Errors
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
-    pub(crate) async fn identify(&self, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+    pub(crate) async fn identify(
+        &self,
+        reach: Reach<'_>,
+        request: &mut Subject<'_>,
+    ) -> Result<Verdict, Error> {
         edits::reserve(self.reserved.iter(), request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => {
-                    access.identify(request)?;
-                    Verdict::Continue
-                }
+                Policy::Access(access) => match access.check(reach, request, false).await? {
+                    Verdict::Continue => {
+                        access.identify(request)?;
+                        Verdict::Continue
+                    }
+                    answer @ Verdict::Answer(_) => answer,
+                },
                 Policy::Hook(hook) => hook.identify(request).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {
                 return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Continue)
+    }
+
+    /// Of a listener: asks the servers that are shown the body, which is here now.
+    ///
+    /// # Errors
+    /// They do not let the request be served, or could not say.
+    pub(crate) async fn check_body(
+        &self,
+        reach: Reach<'_>,
+        request: &mut Subject<'_>,
+    ) -> Result<Verdict, Error> {
+        for access in self.named() {
+            if let answer @ Verdict::Answer(_) = access.check(reach, request, true).await? {
+                return Ok(answer);
             }
         }
         Ok(Verdict::Continue)
@@ -245,6 +270,7 @@ impl Chain {
     pub(crate) async fn admit(
         &self,
         before: &Self,
+        reach: Reach<'_>,
         request: &mut Subject<'_>,
         rule: &Rule,
         models: &[Model<'_>],
@@ -253,10 +279,13 @@ impl Chain {
         edits::reserve(reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => {
-                    access.admit(request, models)?;
-                    Verdict::Continue
-                }
+                Policy::Access(access) => match access.check(reach, request, true).await? {
+                    Verdict::Continue => {
+                        access.admit(request, models)?;
+                        Verdict::Continue
+                    }
+                    answer @ Verdict::Answer(_) => answer,
+                },
                 Policy::Hook(hook) => hook.admit(request, rule).await,
             };
             if matches!(verdict, Verdict::Answer(_)) {

@@ -25,6 +25,8 @@ use crate::upstreams::{Chosen, Upstream, UpstreamKind};
 
 mod hop;
 
+pub(crate) use hop::is_hop_by_hop;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 

@@ -276,7 +276,9 @@ impl Server {
             rules.iter().flat_map(|rule| &rule.models).map(|model| &**model).collect();
         let pools = snapshot.pools.iter().map(|pool| &*pool.name);
         let upstreams: FxHashSet<&str> = pools.chain(snapshot.backends.iter().map(|of| &*of.name)).collect();
-        self.core.metrics.retain(Configured { routes: &routes, upstreams: &upstreams, models: &models });
+        let policies: FxHashSet<&str> = snapshot.policies.iter().map(|policy| &*policy.name).collect();
+        let (routes, upstreams) = (&routes, &upstreams);
+        self.core.metrics.retain(Configured { routes, upstreams, models: &models, policies: &policies });
     }
 
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {

@@ -131,7 +131,9 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
 /// What policies found out.
 fn access(ctx: &RequestContext) -> Option<Box<access_log::Access>> {
     let consumer = ctx.arrived.caller.as_ref().and_then(|caller| caller.name());
+    let answered_by = ctx.arrived.caller.as_ref().and_then(|caller| caller.answered_by());
     let refused_by = ctx.refusal.as_ref().and_then(Error::refused_by);
+    let refused_by = refused_by.or(answered_by.map(|policy| (policy, None)));
     if consumer.is_none() && refused_by.is_none() {
         return None;
     }

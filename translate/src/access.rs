@@ -8,6 +8,7 @@
 //! references they are.
 
 mod cors;
+mod external;
 mod keys;
 mod rules;
 mod tokens;
@@ -15,14 +16,16 @@ mod users;
 
 use penstock_config::Expression;
 use penstock_config::raw::{
-    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawCors, RawExtract,
-    RawJwt, RawPolicy,
+    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBackend, RawBasic, RawCors,
+    RawExternal, RawExtract, RawJwt, RawPolicy,
 };
 
 use crate::api::{AccessSettings, CorsAccess};
 use crate::compile::{compile_policies, shown};
 use crate::context::{Context, Secrets, made_bytes, made_file};
 use crate::output::Made;
+use crate::policies::Policies;
+use crate::upstream::{RawUpstream, Upstream};
 use crate::world::{Key, shorten};
 
 pub(crate) use cors::of_filter as cors_of_filter;
@@ -43,6 +46,7 @@ type Fault = String;
 /// What a policy says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
+    external: Option<external::External>,
     keys: Option<Keys>,
     users: Option<Users>,
     tokens: Option<Tokens>,
@@ -53,13 +57,15 @@ pub(crate) struct Access {
 }
 
 /// What documents have of it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     /// Policies, to be asked in this order. Each is called by what it asks for, if there are several; the name is to be
     /// completed.
     pub(crate) policies: Vec<RawPolicy>,
     /// What they name.
     pub(crate) secrets: Secrets,
+    /// The server that the first of them asks, under the name that it has there, which is to be completed.
+    pub(crate) server: Option<Upstream>,
     /// Whether headers that it sets shall change the route.
     pub(crate) recomputes_route: bool,
     /// Whether it goes by clients' addresses.
@@ -101,8 +107,16 @@ struct File {
 
 impl Access {
     /// Reads what a policy says; `None` if it asks for nothing that is acted on.
-    pub(crate) fn read(context: &Context<'_>, policy: &Key, settings: &AccessSettings) -> Option<Self> {
+    pub(crate) fn read(
+        context: &Context<'_>,
+        policies: &Policies<'_>,
+        policy: &Key,
+        settings: &AccessSettings,
+    ) -> Option<Self> {
         let mut access = Self::default();
+        if let Some(spec) = &settings.ext_auth {
+            access.external = Some(external::read(context, policies, policy, spec, &mut access.notes));
+        }
         if let Some(spec) = &settings.api_key_auth {
             access.keys = Some(keys::read(context, policy, spec, &mut access.notes));
         }
@@ -110,15 +124,16 @@ impl Access {
         access.tokens = settings.jwt.as_ref().map(|spec| tokens::read(context, policy, spec));
         access.rules = settings.authorization.as_ref().map(|spec| rules::read(spec, &mut access.notes));
         access.cors.clone_from(&settings.cors);
-        let Self { keys, users, tokens, rules, cors, .. } = &access;
-        let is_open = keys.is_none() && users.is_none() && tokens.is_none() && rules.is_none();
-        (!is_open || cors.is_some()).then_some(access)
+        let Self { external, keys, users, tokens, rules, cors, .. } = &access;
+        let asks_who = keys.is_some() || users.is_some() || tokens.is_some();
+        (external.is_some() || asks_who || rules.is_some() || cors.is_some()).then_some(access)
     }
 
     /// This, and what a less specific policy says beside it.
     pub(crate) fn over(&self, parent: &Self) -> Self {
         let (own, parent) = (self.clone(), parent.clone());
         Self {
+            external: both(own.external, parent.external, external::External::over),
             keys: both(own.keys, parent.keys, |own, parent| Keys {
                 file: own.file.or(parent.file),
                 places: if own.places.is_empty() { parent.places } else { own.places },
@@ -148,6 +163,17 @@ impl Access {
     /// Something in it cannot be: what, by its field.
     pub(crate) fn asked(&self) -> Result<Asked, Fault> {
         let mut asked = Asked::default();
+        if let Some(external) = &self.external
+            && let Some((external, server)) = external.asked()?
+        {
+            asked.recomputes_route = external.recomputes_route;
+            asked.policies.push(RawPolicy {
+                name: external::NAME.to_owned(),
+                external: Some(external.raw),
+                ..RawPolicy::default()
+            });
+            asked.server = Some(server);
+        }
         if let Some(keys) = &self.keys {
             let authentication = keys.asked(&mut asked.secrets)?;
             asked.identify("api-key", authentication);
@@ -159,7 +185,7 @@ impl Access {
         let mut providers = &[][..];
         if let Some(tokens) = &self.tokens {
             providers = tokens.providers()?;
-            asked.recomputes_route = providers.iter().any(|provider| provider.recomputes_route);
+            asked.recomputes_route |= providers.iter().any(|provider| provider.recomputes_route);
             let authentication = tokens.asked(providers, &mut asked.secrets);
             asked.identify("jwt", authentication);
         }
@@ -183,7 +209,9 @@ impl Access {
             return Err(format!("its keys and users have more than {MAX_FILE_BYTES} bytes"));
         }
         // In a document with others its faults would count as theirs, and there may be only so many.
-        compile_policies(&asked.policies).map_err(|fault| format!("{}: {}", field(&fault), shown(&fault)))?;
+        let server = asked.server.as_ref().and_then(backend);
+        compile_policies(&asked.policies, server)
+            .map_err(|fault| format!("{}: {}", field(&fault), shown(&fault)))?;
         Ok(asked)
     }
 }
@@ -301,6 +329,22 @@ impl File {
     }
 }
 
+/// An upstream as documents have it that say where its endpoints come from.
+pub(crate) fn backend(upstream: &Upstream) -> Option<RawBackend> {
+    let RawUpstream::Backend(raw) = &upstream.raw else { return None };
+    let endpoints_from = upstream.source.iter().map(|_| upstream.name.clone()).collect();
+    Some(RawBackend { name: upstream.name.clone(), endpoints_from, ..(**raw).clone() })
+}
+
+/// Lets a policy's server be the backend of this name.
+pub(crate) fn rename_server(external: &mut RawExternal, name: &str) {
+    let grpc = external.grpc.as_mut().map(|grpc| &mut grpc.backend);
+    let http = external.http.as_mut().map(|http| &mut http.backend);
+    if let Some(backend) = grpc.or(http) {
+        name.clone_into(backend);
+    }
+}
+
 /// Either of two, or both put together.
 fn both<T>(own: Option<T>, parent: Option<T>, merge: impl FnOnce(T, T) -> T) -> Option<T> {
     match (own, parent) {
@@ -324,6 +368,7 @@ fn path(file: Option<&Result<File, Fault>>, field: &str, secrets: &mut Secrets) 
 /// The field that what documents do not take comes from.
 fn field(fault: &penstock_config::Fault) -> &'static str {
     let fields = [
+        (".external", "extAuth"),
         (".authentication.apiKey", "apiKeyAuth"),
         (".authentication.basic", "basicAuth"),
         (".authentication.jwt", "jwt"),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use penstock_config::raw::{Document, RawListener, RawMetadata, RawPolicy};
+use penstock_config::raw::{Document, RawBackend, RawListener, RawMetadata, RawPolicy};
 use penstock_config::{Address, Fault, NoProfileCheck, ProfileCheck, Snapshot};
 
 use crate::world::shorten;
@@ -19,12 +19,13 @@ pub(crate) fn compile(document: &Document, profiles: &dyn ProfileCheck) -> Resul
     Snapshot::compile(&text, profiles).map(|_| ()).map_err(|faults| faults.iter().cloned().collect())
 }
 
-/// Whether the data plane takes policies, in a document in which there is nothing else.
+/// Whether the data plane takes policies, in a document in which there is nothing else but the server that they ask.
 ///
 /// # Errors
 /// It does not: the first fault.
-pub(crate) fn compile_policies(policies: &[RawPolicy]) -> Result<(), Fault> {
+pub(crate) fn compile_policies(policies: &[RawPolicy], server: Option<RawBackend>) -> Result<(), Fault> {
     let mut document = blank(None);
+    document.backends.extend(server);
     document.secrets_from = Some(SECRETS.to_owned());
     document.policies = policies.to_vec();
     document.listeners.push(RawListener {

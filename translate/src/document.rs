@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use penstock_config::raw::{Document, RawRoute, RawRule};
 use penstock_config::{Address, StreamUsage};
 
+use crate::access;
 use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
 use crate::compile;
@@ -72,6 +73,7 @@ pub(crate) fn build(
         }
     }
     document.policies = guards.policies;
+    let servers: Vec<Upstream> = guards.servers;
     let mut finished = Finished {
         document: None,
         endpoints: BTreeMap::new(),
@@ -110,6 +112,11 @@ pub(crate) fn build(
         finished.policies.extend(upstream.grant.iter().map(|grant| (name.clone(), grant.policy.clone())));
         finished.endpoints.extend(upstream.source.clone().map(|source| (name, source)));
         finished.secrets.extend(upstream.secrets.clone());
+    }
+    for server in servers {
+        document.backends.extend(access::backend(&server));
+        finished.endpoints.extend(server.source.map(|source| (server.name, source)));
+        finished.secrets.extend(server.secrets);
     }
     for listener in gateway.listeners.iter().filter(|listener| listener.raw.is_some()) {
         finished.secrets.extend(listener.secrets.clone());

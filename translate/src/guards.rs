@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::MAX_DOCUMENT_BYTES;
 use penstock_config::raw::{RawAuthorization, RawPolicy};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::context::{Secrets, made_bytes};
-use crate::names;
 use crate::unsupported::{InForce, Unsupported};
+use crate::upstream::Upstream;
+use crate::{access, names};
 
 /// The most bytes of policies that a document may have.
 const MAX_BYTES: usize = MAX_DOCUMENT_BYTES / 8;
@@ -29,6 +31,8 @@ pub(crate) struct Guards {
     pub(crate) policies: Vec<RawPolicy>,
     /// What they name.
     pub(crate) secrets: Secrets,
+    /// The servers that they ask.
+    pub(crate) servers: Vec<Upstream>,
     /// What each of them comes from.
     pub(crate) origins: BTreeMap<String, InForce>,
     /// What has no room, so that all that it is for is refused.
@@ -62,7 +66,13 @@ impl Guards {
                 let name = if is_alone { base.clone() } else { names::in_document([&*base, &policy.name]) };
                 let name = guards.free_name(name);
                 guards.origins.insert(name.clone(), *in_force);
-                guards.policies.push(RawPolicy { name: name.clone(), ..policy.clone() });
+                let mut policy = RawPolicy { name: name.clone(), ..policy.clone() };
+                if let (Some(external), Some(server)) = (&mut policy.external, &asked.server) {
+                    let server = Upstream { name: server_name(&name), ..server.clone() };
+                    access::rename_server(external, &server.name);
+                    guards.servers.push(server);
+                }
+                guards.policies.push(policy);
                 own.push(name);
             }
             guards.secrets.extend(asked.secrets.clone());
@@ -90,4 +100,12 @@ impl Guards {
         let mut candidates = std::iter::once(name.clone()).chain(numbered);
         candidates.find(|name| !self.origins.contains_key(name)).unwrap_or(name)
     }
+}
+
+/// What the server that a policy asks is called: no other upstream has a name without a dot, but for those that begin with
+/// an `x`.
+fn server_name(policy: &str) -> String {
+    let hash = xxh3_64(policy.as_bytes());
+    let name = format!("ext-auth-{}-{hash:016x}", policy.replace('.', "-"));
+    if names::is_name(&name) { name } else { format!("ext-auth-{hash:016x}") }
 }

@@ -83,7 +83,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let owned = owned(&context, &classes);
     let mut gateways = gateways(&context, &classes);
     let policies = Policies::read(&context);
-    let unsupported = Unsupported::read(&context);
+    let unsupported = Unsupported::read(&context, &policies);
     let mut pools = Pools::read(&context);
     let mut routing = Routing::of(&context, &gateways, &policies, &unsupported, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);

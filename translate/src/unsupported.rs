@@ -18,6 +18,7 @@ use std::rc::Rc;
 use crate::access::Asked;
 use crate::context::{Context, RefError};
 use crate::gateway::Gateway;
+use crate::policies::Policies;
 use crate::status::Condition;
 use crate::traffic::Traffic;
 use crate::world::fates::FATES;
@@ -46,7 +47,7 @@ pub(crate) struct Unsupported<'a> {
 
 impl<'a> Unsupported<'a> {
     /// Reads all policies and finds their targets.
-    pub(crate) fn read(context: &Context<'a>) -> Self {
+    pub(crate) fn read(context: &Context<'a>, policies: &Policies<'_>) -> Self {
         let mut all = Self {
             policies: policy::all(context.world),
             in_force: BTreeMap::new(),
@@ -58,7 +59,7 @@ impl<'a> Unsupported<'a> {
         for index in 0..all.policies.len() {
             all.attach(context, index);
         }
-        all.read_access(context);
+        all.read_access(context, policies);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
         }

@@ -5,6 +5,7 @@ mod authorization;
 mod condition;
 mod consumer;
 mod cors;
+mod external;
 mod extract;
 mod jwt;
 
@@ -19,7 +20,7 @@ use super::file::Files;
 use super::names::Names;
 use super::{models, text};
 use crate::knob::Size;
-use crate::raw::{Document, RawPolicy};
+use crate::raw::{Document, RawBackend, RawPolicy};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
@@ -41,6 +42,9 @@ struct Known<'d> {
     model_bytes: Size,
     /// Patterns and expressions that were compiled.
     compiled: Cell<usize>,
+    /// Who can be asked.
+    backends: &'d [RawBackend],
+    backend_names: Names<'d>,
 }
 
 /// The names of policies, for those who refer to them.
@@ -62,10 +66,14 @@ pub(super) fn lower(
     for (index, raw) in document.policies.iter().enumerate() {
         let place = place.index(index);
         if asks_nothing(raw) && raw.cors.is_none() {
-            let message =
-                || "asks nothing of requests: give it authentication, authorization or cors".to_owned();
+            let message = || {
+                "asks nothing of requests: give it external, authentication, authorization or cors".to_owned()
+            };
             report.add(&place, message);
         }
+        let within = place.field("external");
+        let external = raw.external.as_ref();
+        let external = external.and_then(|raw| external::lower(raw, &known, &within, report));
         let within = place.field("authentication");
         let authentication = raw.authentication.as_ref();
         let authentication =
@@ -76,7 +84,7 @@ pub(super) fn lower(
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
         let cors = raw.cors.as_ref().map(|raw| cors::lower(raw, &place.field("cors"), report, warnings));
         let (name, cors) = (raw.name.as_str().into(), cors.map(Arc::new));
-        policies.push(PolicySpec { name, authentication, authorization, cors });
+        policies.push(PolicySpec { name, external, authentication, authorization, cors });
     }
     policies
 }
@@ -88,7 +96,7 @@ pub(super) fn of_no_question(document: &Document) -> FxHashSet<&str> {
 }
 
 fn asks_nothing(policy: &RawPolicy) -> bool {
-    policy.authentication.is_none() && policy.authorization.is_none()
+    policy.external.is_none() && policy.authentication.is_none() && policy.authorization.is_none()
 }
 
 /// The policies that a listener or a rule names, in that order.
@@ -188,6 +196,8 @@ impl<'d> Known<'d> {
             providers: Names::of(providers.map(|provider| provider.name.as_str())),
             model_bytes: document.limits.model_bytes,
             compiled: Cell::new(0),
+            backends: &document.backends,
+            backend_names: Names::of(document.backends.iter().map(|backend| backend.name.as_str())),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Who may ask for what: consumers, and policies that listeners and rules name.
 
+mod external;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RawCors, RawMethod, RawPathMatch};
 use crate::cidr::Cidr;
 use crate::knob::Span;
+
+pub use external::{RawContextExtension, RawExternal, RawExternalBody, RawExternalGrpc, RawExternalHttp};
 
 /// Somebody who asks, as keys, users or tokens tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +43,9 @@ pub struct RawPolicy {
     /// Its name, unique among policies.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// A server is asked whether a request may be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<RawExternal>,
     /// Clients have to say who they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<RawAuthentication>,

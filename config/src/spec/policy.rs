@@ -1,5 +1,7 @@
 //! Who may ask for what. This crate opens no file and fetches nothing.
 
+mod external;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use http::{HeaderName, Method};
 use super::{Cors, PathTest};
 use crate::cidr::Cidr;
 use crate::expression::Expression;
+
+pub use external::{External, ExternalPath, ExternalProtocol};
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +49,8 @@ pub struct ModelNames {
 pub struct PolicySpec {
     /// Its name, unique in the document.
     pub name: Arc<str>,
+    /// Who is asked whether a request may be served.
+    pub external: Option<External>,
     /// How clients say who they are.
     pub authentication: Option<Authentication>,
     /// Who may do what.

@@ -29,7 +29,10 @@ impl Error {
         match self {
             Self::Unauthenticated(refused) => Some((&refused.policy, None)),
             Self::Forbidden { policy, rule } => Some((policy, rule.as_ref())),
-            Self::KeysUnavailable { policy } => Some((policy, None)),
+            Self::KeysUnavailable { policy }
+            | Self::CheckDenied { policy }
+            | Self::CheckBodyTooLarge { policy, .. }
+            | Self::CheckFailed { policy, .. } => Some((policy, None)),
             _ => None,
         }
     }

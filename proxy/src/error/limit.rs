@@ -59,6 +59,8 @@ pub(crate) enum Limit {
     Queue,
     /// `saturation.queue.timeout`
     QueueTimeout,
+    /// `policies[].external.body.maxBytes`
+    CheckBodyBytes,
     /// Of the admin listener, as the three that follow: constants, in `admin/bounds.rs`.
     AdminConnections,
     /// How long it waits for a head or a body.
@@ -100,6 +102,7 @@ impl Limit {
         Self::ConnectTimeout,
         Self::Queue,
         Self::QueueTimeout,
+        Self::CheckBodyBytes,
         Self::AdminConnections,
         Self::AdminTimeout,
         Self::AdminBodyBytes,
@@ -137,6 +140,7 @@ impl Limit {
             Self::ConnectTimeout => "connection.connectTimeout",
             Self::Queue => "saturation.queue",
             Self::QueueTimeout => "saturation.queue.timeout",
+            Self::CheckBodyBytes => "policies.external.body.maxBytes",
             Self::AdminConnections => "admin.connections",
             Self::AdminTimeout => "admin.timeout",
             Self::AdminBodyBytes => "admin.bodyBytes",

@@ -69,6 +69,8 @@ impl Error {
             Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
             Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
+            Self::CheckDenied { .. } => Row::new(Client, 403, "permission_denied", "check_denied"),
+            Self::CheckBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "check_body_too_large").limit(Limit::CheckBodyBytes),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -88,6 +90,7 @@ impl Error {
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::KeysUnavailable { .. } => Row::new(Gateway, 503, "keys_unavailable", "keys_unavailable"),
+            Self::CheckFailed { status, .. } => Row::new(Gateway, *status, "authorization_unavailable", "check_failed"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
@@ -130,6 +133,7 @@ impl Error {
             | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
             | Self::KeysUnavailable { .. }
+            | Self::CheckFailed { status: 503, .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
         }

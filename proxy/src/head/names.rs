@@ -101,7 +101,8 @@ pub(crate) fn strip_own(headers: &mut HeaderMap) {
     }
 }
 
-fn is_own(name: &str) -> bool {
+/// Whether only the gateway may set a header.
+pub(crate) fn is_own(name: &str) -> bool {
     name.starts_with("x-")
         && (OWN_HEADERS.contains(&name) || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }

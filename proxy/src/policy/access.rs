@@ -11,12 +11,15 @@ use penstock_policies::{
     Refused, Sources, Why,
 };
 
-use super::{Subject, Wants, edits};
+use super::{Subject, Verdict, Wants, edits};
 use crate::error::{Error, Unauthenticated};
+use crate::external::{External, Reach};
+use crate::metrics::Metrics;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
     name: Arc<str>,
+    external: Option<External>,
     authenticator: Option<Authenticator>,
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
@@ -37,6 +40,10 @@ pub(crate) struct Caller {
     identities: Vec<Identity>,
     /// The policies that were asked who it is.
     asked: Vec<Arc<str>>,
+    /// The policies whose servers were asked whether the request may be served.
+    checked: Vec<Arc<str>>,
+    /// The policy whose server answered the request.
+    answered_by: Option<Arc<str>>,
 }
 
 impl Consumers {
@@ -57,12 +64,21 @@ impl Consumers {
 
 impl Access {
     /// What `spec` says. What its files and identity providers say comes from `sources`.
-    pub(crate) fn new(spec: &PolicySpec, consumers: &Consumers, sources: &dyn Sources) -> Self {
+    pub(crate) fn new(
+        spec: &PolicySpec,
+        consumers: &Consumers,
+        sources: &dyn Sources,
+        metrics: &Metrics,
+    ) -> Self {
+        let external = |of: &penstock_config::External| {
+            External::new(spec.name.clone(), of.clone(), metrics.checks(&spec.name))
+        };
         let ways = spec.authentication.as_ref();
         let authenticator =
             ways.map(|ways| Authenticator::new(ways, &consumers.book, &consumers.keys, sources));
         Self {
             name: spec.name.clone(),
+            external: spec.external.as_ref().map(external),
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
             authorizer: spec.authorization.as_ref().map(Authorizer::new),
@@ -79,10 +95,39 @@ impl Access {
         self.authenticator.iter().flat_map(Authenticator::set_headers)
     }
 
-    /// What it has to see: the model, where it decides by that, or somebody whom it identifies may ask for certain ones.
+    /// What it has to see: the model, where it decides by that, or somebody whom it identifies may ask for certain ones; the
+    /// body, where its server is shown it.
     pub(super) fn wants(&self) -> Wants {
         let peek = self.has_lists || self.late_authorizer().is_some();
-        Wants { peek, ..Wants::default() }
+        let whole_body = self.external.as_ref().is_some_and(External::needs_body);
+        Wants { peek, whole_body, ..Wants::default() }
+    }
+
+    /// Asks its server whether the request may be served, if it has one that was not asked yet. Of a policy that a listener
+    /// and a rule name it is asked once. One that is shown the body can be asked once that `is_read`.
+    ///
+    /// # Errors
+    /// It may not, or nobody could say.
+    pub(super) async fn check(
+        &self,
+        reach: Reach<'_>,
+        request: &mut Subject<'_>,
+        is_read: bool,
+    ) -> Result<Verdict, Error> {
+        let Some(external) = self.external.as_ref().filter(|of| is_read || !of.needs_body()) else {
+            return Ok(Verdict::Continue);
+        };
+        let caller = request.caller.get_or_insert_default();
+        if caller.checked.contains(&self.name) {
+            return Ok(Verdict::Continue);
+        }
+        caller.checked.push(self.name.clone());
+        // In a place of its own: hardly any policy has a server.
+        let verdict = Box::pin(external.check(reach, request)).await?;
+        if matches!(verdict, Verdict::Answer(_)) {
+            request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
+        }
+        Ok(verdict)
     }
 
     /// Of a listener: who asks, and whether they may, as far as that does not depend on the model.
@@ -185,6 +230,11 @@ impl Caller {
     /// Who it is, by each policy that found out.
     pub(crate) fn identities(&self) -> &[Identity] {
         &self.identities
+    }
+
+    /// The policy whose server answered the request.
+    pub(crate) fn answered_by(&self) -> Option<&Arc<str>> {
+        self.answered_by.as_ref()
     }
 
     /// The name of who asks, by the last policy that found out.

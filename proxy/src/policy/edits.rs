@@ -12,17 +12,26 @@ use crate::error::Error;
 ///
 /// # Errors
 /// The client names one of them in `Connection`, which would take away what a policy sets.
-pub(super) fn reserve<'a>(
+pub(crate) fn reserve<'a>(
     reserved: impl Iterator<Item = &'a HeaderName>,
     head: &mut RequestHeader,
 ) -> Result<(), Error> {
     for name in reserved {
-        let lines = head.headers.get_all(header::CONNECTION).iter();
-        let mut tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        if tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes())) {
-            return Err(Error::BadHeader("Connection names a header that must arrive"));
-        }
+        check_arrives(name, head)?;
         head.remove_header(name);
+    }
+    Ok(())
+}
+
+/// Whether a header would arrive at an upstream.
+///
+/// # Errors
+/// The client names it in `Connection`, which takes it away.
+pub(crate) fn check_arrives(name: &HeaderName, head: &RequestHeader) -> Result<(), Error> {
+    let lines = head.headers.get_all(header::CONNECTION).iter();
+    let mut tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes())) {
+        return Err(Error::BadHeader("Connection names a header that must arrive"));
     }
     Ok(())
 }
@@ -48,6 +57,18 @@ pub(super) fn apply(edits: Edits, target: &mut PathAndQuery, head: &mut RequestH
 fn take_from_query(name: &str, target: &mut PathAndQuery, head: &mut RequestHeader) -> Result<(), Error> {
     let Some(query) = target.query() else { return Ok(()) };
     let query = remove_query(query, name);
+    set_query(&query, target, head)
+}
+
+/// Sets the query in both places that have it.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn set_query(
+    query: &str,
+    target: &mut PathAndQuery,
+    head: &mut RequestHeader,
+) -> Result<(), Error> {
     let text = if query.is_empty() { target.path().to_owned() } else { format!("{}?{query}", target.path()) };
     *target = PathAndQuery::try_from(text).map_err(Error::internal)?;
     let mut parts = head.uri.clone().into_parts();

@@ -26,7 +26,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// Whether a header speaks of the connection.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

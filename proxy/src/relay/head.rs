@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::cors;
 use crate::error::Error;
+use crate::external::ResponseChanges;
 use crate::request_id;
 use crate::trail;
 use penstock_tap::{Tap, UsageFilter};
@@ -60,6 +61,9 @@ pub(super) fn begin(
     let rule = &runtime.snapshot().rules()[routed.rule];
     apply_edits(header, &rule.response_headers)?;
     apply_edits(header, &rule.tiers()[attempt.target.0].targets[attempt.target.1].response_headers)?;
+    if let Some(changes) = arrived.extensions.get::<ResponseChanges>() {
+        changes.apply(header)?;
+    }
     let compiled = runtime.rule(routed.rule);
     if compiled.wants.response_head {
         compiled.chain.response_head(header, &mut arrived.extensions)?;

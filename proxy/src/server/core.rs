@@ -84,7 +84,7 @@ impl Core {
             self.balancers.apply(&backends, |spec| (next.backend(spec), next.backend_credential(&spec.name)));
         *certificates = next;
         let upstreams = self.upstreams(snapshot, balancers, certificates);
-        let policies = self.keys.policies(snapshot);
+        let policies = self.keys.policies(snapshot, &self.metrics);
         let (extension, hash_seed) = (&*self.extension, self.hash_seed);
         Ok(Runtime::new(snapshot.clone(), upstreams, &policies, extension, hash_seed, &self.metrics))
     }

@@ -3,6 +3,7 @@
 
 mod authorization;
 mod expressions;
+mod external;
 mod keys;
 mod models;
 mod tokens;

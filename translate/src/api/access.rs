@@ -48,6 +48,8 @@ pub struct AccessSettings {
     pub basic_auth: Option<UserAccess>,
     /// By a token.
     pub jwt: Option<TokenAccess>,
+    /// A server is asked whether a request may be served.
+    pub ext_auth: Option<ExternalAccess>,
     /// Who may do what.
     pub authorization: Option<AccessRules>,
     /// Which web pages may ask.
@@ -292,4 +294,93 @@ pub struct AccessHeader {
     pub name: String,
     /// With one of these values.
     pub values: Vec<String>,
+}
+
+/// A server that decides: one of `grpc` and `http`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAccess {
+    /// By gRPC.
+    pub grpc: Option<ExternalGrpc>,
+    /// By HTTP.
+    pub http: Option<ExternalHttp>,
+    /// Headers that it is shown; by gRPC all if left out.
+    pub headers_to_ext_auth: Vec<String>,
+    /// Bodies that it is shown.
+    pub body_to_ext_auth: Option<ExternalBody>,
+    /// How long it may take; ten seconds if left out.
+    pub timeout: Option<String>,
+    /// Whether requests pass where it does not answer.
+    pub fail_open: Option<bool>,
+    /// The status where it does not answer; 403 if left out.
+    pub status_on_error: Option<u16>,
+    /// Whether what it changes of headers changes the route.
+    pub recompute_route: Option<bool>,
+    /// What else it is told by gRPC.
+    pub context_extensions: Vec<ContextExtension>,
+}
+
+/// A server that is asked by gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalGrpc {
+    /// Where it is. The older spelling of a list of one.
+    pub backend_ref: Option<ExternalBackendRef>,
+    /// Where it is.
+    pub backend_refs: Vec<ExternalBackendRef>,
+}
+
+/// A server that is asked by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalHttp {
+    /// Where it is. The older spelling of a list of one.
+    pub backend_ref: Option<ExternalBackendRef>,
+    /// Where it is.
+    pub backend_refs: Vec<ExternalBackendRef>,
+    /// What stands before the request's path.
+    pub path: Option<String>,
+    /// The path in place of that and of the request's.
+    pub path_override: Option<String>,
+    /// Headers of its answer that upstreams get.
+    pub headers_to_backend: Vec<String>,
+}
+
+/// A port of a Service, or a Backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalBackendRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// `Service` if left out.
+    pub kind: Option<String>,
+    /// The policy's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// Of a Service: the port.
+    pub port: Option<u16>,
+    /// Its share of the questions.
+    pub weight: Option<u32>,
+}
+
+/// Bodies that a server is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalBody {
+    /// Longer ones are answered with 413.
+    pub max_request_bytes: Option<u64>,
+}
+
+/// What a server is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContextExtension {
+    /// Its name.
+    pub name: String,
+    /// `Value` or `ValueRef`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What it is told.
+    pub value: Option<String>,
 }

@@ -7,6 +7,7 @@ use crate::access::{Access, Asked};
 use crate::context::Context;
 use crate::gateway::Gateway;
 use crate::names;
+use crate::policies::Policies;
 use crate::world::{Key, Kind};
 
 /// The SecurityPolicies that are in force for a rule: the most specific one, and a less specific one beside which that
@@ -27,7 +28,7 @@ impl InForce {
 
 impl<'a> Unsupported<'a> {
     /// Reads what SecurityPolicies ask for that are for something.
-    pub(super) fn read_access(&mut self, context: &Context<'_>) {
+    pub(super) fn read_access(&mut self, context: &Context<'_>, policies: &Policies<'_>) {
         // Of those that close what they are for, the rest does not matter.
         let is_of_interest = |policy: &&mut Policy<'_>| {
             policy.kind == Kind::SecurityPolicy
@@ -38,7 +39,7 @@ impl<'a> Unsupported<'a> {
         for policy in self.policies.iter_mut().filter(is_of_interest) {
             let key = &policy.meta.key;
             let spec = context.world.access_policies.get(key).and_then(|object| object.spec.as_ref().ok());
-            policy.access = spec.and_then(|spec| Access::read(context, key, &spec.settings));
+            policy.access = spec.and_then(|spec| Access::read(context, policies, key, &spec.settings));
             let asked = policy.access.as_ref().map(Access::asked).transpose();
             policy.asked = asked.map(|asked| asked.map(Rc::new));
             self.has_access |= policy.access.is_some();
@@ -110,8 +111,8 @@ impl<'a> Unsupported<'a> {
         let fault = match self.asked(in_force) {
             Err(fault) => format!("spec.{fault}"),
             Ok(asked) if asked.recomputes_route && !is_whole => {
-                "spec.jwt.providers[].recomputeRoute: the route is found before a token is read, unless all rules of \
-                 the listener have this policy"
+                "spec.jwt.providers[].recomputeRoute or spec.extAuth.recomputeRoute: the route is found before a token \
+                 is read or a server asked, unless all rules of the listener have this policy"
                     .to_owned()
             }
             Ok(asked) if asked.goes_by_address => {

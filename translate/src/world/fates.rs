@@ -113,11 +113,17 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
     Fates {
         kind: Kind::SecurityPolicy,
-        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "cors", "jwt"],
-        named: &["jwt.providers[].remoteJWKS.backendSettings"],
+        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "cors", "extAuth", "jwt"],
+        named: &[
+            "extAuth.grpc.backendSettings",
+            "extAuth.http.backendSettings",
+            "jwt.providers[].remoteJWKS.backendSettings",
+        ],
         closes: &[
             "authorization.rules[].principal.clientIPGeoLocations",
-            "extAuth",
+            // What the server is told and decides by.
+            "extAuth.contextExtensions[].valueRef",
+            "extAuth.includeRouteMetadata",
             // Whose keys are believed.
             "jwt.providers[].remoteJWKS.backendRef",
             "jwt.providers[].remoteJWKS.backendRefs",
