@@ -25,6 +25,8 @@ pub(crate) struct Runtime {
     rules: Vec<CompiledRule>,
     /// What each listener asks of requests, in the snapshot's order.
     listeners: Vec<Chain>,
+    /// Whether limits differ at any listener.
+    has_own_limits: bool,
     peek_options: Options,
     metrics: Arc<Metrics>,
 }
@@ -84,7 +86,9 @@ impl Runtime {
             Chain::new(named(&listener.policies), extension.listener_policies(listener))
         };
         let listeners = snapshot.listeners.iter().map(chain).collect();
-        Self { rules, listeners, snapshot, upstreams, peek_options, metrics: metrics.clone() }
+        let has_own_limits = snapshot.listeners.iter().any(|listener| listener.limits.is_some());
+        let metrics = metrics.clone();
+        Self { rules, listeners, has_own_limits, snapshot, upstreams, peek_options, metrics }
     }
 
     /// The configuration.
@@ -95,6 +99,15 @@ impl Runtime {
     /// Its limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.snapshot.limits
+    }
+
+    /// What holds of them at the listener of this name.
+    pub(crate) fn limits_at(&self, listener: &str) -> &Limits {
+        if !self.has_own_limits {
+            return self.limits();
+        }
+        let index = self.listener_index(listener);
+        index.map_or(self.limits(), |index| self.snapshot.limits_at(ListenerIndex(index)))
     }
 
     /// What a peek may spend.

@@ -68,6 +68,7 @@ impl Error {
             Self::ClientCredential(_) => Row::new(Client, 401, "invalid_api_key", "client_credential"),
             Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
             Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
+            Self::UnknownClient => Row::new(Client, 403, "permission_denied", "unknown_client"),
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
