@@ -56,8 +56,6 @@ pub(crate) struct Asked {
     pub(crate) secrets: Secrets,
     /// Whether headers that it sets shall change the route.
     pub(crate) recomputes_route: bool,
-    /// Whether it goes by clients' addresses.
-    pub(crate) goes_by_address: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -157,7 +155,6 @@ impl Access {
         }
         if let Some(rules) = &self.rules {
             let authorization = rules.asked(providers)?;
-            asked.goes_by_address = authorization.rules.iter().any(|rule| !rule.addresses.is_empty());
             asked.authorize(authorization);
         }
         let bytes: usize = asked
