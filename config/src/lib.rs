@@ -31,14 +31,22 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, ApiSchema, Balancing, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
-    HeadersWithUnderscores, HealthCheckSpec, Limits, MetricsSpec, PeekSpec, Provider, QueueSpec, RetryPolicy,
+    AccessLog, AdminSpec, ApiSchema, Balancing, CipherSuite, ClientProof, ClientProtocol, ConnectionSpec,
+    DebugAccess, EjectionSpec, Encoding, Engine, EscapedSlashes, HeadersWithUnderscores, HealthCheckSpec,
+    Limits, MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds, RetryPolicy,
     SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage,
-    TargetHeaders, Timeouts, Untranslatable, UpstreamProtocol,
+    TargetHeaders, Timeouts, TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
     BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
-    ClaimPath, ClientCertificate, ClientCredential, ClientHeaders, Consumer, Cors, Credential, CredentialSource, Destination, EndpointSpec, External, ExternalPath, ExternalProtocol, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest, KeySetSource, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, Origin, PathRewrite, PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream, UpstreamTls, plain_path,
+    ClaimPath, ClientAddressHeader, ClientCertificate, ClientCertificates, ClientCredential, ClientHeaders,
+    Consumer, Cors, Credential, CredentialSource, Destination, EndpointSpec, External, ExternalPath,
+    ExternalProtocol, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest,
+    KeySetSource, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror,
+    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, Origin, PathRewrite,
+    PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
+    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
+    UpstreamTls, plain_path,
 };

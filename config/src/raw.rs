@@ -26,7 +26,10 @@ pub use credential::{
     RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,
 };
 pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
-pub use listener::{RawCertificate, RawListener, RawListenerTls, RawProtocol};
+pub use listener::{
+    RawCertificate, RawClientAddress, RawClientCertificates, RawListener, RawListenerLimits, RawListenerTls,
+    RawProtocol,
+};
 pub use matching::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
     RawValueMatchType,

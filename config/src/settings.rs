@@ -6,8 +6,9 @@ mod traffic;
 mod upstream;
 
 pub use choice::{
-    ApiSchema, Balancing, DebugAccess, Encoding, Engine, HeadersWithUnderscores, Provider, SaturationAction,
-    ServedApi, StreamUsage, TargetHeaders, Untranslatable, UpstreamProtocol,
+    ApiSchema, Balancing, CipherSuite, ClientProof, ClientProtocol, DebugAccess, Encoding, Engine,
+    EscapedSlashes, HeadersWithUnderscores, Provider, ProxyProtocol, RequestIds, SaturationAction, ServedApi,
+    StreamUsage, TargetHeaders, TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,

@@ -114,6 +114,11 @@ impl Snapshot {
         matching.max_by_key(|(specificity, _)| *specificity).map(|(_, index)| ListenerIndex(index))
     }
 
+    /// What holds at a listener of what the document's limits say.
+    pub fn limits_at(&self, at: ListenerIndex) -> &Limits {
+        self.listeners.get(at.0).and_then(|listener| listener.limits.as_deref()).unwrap_or(&self.limits)
+    }
+
     /// The models that `host` can ask for on a listener: those that rules name exactly, in document order.
     pub fn models(&self, listener: ListenerIndex, host: &str) -> Vec<&ModelEntry> {
         self.tables.get(listener.0).map_or_else(Vec::new, |table| table.models(&self.models, host))

@@ -21,7 +21,7 @@ pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
-pub use listener::{CertificateFiles, Listener, ListenerTls};
+pub use listener::{CertificateFiles, ClientAddressHeader, ClientCertificates, Listener, ListenerTls};
 pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,

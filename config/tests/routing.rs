@@ -292,16 +292,8 @@ fn document() -> impl Strategy<Value = Document> {
     let route = (hosts, listeners, prop::collection::vec(rule(), 1..5));
     prop::collection::vec(route, 0..5).prop_map(|routes| {
         let listener = |name: &str, hostname: Option<&str>| RawListener {
-            name: name.to_owned(),
-            address: Address::parse("127.0.0.1:0").expect("an address"),
             hostname: hostname.map(str::to_owned),
-            protocol: Default::default(),
-            tls: None,
-            headers_with_underscores: Default::default(),
-            trusted_proxies: vec![],
-            health_path: None,
-            policies: vec![],
-            target_headers: Default::default(),
+            ..RawListener::new(name, Address::parse("127.0.0.1:0").expect("an address"))
         };
         let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Document {

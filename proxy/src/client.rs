@@ -111,6 +111,11 @@ impl<'a> Client<'a> {
         self.session.digest()?.ssl_digest.as_deref().and_then(tls::server_name)
     }
 
+    /// How long the whole body may take, before any of it was asked for.
+    pub(crate) fn limit_body(&mut self, limit: Duration) {
+        self.state.pace = Pace::new(limit);
+    }
+
     /// Whether the request has no body at all.
     pub(crate) fn is_body_empty(&mut self) -> bool {
         self.session.is_body_empty()

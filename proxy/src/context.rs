@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
-use penstock_config::Cors;
+use penstock_config::{Cors, Limits, ListenerIndex};
 use penstock_peek::Peeked;
 use penstock_tap::{Filtered, StreamPosition, Tap, UsageFilter};
 use pingora_http::RequestHeader;
@@ -202,6 +202,11 @@ impl Arrived {
         &self.runtime
     }
 
+    /// The limits that hold at the listener.
+    pub(crate) fn limits(&self) -> &Limits {
+        self.runtime.snapshot().limits_at(ListenerIndex(self.listener))
+    }
+
     /// The model that the client asks for, if its body was read and names one.
     pub(crate) fn model(&self) -> Option<&str> {
         self.peeked.as_ref()?.model.as_ref().map(|model| model.name.as_str())
@@ -255,7 +260,8 @@ impl Arrived {
     /// # Errors
     /// The body exceeds a limit.
     pub(crate) fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.body.hold(chunk, self.client(), self.runtime.limits())
+        let limits = self.runtime.snapshot().limits_at(ListenerIndex(self.listener));
+        self.body.hold(chunk, self.client(), limits)
     }
 }
 

@@ -133,6 +133,9 @@ pub(crate) enum Error {
         /// The name of the rule that decided; `None` if none was met.
         rule: Option<Arc<str>>,
     },
+    /// The header that says who the client is does not.
+    #[error("the client's address is not known (listeners[].clientAddress)")]
+    UnknownClient,
     /// Who asks may ask for some models only. Built by [`Error::model_not_allowed`].
     #[error("{}", model_not_allowed(.model.as_deref()))]
     ModelNotAllowed {

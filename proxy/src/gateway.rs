@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use http::Method;
+use penstock_config::ListenerIndex;
 use penstock_wire::Connections;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::http::ServerSession;
@@ -232,8 +233,9 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Box<RequestContext> {
         let shared = &self.shared;
         let runtime = shared.live.load_full();
-        let client = ClientState::new(shared.draining.clone(), runtime.limits().body_timeout);
         let listener = runtime.listener_index(&self.listener);
+        let limits = runtime.snapshot().limits_at(ListenerIndex(listener.unwrap_or(0)));
+        let client = ClientState::new(shared.draining.clone(), limits.body_timeout);
         let arrived = Arrived::new(runtime, listener.unwrap_or(0), Body::new(&shared.memory));
         let mut ctx = Box::new(RequestContext::new(client, arrived, shared.requests.token()));
         // A reload may have taken the listener out of the snapshot; its open connections end then.

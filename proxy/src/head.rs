@@ -3,12 +3,13 @@
 
 mod forwarded;
 mod names;
+mod slashes;
 
 use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version, header};
-use penstock_config::ListenerIndex;
+use penstock_config::{EscapedSlashes, HeaderEdits, ListenerIndex, RequestIds};
 use pingora_http::RequestHeader;
 
 use crate::client::Client;
@@ -31,12 +32,18 @@ const MAX_HOST_BYTES: usize = 261;
 pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Error> {
     let own = ListenerIndex(arrived.listener);
     arrived.listener = arrived.runtime().snapshot().listener_for(own, asked_host(client.head())).0;
-    if let Some(id) = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept) {
+    let listener = &arrived.runtime().snapshot().listeners[arrived.listener];
+    let (keeps_id, slashes) = (listener.request_ids == RequestIds::Keep, listener.escaped_slashes);
+    let id = client.head().headers.get(request_id::HEADER).and_then(RequestId::accept);
+    if let Some(id) = id.filter(|_| keeps_id) {
         arrived.request_id = id;
+    }
+    if arrived.listener != own.0 {
+        client.limit_body(arrived.limits().body_timeout);
     }
     let is_coded = !client.is_http2() && client.head().headers.contains_key(header::TRANSFER_ENCODING);
     let (is_framed_twice, has_fragment) = (is_coded && has_length_too(client), has_fragment(client));
-    let limits = arrived.runtime().limits();
+    let limits = arrived.limits();
     let header = client.head();
     check_size(header, limits.header_bytes, limits.header_count as usize)?;
     if is_framed_twice {
@@ -49,9 +56,12 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     check_framing(header)?;
     check_declared_length(header, limits.body_bytes)?;
     check_expectation(header)?;
-    arrived.target = target(header)?;
+    if slashes != EscapedSlashes::Keep {
+        slashes::judge(client.head_mut(), slashes)?;
+    }
+    arrived.target = target(client.head())?;
     check_listener(client, arrived)?;
-    arrived.user_agent = header.headers.get(header::USER_AGENT).cloned();
+    arrived.user_agent = client.head().headers.get(header::USER_AGENT).cloned();
     if is_coded {
         client.take_chunks_apart()?;
     }
@@ -62,14 +72,47 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
 fn judge_names(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Error> {
     let listener = &arrived.runtime().snapshot().listeners[arrived.listener];
     let underscores = listener.headers_with_underscores;
-    let is_trusted = arrived.peer.is_some_and(|peer| listener.trusts(peer.ip()));
+    let hops = listener.trusted_hops;
+    let is_trusted = hops > 0 || arrived.peer.is_some_and(|peer| listener.trusts(peer.ip()));
     if is_trusted {
-        arrived.forwarded_for = forwarded::client(&client.head().headers, listener);
+        arrived.forwarded_for = match hops {
+            0 => forwarded::client(&client.head().headers, listener),
+            hops => forwarded::behind(&client.head().headers, hops),
+        };
         arrived.is_proxy_trusted = true;
+    }
+    let runtime = arrived.runtime().clone();
+    let listener = &runtime.snapshot().listeners[arrived.listener];
+    if let Some(header) = &listener.client_address {
+        arrived.forwarded_for = forwarded::named(&client.head().headers, &header.name);
+        if header.is_required && arrived.forwarded_for.is_none() {
+            return Err(Error::UnknownClient);
+        }
     }
     arrived.hops = names::sift(client.head_mut(), underscores, is_trusted)?;
     let limit = arrived.runtime().limits().hops;
-    if arrived.hops > limit { Err(Error::Loop { limit }) } else { Ok(()) }
+    if arrived.hops > limit {
+        return Err(Error::Loop { limit });
+    }
+    if listener.request_headers.is_empty() {
+        Ok(())
+    } else {
+        edit(client.head_mut(), &listener.request_headers)
+    }
+}
+
+/// Changes the headers of a request, for all that look at them from now on.
+fn edit(header: &mut RequestHeader, edits: &HeaderEdits) -> Result<(), Error> {
+    for name in &edits.remove {
+        header.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        header.insert_header(name.clone(), value.clone()).map_err(Error::internal)?;
+    }
+    for (name, value) in &edits.add {
+        header.append_header(name.clone(), value.clone()).map_err(Error::internal)?;
+    }
+    Ok(())
 }
 
 /// The checks of [`check`] that hold for a request that is only talked about.

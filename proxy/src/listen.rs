@@ -11,6 +11,7 @@ mod accept;
 mod edge;
 mod linger;
 mod protocol;
+mod proxied;
 
 pub(crate) use accept::{Acceptor, Listening};
 

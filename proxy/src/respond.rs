@@ -51,6 +51,7 @@ pub(crate) async fn refuse(
     if let Some(routed) = routed {
         headers.extend(trail::headers(arrived, routed, None));
     }
+    edit(arrived, &mut headers);
     if arrived.target.method == Method::HEAD {
         // Nothing follows, so nothing is said about it: there are clients that parse what is typed as JSON.
         headers.remove(header::CONTENT_TYPE);
@@ -176,6 +177,7 @@ async fn finish(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+    edit(arrived, &mut headers);
     cors::say(&mut headers, client, arrived);
     // The header of an answer to HEAD tells the length of a body that does not come.
     let body = if arrived.target.method == Method::HEAD { Bytes::new() } else { body };
@@ -187,6 +189,13 @@ async fn finish(
         client.linger();
     }
     Ok(())
+}
+
+/// Changes the headers of an answer as the listener wants it.
+fn edit(arrived: &Arrived, headers: &mut HeaderMap) {
+    if let Some(listener) = arrived.runtime().snapshot().listeners.get(arrived.listener) {
+        listener.response_headers.apply(headers);
+    }
 }
 
 /// Has what is left of the body read and dropped after the answer, where that is little enough; else the connection has

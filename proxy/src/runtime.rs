@@ -30,6 +30,8 @@ pub(crate) struct Runtime {
     listener_cors: Vec<Option<Arc<Cors>>>,
     /// Whether a rule says which web pages may ask.
     has_rule_cors: bool,
+    /// Whether limits differ at any listener.
+    has_own_limits: bool,
     peek_options: Options,
     metrics: Arc<Metrics>,
 }
@@ -99,11 +101,13 @@ impl Runtime {
         let listeners = snapshot.listeners.iter().map(chain).collect();
         let listener_cors = snapshot.listeners.iter().map(|listener| cors_of(&listener.policies)).collect();
         let has_rule_cors = rules.iter().any(|rule| rule.cors.is_some());
+        let has_own_limits = snapshot.listeners.iter().any(|listener| listener.limits.is_some());
         Self {
             rules,
             listeners,
             listener_cors,
             has_rule_cors,
+            has_own_limits,
             snapshot,
             upstreams,
             peek_options,
@@ -119,6 +123,15 @@ impl Runtime {
     /// Its limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.snapshot.limits
+    }
+
+    /// What holds of them at the listener of this name.
+    pub(crate) fn limits_at(&self, listener: &str) -> &Limits {
+        if !self.has_own_limits {
+            return self.limits();
+        }
+        let index = self.listener_index(listener);
+        index.map_or(self.limits(), |index| self.snapshot.limits_at(ListenerIndex(index)))
     }
 
     /// What a peek may spend.

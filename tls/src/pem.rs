@@ -33,6 +33,13 @@ pub trait PemFiles: Send + Sync {
 #[error("{}", joined(.0))]
 pub struct PemErrors(pub Vec<PemError>);
 
+impl PemErrors {
+    /// The first of them.
+    pub(crate) fn into_first(self) -> PemError {
+        self.0.into_iter().next().expect("there is at least one")
+    }
+}
+
 /// What is wrong with a certificate or key file. Each message names the file and what it should hold.
 #[derive(Debug, Error)]
 pub enum PemError {

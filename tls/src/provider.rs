@@ -5,7 +5,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::version::{TLS12, TLS13};
 
 /// The versions that are spoken. Older ones are broken, and rustls does not have them.
-pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
 /// Why [`VERSIONS`] cannot be refused.
 pub(crate) const HAS_VERSIONS: &str = "ring has cipher suites for TLS 1.2 and 1.3";

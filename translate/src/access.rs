@@ -68,8 +68,6 @@ pub(crate) struct Asked {
     pub(crate) server: Option<Upstream>,
     /// Whether headers that it sets shall change the route.
     pub(crate) recomputes_route: bool,
-    /// Whether it goes by clients' addresses.
-    pub(crate) goes_by_address: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -191,7 +189,6 @@ impl Access {
         }
         if let Some(rules) = &self.rules {
             let authorization = rules.asked(providers)?;
-            asked.goes_by_address = authorization.rules.iter().any(goes_by_address);
             asked.authorize(authorization);
         }
         if let Some(cors) = &self.cors {
@@ -214,12 +211,6 @@ impl Access {
             .map_err(|fault| format!("{}: {}", field(&fault), shown(&fault)))?;
         Ok(asked)
     }
-}
-
-/// Whether a rule goes by the client's address.
-fn goes_by_address(rule: &RawAccessRule) -> bool {
-    let by_expression = |source: &String| Expression::parse(source).is_ok_and(|it| it.uses_address());
-    !rule.addresses.is_empty() || rule.cel.as_ref().is_some_and(by_expression)
 }
 
 impl Asked {

@@ -8,6 +8,7 @@
 mod access;
 mod aigateway;
 mod body;
+mod client;
 mod core;
 mod envoy;
 mod gateway;
@@ -29,6 +30,11 @@ pub use aigateway::{
     AiRuleMatch, AiServiceBackend, GatewayConfig, VersionedSchema,
 };
 pub use body::{Body, Part};
+pub use client::{
+    ClientConnection, ClientConnectionLimit, ClientDetection, ClientForwardedCert, ClientForwardedFor,
+    ClientHeader, ClientHeaders, ClientHealthCheck, ClientHttp2, ClientHttpTimeout, ClientPath,
+    ClientProxyProtocol, ClientSettings, ClientTimeout, ClientTls, ClientTrafficPolicy, ClientValidation,
+};
 pub use core::{
     ConfigMap, ConfigMapVolume, Container, Deployment, EndpointSlice, KeyToPath, Namespace, Pod, PodTemplate,
     Secret, SecretValue, Service, ServicePort, SliceConditions, SliceEndpoint, SlicePort, TemplateMeta,
@@ -69,8 +75,8 @@ pub use traffic::{
     TrafficSettings, TrafficTimeout,
 };
 pub use unsupported::{
-    ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter,
-    InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets,
-    QuotaPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute,
-    XBackendTrafficPolicy, XListenerSet, XMesh,
+    EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter, InferencePoolImport,
+    LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, QuotaPolicy,
+    TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy,
+    XListenerSet, XMesh,
 };

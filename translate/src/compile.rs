@@ -29,17 +29,21 @@ pub(crate) fn compile_policies(policies: &[RawPolicy], server: Option<RawBackend
     document.secrets_from = Some(SECRETS.to_owned());
     document.policies = policies.to_vec();
     document.listeners.push(RawListener {
-        name: "all".to_owned(),
-        address: Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        hostname: None,
-        protocol: Default::default(),
-        tls: None,
-        headers_with_underscores: Default::default(),
-        trusted_proxies: Vec::new(),
-        health_path: None,
         policies: policies.iter().map(|policy| policy.name.clone()).collect(),
-        target_headers: Default::default(),
+        ..RawListener::new("all", Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
     });
+    let faults = compile(&document, &NoProfileCheck).err();
+    faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
+}
+
+/// Whether the data plane takes a listener, in a document in which there is nothing else.
+///
+/// # Errors
+/// It does not: the first fault.
+pub(crate) fn compile_listener(listener: &RawListener) -> Result<(), Fault> {
+    let mut document = blank(None);
+    document.secrets_from = Some(SECRETS.to_owned());
+    document.listeners.push(listener.clone());
     let faults = compile(&document, &NoProfileCheck).err();
     faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
 }

@@ -49,6 +49,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) kinds: Vec<(&'static str, &'static str)>,
     /// How many routes are attached.
     pub(crate) attached: u32,
+    /// The policy, by its position, that cannot be put on it, and why.
+    pub(crate) client_fault: Option<(usize, String)>,
     /// Why it is not accepted.
     refused: Option<RefError>,
     /// Why it conflicts with another.
@@ -161,6 +163,7 @@ impl<'a> Listener<'a> {
             secrets: Secrets::new(),
             kinds: Vec::new(),
             attached: 0,
+            client_fault: None,
             refused: None,
             conflict: None,
             unresolved: None,
@@ -185,16 +188,10 @@ impl<'a> Listener<'a> {
         };
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PortMapping::container_port(spec.port)));
         listener.raw = Some(RawListener {
-            name: spec.name.clone(),
-            address: Address(address),
             hostname: spec.hostname.clone().filter(|hostname| !hostname.is_empty()),
             protocol,
             tls,
-            headers_with_underscores: Default::default(),
-            trusted_proxies: Vec::new(),
-            health_path: None,
-            target_headers: Default::default(),
-            policies: Vec::new(),
+            ..RawListener::new(spec.name.as_str(), Address(address))
         });
         listener
     }
@@ -247,7 +244,7 @@ impl<'a> Listener<'a> {
                 Err(error) => self.unresolved = Some(error),
             }
         }
-        (!certificates.is_empty()).then_some(RawListenerTls { certificates })
+        (!certificates.is_empty()).then(|| RawListenerTls { certificates, ..RawListenerTls::default() })
     }
 
     fn status(&self) -> ListenerStatus {

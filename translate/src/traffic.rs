@@ -69,6 +69,12 @@ impl Traffic {
         Ok((!is_nothing).then_some(Self { retry, request, stream_idle }))
     }
 
+    /// Deadlines alone: of a request as a whole, and between two pieces of its response; `None` if there is neither.
+    pub(crate) fn of_deadlines(request: Option<Span>, stream_idle: Option<Span>) -> Option<Self> {
+        let is_nothing = request.is_none() && stream_idle.is_none();
+        (!is_nothing).then_some(Self { retry: None, request, stream_idle })
+    }
+
     /// This, and what a less specific policy says beside it.
     pub(crate) fn over(&self, parent: &Self) -> Self {
         Self {

@@ -6,6 +6,7 @@
 //! Of two for the same thing the older counts.
 
 mod access;
+mod clients;
 mod effect;
 mod policy;
 mod target;
@@ -60,6 +61,7 @@ impl<'a> Unsupported<'a> {
             all.attach(context, index);
         }
         all.read_access(context, policies);
+        all.read_clients(context);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
         }
@@ -118,8 +120,12 @@ impl<'a> Unsupported<'a> {
                 && let Some(parent) = first(&of_gateway)
             {
                 effect.add(parent, false);
+                if parent.kind == Kind::ClientTrafficPolicy && !parent.is_ignored {
+                    effect.invalidate(parent.fault());
+                }
             }
         }
+        effect.invalidate(self.client_fault(gateway, listener));
         let namespaces = BTreeSet::from([route.namespace.as_str(), key.namespace.as_str()]);
         for index in namespaces.iter().filter_map(|namespace| self.blind.get(namespace)).flatten() {
             effect.add(&self.policies[*index], false);
@@ -143,6 +149,7 @@ impl<'a> Unsupported<'a> {
             let index = self.in_force.get(&Kind::BackendTrafficPolicy)?.get(&target)?;
             Some(&self.policies[*index]).filter(|policy| !policy.is_ignored)
         };
+        let clients = self.clients(gateway, listener).and_then(|(_, clients)| clients.traffic.clone());
         let key = gateway.key();
         let said = |policy: &Policy<'_>| policy.traffic.as_ref().ok().cloned().flatten();
         let of_rule = rule.and_then(|rule| of(Target::Rule(route.clone(), rule.to_owned())));
@@ -151,14 +158,12 @@ impl<'a> Unsupported<'a> {
             let of_listener = of(Target::Listener(key.clone(), listener.to_owned()));
             said(of_listener.or_else(|| of(Target::Gateway(key.clone())))?)
         };
-        match own {
+        let own = match own {
             None => parent(),
-            Some(policy) if policy.merges() => match (said(policy), parent()) {
-                (Some(own), Some(parent)) => Some(own.over(&parent)),
-                (own, parent) => own.or(parent),
-            },
+            Some(policy) if policy.merges() => over(said(policy), parent()),
             Some(policy) => said(policy),
-        }
+        };
+        over(own, clients)
     }
 
     /// What is said of a Gateway as a whole, or of a listener of it, for what is attached to it.
@@ -186,6 +191,7 @@ impl<'a> Unsupported<'a> {
     fn on_listener(&self, gateway: &Gateway<'_>, listener: &str) -> Effect<'_> {
         let mut effect = self.on([Target::Listener(gateway.key().clone(), listener.to_owned())]);
         effect.close(self.frontend(gateway, listener));
+        effect.invalidate(self.client_fault(gateway, listener));
         effect
     }
 
@@ -238,5 +244,13 @@ impl<'a> Unsupported<'a> {
                 Entry::Occupied(taken) => policy.overruled.push(taken.key().clone()),
             }
         }
+    }
+}
+
+/// What is said, and what something less specific says beside it.
+fn over(own: Option<Traffic>, parent: Option<Traffic>) -> Option<Traffic> {
+    match (own, parent) {
+        (Some(own), Some(parent)) => Some(own.over(&parent)),
+        (own, parent) => own.or(parent),
     }
 }

@@ -6,10 +6,14 @@ use rustc_hash::FxHashMap;
 
 use super::file::Files;
 use super::names::Names;
-use super::{policy, text};
-use crate::raw::{Document, RawCertificate, RawListener, RawProtocol};
+use super::{policy, target, text};
+use crate::knob::Knob as _;
+use crate::raw::{Document, RawListener};
 use crate::report::{FieldPath, Report};
-use crate::spec::{CertificateFiles, Listener, ListenerTls};
+use crate::settings::{Limits, RawLimits};
+use crate::spec::{ClientAddressHeader, Listener};
+
+mod tls;
 
 /// All listeners.
 pub(super) fn lower(
@@ -29,7 +33,7 @@ pub(super) fn lower(
         .map(|(index, raw)| {
             let shares_address = shares_address(document, index);
             let place = place.index(index);
-            let listener = listener(raw, shares_address, &place, files, report);
+            let listener = listener(raw, shares_address, &document.limits, &place, files, report);
             let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
             Listener { policies, ..listener }
         })
@@ -54,6 +58,7 @@ fn check_addresses(document: &Document, place: &FieldPath<'_>, report: &mut Repo
             report.add(&item.field("protocol"), message);
             continue;
         }
+        check_connections(&document.listeners[other], listener, (&place.index(other), &item), report);
         let hostname = listener.hostname.as_deref().map(str::to_ascii_lowercase);
         let same = hostnames.insert((address, hostname), index);
         if let Some(other) = same {
@@ -72,6 +77,24 @@ fn check_addresses(document: &Document, place: &FieldPath<'_>, report: &mut Repo
     {
         let message = || format!("{admin} is the address of {place}[{listener}] already");
         report.add(&FieldPath::Root.field("admin").field("address"), message);
+    }
+}
+
+/// What holds before a request's host is known has to be the same for all listeners of an address.
+fn check_connections(
+    first: &RawListener,
+    listener: &RawListener,
+    (other, item): (&FieldPath<'_>, &FieldPath<'_>),
+    report: &mut Report,
+) {
+    for field in first.differences(listener) {
+        let message = || {
+            format!(
+                "differs from that of {other}, which has the same address, in what holds for whole connections: make it \
+                 the same, or use another port"
+            )
+        };
+        report.add(&item.field(field), message);
     }
 }
 
@@ -94,6 +117,7 @@ fn shares_address(document: &Document, index: usize) -> bool {
 fn listener(
     raw: &RawListener,
     shares_address: bool,
+    all: &RawLimits,
     place: &FieldPath<'_>,
     files: &mut Files,
     report: &mut Report,
@@ -104,39 +128,62 @@ fn listener(
     if let Some(Err(message)) = raw.health_path.as_deref().map(text::path) {
         report.add(&place.field("healthPath"), || message);
     }
-    let tls_place = place.field("tls");
-    let list_place = tls_place.field("certificates");
-    let certificate = |(index, raw): (usize, &RawCertificate)| {
-        let place = list_place.index(index);
-        CertificateFiles {
-            certificate: files.path(&raw.certificate_file, &place.field("certificateFile"), report),
-            private_key: files.path(&raw.private_key_file, &place.field("privateKeyFile"), report),
-        }
-    };
-    let tls = raw.tls.as_ref().map(|tls| ListenerTls {
-        certificates: tls.certificates.iter().enumerate().map(certificate).collect(),
-    });
-    match (raw.protocol, &tls) {
-        (RawProtocol::Http, Some(_)) => {
-            report.add(&place.field("tls"), || {
-                "is of no use with protocol HTTP: write protocol: HTTPS".to_owned()
-            });
-        }
-        (RawProtocol::Https, None) => {
-            report.add(&place.field("tls"), || "is missing: protocol HTTPS needs a certificate".to_owned());
-        }
-        (RawProtocol::Http, None) | (RawProtocol::Https, Some(_)) => {}
-    }
+    check_clients(raw, place, report);
+    let tls = tls::lower(raw, place, files, report);
     Listener {
         name: raw.name.as_str().into(),
         address: raw.address.0,
         hostname,
         tls,
         shares_address,
+        limits: limits(raw, all),
+        connections: raw.limits.connections,
+        proxy_protocol: raw.proxy_protocol,
         headers_with_underscores: raw.headers_with_underscores,
         trusted_proxies: raw.trusted_proxies.as_slice().into(),
+        trusted_hops: raw.trusted_hops as usize,
+        client_address: client_address(raw, place, report),
+        request_ids: raw.request_ids,
+        escaped_slashes: raw.escaped_slashes,
+        request_headers: target::edits(&raw.request_headers, &place.field("requestHeaders"), report),
+        response_headers: target::edits(&raw.response_headers, &place.field("responseHeaders"), report),
         health_path: raw.health_path.as_deref().map(Box::from),
         policies: Box::default(),
         target_headers: raw.target_headers,
     }
+}
+
+/// There is one way to tell who the client is.
+fn check_clients(raw: &RawListener, place: &FieldPath<'_>, report: &mut Report) {
+    let ways = [
+        ("trustedProxies", !raw.trusted_proxies.is_empty()),
+        ("trustedHops", raw.trusted_hops > 0),
+        ("clientAddress", raw.client_address.is_some()),
+    ];
+    let mut there = ways.into_iter().filter(|(_, is_there)| *is_there).map(|(field, _)| field);
+    let first = there.next();
+    for field in there {
+        let message = || format!("cannot stand beside {}: choose one", first.unwrap_or_default());
+        report.add(&place.field(field), message);
+    }
+}
+
+fn client_address(
+    raw: &RawListener,
+    place: &FieldPath<'_>,
+    report: &mut Report,
+) -> Option<ClientAddressHeader> {
+    let wanted = raw.client_address.as_ref()?;
+    match text::asked_header_name(&wanted.header) {
+        Ok(name) => Some(ClientAddressHeader { name, is_required: wanted.required }),
+        Err(message) => {
+            report.add(&place.field("clientAddress").field("header"), || message);
+            None
+        }
+    }
+}
+
+fn limits(raw: &RawListener, all: &RawLimits) -> Option<Box<Limits>> {
+    let own = raw.limits.over(all);
+    (own != *all).then(|| Box::new(own.value()))
 }

@@ -216,4 +216,129 @@ pub enum DebugAccess {
     Anyone,
 }
 
+/// Whether connections begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ProxyProtocol {
+    /// They do not: such a header is no request.
+    #[default]
+    Off,
+    /// They do: others are closed.
+    Required,
+    /// They may. A client that connects without a proxy can then say that it is anybody.
+    Optional,
+}
+
+/// Whether the ids that clients give their requests are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RequestIds {
+    /// Those that are harmless are.
+    #[default]
+    Keep,
+    /// None is: each request gets a new one.
+    Replace,
+}
+
+/// What happens to a request with an escaped slash in its path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EscapedSlashes {
+    /// It is passed on as it is, and no slash to routes.
+    #[default]
+    Keep,
+    /// It is refused with 400.
+    Refuse,
+    /// It becomes a slash before anything looks at the path.
+    Unescape,
+}
+
+/// A version of TLS.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum TlsVersion {
+    /// TLS 1.2, the oldest that is spoken.
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+impl TlsVersion {
+    /// For documents that leave defaults out.
+    pub(crate) fn is_oldest(&self) -> bool {
+        *self == Self::V12
+    }
+}
+
+/// A cipher suite of TLS 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are the standard's")]
+pub enum CipherSuite {
+    #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")]
+    EcdsaAes256,
+    #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")]
+    EcdsaAes128,
+    #[serde(rename = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")]
+    EcdsaChacha20,
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")]
+    RsaAes256,
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")]
+    RsaAes128,
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")]
+    RsaChacha20,
+}
+
+impl CipherSuite {
+    /// The suite that OpenSSL calls so.
+    pub fn from_openssl(name: &str) -> Option<Self> {
+        match name {
+            "ECDHE-ECDSA-AES256-GCM-SHA384" => Some(Self::EcdsaAes256),
+            "ECDHE-ECDSA-AES128-GCM-SHA256" => Some(Self::EcdsaAes128),
+            "ECDHE-ECDSA-CHACHA20-POLY1305" => Some(Self::EcdsaChacha20),
+            "ECDHE-RSA-AES256-GCM-SHA384" => Some(Self::RsaAes256),
+            "ECDHE-RSA-AES128-GCM-SHA256" => Some(Self::RsaAes128),
+            "ECDHE-RSA-CHACHA20-POLY1305" => Some(Self::RsaChacha20),
+            _ => None,
+        }
+    }
+}
+
+/// What clients speak over TLS, as ALPN calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClientProtocol {
+    /// HTTP/2.
+    #[serde(rename = "h2")]
+    H2,
+    /// HTTP/1.1.
+    #[serde(rename = "http/1.1")]
+    Http1,
+}
+
+/// What clients have to show of themselves in a TLS handshake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClientProof {
+    /// A certificate of one of the authorities.
+    #[default]
+    Verified,
+    /// No certificate, or one of those.
+    VerifiedIfGiven,
+    /// Any certificate whose key they have. Who signed it is not looked at.
+    Any,
+}
+
+/// Makes choices tell whether they are what a document that says nothing has.
+macro_rules! with_default {
+    ($($choice:ty),*) => { $(
+        impl $choice {
+            /// For documents that leave defaults out.
+            pub(crate) fn is_default(&self) -> bool {
+                *self == Self::default()
+            }
+        }
+    )* };
+}
+
+with_default!(ProxyProtocol, RequestIds, EscapedSlashes);
+
 plain_knob!(Encoding, Engine, UpstreamProtocol, SaturationAction, Balancing, DebugAccess);

@@ -7,7 +7,8 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use penstock_config::{
-    BackendEndpoint, BackendHost, Balancing, CertificateFiles, EjectionSpec, HealthCheckSpec, UpstreamTls,
+    BackendEndpoint, BackendHost, Balancing, CertificateFiles, EjectionSpec, HealthCheckSpec, ListenerTls,
+    UpstreamTls,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -350,7 +351,7 @@ async fn a_check_over_tls_asks_for_the_right_name() {
     std::fs::write(&certificate, cert.pem()).unwrap();
     std::fs::write(&private_key, signing_key.serialize_pem()).unwrap();
     let files = CertificateFiles { certificate: certificate.clone(), private_key };
-    let server_tls = DownstreamTls::load(vec![files]).unwrap();
+    let server_tls = DownstreamTls::load(ListenerTls::serving(vec![files])).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let _server = AbortOnDropHandle::new(tokio::spawn(async move {

@@ -68,6 +68,7 @@ impl Error {
             Self::ClientCredential(_) => Row::new(Client, 401, "invalid_api_key", "client_credential"),
             Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
             Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
+            Self::UnknownClient => Row::new(Client, 403, "permission_denied", "unknown_client"),
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
             Self::CheckDenied { .. } => Row::new(Client, 403, "permission_denied", "check_denied"),
             Self::CheckBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "check_body_too_large").limit(Limit::CheckBodyBytes),

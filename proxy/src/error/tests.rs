@@ -28,6 +28,7 @@ fn all() -> Vec<Error> {
         Error::ClientCredential("send one".into()),
         unauthenticated(None),
         Error::Forbidden { policy: "p".into(), rule: None },
+        Error::UnknownClient,
         Error::model_not_allowed(Some("a")),
         Error::KeysUnavailable { policy: "p".into() },
         Error::CheckDenied { policy: "p".into() },

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures::FutureExt as _;
-use penstock_config::Limits;
+use penstock_config::{Limits, ProxyProtocol};
 use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
@@ -25,8 +25,9 @@ use crate::gateway::Gateway;
 use crate::listen;
 use crate::listen::edge::Edge;
 use crate::listen::protocol::{self, Plain};
+use crate::listen::proxied::{self, ProxyError};
 use crate::metrics::ListenerMetrics;
-use crate::runtime::Live;
+use crate::runtime::{Live, Runtime};
 use crate::stream::ClientStream;
 use crate::tls::{DownstreamTls, HandshakeError};
 
@@ -76,6 +77,18 @@ struct Connections {
     listening: Listening,
     connection: Arc<Connection>,
     metrics: ListenerMetrics,
+    /// Open connections of this listener alone.
+    own: Arc<Count>,
+}
+
+/// What holds for a new connection.
+struct Terms {
+    limits: Limits,
+    /// How many there may be at this address.
+    connections: usize,
+    handshake_timeout: Duration,
+    proxy_protocol: ProxyProtocol,
+    linger: Duration,
 }
 
 /// How a new connection is served.
@@ -87,10 +100,11 @@ struct Connection {
 impl Acceptor {
     /// Serves `socket` as `listening` says.
     pub(crate) fn new(socket: Arc<TcpListener>, listening: Listening) -> Self {
-        let edge = Edge::new(listening.proxy.clone(), listening.live.clone());
+        let edge = Edge::new(listening.proxy.clone(), listening.live.clone(), listening.name.clone());
         let connection = Arc::new(Connection { edge, tls: listening.tls.clone() });
         let metrics = listening.live.load().metrics().gateway.listener(&listening.name);
-        Self { socket, connections: Connections { listening, connection, metrics } }
+        let connections = Connections { listening, connection, metrics, own: Arc::default() };
+        Self { socket, connections }
     }
 
     /// Accepts until shutdown, then closes the listening socket unless another acceptor has taken it over.
@@ -148,11 +162,9 @@ impl Connections {
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
-        let (limits, linger) = {
-            let live = self.listening.live.load();
-            (live.limits().clone(), live.snapshot().shutdown.linger)
-        };
-        let Some(admitted) = self.listening.open.admit(limits.connections as usize) else {
+        let terms = Terms::of(&self.listening.live.load(), &self.listening.name);
+        let admitted = self.listening.open.admit(terms.limits.connections as usize);
+        let (Some(admitted), Some(own)) = (admitted, self.own.admit(terms.connections)) else {
             self.listening.live.load().metrics().gateway.limit_hit(Limit::Connections);
             return;
         };
@@ -160,24 +172,34 @@ impl Connections {
         let shutdown = self.listening.shutdown.clone();
         let open = self.metrics.accepted();
         self.listening.tracker.spawn(async move {
-            let _open = (open, admitted);
-            connection.serve(stream, peer, (&limits, linger), shutdown).await;
+            let _open = (open, admitted, own);
+            connection.serve(stream, peer, &terms, shutdown).await;
         });
     }
 }
 
+impl Terms {
+    fn of(runtime: &Runtime, name: &str) -> Self {
+        let limits = runtime.limits_at(name).clone();
+        let snapshot = runtime.snapshot();
+        let listener = runtime.listener_index(name).map(|index| &snapshot.listeners[index]);
+        let tls = listener.and_then(|listener| listener.tls.as_ref());
+        Self {
+            connections: listener.and_then(|it| it.connections).map_or(usize::MAX, |most| most as usize),
+            handshake_timeout: tls.and_then(|tls| tls.handshake_timeout).unwrap_or(limits.header_timeout),
+            proxy_protocol: listener.map_or(ProxyProtocol::Off, |listener| listener.proxy_protocol),
+            linger: snapshot.shutdown.linger,
+            limits,
+        }
+    }
+}
+
 impl Connection {
-    async fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        (limits, linger): (&Limits, Duration),
-        shutdown: ShutdownWatch,
-    ) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, terms: &Terms, shutdown: ShutdownWatch) {
         let mut stop = shutdown.clone();
         let opened = tokio::select! {
-            opened = self.open(stream, peer, limits) => opened,
-            () = listen::drained(&mut stop, linger) => None,
+            opened = self.open(stream, peer, terms) => opened,
+            () = listen::drained(&mut stop, terms.linger) => None,
         };
         if let Some((stream, is_h2c)) = opened {
             self.edge.serve(stream, is_h2c, &shutdown).await;
@@ -188,20 +210,36 @@ impl Connection {
     /// understood.
     async fn open(
         &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        limits: &Limits,
+        mut stream: TcpStream,
+        mut peer: SocketAddr,
+        terms: &Terms,
     ) -> Option<(Box<ClientStream>, bool)> {
         stream.set_nodelay(true).ok()?;
+        let limits = &terms.limits;
+        let due = Instant::now() + limits.header_timeout;
+        if terms.proxy_protocol != ProxyProtocol::Off {
+            let is_needed = terms.proxy_protocol == ProxyProtocol::Required;
+            // In a place of its own, as the handshake below.
+            match Box::pin(proxied::origin(&mut stream, is_needed, due)).await {
+                Ok(told) => peer = told.unwrap_or(peer),
+                Err(error) => {
+                    if matches!(error, ProxyError::TimedOut) {
+                        self.edge.limit_hit(Limit::HeaderTimeout);
+                    }
+                    tracing::debug!(%peer, %error, "no connection by the PROXY protocol");
+                    return None;
+                }
+            }
+        }
         let Some(tls) = &self.tls else {
-            let detected = protocol::detect(&stream, Instant::now() + limits.header_timeout).await;
+            let detected = protocol::detect(&stream, due).await;
             let plain = detected.inspect_err(|_late| self.edge.limit_hit(Limit::HeaderTimeout)).ok()??;
             let stream = Box::new(ClientStream::plain(stream, peer, limits.write_timeout));
             return Some((stream, plain == Plain::Http2));
         };
         let tls = tls.load_full()?;
         // In a place of its own, which is free again when the handshake is over.
-        match Box::pin(tls.accept(transport(stream, peer), limits.header_timeout)).await {
+        match Box::pin(tls.accept(transport(stream, peer), terms.handshake_timeout)).await {
             Ok(stream) => Some((Box::new(ClientStream::tls(stream, limits.write_timeout)), false)),
             Err(error) => {
                 if matches!(error, HandshakeError::TimedOut(_)) {
@@ -230,13 +268,7 @@ mod tests {
 
     /// Of what `serve` returns, which is not called.
     fn size_of<F: Future>(
-        _serve: impl FnOnce(
-            &'static Connection,
-            TcpStream,
-            SocketAddr,
-            (&'static Limits, Duration),
-            ShutdownWatch,
-        ) -> F,
+        _serve: impl FnOnce(&'static Connection, TcpStream, SocketAddr, &'static Terms, ShutdownWatch) -> F,
     ) -> usize {
         std::mem::size_of::<F>()
     }

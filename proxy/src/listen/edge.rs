@@ -34,17 +34,19 @@ const H2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub(crate) struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
     live: Arc<Live>,
+    /// The listener's name, by which each snapshot knows it.
+    listener: Arc<str>,
     http2: HttpServerOptions,
 }
 
 impl Edge {
     /// An edge in front of `proxy`.
-    pub(crate) fn new(proxy: Arc<HttpProxy<Gateway>>, live: Arc<Live>) -> Arc<Self> {
+    pub(crate) fn new(proxy: Arc<HttpProxy<Gateway>>, live: Arc<Live>, listener: Arc<str>) -> Arc<Self> {
         let mut http2 = HttpServerOptions::default();
-        http2.h2_idle_timeout = Some(live.load().limits().keep_alive_timeout);
+        http2.h2_idle_timeout = Some(live.load().limits_at(&listener).keep_alive_timeout);
         // Only what is known to speak HTTP/2 is served by these options.
         http2.h2c = true;
-        Arc::new(Self { proxy, live, http2 })
+        Arc::new(Self { proxy, live, listener, http2 })
     }
 
     /// Serves a connection to its end.
@@ -57,7 +59,8 @@ impl Edge {
         if h2c || stream.selected_alpn_proto() == Some(ALPN::H2) {
             let (due, control_frames) = {
                 let live = self.live.load();
-                (Instant::now() + live.limits().header_timeout, live.limits().http2_control_frames)
+                let limits = live.limits_at(&self.listener);
+                (Instant::now() + limits.header_timeout, limits.http2_control_frames)
             };
             stream.await_head(HeadWatch::http2(due, control_frames));
             let given_back = stream.given_back().clone();
@@ -89,8 +92,9 @@ impl Edge {
         let mut drained = pin!(listen::drained(&mut watch, linger));
         let mut session = {
             let live = self.live.load();
-            stream.await_head(head_watch(live.limits(), Duration::ZERO).telling().at_the_start());
-            session(stream, None, live.limits())
+            let limits = live.limits_at(&self.listener);
+            stream.await_head(head_watch(limits, Duration::ZERO).telling().at_the_start());
+            session(stream, None, limits)
         };
         loop {
             let reused = self.proxy.process_new_http(session, shutdown).await;
@@ -115,7 +119,7 @@ impl Edge {
                     None => return,
                 },
             };
-            let mut idle = self.live.load().limits().keep_alive_timeout;
+            let mut idle = self.live.load().limits_at(&self.listener).keep_alive_timeout;
             // A session that has read beyond its request may have the next head already, and has to look itself.
             let begins_anew = unread.is_some() || !stream.is_session_ahead();
             if unread.is_none() && begins_anew {
@@ -133,13 +137,14 @@ impl Edge {
                 idle = Duration::ZERO;
             }
             let live = self.live.load();
-            let watch = head_watch(live.limits(), idle);
+            let limits = live.limits_at(&self.listener);
+            let watch = head_watch(limits, idle);
             let watch = if begins_anew { watch.at_the_start() } else { watch };
             stream.await_head(match unread {
                 Some((unread_bytes, limit)) => watch.after_body(unread_bytes, limit),
                 None => watch,
             });
-            session = self::session(stream, settings, live.limits());
+            session = self::session(stream, settings, limits);
         }
     }
 
@@ -195,7 +200,7 @@ impl HttpServerApp for Edge {
 
     fn h2_options(&self) -> Option<H2Options> {
         let live = self.live.load();
-        let limits = live.limits();
+        let limits = live.limits_at(&self.listener);
         let mut options = default_h2_options();
         options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
         options.max_concurrent_streams(limits.http2_streams);

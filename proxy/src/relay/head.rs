@@ -68,6 +68,8 @@ pub(super) fn begin(
     if compiled.wants.response_head {
         compiled.chain.response_head(header, &mut arrived.extensions)?;
     }
+    let listener = &runtime.snapshot().listeners[arrived.listener];
+    apply_edits(header, &listener.response_headers)?;
     cors::replace(header, client, arrived)?;
     frame(client, header, is_end)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use penstock_config::{BackendSpec, Fault, PoolSpec, Secrets, Snapshot, UpstreamTls};
+use penstock_config::{BackendSpec, Fault, ListenerTls, PoolSpec, Secrets, Snapshot, UpstreamTls};
 use penstock_credentials::Keeper;
 use penstock_tls::{PemErrors, PemFiles};
 use penstock_wire::Peers;
@@ -41,15 +41,14 @@ impl Certificates {
             // All listeners of an address share its certificates: the handshake comes before the request's host.
             let sharing = snapshot.listeners_at(index).filter_map(|listener| listener.tls.as_ref());
             let pairs: Vec<_> = sharing.flat_map(|tls| &tls.certificates).cloned().collect();
-            if pairs.is_empty() {
-                continue;
-            }
+            let Some(own) = listener.tls.as_ref().filter(|_| !pairs.is_empty()) else { continue };
+            let spec = ListenerTls { certificates: pairs, ..own.clone() };
             let index = index.0;
-            let known = self.listeners.get(&listener.name).filter(|known| known.pairs() == pairs);
-            let load = || DownstreamTls::load(pairs.clone()).map(Arc::new);
+            let known = self.listeners.get(&listener.name).filter(|known| *known.spec() == spec);
+            let load = || DownstreamTls::load(spec.clone()).map(Arc::new);
             let loaded = known.cloned().map_or_else(load, Ok);
             keep(loaded, &listener.name, &mut next.listeners, &mut faults, || {
-                format!("listeners[{index}].tls.certificates")
+                format!("listeners[{index}].tls")
             });
         }
         for (index, pool) in snapshot.pools.iter().enumerate() {

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use penstock_config::CertificateFiles;
-use penstock_tls::{IdentityFiles, PemErrors, PemFiles, ServerTls};
+use penstock_config::{CertificateFiles, CipherSuite, ClientProof, ClientProtocol, ListenerTls, TlsVersion};
+use penstock_tls::{
+    ClientCheckOptions, ClientProof as Proof, IdentityFiles, PemErrors, PemFiles, ServerOptions, ServerTls,
+    VERSIONS,
+};
 use pingora_core::listeners::TlsAccept;
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::tls::server::handshake_with_callback;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{Stream, l4};
+use rustls::ProtocolVersion;
 use thiserror::Error;
 
 /// Why a connection was closed before its first request.
@@ -31,22 +35,22 @@ pub enum HandshakeError {
 pub struct DownstreamTls {
     acceptor: Acceptor,
     tls: ServerTls,
-    pairs: Vec<CertificateFiles>,
+    spec: ListenerTls,
 }
 
 impl DownstreamTls {
-    /// Reads certificates and keys; see [`ServerTls::load`].
+    /// Reads certificates and keys, and authorities of clients; see [`ServerTls::with_options`].
     ///
     /// # Errors
     /// Everything that is wrong with any of the files.
-    pub fn load(pairs: Vec<CertificateFiles>) -> Result<Self, PemErrors> {
+    pub fn load(spec: ListenerTls) -> Result<Self, PemErrors> {
         let files = |pair: &CertificateFiles| IdentityFiles {
             certificate: pair.certificate.clone(),
             private_key: pair.private_key.clone(),
         };
-        let tls = ServerTls::load(pairs.iter().map(files).collect())?;
+        let tls = ServerTls::with_options(spec.certificates.iter().map(files).collect(), options(&spec))?;
         let acceptor = Acceptor::from_server_config(Arc::new(tls.config()));
-        Ok(Self { acceptor, tls, pairs })
+        Ok(Self { acceptor, tls, spec })
     }
 
     /// Does the handshake on an accepted connection.
@@ -69,10 +73,10 @@ impl DownstreamTls {
         }
     }
 
-    /// The pairs that this was built from, in order.
+    /// What this was built from.
     #[must_use]
-    pub fn pairs(&self) -> &[CertificateFiles] {
-        &self.pairs
+    pub fn spec(&self) -> &ListenerTls {
+        &self.spec
     }
 
     /// Each certificate's file, and when the one of it that is in force expires, in seconds since 1970.
@@ -94,7 +98,48 @@ impl PemFiles for DownstreamTls {
 
 impl fmt::Debug for DownstreamTls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("DownstreamTls").field("pairs", &self.pairs).finish_non_exhaustive()
+        formatter.debug_struct("DownstreamTls").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+/// What a listener says beside its certificates, in rustls's words.
+fn options(spec: &ListenerTls) -> ServerOptions {
+    let versions = VERSIONS.into_iter().filter(|version| {
+        let version = match version.version {
+            ProtocolVersion::TLSv1_2 => TlsVersion::V12,
+            _ => TlsVersion::V13,
+        };
+        (spec.min_version..=spec.max_version).contains(&version)
+    });
+    let protocol = |protocol: &ClientProtocol| match protocol {
+        ClientProtocol::H2 => b"h2".to_vec(),
+        ClientProtocol::Http1 => b"http/1.1".to_vec(),
+    };
+    let clients = spec.clients.as_ref().map(|clients| ClientCheckOptions {
+        proof: match clients.proof {
+            ClientProof::Verified => Proof::Verified,
+            ClientProof::VerifiedIfGiven => Proof::VerifiedIfGiven,
+            ClientProof::Any => Proof::Any,
+        },
+        authorities: clients.authorities.clone(),
+    });
+    ServerOptions {
+        versions: versions.collect(),
+        ciphers: spec.ciphers.iter().map(|suite| cipher(*suite)).collect(),
+        protocols: spec.protocols.iter().map(protocol).collect(),
+        clients,
+    }
+}
+
+fn cipher(suite: CipherSuite) -> rustls::CipherSuite {
+    use rustls::CipherSuite as Suite;
+    match suite {
+        CipherSuite::EcdsaAes256 => Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdsaAes128 => Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdsaChacha20 => Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite::RsaAes256 => Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::RsaAes128 => Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::RsaChacha20 => Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::Duration;
 
-use penstock_config::{CertificateFiles, ClientCertificate, UpstreamTls};
+use penstock_config::{CertificateFiles, ClientCertificate, ListenerTls, UpstreamTls};
 use penstock_tls::{Identity, IdentityFiles, PemError, PemFault, PemFiles};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::{ALPN, Stream, l4};
@@ -60,7 +60,7 @@ fn asked_name(stream: &Stream) -> Option<String> {
 #[tokio::test]
 async fn a_client_gets_its_protocol_and_its_name_is_noted() {
     let files = Files::new();
-    let server = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
+    let server = DownstreamTls::load(ListenerTls::serving(vec![pair(&files, "a", &["a.test"])])).unwrap();
     for (alpn, expected) in [(ALPN::H2H1, ALPN::H2), (ALPN::H1, ALPN::H1)] {
         // Pingora's h2 client waits for spec, which nobody sends here, so only ours is awaited.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -81,8 +81,9 @@ async fn a_client_gets_its_protocol_and_its_name_is_noted() {
 #[tokio::test]
 async fn an_upstream_is_verified_by_name_by_address_or_not_at_all() {
     let files = Files::new();
-    let named = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
-    let addressed = DownstreamTls::load(vec![pair(&files, "b", &["127.0.0.1"])]).unwrap();
+    let named = DownstreamTls::load(ListenerTls::serving(vec![pair(&files, "a", &["a.test"])])).unwrap();
+    let addressed =
+        DownstreamTls::load(ListenerTls::serving(vec![pair(&files, "b", &["127.0.0.1"])])).unwrap();
     let insecure = UpstreamTls { is_verified: false, ..plain() };
     let renamed = UpstreamTls { sni: Some("a.test".into()), ..trusting(&files) };
     for (what, server, spec, host, accepted) in [
@@ -135,7 +136,7 @@ async fn a_client_certificate_and_authorities_are_loaded_and_reloaded() {
 #[tokio::test]
 async fn a_silent_client_is_cut_and_a_plain_one_refused() {
     let files = Files::new();
-    let server = DownstreamTls::load(vec![pair(&files, "a", &["a.test"])]).unwrap();
+    let server = DownstreamTls::load(ListenerTls::serving(vec![pair(&files, "a", &["a.test"])])).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
 

@@ -7,6 +7,8 @@ mod harness;
 
 mod access;
 mod attempts;
+mod client_certificates;
+mod clients;
 mod contract;
 mod cors;
 mod counted;

@@ -8,7 +8,8 @@ use penstock_sim::options::{Options, TlsOptions};
 use penstock_sources::Applier;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,13 +26,13 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NO_SETTINGS: &[u8; 9] = b"\0\0\0\x04\0\0\0\0\0";
 
 /// An authority and what it signed, in files.
-struct Pki {
+pub(crate) struct Pki {
     folder: tempfile::TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -41,7 +42,7 @@ impl Pki {
     }
 
     /// Writes NAME.crt and NAME.key for a DNS name.
-    fn issue(&self, name: &str, host: &str) {
+    pub(crate) fn issue(&self, name: &str, host: &str) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         self.write(&format!("{name}.crt"), &params.signed_by(&key, &self.authority).unwrap().pem());
@@ -52,11 +53,11 @@ impl Pki {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn listeners(&self) -> Value {
+    pub(crate) fn listeners(&self) -> Value {
         let certificate =
             json!({"certificateFile": self.path("own.crt"), "privateKeyFile": self.path("own.key")});
         json!([{
@@ -72,15 +73,46 @@ impl Pki {
         host: &str,
         protocol: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_as(addr, host, protocol, None).await
+    }
+
+    /// The same, by a client that shows the certificate NAME.crt of some authority.
+    pub(crate) async fn connect_as(
+        &self,
+        addr: SocketAddr,
+        host: &str,
+        protocol: &str,
+        shown: Option<(&Self, &str)>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(addr).await?;
+        self.handshake(stream, host, protocol, shown).await
+    }
+
+    /// The same, on a connection that is there.
+    pub(crate) async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        protocol: &str,
+        shown: Option<(&Self, &str)>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some((pki, name)) => {
+                let read = |kind: &str| std::fs::read(pki.path(&format!("{name}.{kind}"))).unwrap();
+                let chain = CertificateDer::pem_slice_iter(&read("crt")).collect::<Result<_, _>>().unwrap();
+                let key = PrivateKeyDer::from_pem_slice(&read("key")).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let name = ServerName::try_from(host.to_owned()).unwrap();
-        let stream = TcpStream::connect(addr).await?;
         within("a handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }
 }

@@ -91,8 +91,6 @@ macro_rules! kinds_of {
 }
 
 kinds_of! { PolicyTargets:
-    /// How clients connect.
-    ClientTrafficPolicy,
     /// Programs that see requests and responses.
     EnvoyExtensionPolicy,
     /// Changes to Envoy's own configuration.

@@ -35,8 +35,10 @@ impl Routing<'_, '_> {
     ) -> Vec<StatusUpdate> {
         let mut statuses = Vec::new();
         let users = self.users(gateways, documents);
-        let faults = self.policy_faults(gateways, documents);
+        let mut faults = self.policy_faults(gateways, documents);
+        faults.extend(self.unsupported.client_faults(gateways));
         let overridden = self.overridden(gateways);
+        let of_listeners = self.unsupported.overridden_clients(gateways);
         for (index, policy) in self.unsupported.policies().iter().enumerate() {
             let concerned = concerned(policy, gateways, &users);
             if concerned.is_empty() {
@@ -49,8 +51,11 @@ impl Routing<'_, '_> {
             if !accepted.is_true() && !concerned.is_empty() {
                 context.event(policy.id(), Severity::Warning, accepted.reason, accepted.message.as_str());
             }
-            let overridden = overridden.get(&index).map(overridden_condition);
-            let conditions: Vec<Condition> = std::iter::once(accepted).chain(overridden).collect();
+            let routes =
+                overridden.get(&index).map(|routes| overridden_condition("rules of these routes", routes));
+            let listeners = of_listeners.get(&index).map(|all| overridden_condition("these listeners", all));
+            let conditions: Vec<Condition> =
+                std::iter::once(accepted).chain(routes).chain(listeners).collect();
             statuses.extend(policy_status(context, policy, &conditions, &concerned));
         }
         let world = context.world;
@@ -192,13 +197,12 @@ fn concerned<'g>(
     concerned
 }
 
-/// Says for which routes other policies count.
-fn overridden_condition(routes: &BTreeSet<&Key>) -> Condition {
-    let named: Vec<String> = routes.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-    let more = routes.len().saturating_sub(MAX_NAMED);
+/// Says for what other policies count.
+fn overridden_condition(what: &str, all: &BTreeSet<impl ToString>) -> Condition {
+    let named: Vec<String> = all.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(MAX_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let message =
-        format!("more specific policies count for rules of these routes: {}{more}", named.join(", "));
+    let message = format!("more specific policies count for {what}: {}{more}", named.join(", "));
     Condition::yes(OVERRIDDEN, "Overridden", message)
 }
 

@@ -115,15 +115,6 @@ impl<'a> Unsupported<'a> {
                  is read or a server asked, unless all rules of the listener have this policy"
                     .to_owned()
             }
-            Ok(asked) if asked.goes_by_address => {
-                let proxies = self.of_listener(Kind::ClientTrafficPolicy, gateway, listener);
-                let proxies = proxies.map(|index| &self.policies[index]).filter(|it| it.tells_addresses())?;
-                format!(
-                    "spec.authorization.rules[].principal.clientCIDRs: {} has proxies tell clients' addresses, which \
-                     is not supported",
-                    proxies.name
-                )
-            }
             Ok(_) => return None,
         };
         Some(format!("{name} ({fault})"))
@@ -164,7 +155,7 @@ impl<'a> Unsupported<'a> {
     }
 
     /// The policy of a kind for a listener, or for its Gateway.
-    fn of_listener(&self, kind: Kind, gateway: &Gateway<'_>, listener: &str) -> Option<usize> {
+    pub(super) fn of_listener(&self, kind: Kind, gateway: &Gateway<'_>, listener: &str) -> Option<usize> {
         let (attached, key) = (self.in_force.get(&kind)?, gateway.key());
         let of_listener = attached.get(&Target::Listener(key.clone(), listener.to_owned()));
         of_listener.or_else(|| attached.get(&Target::Gateway(key.clone()))).copied()

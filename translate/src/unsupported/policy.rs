@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Target;
 use crate::access::{Access, Asked};
 use crate::api::PolicyTargets;
+use crate::clients::Clients;
 use crate::status::Condition;
 use crate::traffic::{self, Traffic};
 use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
@@ -45,6 +46,8 @@ pub(crate) struct Policy<'a> {
     pub(super) access: Option<Access>,
     /// What it asks of requests where it is in force alone, or why it cannot be.
     pub(super) asked: Result<Option<Rc<Asked>>, String>,
+    /// What it changes of listeners, or why it cannot.
+    pub(super) clients: Result<Option<Clients>, String>,
     /// What it is called if it asks something for a rule that may be any of its route's.
     pub(super) vague: Option<String>,
 }
@@ -97,6 +100,7 @@ where
             traffic: Ok(None),
             access: None,
             asked: Ok(None),
+            clients: Ok(None),
             vague: None,
         });
     }
@@ -123,7 +127,7 @@ impl Policy<'_> {
 
     /// Whether something of it is acted on.
     fn is_acted_on(&self) -> bool {
-        matches!(self.traffic, Ok(Some(_))) || self.access.is_some()
+        matches!(self.traffic, Ok(Some(_))) || self.access.is_some() || matches!(self.clients, Ok(Some(_)))
     }
 
     /// Whether it is known what it is for.
@@ -133,13 +137,16 @@ impl Policy<'_> {
 
     /// What it is called, with why it cannot be enforced, if so.
     pub(super) fn fault(&self) -> Option<String> {
-        self.asked.as_ref().err().map(|fault| format!("{} (spec.{fault})", self.name))
+        let fault = self.asked.as_ref().err().or(self.clients.as_ref().err());
+        fault.map(|fault| format!("{} (spec.{fault})", self.name))
     }
 
-    /// Whether it has proxies tell clients' addresses, which nobody here acts on.
-    pub(super) fn tells_addresses(&self) -> bool {
-        let fields = [&self.idle, &self.closing].into_iter().flatten();
-        !self.is_ignored && fields.into_iter().any(|fields| fields.contains("spec.clientIPDetection"))
+    /// Takes what it changes of listeners.
+    pub(super) fn put_clients(&mut self, clients: Result<Clients, String>, unread: &[String]) {
+        if let Ok(clients) = &clients {
+            self.leave_out(clients.idle.clone(), unread);
+        }
+        self.clients = clients.map(Some);
     }
 
     /// What its status shall say. `fault` is why it cannot be enforced somewhere, if so.
@@ -174,10 +181,15 @@ impl Policy<'_> {
             (None, _) if let (Err(fault), false) = (&self.asked, self.merges()) => {
                 no("Invalid", format!("spec.{fault}; what it is for answers 500"))
             }
+            (None, _) if let Err(fault) = &self.clients => {
+                no("Invalid", format!("spec.{fault}; what it is for answers 500"))
+            }
             (None, _) if let Some(fault) = fault => no("Invalid", fault.to_owned()),
             (None, idle) if self.is_acted_on() => {
                 let without = idle.as_ref().map(|idle| format!(" without {idle}")).unwrap_or_default();
                 let notes = self.access.iter().flat_map(|access| &access.notes);
+                let clients = self.clients.as_ref().ok().and_then(Option::as_ref);
+                let notes = notes.chain(clients.into_iter().flat_map(|clients| &clients.notes));
                 let notes: String = notes.map(|note| format!("; {note}")).collect();
                 Condition::yes("Accepted", "Accepted", format!("the policy is in force{without}{notes}"))
             }

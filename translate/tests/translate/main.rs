@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 mod access;
+mod clients;
 mod closed;
 mod crds;
 mod credentials;

@@ -17,13 +17,13 @@ fn what_restricts_closes_and_the_rest_is_named() {
         found(Kind::SecurityPolicy, &both),
         (vec!["spec.jwt.providers[].remoteJWKS.backendSettings".to_owned()], vec!["spec.extAuth".to_owned()])
     );
-    let tls = json!({"tls": {"clientValidation": {}, "minVersion": "1.3"}, "http1": {}});
+    let tls = json!({"tls": {"clientValidation": {"crl": {}}, "minVersion": "1.3"}, "http1": {}});
     let (named, closing) = found(Kind::ClientTrafficPolicy, &tls);
-    assert_eq!(named, ["spec.http1", "spec.tls.minVersion"]);
-    assert_eq!(closing, ["spec.tls.clientValidation"]);
-    for (fail_closed, expected) in [(true, 1), (false, 0)] {
-        let header = json!({"clientIPDetection": {"customHeader": {"failClosed": fail_closed}}});
-        assert_eq!(found(Kind::ClientTrafficPolicy, &header).1.len(), expected);
+    assert_eq!(named, ["spec.http1"]);
+    assert_eq!(closing, ["spec.tls.clientValidation.crl"]);
+    for (hashes, expected) in [(json!(["a"]), 1), (json!([]), 0)] {
+        let tls = json!({"tls": {"clientValidation": {"spkiHashes": hashes}}});
+        assert_eq!(found(Kind::ClientTrafficPolicy, &tls).1.len(), expected);
     }
     assert_eq!(found(Kind::SecurityPolicy, &json!({"mergeType": "JSONMerge"})), (vec![], vec![]));
     assert_eq!(found(Kind::EnvoyExtensionPolicy, &json!({"lua": []})), (vec![], vec![]));
