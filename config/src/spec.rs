@@ -4,6 +4,7 @@ mod credential;
 mod edit;
 mod file;
 mod host;
+mod limit;
 mod listener;
 mod policy;
 mod request;
@@ -18,6 +19,11 @@ pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
+pub use limit::{
+    Comparison, Count, Dimension, LimitMatch, LimitSpec, LimitStore, Missing, NanoDollars, OnStoreFailure,
+    PathComparison, PathMatch, Pattern, Period, Price, PriceTier, RedisMode, RedisSpec, RedisTls, TextMatch,
+    Window,
+};
 pub use listener::{CertificateFiles, Listener, ListenerTls};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,

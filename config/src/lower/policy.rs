@@ -66,7 +66,12 @@ pub(super) fn lower(
         let authorization = raw.authorization.as_ref();
         let authorization =
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
-        policies.push(PolicySpec { name: raw.name.as_str().into(), authentication, authorization });
+        policies.push(PolicySpec {
+            name: raw.name.as_str().into(),
+            authentication,
+            authorization,
+            limits: Box::default(),
+        });
     }
     policies
 }

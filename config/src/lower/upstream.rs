@@ -90,6 +90,7 @@ fn pool(
         ejection: raw.ejection.value(),
         objectives: objectives(&raw.objectives, &place.field("objectives"), report),
         model_rewrites: model_rewrites(&raw.model_rewrites, &place.field("modelRewrites"), report),
+        policies: Box::default(),
     }
 }
 
@@ -198,6 +199,7 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
         ejection: raw.ejection.value(),
+        policies: Box::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::LimitSpec;
 use crate::cidr::Cidr;
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
@@ -29,6 +30,10 @@ pub struct Consumer {
     pub tags: BTreeMap<Box<str>, Box<str>>,
     /// The models that it may ask for; `None` is all.
     pub models: Option<ModelNames>,
+    /// Amounts of its own, by names of limits, in the place of the limits' own.
+    pub limits: BTreeMap<Box<str>, u64>,
+    /// How urgent its requests are to pools, where no objective says it; higher is more so.
+    pub priority: Option<i32>,
 }
 
 /// Names of models, some by their beginnings.
@@ -47,6 +52,8 @@ pub struct PolicySpec {
     pub authentication: Option<Authentication>,
     /// Who may do what.
     pub authorization: Option<Authorization>,
+    /// How much.
+    pub limits: Box<[LimitSpec]>,
 }
 
 /// How clients say who they are: at least one way, any of which suffices.

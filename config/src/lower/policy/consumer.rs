@@ -1,5 +1,6 @@
 //! Lowering consumers.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap;
@@ -34,7 +35,14 @@ pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<C
         let models = models
             .map(|models| model_names(models, document.limits.model_bytes, &place.field("models"), report));
         let tags = raw.tags.iter().map(|(tag, value)| (tag.as_str().into(), value.as_str().into())).collect();
-        consumers.push(Consumer { name: raw.name.as_str().into(), keys, tags, models });
+        consumers.push(Consumer {
+            name: raw.name.as_str().into(),
+            keys,
+            tags,
+            models,
+            limits: BTreeMap::new(),
+            priority: None,
+        });
     }
     consumers
 }
