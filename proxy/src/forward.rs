@@ -51,7 +51,8 @@ pub(crate) fn dialect(arrived: &Arrived, routed: &Routed, attempt: &Attempt) -> 
     if attempt.decoder.is_some() {
         return asked;
     }
-    let target = prepare::rewritten_path(arrived, recipient(arrived.runtime(), arrived.listener, routed, attempt));
+    let target =
+        prepare::rewritten_path(arrived, recipient(arrived.runtime(), arrived.listener, routed, attempt));
     target.map_or(asked, |target| Dialect::of_path(target.path()))
 }
 

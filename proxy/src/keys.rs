@@ -47,20 +47,18 @@ impl KeyStore {
 
     /// The policies of a document with their limits, in its order. Files are read before this returns; what cannot be read or is not fetched
     /// yet comes later.
-    pub(crate) fn policies(
-        &self,
-        snapshot: &Snapshot,
-        quotas: &[Option<Arc<Quota>>],
-    ) -> Vec<Arc<Access>> {
+    pub(crate) fn policies(&self, snapshot: &Snapshot, quotas: &[Option<Arc<Quota>>]) -> Vec<Arc<Access>> {
         if snapshot.policies.is_empty() {
             self.sources.lock().retain(|source| source.is_used());
             return Vec::new();
         }
         let consumers = Consumers::new(&snapshot.consumers);
         let opened = Opened { store: self, consumers: &consumers, cached: Mutex::default() };
-        let policies = snapshot.policies.iter().zip(quotas).map(|(spec, quota)| {
-            Arc::new(Access::new(spec, &consumers, &opened).limited(quota.clone()))
-        });
+        let policies = snapshot
+            .policies
+            .iter()
+            .zip(quotas)
+            .map(|(spec, quota)| Arc::new(Access::new(spec, &consumers, &opened).limited(quota.clone())));
         let policies = policies.collect();
         self.sources.lock().retain(|source| source.is_used());
         policies

@@ -57,7 +57,9 @@ pub(crate) async fn choose(
                 if !routed.trail.is_empty() {
                     trail::count(runtime, routed, selected.target, selected.upstream);
                 }
-                return Ok(Attempt { holds, ..attempt(runtime, facts, selected) });
+                let mut attempt = attempt(runtime, facts, selected);
+                attempt.holds = holds;
+                return Ok(attempt);
             }
             Err(NoTarget::Nothing(error)) => return Err(last.unwrap_or(error)),
             Err(NoTarget::Wait(at, upstream, unavailable, wait)) => (at, upstream, unavailable, wait),
@@ -79,9 +81,10 @@ pub(crate) async fn choose(
             }
         };
         match waited {
-            Ok(attempt) => {
+            Ok(mut attempt) => {
                 trail::count(runtime, routed, attempt.target, attempt.upstream);
-                return Ok(Attempt { holds, ..attempt });
+                attempt.holds = holds;
+                return Ok(attempt);
             }
             Err(unavailable) => {
                 give_back(arrived, &mut holds);

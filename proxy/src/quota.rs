@@ -128,9 +128,11 @@ impl Arrived {
         self.model().or_else(|| self.tab.as_ref()?.model.as_deref())
     }
 
-    /// The name of who asks; empty if nobody knows.
+    /// The name of who asks, by the first policy that found one; empty if none did.
     pub(crate) fn consumer(&self) -> &str {
-        self.caller.as_ref().and_then(|caller| caller.name()).map_or("", |name| name)
+        let identities = self.caller.as_ref().map_or(&[][..], |caller| caller.identities());
+        let names = identities.iter().map(|identity| &*identity.consumer.name);
+        names.filter(|name| !name.is_empty()).next().unwrap_or_default()
     }
 
     /// How urgent requests of who asks are to pools.
@@ -165,9 +167,8 @@ pub(crate) fn ask<'a>(arrived: &'a Arrived, facts: &'a Facts<'a>, rule: Option<&
         path: arrived.target.path(),
         query: arrived.target.query(),
         prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
-        allowed_output: peeked.and_then(|peeked| {
-            Some(peeked.max_tokens?.saturating_mul(peeked.answers.unwrap_or(1).max(1)))
-        }),
+        allowed_output: peeked
+            .and_then(|peeked| Some(peeked.max_tokens?.saturating_mul(peeked.answers.unwrap_or(1).max(1)))),
     }
 }
 
@@ -182,18 +183,16 @@ pub(crate) fn seen(
     response: &Response,
     now: Instant,
 ) -> Result<(), Error> {
-    if arrived.tab.is_none() && attempt.holds.is_empty() {
+    if arrived.tab.is_none() && attempt.holds.is_none() {
         return Ok(());
     }
     let runtime = arrived.runtime().clone();
     let now = runtime.meter().at(arrived, now);
     let tokens = response.content_events;
     let of_request = arrived.tab.as_mut().map_or(Seen::Go, |tab| tab.holds.seen(tokens, now));
-    let (Seen::Cut { policy, limit }, _) | (Seen::Go, Seen::Cut { policy, limit }) =
-        (of_request, attempt.holds.seen(tokens, now))
-    else {
-        return Ok(());
-    };
+    let of_attempt = attempt.holds.as_mut().map_or(Seen::Go, |holds| holds.seen(tokens, now));
+    let cut = if of_request == Seen::Go { of_attempt } else { of_request };
+    let Seen::Cut { policy, limit } = cut else { return Ok(()) };
     if let Some(metrics) = runtime.limit_metrics(&policy, &limit) {
         metrics.cut.increment();
     }

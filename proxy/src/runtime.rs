@@ -7,8 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use penstock_config::{
     BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PolicySpec, PoolIndex,
-    Rule,
-    Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
+    Rule, Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
 };
 use penstock_peek::{MemberEdits, Options};
 use penstock_policies::limits::CountKind;

@@ -118,9 +118,7 @@ fn identified_by_now(
         },
     };
     let found = match &decided {
-        Ok(Action::Forward(routed)) => {
-            Some(Found { rule: routed.rule, prefix_length: routed.prefix_length })
-        }
+        Ok(Action::Forward(routed)) => Some(Found { rule: routed.rule, prefix_length: routed.prefix_length }),
         Ok(Action::Redirect { rule, prefix_length }) => {
             Some(Found { rule: *rule, prefix_length: *prefix_length })
         }
@@ -340,7 +338,9 @@ impl<'a> Asked<'a> {
                     asked.listener = ListenerIndex(index.ok_or_else(|| unknown_listener(runtime, &value))?);
                 }
                 _ => {
-                    return Err(format!("the query's `{name}` is unknown: use path, host, listener, method, address"));
+                    return Err(format!(
+                        "the query's `{name}` is unknown: use path, host, listener, method, address"
+                    ));
                 }
             }
         }

@@ -37,7 +37,7 @@ pub(crate) struct Attempt {
     /// Whether the gateway asked for the usage of a stream whose client did not. Set by `prepare`.
     pub(crate) hides_usage: bool,
     /// What it holds of the limits of its pool or backend.
-    pub(crate) holds: Holds,
+    pub(crate) holds: Option<Box<Holds>>,
     /// Whether anything of it was sent.
     pub(crate) is_sent: bool,
     /// Counts the attempt among those at its upstream, once it is sent.
@@ -61,7 +61,7 @@ impl Attempt {
             room: None,
             held_bytes: 0,
             hides_usage: false,
-            holds: Holds::default(),
+            holds: None,
             is_sent: false,
             in_flight: None,
         }

@@ -15,7 +15,7 @@ pub struct Counter(AtomicU64);
 
 /// Money that only grows, counted in billionths of a dollar.
 #[derive(Debug, Default)]
-pub struct Dollars(AtomicU64);
+pub(super) struct Dollars(AtomicU64);
 
 /// A number that goes up and down.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Counter {
 
 impl Dollars {
     /// Adds so many billionths of a dollar.
-    pub fn add(&self, nano: u64) {
+    pub(super) fn add(&self, nano: u64) {
         self.0.fetch_add(nano, Relaxed);
     }
 }

@@ -67,10 +67,7 @@ pub(crate) fn of_upstream(
 
 fn explained(standing: Vec<Standing>) -> Explained {
     let refuses = standing.iter().find(|of| of.is_exceeded && !of.is_shadow);
-    let refusal = refuses.map(|of| Refusal {
-        policy: of.policy.clone(),
-        limit: of.limit.clone(),
-    });
+    let refusal = refuses.map(|of| Refusal { policy: of.policy.clone(), limit: of.limit.clone() });
     Explained { limits: standing.iter().map(describe).collect(), refusal }
 }
 

@@ -34,7 +34,7 @@ pub(super) enum Halt {
 }
 
 /// Holds what the request is expected to take of the limits of its listener and of the rule that takes it. Without a rule the
-/// gateway answers itself, which takes no tokens. 
+/// gateway answers itself, which takes no tokens.
 ///
 /// # Errors
 /// A limit does not let it pass, or the client is gone.
@@ -77,11 +77,7 @@ pub(crate) async fn reserve(
 ///
 /// # Errors
 /// The client is gone, or the request's time is up.
-pub(crate) async fn wait(
-    client: &mut Client<'_>,
-    arrived: &Arrived,
-    lease: LeaseWait,
-) -> Result<(), Error> {
+pub(crate) async fn wait(client: &mut Client<'_>, arrived: &Arrived, lease: LeaseWait) -> Result<(), Error> {
     tokio::select! {
         biased;
         () = lease.wait() => Ok(()),

@@ -29,8 +29,7 @@ enum Basis {
 /// Charges a request that is over, and its last attempt. `None` if there is nothing to tell.
 pub(crate) fn settle(ctx: &mut RequestContext, report: &Report) -> Option<Box<Bill>> {
     let runtime = ctx.arrived.runtime().clone();
-    let is_limited =
-        ctx.arrived.tab.is_some() || ctx.attempt.as_ref().is_some_and(|of| !of.holds.is_empty());
+    let is_limited = ctx.arrived.tab.is_some() || ctx.attempt.as_ref().is_some_and(|of| of.holds.is_some());
     if !is_limited && !runtime.meter().prices().rates().are_known() {
         return None;
     }
@@ -39,13 +38,11 @@ pub(crate) fn settle(ctx: &mut RequestContext, report: &Report) -> Option<Box<Bi
 
 /// Charges an attempt that another one follows, if it holds anything.
 pub(crate) fn attempt_failed(arrived: &Arrived, attempt: &mut Attempt) {
-    if attempt.holds.is_empty() {
-        return;
-    }
+    let Some(mut holds) = attempt.holds.take() else { return };
     let now = arrived.runtime().meter().now();
     let spent = if attempt.is_sent { Spent::Failed } else { Spent::Nothing };
     let runtime = arrived.runtime();
-    attempt.holds.settle_each(spent, now, |settled| count(runtime, spent, &settled));
+    holds.settle_each(spent, now, |settled| count(runtime, spent, &settled));
 }
 
 #[inline(never)]
@@ -85,7 +82,7 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
         _ => basis,
     };
     let tab = arrived.tab.as_mut().map(|tab| (&mut tab.holds, basis));
-    let of_attempt = attempt.as_mut().map(|attempt| (&mut attempt.holds, of_attempt));
+    let of_attempt = attempt.as_mut().and_then(|attempt| Some((&mut **attempt.holds.as_mut()?, of_attempt)));
     for (holds, basis) in tab.into_iter().chain(of_attempt) {
         let spent = match &basis {
             Basis::Nothing => Spent::Nothing,
@@ -143,9 +140,7 @@ impl Basis {
             Self::Used(usage) if report.usage.input.is_none() => {
                 Self::Used(Usage { input: estimate.input, ..usage })
             }
-            Self::Seen(_) if report.usage_source == Some(UsageSource::Encoded) => {
-                Self::Seen(estimate.output)
-            }
+            Self::Seen(_) if report.usage_source == Some(UsageSource::Encoded) => Self::Seen(estimate.output),
             // Of a stream, events are what there is to go by.
             Self::Seen(output) if report.content_events == 0 => Self::Seen(output.min(estimate.output)),
             known => known,

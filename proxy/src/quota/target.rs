@@ -16,7 +16,7 @@ pub(crate) struct Held<'a> {
     arrived: &'a Arrived,
     headers: &'a HeaderMap,
     rule: &'a Rule,
-    holds: Holds,
+    holds: Option<Box<Holds>>,
     /// What a target waits for.
     lease: Option<LeaseWait>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Held<'a> {
 impl<'a> Held<'a> {
     /// Nothing yet, of a request that `rule` takes.
     pub(crate) fn new(arrived: &'a Arrived, headers: &'a HeaderMap, rule: &'a Rule) -> Self {
-        Self { arrived, headers, rule, holds: Holds::default(), lease: None }
+        Self { arrived, headers, rule, holds: None, lease: None }
     }
 
     /// Holds what an attempt at `upstream` is expected to take there, where the model is called `model`.
@@ -45,8 +45,9 @@ impl<'a> Held<'a> {
         let rates = meter.prices().rates();
         let price = ask.target_model.and_then(|model| rates.of(&upstream.name, model));
         let now = meter.at(self.arrived, Instant::now());
+        let holds = self.holds.get_or_insert_default();
         for quota in &upstream.quotas {
-            let (error, wait) = match one(runtime, quota, &ask, &estimate, price, now, &mut self.holds) {
+            let (error, wait) = match one(runtime, quota, &ask, &estimate, price, now, holds) {
                 Ok(()) => continue,
                 Err(Halt::Refused(error)) => (error, None),
                 Err(Halt::Wait(lease)) => {
@@ -66,14 +67,14 @@ impl<'a> Held<'a> {
     }
 
     /// What is held, and what is waited for.
-    pub(crate) fn into_parts(self) -> (Holds, Option<LeaseWait>) {
+    pub(crate) fn into_parts(self) -> (Option<Box<Holds>>, Option<LeaseWait>) {
         (self.holds, self.lease)
     }
 }
 
 /// Gives back what is held for an attempt that asked nobody.
-pub(crate) fn give_back(arrived: &Arrived, holds: &mut Holds) {
-    if !holds.is_empty() {
+pub(crate) fn give_back(arrived: &Arrived, holds: &mut Option<Box<Holds>>) {
+    if let Some(mut holds) = holds.take() {
         holds.settle(Spent::Nothing, arrived.runtime().meter().now());
     }
 }

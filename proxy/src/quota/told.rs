@@ -14,10 +14,11 @@ pub(crate) fn headers(
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let dialect = Dialect::of_path(arrived.target.path());
     let mut tightest = Tightest::default();
-    if arrived.tab.is_some() || !attempt.holds.is_empty() {
+    if arrived.tab.is_some() || attempt.holds.is_some() {
         let now = arrived.runtime().meter().at(arrived, Instant::now());
         let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
-        for standing in of_request.chain(attempt.holds.standing(now)) {
+        let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
+        for standing in of_request.chain(of_attempt) {
             if let Some(figures) = figures(&standing) {
                 tightest.add(figures, dialect);
             }

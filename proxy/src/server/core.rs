@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use penstock_config::{BackendIndex, Fault, PolicyIndex, PoolIndex, PoolSpec, Snapshot, Upstream as UpstreamAt};
+use penstock_config::{
+    BackendIndex, Fault, PolicyIndex, PoolIndex, PoolSpec, Snapshot, Upstream as UpstreamAt,
+};
 use penstock_credentials::{Environment, Fetcher, Keeper};
 use penstock_picker::{Picker, Shows};
 
