@@ -60,8 +60,15 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     };
     let price = upstream.and_then(|upstream| rates.of(&upstream.name, model?));
     let mut bill = Bill::default();
-    if let (Basis::Used(usage), Some(upstream), true) = (&basis, upstream, rates.are_known()) {
-        let cost = price.map(|price| price.cost(usage));
+    let took = match basis {
+        Basis::Used(usage) => Some(usage),
+        Basis::Seen(output) if is_limited => {
+            Some(Usage { input: estimate.input, output, ..Usage::default() })
+        }
+        _ => None,
+    };
+    if let (Some(usage), Some(upstream), true) = (took, upstream, rates.are_known()) {
+        let cost = price.map(|price| price.cost(&usage));
         upstream.metrics.costed(arrived.model().unwrap_or_default(), cost);
         bill.cost = Some(cost);
     }
