@@ -27,6 +27,8 @@ mod guards;
 mod headers;
 mod hosts;
 mod http;
+mod limiters;
+mod limits;
 mod listener_sets;
 mod names;
 mod options;
