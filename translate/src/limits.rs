@@ -95,12 +95,16 @@ impl Group {
     /// Checks that documents take it. In a document with others its faults would count as theirs.
     fn check(&self, field: &str) -> Result<(), Fault> {
         let limits: Vec<RawLimit> = self.limits.iter().map(|limit| limit.raw.clone()).collect();
-        check(limits, field)
+        check(limits, field, |policy| compile_policies(&[policy]))
     }
 }
 
 /// Checks that documents take limits that a field has.
-fn check(limits: Vec<RawLimit>, field: &str) -> Result<(), Fault> {
+fn check(
+    limits: Vec<RawLimit>,
+    field: &str,
+    compile: impl FnOnce(RawPolicy) -> Result<(), penstock_config::Fault>,
+) -> Result<(), Fault> {
     if limits.len() > MAX_LIMITS {
         return Err(format!("{field}: there are {} rules; the most is {MAX_LIMITS}", limits.len()));
     }
@@ -111,7 +115,7 @@ fn check(limits: Vec<RawLimit>, field: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let policy = RawPolicy { name: "limits".to_owned(), limits, ..RawPolicy::default() };
-    compile_policies(&[policy]).map_err(|fault| format!("{field}: {}", shown(&fault)))
+    compile(policy).map_err(|fault| format!("{field}: {}", shown(&fault)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Fault, check, selectors};
 use crate::api::{ModelQuota, QuotaPolicy, QuotaValue, ServiceQuota};
+use crate::compile::compile_quota;
 use crate::world::shorten;
 
 /// The limits of a policy, for the upstreams that it is for; none if it says nothing.
@@ -27,7 +28,7 @@ pub(crate) fn read(spec: &QuotaPolicy) -> Result<Vec<RawLimit>, Fault> {
         let place = format!("perModelQuotas[{index}]");
         limits.extend(of_model(&parsed(model, &place)?, index, &place)?);
     }
-    check(limits.clone(), "perModelQuotas")?;
+    check(limits.clone(), "perModelQuotas", compile_quota)?;
     Ok(limits)
 }
 
