@@ -173,7 +173,11 @@ fn learn(arrived: &Arrived, runtime: &Runtime, model: &str, estimate: &Usage, us
     let facts = facts(arrived, &headers);
     let ask = ask(arrived, &facts, None);
     let meter = runtime.meter();
-    meter.estimator.learn(model, arrived.consumer(), ask.prompt_bytes, ask.allowed_output, usage);
+    // Before the target is known, what is expected goes by the client's name of the model.
+    let asked = arrived.asked_model().filter(|asked| *asked != model);
+    for model in std::iter::once(model).chain(asked) {
+        meter.estimator.learn(model, arrived.consumer(), ask.prompt_bytes, ask.allowed_output, usage);
+    }
     runtime.metrics().limits.estimated(estimate, usage);
 }
 
