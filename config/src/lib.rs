@@ -3,6 +3,7 @@
 
 mod cidr;
 mod compile;
+mod decimal;
 mod digest;
 mod endpoints;
 mod expression;
@@ -10,6 +11,7 @@ mod fault;
 mod knob;
 mod lower;
 mod parse;
+pub mod prices;
 pub mod raw;
 mod reference;
 mod report;
@@ -18,8 +20,10 @@ mod settings;
 mod snapshot;
 mod spec;
 mod table;
+mod usage;
 
 pub use cidr::{Cidr, CidrError};
+pub use decimal::{Decimal, DecimalError};
 pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
 pub use expression::{Expression, ExpressionIdentity, ExpressionRequest, MAX_EXPRESSION_BYTES};
@@ -42,11 +46,14 @@ pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
     BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
     ClaimPath, ClientAddressHeader, ClientCertificate, ClientCertificates, ClientCredential, ClientHeaders,
-    Consumer, Cors, Credential, CredentialSource, Destination, EndpointSpec, External, ExternalPath,
-    ExternalProtocol, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest,
-    KeySetSource, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror,
-    ModelEntry, ModelNames, ModelRewrite, Objective, OidcClient, OidcProvider, OneOf, Origin, PathRewrite,
-    PathTest, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Redirect, RedirectTarget, RequestModel, Rewrite,
-    RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, Tier, TokenSource, Upstream,
-    UpstreamTls, plain_path,
+    Comparison, Consumer, Cors, Count, Credential, CredentialSource, Destination, Dimension, EndpointSpec,
+    External, ExternalPath, ExternalProtocol, Extract, GcpIdentity, HeaderEdits, HostPattern, IdentityToken,
+    JwtProvider, KeyDigest, KeySetSource, LimitMatch, LimitSpec, LimitStore, Listed, Listener, ListenerIndex,
+    ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, Missing, ModelEntry, ModelNames, ModelRewrite,
+    NanoDollars, Objective, OidcClient, OidcProvider, OnStoreFailure, OneOf, Origin, PathComparison,
+    PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Price,
+    PriceTier, Redirect, RedirectTarget, RedisMode, RedisSpec, RedisTls, RequestModel, Rewrite, RouteRequest,
+    Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream,
+    UpstreamTls, Window, plain_path,
 };
+pub use usage::{USAGE_VARIABLES, check_expression};

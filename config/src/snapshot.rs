@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
 use crate::spec::{
-    BackendSpec, Consumer, Listener, ListenerIndex, Lookup, ModelEntry, PolicySpec, PoolSpec, RouteRequest,
-    Rule, SecretUse, Secrets, bare_host,
+    BackendSpec, Consumer, LimitStore, Listener, ListenerIndex, Lookup, ModelEntry, PolicySpec, PoolSpec,
+    Price, RouteRequest, Rule, SecretUse, Secrets, bare_host,
 };
 use crate::table::Table;
 
@@ -36,6 +36,12 @@ pub struct Snapshot {
     pub consumers: Vec<Arc<Consumer>>,
     /// What listeners and rules ask of requests, in document order.
     pub policies: Vec<Arc<PolicySpec>>,
+    /// What models cost, in document order.
+    pub prices: Vec<Price>,
+    /// The file that has more of them.
+    pub prices_file: Option<std::path::PathBuf>,
+    /// Where gateways share the counters of limits; `None`: each has its own.
+    pub limit_store: Option<LimitStore>,
     /// Limits on what clients send.
     pub limits: Limits,
     /// What the body scanner gathers.

@@ -5,6 +5,7 @@ mod credential;
 mod edit;
 mod file;
 mod host;
+mod limit;
 mod listener;
 mod path;
 mod policy;
@@ -21,6 +22,11 @@ pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
 pub(crate) use host::bare as bare_host;
+pub use limit::{
+    Comparison, Count, Dimension, LimitMatch, LimitSpec, LimitStore, Missing, NanoDollars, OnStoreFailure,
+    PathComparison, PathMatch, Pattern, Period, Price, PriceTier, RedisMode, RedisSpec, RedisTls, TextMatch,
+    Window,
+};
 pub use listener::{CertificateFiles, ClientAddressHeader, ClientCertificates, Listener, ListenerTls};
 pub use path::{PathTest, plain_path};
 pub use policy::{

@@ -42,7 +42,14 @@ impl ConsumerBook {
 }
 
 fn unknown(name: &str) -> Arc<Consumer> {
-    Arc::new(Consumer { name: name.into(), keys: Box::default(), tags: BTreeMap::new(), models: None })
+    Arc::new(Consumer {
+        name: name.into(),
+        keys: Box::default(),
+        tags: BTreeMap::new(),
+        models: None,
+        limits: BTreeMap::new(),
+        priority: None,
+    })
 }
 
 impl KeyTable {
@@ -120,6 +127,8 @@ mod tests {
             keys: keys.iter().map(|key| key_digest(key.as_bytes())).collect(),
             tags: BTreeMap::from([("team".into(), "search".into())]),
             models: Some(ModelNames::new(["gpt-4o"])),
+            limits: BTreeMap::new(),
+            priority: None,
         })
     }
 

@@ -39,6 +39,7 @@ pub mod policy;
 mod prepare;
 pub mod probe;
 mod provider;
+mod quota;
 mod random;
 mod relay;
 mod request_id;

@@ -15,6 +15,7 @@ mod family;
 mod gateway;
 mod histogram;
 mod keys;
+mod limits;
 mod outcome;
 mod register;
 mod requests;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
     keys::{KeysInUse, KeysState},
+    limits::{LimitFamilies, LimitMetrics},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
     upstreams::UpstreamMetrics,
@@ -60,6 +62,8 @@ pub struct Metrics {
     checks: CheckFamilies,
     requests: RequestFamilies,
     upstream: UpstreamFamilies,
+    /// What is counted of limits of policies.
+    pub(crate) limits: LimitFamilies,
     /// What belongs to the gateway as a whole.
     pub gateway: GatewayMetrics,
     unrouted: RouteMetrics,
@@ -76,6 +80,8 @@ pub(crate) struct Configured<'a> {
     pub(crate) models: &'a FxHashSet<&'a str>,
     /// Names of policies.
     pub(crate) policies: &'a FxHashSet<&'a str>,
+    /// Names of policies that have limits.
+    pub(crate) limited: &'a FxHashSet<&'a str>,
 }
 
 impl Metrics {
@@ -91,6 +97,7 @@ impl Metrics {
             policies: Names::new(max_names),
             checks: CheckFamilies::register(&registry),
             upstream: UpstreamFamilies::register(&registry),
+            limits: LimitFamilies::register(&registry),
             gateway: GatewayMetrics::register(&registry),
             requests,
             unrouted,
@@ -147,6 +154,7 @@ impl Metrics {
         self.requests.retain(&is_kept);
         self.upstream.retain(&is_kept);
         self.checks.retain(&is_kept);
+        self.limits.retain(configured.limited);
     }
 
     /// Adds metrics that another subsystem keeps.

@@ -28,6 +28,7 @@ use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
+use crate::quota;
 use crate::runtime::Live;
 
 pub(crate) mod certificates;
@@ -131,6 +132,7 @@ impl Server {
             Arc::downgrade(&core.picker),
             Arc::downgrade(&core.balancers),
         ));
+        tokio::spawn(quota::sweep(Arc::downgrade(&core.meter)));
         let server = Self {
             live,
             core,
@@ -207,6 +209,8 @@ impl Server {
         gateway.credentials(&certificates.kept());
         drop(certificates);
         gateway.keys(&self.core.keys.in_use(live.snapshot()));
+        let meter = &self.core.meter;
+        self.core.metrics.limits.observe(meter.counters(), meter.prices().error().is_some());
         self.exported.lock().update(&live);
     }
 
@@ -277,8 +281,15 @@ impl Server {
         let pools = snapshot.pools.iter().map(|pool| &*pool.name);
         let upstreams: FxHashSet<&str> = pools.chain(snapshot.backends.iter().map(|of| &*of.name)).collect();
         let policies: FxHashSet<&str> = snapshot.policies.iter().map(|policy| &*policy.name).collect();
-        let (routes, upstreams) = (&routes, &upstreams);
-        self.core.metrics.retain(Configured { routes, upstreams, models: &models, policies: &policies });
+        let limited = snapshot.policies.iter().filter(|policy| !policy.limits.is_empty());
+        let limited = limited.map(|policy| &*policy.name).collect();
+        self.core.metrics.retain(Configured {
+            routes: &routes,
+            upstreams: &upstreams,
+            models: &models,
+            policies: &policies,
+            limited: &limited,
+        });
     }
 
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {
@@ -351,12 +362,14 @@ impl Applier for Server {
     fn files(&self) -> Vec<PathBuf> {
         let mut files = self.certificates.lock().files();
         files.extend(self.core.keys.files());
+        files.extend(self.core.meter.prices().file());
         files
     }
 
     fn reload_files(&self) {
         self.certificates.lock().reload();
         self.core.keys.reload();
+        self.core.meter.prices().reload();
     }
 }
 

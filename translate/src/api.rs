@@ -14,6 +14,7 @@ mod envoy;
 mod gateway;
 mod inference;
 mod policy;
+mod rate_limit;
 mod reference;
 mod route;
 mod security;
@@ -55,6 +56,11 @@ pub use inference::{
     RewriteTarget,
 };
 pub use policy::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
+pub use rate_limit::{
+    ModelQuota, QuotaDefinition, QuotaPolicy, QuotaRule, QuotaValue, RateLimit, RateLimitCost,
+    RateLimitCostOf, RateLimitMatch, RateLimitMetadata, RateLimitPlain, RateLimitRule, RateLimitRules,
+    RateLimitSelector, RateLimitValue, ServiceQuota,
+};
 pub use reference::{
     LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
     TargetRef,
@@ -76,7 +82,7 @@ pub use traffic::{
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter, InferencePoolImport,
-    LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, QuotaPolicy,
-    TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy,
-    XListenerSet, XMesh,
+    LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, TargetNamespaces,
+    TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet,
+    XMesh,
 };

@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use penstock_config::raw::{Document, RawBackend, RawListener, RawMetadata, RawPolicy};
+use penstock_config::raw::{Document, RawBackend, RawLimitStore, RawListener, RawMetadata, RawPolicy};
 use penstock_config::{Address, Fault, NoProfileCheck, ProfileCheck, Snapshot};
 
+use crate::pools;
 use crate::world::shorten;
 
 /// The name by which documents know the Secret that has what they name.
@@ -24,16 +25,48 @@ pub(crate) fn compile(document: &Document, profiles: &dyn ProfileCheck) -> Resul
 /// # Errors
 /// It does not: the first fault.
 pub(crate) fn compile_policies(policies: &[RawPolicy], server: Option<RawBackend>) -> Result<(), Fault> {
-    let mut document = blank(None);
+    let mut document = with_listener(policies.iter().map(|policy| policy.name.clone()).collect());
     document.backends.extend(server);
     document.secrets_from = Some(SECRETS.to_owned());
     document.policies = policies.to_vec();
+    first_fault(&document)
+}
+
+/// Whether the data plane takes limits of what upstreams are asked for.
+///
+/// # Errors
+/// It does not: the first fault.
+pub(crate) fn compile_quota(policy: RawPolicy) -> Result<(), Fault> {
+    let mut document = with_listener(Vec::new());
+    let mut pool = pools::raw_pool("pool".to_owned());
+    pool.policies.push(policy.name.clone());
+    document.pools.push(pool);
+    document.policies.push(policy);
+    first_fault(&document)
+}
+
+/// Whether the data plane takes a store of counters.
+///
+/// # Errors
+/// It does not: the first fault.
+pub(crate) fn compile_store(store: RawLimitStore) -> Result<(), Fault> {
+    let mut document = with_listener(Vec::new());
+    document.limit_store = Some(store);
+    first_fault(&document)
+}
+
+fn first_fault(document: &Document) -> Result<(), Fault> {
+    let faults = compile(document, &NoProfileCheck).err();
+    faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
+}
+
+fn with_listener(policies: Vec<String>) -> Document {
+    let mut document = blank(None);
     document.listeners.push(RawListener {
-        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
+        policies,
         ..RawListener::new("all", Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
     });
-    let faults = compile(&document, &NoProfileCheck).err();
-    faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
+    document
 }
 
 /// Whether the data plane takes a listener, in a document in which there is nothing else.
@@ -60,6 +93,9 @@ pub(crate) fn blank(name: Option<String>) -> Document {
         routes: Vec::new(),
         consumers: Vec::new(),
         policies: Vec::new(),
+        prices: Vec::new(),
+        prices_file: None,
+        limit_store: None,
         models: Vec::new(),
         pools: Vec::new(),
         backends: Vec::new(),

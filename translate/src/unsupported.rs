@@ -8,6 +8,7 @@
 mod access;
 mod clients;
 mod effect;
+mod limits;
 mod policy;
 mod target;
 
@@ -27,6 +28,7 @@ use crate::world::{Key, Kind, ObjectId};
 
 pub(crate) use access::InForce;
 pub(crate) use effect::{Effect, closed_condition};
+pub(crate) use limits::Limiting;
 pub(crate) use policy::{Policy, UNSUPPORTED};
 pub(crate) use target::Target;
 
@@ -40,6 +42,8 @@ pub(crate) struct Unsupported<'a> {
     blind: BTreeMap<&'a str, Vec<usize>>,
     /// Whether any policy asks who asks.
     has_access: bool,
+    /// Whether any policy limits requests.
+    has_limits: bool,
     /// What those that are put together ask of requests, or why they cannot be, as far as somebody wanted to know.
     merged: RefCell<BTreeMap<InForce, Result<Rc<Asked>, String>>>,
     /// Gateways that want certificates of clients.
@@ -54,6 +58,7 @@ impl<'a> Unsupported<'a> {
             in_force: BTreeMap::new(),
             blind: BTreeMap::new(),
             has_access: false,
+            has_limits: false,
             merged: RefCell::default(),
             frontends: BTreeMap::new(),
         };
@@ -62,6 +67,7 @@ impl<'a> Unsupported<'a> {
         }
         all.read_access(context, policies);
         all.read_clients(context);
+        all.read_limits(context);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
         }

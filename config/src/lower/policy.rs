@@ -8,6 +8,7 @@ mod cors;
 mod external;
 mod extract;
 mod jwt;
+mod limit;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
 pub(super) use consumer::lower as consumers;
 pub(super) use cors::lower as cors;
+pub(super) use limit::{check_uses, warn_of_uses};
 
 /// What authentication and authorization can ask for in a document.
 struct Known<'d> {
@@ -45,11 +47,19 @@ struct Known<'d> {
     /// Who can be asked.
     backends: &'d [RawBackend],
     backend_names: Names<'d>,
+    /// Whether gateways share counters.
+    has_store: bool,
 }
 
 /// The names of policies, for those who refer to them.
 pub(super) fn names(document: &Document) -> Names<'_> {
     Names::of(document.policies.iter().map(|policy| policy.name.as_str()))
+}
+
+/// The names of policies that ask who may ask for what.
+pub(super) fn asking(document: &Document) -> FxHashSet<&str> {
+    let asks = |policy: &&RawPolicy| policy.authentication.is_some() || policy.authorization.is_some();
+    document.policies.iter().filter(asks).map(|policy| policy.name.as_str()).collect()
 }
 
 /// All policies.
@@ -62,12 +72,14 @@ pub(super) fn lower(
     let place = FieldPath::Root.field("policies");
     Names::unique(document.policies.iter().map(|policy| policy.name.as_str()), &place, report);
     let known = Known::of(document);
+    let mut patterns = limit::Patterns::default();
     let mut policies = Vec::with_capacity(document.policies.len());
     for (index, raw) in document.policies.iter().enumerate() {
         let place = place.index(index);
-        if asks_nothing(raw) && raw.cors.is_none() {
+        if asks_nothing(raw) && raw.cors.is_none() && raw.limits.is_empty() {
             let message = || {
-                "asks nothing of requests: give it external, authentication, authorization or cors".to_owned()
+                "asks nothing of requests: give it external, authentication, authorization, limits or cors"
+                    .to_owned()
             };
             report.add(&place, message);
         }
@@ -82,14 +94,21 @@ pub(super) fn lower(
         let authorization = raw.authorization.as_ref();
         let authorization =
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
+        let mut limits = limit::Lowering {
+            known: &known,
+            patterns: &mut patterns,
+            report: &mut *report,
+            warnings: &mut *warnings,
+        };
+        let limits = limits.limits(&raw.limits, &place.field("limits"));
         let cors = raw.cors.as_ref().map(|raw| cors::lower(raw, &place.field("cors"), report, warnings));
         let (name, cors) = (raw.name.as_str().into(), cors.map(Arc::new));
-        policies.push(PolicySpec { name, external, authentication, authorization, cors });
+        policies.push(PolicySpec { name, external, authentication, authorization, limits, cors });
     }
     policies
 }
 
-/// The policies that any request passes.
+/// The policies that any request passes, as far as it does not matter how much is asked.
 pub(super) fn of_no_question(document: &Document) -> FxHashSet<&str> {
     let policies = document.policies.iter().filter(|policy| asks_nothing(policy));
     policies.map(|policy| policy.name.as_str()).collect()
@@ -99,7 +118,7 @@ fn asks_nothing(policy: &RawPolicy) -> bool {
     policy.external.is_none() && policy.authentication.is_none() && policy.authorization.is_none()
 }
 
-/// The policies that a listener or a rule names, in that order.
+/// The policies that a listener, a rule or an upstream names, in that order.
 pub(super) fn named(
     raw: &[String],
     names: &Names<'_>,
@@ -117,7 +136,10 @@ pub(super) fn named(
 pub(super) fn warn_of_unused(document: &Document, warnings: &mut Report) {
     let of_listeners = document.listeners.iter().flat_map(|listener| &listener.policies);
     let rules = document.routes.iter().flat_map(|route| &route.rules);
-    let used: FxHashSet<&String> = of_listeners.chain(rules.flat_map(|rule| &rule.policies)).collect();
+    let of_pools = document.pools.iter().flat_map(|pool| &pool.policies);
+    let of_upstreams = of_pools.chain(document.backends.iter().flat_map(|backend| &backend.policies));
+    let of_rules = rules.flat_map(|rule| &rule.policies);
+    let used: FxHashSet<&String> = of_listeners.chain(of_rules).chain(of_upstreams).collect();
     let place = FieldPath::Root.field("policies");
     for (index, policy) in document.policies.iter().enumerate() {
         if !used.contains(&policy.name) {
@@ -198,6 +220,7 @@ impl<'d> Known<'d> {
             compiled: Cell::new(0),
             backends: &document.backends,
             backend_names: Names::of(document.backends.iter().map(|backend| backend.name.as_str())),
+            has_store: document.limit_store.is_some(),
         }
     }
 }

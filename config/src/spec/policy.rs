@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::{Cors, PathTest};
+use super::{Cors, LimitSpec, PathTest};
 use crate::cidr::Cidr;
 use crate::expression::Expression;
 
@@ -35,6 +35,10 @@ pub struct Consumer {
     pub tags: BTreeMap<Box<str>, Box<str>>,
     /// The models that it may ask for; `None` is all.
     pub models: Option<ModelNames>,
+    /// Amounts of its own, by names of limits, in the place of the limits' own.
+    pub limits: BTreeMap<Box<str>, u64>,
+    /// How urgent its requests are to pools, where no objective says it; higher is more so.
+    pub priority: Option<i32>,
 }
 
 /// Names of models, some by their beginnings.
@@ -55,6 +59,8 @@ pub struct PolicySpec {
     pub authentication: Option<Authentication>,
     /// Who may do what.
     pub authorization: Option<Authorization>,
+    /// How much.
+    pub limits: Box<[LimitSpec]>,
     /// Which web pages may ask.
     pub cors: Option<Arc<Cors>>,
 }
@@ -259,6 +265,16 @@ impl ModelNames {
         }
         exact.sort_unstable();
         Self { exact: exact.into(), prefixes: prefixes.into() }
+    }
+
+    /// The names that are whole.
+    pub fn exact(&self) -> impl Iterator<Item = &str> {
+        self.exact.iter().map(|name| &**name)
+    }
+
+    /// The beginnings of names.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(|prefix| &**prefix)
     }
 
     /// Whether `model` is one of them.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Credential;
+use super::{Credential, PolicyIndex};
 use crate::settings::{
     ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
     SaturationSpec, ServedApi, UpstreamProtocol,
@@ -52,6 +52,8 @@ pub struct PoolSpec {
     pub objectives: Vec<Objective>,
     /// What models are called here; the first that names a model is used.
     pub model_rewrites: Vec<ModelRewrite>,
+    /// Limits of what is asked of it: policies that have nothing else.
+    pub policies: Box<[PolicyIndex]>,
 }
 
 /// New names for models (`InferenceModelRewrite`).
@@ -101,6 +103,7 @@ impl PoolSpec {
             ejection: EjectionSpec::default(),
             objectives: Vec::new(),
             model_rewrites: Vec::new(),
+            policies: Box::default(),
         }
     }
 }
@@ -200,6 +203,8 @@ pub struct BackendSpec {
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
     pub ejection: EjectionSpec,
+    /// Limits of what is asked of it: policies that have nothing else.
+    pub policies: Box<[PolicyIndex]>,
 }
 
 impl BackendSpec {
@@ -220,6 +225,7 @@ impl BackendSpec {
             response_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             ejection: EjectionSpec::default(),
+            policies: Box::default(),
         }
     }
 }

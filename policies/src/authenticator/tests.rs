@@ -67,6 +67,8 @@ fn consumers() -> [Arc<Consumer>; 2] {
             keys: keys.into(),
             tags,
             models: Some(ModelNames::new(["gpt-4o"])),
+            limits: BTreeMap::new(),
+            priority: None,
         })
     })
 }

@@ -31,7 +31,14 @@ fn texts(texts: &[&str]) -> Box<[Box<str>]> {
 
 fn identity(name: &str, tags: &[(&str, &str)], by: By, claims: Option<Value>) -> Identity {
     let tags = tags.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<BTreeMap<_, _>>();
-    let consumer = Consumer { name: name.into(), keys: Box::default(), tags, models: None };
+    let consumer = Consumer {
+        name: name.into(),
+        keys: Box::default(),
+        tags,
+        models: None,
+        limits: BTreeMap::new(),
+        priority: None,
+    };
     Identity { consumer: Arc::new(consumer), by, claims: claims.map(Arc::new) }
 }
 

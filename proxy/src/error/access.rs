@@ -32,8 +32,9 @@ impl Error {
             Self::KeysUnavailable { policy }
             | Self::CheckDenied { policy }
             | Self::CheckBodyTooLarge { policy, .. }
-            | Self::CheckFailed { policy, .. } => Some((policy, None)),
-            _ => None,
+            | Self::CheckFailed { policy, .. }
+            | Self::LimitsUnavailable { policy } => Some((policy, None)),
+            other => other.reached().map(|reached| (&reached.policy, None)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The table: what each [`Error`] is to the client, to the metrics and to the next attempt.
 //!
-//! Who is to blame decides the status. The client: 4xx. A model server that is busy: 429, which clients' libraries
-//! take as "wait and try again". The gateway's own limits and a pool without endpoints: 503. A model server that
+//! Who is to blame decides the status. The client: 4xx, and 429 where it used up what policies let it have. A model server
+//! that is busy: 429, which clients' libraries take as "wait and try again". The gateway's own limits and a pool without endpoints: 503. A model server that
 //! answered badly or not at all: 502 and 504.
 
 use std::time::Duration;
@@ -72,6 +72,11 @@ impl Error {
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
             Self::CheckDenied { .. } => Row::new(Client, 403, "permission_denied", "check_denied"),
             Self::CheckBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "check_body_too_large").limit(Limit::CheckBodyBytes),
+            Self::RateLimited(_) => Row::new(Client, 429, "rate_limit_exceeded", "rate_limited"),
+            Self::BudgetExhausted(_) => Row::new(Client, 429, "insufficient_quota", "budget_exhausted"),
+            Self::NeverFits(_) => Row::new(Client, 400, "request_exceeds_limit", "never_fits"),
+            Self::NothingToCountBy(_) => Row::new(Client, 403, "permission_denied", "nothing_to_count_by"),
+            Self::StreamCut(_) => Row::new(Client, 429, "rate_limit_exceeded", "stream_cut"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -92,6 +97,7 @@ impl Error {
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::KeysUnavailable { .. } => Row::new(Gateway, 503, "keys_unavailable", "keys_unavailable"),
             Self::CheckFailed { status, .. } => Row::new(Gateway, *status, "authorization_unavailable", "check_failed"),
+            Self::LimitsUnavailable { .. } => Row::new(Gateway, 503, "limits_unavailable", "limits_unavailable"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
@@ -121,7 +127,7 @@ impl Error {
     /// When the client should try again, for the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept. Nor
-        /// is one of when keys come.
+        /// is one of when keys or counters can be had.
         const SHORTLY: Duration = Duration::from_secs(1);
         match self {
             Self::Saturated { retry_after }
@@ -129,12 +135,14 @@ impl Error {
             | Self::QueueFull { retry_after }
             | Self::QueueTimeout { retry_after }
             | Self::Cooling { retry_after } => Some(*retry_after),
+            Self::RateLimited(reached) => reached.retry_after,
             Self::BodyMemoryExhausted
             | Self::BodyGivenUp
             | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
             | Self::KeysUnavailable { .. }
             | Self::CheckFailed { status: 503, .. }
+            | Self::LimitsUnavailable { .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
         }

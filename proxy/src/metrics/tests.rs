@@ -112,11 +112,13 @@ fn names_beyond_the_bound_share_other() {
     assert!(!page.contains("route=\"c\""));
 
     let none = FxHashSet::default();
+    let routes = FxHashSet::from_iter(["b"]);
     metrics.retain(Configured {
-        routes: &FxHashSet::from_iter(["b"]),
+        routes: &routes,
         upstreams: &none,
         models: &none,
         policies: &none,
+        limited: &none,
     });
     metrics.settle(Settlement { route: Some(&metrics.route("c")), ..settlement() });
     let page = metrics.encode();
@@ -142,6 +144,7 @@ fn a_reload_keeps_the_counts_of_what_stays() {
             upstreams: &FxHashSet::from_iter(["p"]),
             models: &FxHashSet::from_iter(["m"]),
             policies: &none,
+            limited: &none,
         });
     }
     let page = metrics.encode();

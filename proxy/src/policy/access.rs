@@ -15,6 +15,7 @@ use super::{Subject, Verdict, Wants, edits};
 use crate::error::{Error, Unauthenticated};
 use crate::external::{External, Reach};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
@@ -24,6 +25,8 @@ pub(crate) struct Access {
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
     has_lists: bool,
+    /// How much.
+    quota: Option<Arc<Quota>>,
 }
 
 /// Who can be identified: the same for all policies of a document.
@@ -82,12 +85,26 @@ impl Access {
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
             authorizer: spec.authorization.as_ref().map(Authorizer::new),
+            quota: None,
         }
     }
 
     /// Whether it asks anything of requests.
     pub(crate) fn asks(&self) -> bool {
-        self.authenticator.is_some() || self.authorizer.is_some()
+        self.external.is_some()
+            || self.authenticator.is_some()
+            || self.authorizer.is_some()
+            || self.quota.is_some()
+    }
+
+    /// With these limits.
+    pub(crate) fn limited(self, quota: Option<Arc<Quota>>) -> Self {
+        Self { quota, ..self }
+    }
+
+    /// Its limits.
+    pub(super) fn quota(&self) -> Option<&Arc<Quota>> {
+        self.quota.as_ref()
     }
 
     /// The headers that it may set.
@@ -95,10 +112,15 @@ impl Access {
         self.authenticator.iter().flat_map(Authenticator::set_headers)
     }
 
-    /// What it has to see: the model, where it decides by that, or somebody whom it identifies may ask for certain ones; the
-    /// body, where its server is shown it.
+    /// What it has to see: the model, where it decides or counts by that, or somebody whom it identifies may ask for certain
+    /// ones; what its limits count; the body, where its server is shown it.
     pub(super) fn wants(&self) -> Wants {
-        let peek = self.has_lists || self.late_authorizer().is_some();
+        let counts = self.quota.as_ref().map(|quota| quota.wants()).unwrap_or_default();
+        let peek = self.has_lists
+            || self.late_authorizer().is_some()
+            || counts.model
+            || counts.tokens
+            || counts.cost;
         let whole_body = self.external.as_ref().is_some_and(External::needs_body);
         Wants { peek, whole_body, ..Wants::default() }
     }
@@ -240,6 +262,11 @@ impl Caller {
     /// The name of who asks, by the last policy that found out.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
         self.identities.last().map(|identity| &identity.consumer.name)
+    }
+
+    /// How urgent its requests are to pools, by the last policy that found out who it is.
+    pub(crate) fn priority(&self) -> Option<i32> {
+        self.identities.last()?.consumer.priority
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn of_filter(spec: &CorsFilter) -> Result<RawCors, Fault> {
         allow_credentials: spec.allow_credentials == Some(true),
     };
     let policy = RawPolicy { name: "cors".to_owned(), cors: Some(cors.clone()), ..RawPolicy::default() };
-    match compile_policies(&[policy]) {
+    match compile_policies(&[policy], None) {
         Ok(()) => Ok(cors),
         Err(fault) => Err(format!("a CORS filter cannot be: {}", shorten(&shown(&fault), 300))),
     }

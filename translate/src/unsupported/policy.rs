@@ -3,12 +3,14 @@
 use std::ops::Deref;
 use std::rc::Rc;
 
+use penstock_config::raw::RawLimit;
 use serde_json::Value;
 
 use super::Target;
 use crate::access::{Access, Asked};
 use crate::api::PolicyTargets;
 use crate::clients::Clients;
+use crate::limits::Limits;
 use crate::status::Condition;
 use crate::traffic::{self, Traffic};
 use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
@@ -44,6 +46,12 @@ pub(crate) struct Policy<'a> {
     pub(super) traffic: Result<Option<Traffic>, String>,
     /// What it says of who may ask, if that is in force for something.
     pub(super) access: Option<Access>,
+    /// What it limits of requests, or why it cannot.
+    pub(super) limits: Result<Option<Rc<Limits>>, String>,
+    /// What it limits of what upstreams are asked for, or why it cannot.
+    pub(super) quota: Result<Vec<RawLimit>, String>,
+    /// What its status shall say of limits beside that it is in force.
+    pub(super) notes: Vec<String>,
     /// What it asks of requests where it is in force alone, or why it cannot be.
     pub(super) asked: Result<Option<Rc<Asked>>, String>,
     /// What it changes of listeners, or why it cannot.
@@ -99,6 +107,9 @@ where
             name,
             traffic: Ok(None),
             access: None,
+            limits: Ok(None),
+            quota: Ok(Vec::new()),
+            notes: Vec::new(),
             asked: Ok(None),
             clients: Ok(None),
             vague: None,
@@ -127,7 +138,11 @@ impl Policy<'_> {
 
     /// Whether something of it is acted on.
     fn is_acted_on(&self) -> bool {
-        matches!(self.traffic, Ok(Some(_))) || self.access.is_some() || matches!(self.clients, Ok(Some(_)))
+        matches!(self.traffic, Ok(Some(_)))
+            || self.access.is_some()
+            || matches!(self.clients, Ok(Some(_)))
+            || matches!(self.limits, Ok(Some(_)))
+            || self.quota.as_ref().is_ok_and(|limits| !limits.is_empty())
     }
 
     /// Whether it is known what it is for.
@@ -137,8 +152,9 @@ impl Policy<'_> {
 
     /// What it is called, with why it cannot be enforced, if so.
     pub(super) fn fault(&self) -> Option<String> {
-        let fault = self.asked.as_ref().err().or(self.clients.as_ref().err());
-        fault.map(|fault| format!("{} (spec.{fault})", self.name))
+        let limits = self.limits.as_ref().err().or(self.quota.as_ref().err());
+        let fault = self.asked.as_ref().err().or(self.clients.as_ref().err()).or(limits)?;
+        Some(format!("{} (spec.{fault})", self.name))
     }
 
     /// Takes what it changes of listeners.
@@ -181,13 +197,20 @@ impl Policy<'_> {
             (None, _) if let (Err(fault), false) = (&self.asked, self.merges()) => {
                 no("Invalid", format!("spec.{fault}; what it is for answers 500"))
             }
-            (None, _) if let Err(fault) = &self.clients => {
+            (None, _)
+                if let Some(fault) = self
+                    .clients
+                    .as_ref()
+                    .err()
+                    .or(self.limits.as_ref().err())
+                    .or(self.quota.as_ref().err()) =>
+            {
                 no("Invalid", format!("spec.{fault}; what it is for answers 500"))
             }
             (None, _) if let Some(fault) = fault => no("Invalid", fault.to_owned()),
             (None, idle) if self.is_acted_on() => {
                 let without = idle.as_ref().map(|idle| format!(" without {idle}")).unwrap_or_default();
-                let notes = self.access.iter().flat_map(|access| &access.notes);
+                let notes = self.access.iter().flat_map(|access| &access.notes).chain(&self.notes);
                 let clients = self.clients.as_ref().ok().and_then(Option::as_ref);
                 let notes = notes.chain(clients.into_iter().flat_map(|clients| &clients.notes));
                 let notes: String = notes.map(|note| format!("; {note}")).collect();

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
-use super::model_names;
+use super::{limit, model_names};
 use crate::lower::names::Names;
 use crate::lower::text;
 use crate::raw::{Document, RawConsumer};
@@ -26,6 +26,7 @@ pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<C
     Names::checked(names, text::label, &place, report);
     let mut places = Places::default();
     let mut consumers = Vec::with_capacity(document.consumers.len());
+    let mut amounts = limit::overrides(document, report).into_iter();
     for (index, raw) in document.consumers.iter().enumerate() {
         let keys = keys(&document.consumers, index, &mut places, report);
         let place = place.index(index);
@@ -34,7 +35,14 @@ pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<C
         let models = models
             .map(|models| model_names(models, document.limits.model_bytes, &place.field("models"), report));
         let tags = raw.tags.iter().map(|(tag, value)| (tag.as_str().into(), value.as_str().into())).collect();
-        consumers.push(Consumer { name: raw.name.as_str().into(), keys, tags, models });
+        consumers.push(Consumer {
+            name: raw.name.as_str().into(),
+            keys,
+            tags,
+            models,
+            limits: amounts.next().unwrap_or_default(),
+            priority: raw.priority,
+        });
     }
     consumers
 }
