@@ -30,7 +30,9 @@ enum Basis {
 pub(crate) fn settle(ctx: &mut RequestContext, report: &Report) -> Option<Box<Bill>> {
     let runtime = ctx.arrived.runtime().clone();
     let is_limited = ctx.arrived.tab.is_some() || ctx.attempt.as_ref().is_some_and(|of| of.holds.is_some());
-    if !is_limited && !runtime.meter().prices().rates().are_known() {
+    let snapshot = runtime.snapshot();
+    let is_priced = !snapshot.prices.is_empty() || snapshot.prices_file.is_some();
+    if !is_limited && !is_priced {
         return None;
     }
     Some(Box::new(charge(ctx, &runtime, report, is_limited)))
