@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sends the requests of docs/access.md to a gateway with examples/multi-tenant.yaml and checks each answer's status.
+# Sends the requests of docs/access.md and docs/limits.md to a gateway with examples/multi-tenant.yaml and checks each answer's status.
 #
 #   examples/multi-tenant/requests.sh [http://127.0.0.1:8080]
 set -euo pipefail
@@ -12,6 +12,7 @@ chat='{"model":"llama-3.1-8b","messages":[{"role":"user","content":"Hello"}],"ma
 message='{"model":"nonesuch","max_tokens":4,"messages":[{"role":"user","content":"Hello"}]}'
 embedding='{"model":"text-embedding-3-small","input":"Hello"}'
 trial=${chat/llama-3.1-8b/trial-70b}
+session="x-session: $$-$RANDOM"
 wrong=0
 
 # $1 what it shows, $2 the status that it should have, $3 the path, then curl's arguments.
@@ -20,7 +21,7 @@ ask() {
   shift 3
   status=$(curl -s -o "$answer" -D "$answer.head" -w '%{http_code}' --max-time 10 "$gateway$path" "$@")
   printf '%s %s\n' "$status" "$what"
-  grep -i '^www-authenticate:' "$answer.head" | sed 's/^/    /' || true
+  grep -iE '^(www-authenticate|retry-after|x-ratelimit-remaining-[a-z]+):' "$answer.head" | sed 's/^/    /' || true
   head -c 400 "$answer" | sed 's/^/    /'
   echo
   [ "$status" = "$expected" ] || { echo "    it should be $expected" && wrong=$((wrong + 1)); }
@@ -42,6 +43,10 @@ ask "a name and a password" 200 /v1/chat/completions -u dashboard:published-do-n
 ask "a wrong password" 401 /v1/chat/completions -u dashboard:guess -d "$chat"
 ask "a token" 200 /v1/embeddings -H "$alice" -d "$embedding"
 ask "a token that somebody changed" 401 /v1/embeddings -H "${alice/.t7uU/.t7uV}" -d "$embedding"
-ask "a model on trial, an administrator" 200 /v1/chat/completions -H "$alice" -d "$trial"
+ask "a model on trial, an administrator" 200 /v1/chat/completions -H "$alice" -H "$session" -d "$trial"
 ask "a model on trial, somebody else" 403 /v1/chat/completions -u dashboard:published-do-not-use -d "$trial"
+ask "the second try of three a minute" 200 /v1/chat/completions -H "$alice" -H "$session" -d "$trial"
+ask "the third" 200 /v1/chat/completions -H "$alice" -H "$session" -d "$trial"
+ask "the fourth" 429 /v1/chat/completions -H "$alice" -H "$session" -d "$trial"
+ask "other sessions have tries of their own" 200 /v1/chat/completions -H "$alice" -H "$session-b" -d "$trial"
 [ "$wrong" -eq 0 ] || { echo "$wrong answers are not what they should be" >&2 && exit 1; }

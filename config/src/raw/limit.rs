@@ -161,7 +161,8 @@ pub struct RawLimitMatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub not_methods: Vec<RawMethod>,
-    /// One of these models, by the names that clients use: exact, or a prefix followed by `*`.
+    /// One of these models, by the names that clients use, and in policies of pools and backends by those that upstreams use:
+    /// exact, or a prefix followed by `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
     pub models: Vec<String>,

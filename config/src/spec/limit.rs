@@ -159,7 +159,7 @@ pub enum Missing {
 pub struct LimitMatch {
     /// One of these.
     pub methods: Box<[Method]>,
-    /// One of these.
+    /// One of these: as clients call them, and in policies of pools and backends as upstreams do.
     pub models: Option<ModelNames>,
     /// By one of these.
     pub consumers: Box<[Box<str>]>,
