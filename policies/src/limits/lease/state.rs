@@ -15,6 +15,8 @@ pub(crate) const LEASE_TIME: Duration = Duration::from_secs(2);
 const REFUSED_FOR: Duration = Duration::from_millis(100);
 /// How long nothing is asked after the store did not answer.
 const FAILED_FOR: Duration = Duration::from_millis(250);
+/// How long a lease is asked after whose answer was lost.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What a counter has of the store.
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ pub(crate) struct Lease {
     /// Whether the counter is in the queue.
     is_queued: bool,
     is_failing: bool,
+    failing_since: Duration,
     retry_at: Duration,
     refused: Option<Refused>,
     /// What was left for all when the store answered last; `None` if it never did.
@@ -176,6 +179,9 @@ impl Lease {
 
     /// The store did not answer. What it was told is repeated: it may have heard it.
     pub(crate) fn failed(&mut self, now: Duration) {
+        if !self.is_failing {
+            self.failing_since = now;
+        }
         (self.is_in_flight, self.is_failing) = (false, true);
         self.answers += 1;
         self.retry_at = now.saturating_add(FAILED_FOR);
@@ -200,8 +206,10 @@ impl Lease {
     /// Whether forgetting it loses nothing.
     pub(crate) fn is_idle(&mut self, now: Duration) -> bool {
         self.lapse(now);
-        // What was told and perhaps not heard is lost with it, unless it was debt: then at most a lease is stranded.
-        let is_told = self.told.is_none_or(|told| told.debt == 0 && !self.is_in_flight);
+        // What was told and perhaps not heard is lost with it after a while, unless it was debt: a lease is stranded then, at
+        // most. While the store is away, nobody fills the table with what is never told.
+        let is_late = self.is_failing && now >= self.failing_since.saturating_add(FORGOTTEN_AFTER);
+        let is_told = self.told.is_none_or(|told| told.debt == 0 && !self.is_in_flight && is_late);
         self.held == 0 && self.balance == 0 && is_told && !self.is_queued
     }
 
