@@ -7,7 +7,7 @@
 //! looked up in its own namespace. Turned down: a merge of the objects as JSON, after which nobody knows whose
 //! references they are.
 
-mod external;
+pub(crate) mod external;
 mod keys;
 mod rules;
 mod tokens;

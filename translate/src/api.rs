@@ -21,6 +21,7 @@ mod unsupported;
 
 pub use access::{
     AccessHeader, AccessOperation, AccessPrincipal, AccessRule, AccessRules, AccessSettings, ClaimToHeader,
+    ContextExtension, ExternalAccess, ExternalBackendRef, ExternalBody, ExternalGrpc, ExternalHttp,
     KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess, TokenClaim, TokenHeader,
     TokenMatch, TokenPlaces, TokenProvider, UserAccess,
 };
@@ -54,9 +55,9 @@ pub use reference::{
     TargetRef,
 };
 pub use route::{
-    Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
-    HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
-    HttpValueMatch, MirrorRef, RequestMirror,
+    ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction, HeaderModifier,
+    HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier, HttpRedirect,
+    HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef, RequestMirror,
 };
 pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,

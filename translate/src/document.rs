@@ -55,7 +55,7 @@ pub(crate) fn build(
     gateway: &Gateway<'_>,
     routes: &[AttachedRoute<'_>],
     upstreams: &MadeUpstreams<'_, '_>,
-    guards: Guards,
+    mut guards: Guards,
     whole: &BTreeMap<usize, InForce>,
 ) -> Finished {
     let mut document = empty(context, gateway);
@@ -64,7 +64,7 @@ pub(crate) fn build(
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
     for attached in routes {
-        for (mut route, origin) in raw_routes(gateway, attached, &guards, &mut names) {
+        for (mut route, origin) in raw_routes(gateway, attached, &mut guards, &mut names) {
             if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
                 route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
             }
@@ -163,7 +163,7 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
-    guards: &Guards,
+    guards: &mut Guards,
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
@@ -190,14 +190,22 @@ fn raw_routes(
                 // None where something is asked that cannot be enforced.
                 let policies = asked.map_or(Some(&[][..]), |in_force| guards.names(*in_force));
                 let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
-                let raw = match policies.filter(|_| !is_closed) {
+                let policies = policies.filter(|_| !is_closed).map(<[String]>::to_vec);
+                let policies = policies.and_then(|mut policies| {
+                    if let Some(external) = &rule.external {
+                        let rule = names::in_document([&*route.name, &rule.position.to_string()]);
+                        policies.push(guards.add_server(&rule, external)?);
+                    }
+                    Some(policies)
+                });
+                let raw = match policies {
                     None => rules::close(&rule.raw),
                     Some(policies) => {
                         let mut raw = with_port(&rule.raw, port);
                         if let Some(traffic) = traffic.and_then(|traffic| traffic.get(&rule.position)) {
                             traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
                         }
-                        raw.policies = policies.to_vec();
+                        raw.policies = policies;
                         raw
                     }
                 };

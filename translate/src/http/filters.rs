@@ -4,7 +4,7 @@ use penstock_config::raw::{
     RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawScheme, RawUrlRewrite,
 };
 
-use crate::api::{HttpFilter, HttpPathModifier, RequestMirror};
+use crate::api::{ExternalAuthFilter, HttpFilter, HttpPathModifier, RequestMirror};
 use crate::headers;
 use crate::world::shorten;
 
@@ -27,6 +27,7 @@ impl<'a> Filters<'a> {
                 "RequestMirror" => filter.request_mirror.is_some(),
                 "RequestRedirect" => filter.request_redirect.is_some(),
                 "URLRewrite" => filter.url_rewrite.is_some(),
+                "ExternalAuth" => filter.external_auth.is_some(),
                 other => return Err(format!("filters of type {} are not served", shorten(other, 80))),
             };
             if !is_there {
@@ -57,6 +58,16 @@ impl<'a> Filters<'a> {
 
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &'a RequestMirror> {
         self.0.iter().filter_map(|filter| filter.request_mirror.as_ref())
+    }
+
+    /// # Errors
+    /// There are several.
+    pub(super) fn external_auth(&self) -> Result<Option<&'a ExternalAuthFilter>, String> {
+        let mut all = self.0.iter().filter_map(|filter| filter.external_auth.as_ref());
+        match (all.next(), all.next()) {
+            (only, None) => Ok(only),
+            (_, Some(_)) => Err("a rule has one filter of type ExternalAuth at most".to_owned()),
+        }
     }
 
     pub(super) fn redirect(&self) -> Result<Option<RawRedirect>, String> {

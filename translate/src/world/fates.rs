@@ -79,10 +79,8 @@ pub const FATES: &[Fates] = &[
         closes: &[
             "rules[].backendRefs[].filters[].cors",
             "rules[].backendRefs[].filters[].extensionRef",
-            "rules[].backendRefs[].filters[].externalAuth",
             "rules[].filters[].cors",
             "rules[].filters[].extensionRef",
-            "rules[].filters[].externalAuth",
         ],
         ..NONE
     },

@@ -1,6 +1,7 @@
 //! What SecurityPolicies ask of requests: where, of whom, and what becomes of those that cannot be.
 
 mod asked;
+mod external;
 mod placed;
 
 use std::collections::BTreeMap;
