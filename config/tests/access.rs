@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::header::COOKIE;
+use http::{HeaderName, Method, StatusCode};
 use penstock_config::{
-    Access, AccessRule, ApiKeys, Authentication, Basic, Cidr, ClaimMatch, ClaimPath, Expression, Extract,
-    JwtProvider, KeyDigest, KeySetSource, ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
+    Access, AccessRule, ApiKeys, Authentication, BackendIndex, Basic, Cidr, ClaimMatch, ClaimPath, Expression, External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\nsecretsFrom: s\n";
@@ -47,6 +47,47 @@ fn listeners_and_rules_have_the_policies_that_they_name_in_that_order() {
         .map(|policy| (&*policy.name, policy.authorization.as_ref().map(|rules| rules.default_action)))
         .collect();
     assert_eq!(default_actions, [("first", Some(Access::Deny)), ("second", Some(Access::Allow))]);
+}
+
+#[test]
+fn servers_that_are_asked_are_backends_and_have_envoys_defaults() {
+    let snapshot = sound(&format!(
+        "{HEAD}{LISTENER}backends:\n- {{name: other, endpoints: [{{host: a.test, port: 1}}]}}\n\
+         - {{name: auth, endpoints: [{{host: a.test, port: 1}}], protocol: h2c}}\n\
+         policies:\n- {{name: a, external: {{grpc: {{backend: auth}}}}}}\n\
+         - {{name: b, external: {{http: {{backend: other, path: /check/, headersToUpstream: [X-User]}}, failOpen: true, \
+         timeout: 250ms, statusOnError: 503, headersToAuth: [cookie], body: {{maxBytes: 8KiB}}}}}}\n\
+         - {{name: c, external: {{http: {{backend: other, pathOverride: /decide}}}}}}\n"
+    ));
+    let external = |at: usize| snapshot.policies[at].external.clone().expect("a server");
+    let of_envoy = External {
+        protocol: ExternalProtocol::Grpc,
+        backend: BackendIndex(1),
+        timeout: Duration::from_secs(10),
+        is_open_on_error: false,
+        status_on_error: StatusCode::FORBIDDEN,
+        headers: None,
+        max_body_bytes: None,
+        context_extensions: [].into(),
+        concurrency: 1024,
+    };
+    assert_eq!(external(0), of_envoy);
+    let user = HeaderName::from_static("x-user");
+    let http = external(1);
+    assert_eq!(
+        http.protocol,
+        ExternalProtocol::Http {
+            path: ExternalPath::Behind("/check".into()),
+            headers_to_upstream: [user].into()
+        }
+    );
+    assert_eq!((http.backend, http.timeout), (BackendIndex(0), Duration::from_millis(250)));
+    assert_eq!((http.is_open_on_error, http.status_on_error.as_u16()), (true, 503));
+    assert_eq!((http.headers.as_deref(), http.max_body_bytes), (Some(&[COOKIE][..]), Some(8192)));
+    let ExternalProtocol::Http { path: ExternalPath::Fixed(path), .. } = external(2).protocol else {
+        panic!("not asked at one path");
+    };
+    assert_eq!(path, "/decide");
 }
 
 #[test]

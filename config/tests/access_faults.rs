@@ -117,6 +117,39 @@ fn faults_of_consumers() {
 }
 
 #[test]
+fn faults_of_servers_that_are_asked() {
+    let backends = "backends:\n- {name: a, endpoints: [{host: a.test, port: 1}], protocol: h2c}\n\
+                    - {name: plain, endpoints: [{host: a.test, port: 1}]}\n\
+                    - {name: model, provider: openai}\n";
+    for (external, place, part) in [
+        ("", "", "give it grpc or http"),
+        ("grpc: {backend: a}, http: {backend: a}", "http", "give one of the two"),
+        ("grpc: {backend: b}", "grpc.backend", "there is no backend \"b\""),
+        ("grpc: {backend: plain}", "grpc.backend", "set its protocol to h2c"),
+        ("http: {backend: model}", "http.backend", "has provider, which is for models"),
+        ("http: {backend: a, path: no}", "http.path", "must start with /"),
+        ("http: {backend: a, path: /a, pathOverride: /b}", "http.path", "no meaning with pathOverride"),
+        ("http: {backend: a, headersToUpstream: [host]}", "http.headersToUpstream[0]", "the header host"),
+        ("http: {backend: a, headersToUpstream: [x, X]}", "http.headersToUpstream[1]", "given twice"),
+        ("grpc: {backend: a}, headersToAuth: ['a b']", "headersToAuth[0]", "is not a header's name"),
+        ("grpc: {backend: a}, headersToAuth: [x-ai-eg-model]", "headersToAuth[0]", "the gateway's own"),
+        ("grpc: {backend: a}, statusOnError: 200", "statusOnError", "400"),
+        ("grpc: {backend: a}, timeout: 0s", "timeout", "1ms"),
+        ("grpc: {backend: a}, body: {maxBytes: 0}", "body.maxBytes", "1"),
+        ("http: {backend: a}, contextExtensions: [{name: a, value: b}]", "contextExtensions", "with http"),
+        (
+            "grpc: {backend: a}, contextExtensions: [{name: a, value: b}, {name: a, value: c}]",
+            "contextExtensions[1].name",
+            "given twice",
+        ),
+    ] {
+        let dot = if place.is_empty() { "" } else { "." };
+        let body = format!("{backends}policies: [{{name: p, external: {{{external}}}}}]\n");
+        assert_fault(&body, &format!("policies[0].external{dot}{place}"), part);
+    }
+}
+
+#[test]
 fn what_stands_in_a_digests_place_is_told_nobody() {
     for key in ["'sk-proj-4711'", "4711", "'sha256:4711'", "'a key\n 4711'", "true4711", "4711.5", "[4711]"] {
         let found = faults_of(&format!("consumers: [{{name: a, keys: [{key}]}}]\n"));

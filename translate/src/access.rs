@@ -8,7 +8,7 @@
 //! references they are.
 
 mod cors;
-mod external;
+pub(crate) mod external;
 mod keys;
 mod rules;
 mod tokens;

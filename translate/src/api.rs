@@ -22,9 +22,7 @@ mod traffic;
 mod unsupported;
 
 pub use access::{
-    AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings,
-    ClaimToHeader, CorsAccess, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess,
-    TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
+    AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings, ClaimToHeader, ContextExtension, CorsAccess, ExternalAccess, ExternalBackendRef, ExternalBody, ExternalGrpc, ExternalHttp, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess, TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
 };
 pub use aigateway::{
     AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,
@@ -66,9 +64,7 @@ pub use reference::{
     TargetRef,
 };
 pub use route::{
-    CorsFilter, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch,
-    HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite,
-    HttpValueMatch, MirrorRef, RequestMirror,
+    CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef, RequestMirror,
 };
 pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,

@@ -67,7 +67,7 @@ pub(crate) fn build(
     gateway: &Gateway<'_>,
     routes: &[AttachedRoute<'_>],
     upstreams: &MadeUpstreams<'_, '_>,
-    Policies { guards, whole, unsupported }: Policies<'_, '_>,
+    Policies { mut guards, whole, unsupported }: Policies<'_, '_>,
 ) -> Finished {
     let mut document = empty(context, gateway);
     guard_listeners(&mut document, gateway, &guards, whole);
@@ -76,7 +76,7 @@ pub(crate) fn build(
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
     for attached in routes {
-        for (mut route, origin) in raw_routes(gateway, attached, (&guards, &mut limiters), &mut names) {
+        for (mut route, origin) in raw_routes(gateway, attached, (&mut guards, &mut limiters), &mut names) {
             if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
                 route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
             }
@@ -183,7 +183,7 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
-    (guards, limiters): (&Guards, &mut Limiters<'_, '_>),
+    (guards, limiters): (&mut Guards, &mut Limiters<'_, '_>),
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
@@ -210,18 +210,26 @@ fn raw_routes(
                 // None where something is asked that cannot be enforced.
                 let policies = asked.map_or(Some(&[][..]), |in_force| guards.names(*in_force));
                 let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
+                let policies = policies.filter(|_| !is_closed).map(<[String]>::to_vec);
+                let policies = policies.and_then(|mut policies| {
+                    if let Some(external) = &rule.external {
+                        let rule = names::in_document([&*route.name, &rule.position.to_string()]);
+                        policies.push(guards.add_server(&rule, external)?);
+                    }
+                    Some(policies)
+                });
                 let limiting =
                     limiting.and_then(|limiting| limiting.get(&rule.position)).filter(|_| !is_closed);
                 let limits =
                     limiting.map(|limiting| limiters.of_requests(*limiting, &attached.costs, &listeners));
-                let raw = match (policies.filter(|_| !is_closed), limits.unwrap_or(Some(None))) {
+                let raw = match (policies, limits.unwrap_or(Some(None))) {
                     (None, _) | (_, None) => rules::close(&rule.raw),
                     (Some(policies), Some(limits)) => {
                         let mut raw = with_port(&rule.raw, port);
                         if let Some(traffic) = traffic.and_then(|traffic| traffic.get(&rule.position)) {
                             traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
                         }
-                        raw.policies = policies.iter().cloned().chain(limits).collect();
+                        raw.policies = policies.into_iter().chain(limits).collect();
                         raw
                     }
                 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_config::MAX_DOCUMENT_BYTES;
-use penstock_config::raw::{RawAuthorization, RawPolicy};
+use penstock_config::raw::{RawAuthorization, RawExternal, RawPolicy};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::context::{Secrets, made_bytes};
@@ -38,6 +38,8 @@ pub(crate) struct Guards {
     /// What has no room, so that all that it is for is refused.
     pub(crate) without_room: BTreeSet<InForce>,
     names: BTreeMap<InForce, Vec<String>>,
+    /// The bytes of policies of rules that have servers asked.
+    server_bytes: usize,
 }
 
 impl Guards {
@@ -84,6 +86,25 @@ impl Guards {
     /// The names of what is in force, in the order in which they are to be asked; `None` if it cannot be enforced.
     pub(crate) fn names(&self, in_force: InForce) -> Option<&[String]> {
         self.names.get(&in_force).map(Vec::as_slice)
+    }
+
+    /// Adds the policy of a rule that has a server asked, under a name that is made of the rule's, and returns it; `None` if
+    /// there is no room for it.
+    pub(crate) fn add_server(&mut self, rule: &str, asked: &(RawExternal, Upstream)) -> Option<String> {
+        let (mut external, server) = asked.clone();
+        let name = server_name(rule);
+        if self.servers.iter().any(|server| server.name == name) {
+            return Some(name);
+        }
+        access::rename_server(&mut external, &name);
+        let policy = RawPolicy { name: name.clone(), external: Some(external), ..RawPolicy::default() };
+        self.server_bytes += serde_json::to_vec(&policy).map_or(MAX_BYTES, |json| json.len());
+        if self.server_bytes > MAX_BYTES || self.policies.len() >= MAX_POLICIES {
+            return None;
+        }
+        self.policies.push(policy);
+        self.servers.push(Upstream { name: name.clone(), ..server });
+        Some(name)
     }
 
     fn refuse(&mut self, in_force: InForce) {

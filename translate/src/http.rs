@@ -7,10 +7,11 @@ use std::rc::Rc;
 use penstock_config::Span;
 use penstock_config::Statuses;
 use penstock_config::raw::{
-    RawFraction, RawMatch, RawMethod, RawMirror, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
-    RawRetry, RawRule, RawTarget, RawTimeouts,
+    RawExternal, RawFraction, RawMatch, RawMethod, RawMirror, RawPathMatch, RawPathMatchType,
+    RawQueryParamMatch, RawRetry, RawRule, RawTarget, RawTimeouts,
 };
 
+use crate::access::external;
 use crate::api::{HttpBackendRef, HttpMatch, HttpRetry, HttpRoute, HttpRule, RequestMirror};
 use crate::context::{Context, RefError, Referrer};
 use crate::rules::{self, BuiltRoute, BuiltRule, RuleNames};
@@ -35,8 +36,8 @@ pub(crate) fn build<'w>(
     let rules = if route.rules.is_empty() { &everything[..] } else { &route.rules };
     for (position, rule) in rules.iter().enumerate() {
         let name = names.name(rule.name.as_deref(), position);
-        if let Some(raw) = building.rule(rule, position, name) {
-            building.built.push(BuiltRule { position, raw, offer: None });
+        if let Some((raw, external)) = building.rule(rule, position, name) {
+            building.built.push(BuiltRule { position, raw, offer: None, external });
         }
     }
     building.built
@@ -57,8 +58,14 @@ struct Leads<'r> {
 
 impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
-    fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<RawRule> {
+    fn rule(
+        &mut self,
+        rule: &HttpRule,
+        position: usize,
+        name: String,
+    ) -> Option<(RawRule, Option<Box<(RawExternal, Upstream)>>)> {
         let filters = Filters::read(&rule.filters);
+        let mut external = None;
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
         let leads = Leads {
             mirrors: filters.mirrors().filter_map(|mirror| self.mirror(mirror)).collect(),
@@ -76,13 +83,25 @@ impl Building<'_, '_, '_, '_, '_> {
             matches.push(rules::every_path());
         }
         let mut raw = RawRule { name: Some(name), matches, ..RawRule::default() };
-        if let Err(message) = act(rule, &filters, leads, &mut raw) {
+        let asked = self.external(&filters).map(|asked| external = asked);
+        if let Err(message) = asked.and_then(|()| act(rule, &filters, leads, &mut raw)) {
             // Requests that would have met it get an error, not what some wider rule makes of them.
             self.built.fault(position, message);
             raw = RawRule { name: raw.name, matches: raw.matches, ..RawRule::default() };
             raw.targets.push(rules::nowhere(1, 0));
+            external = None;
         }
-        Some(raw)
+        Some((raw, external))
+    }
+
+    /// The server that a rule has asked.
+    ///
+    /// # Errors
+    /// It cannot be asked, so that the rule's requests get an error.
+    fn external(&self, filters: &Filters<'_>) -> Result<Option<Box<(RawExternal, Upstream)>>, String> {
+        let Some(filter) = filters.external_auth()? else { return Ok(None) };
+        let policies = self.upstreams.policies();
+        external::of_filter(self.context, policies, self.from, filter).map(|asked| Some(Box::new(asked)))
     }
 
     /// The upstream that a reference leads to. That it leads nowhere is noted.
@@ -145,8 +164,10 @@ fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) ->
     };
     let filters = Filters::read(&reference.filters);
     filters.refuse_unknown()?;
-    if filters.redirect()?.is_some() || filters.mirrors().next().is_some() || filters.cors()?.is_some() {
-        let message = "a backendRef can change headers and URL; redirects, mirrors and CORS are for rules";
+    let asks = filters.external_auth()?.is_some() || filters.cors()?.is_some();
+    if asks || filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
+        let message =
+            "a backendRef can change headers and URL; redirects, mirrors, ExternalAuth and CORS are for rules";
         return Err(message.to_owned());
     }
     let mut target = rules::to_upstream(upstream, weight, 0);

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use penstock_config::raw::{
-    RawHeaderMatch, RawMatch, RawRule, RawStatusReason, RawTarget, RawTimeouts, RawValueMatchType,
+    RawExternal, RawHeaderMatch, RawMatch, RawRule, RawStatusReason, RawTarget, RawTimeouts,
+    RawValueMatchType,
 };
 use penstock_config::{Span, Timeout};
 
@@ -39,6 +40,8 @@ pub(crate) struct BuiltRule {
     pub(crate) raw: RawRule,
     /// Who offers its models, and since when; what documents say by default if `None`.
     pub(crate) offer: Option<Offer>,
+    /// A server that is asked whether its requests may be served, and how.
+    pub(crate) external: Option<Box<(RawExternal, Upstream)>>,
 }
 
 /// Who offers models, and since when.

@@ -84,6 +84,11 @@ impl<'a, 'c, 'p> Upstreams<'a, 'c, 'p> {
         made
     }
 
+    /// What upstreams are reached by.
+    pub(crate) fn policies(&self) -> &'c Policies<'a> {
+        self.policies
+    }
+
     /// What was referred to since the last time, usable or not.
     pub(crate) fn take_references(&mut self) -> BTreeSet<UpstreamKey> {
         std::mem::take(&mut self.references)

@@ -5,12 +5,14 @@
 
 use penstock_config::raw::{
     RawBackendEndpoint, RawContextExtension, RawExternal, RawExternalBody, RawExternalGrpc, RawExternalHttp,
+    RawPolicy,
 };
 use penstock_config::{Size, Span, UpstreamProtocol};
 
 use super::{Fault, distinct};
-use crate::api::{ContextExtension, ExternalAccess, ExternalBackendRef, ExternalHttp};
+use crate::api::{ContextExtension, ExternalAccess, ExternalAuthFilter, ExternalBackendRef, ExternalHttp};
 use crate::backend::Backends;
+use crate::compile::{compile_policies, shown as shown_fault};
 use crate::context::{Context, Referrer};
 use crate::output::{EndpointSource, HostSource};
 use crate::policies::Policies;
@@ -63,6 +65,7 @@ pub(super) fn read(
     spec: &ExternalAccess,
     notes: &mut Vec<String>,
 ) -> External {
+    let from = Referrer::of(Kind::SecurityPolicy, &policy.namespace);
     let references = |one: &Option<ExternalBackendRef>, all: &[ExternalBackendRef]| {
         one.iter().chain(all).cloned().collect::<Vec<_>>()
     };
@@ -71,13 +74,13 @@ pub(super) fn read(
         (Some(_), Some(_)) => Some(Err("extAuth.grpc and extAuth.http cannot both be".to_owned())),
         (Some(grpc), None) => {
             let references = references(&grpc.backend_ref, &grpc.backend_refs);
-            let upstream = upstream(context, policies, policy, &references, true);
+            let upstream = upstream(context, policies, from, &references, true);
             let server = upstream.map(|upstream| Server { upstream, http: None });
             Some(server.map_err(|fault| format!("extAuth.grpc.backendRefs{fault}")))
         }
         (None, Some(http)) => {
             let references = references(&http.backend_ref, &http.backend_refs);
-            let upstream = upstream(context, policies, policy, &references, false);
+            let upstream = upstream(context, policies, from, &references, false);
             let server = upstream.map(|upstream| Server { upstream, http: Some(http.clone()) });
             Some(server.map_err(|fault| format!("extAuth.http.backendRefs{fault}")))
         }
@@ -198,11 +201,62 @@ fn raw_http(http: &ExternalHttp, backend: String) -> RawExternalHttp {
     }
 }
 
+/// The policy and its server of a rule's filter (GEP-1494).
+///
+/// # Errors
+/// It cannot be.
+pub(crate) fn of_filter(
+    context: &Context<'_>,
+    policies: &Policies<'_>,
+    from: Referrer<'_>,
+    filter: &ExternalAuthFilter,
+) -> Result<(RawExternal, Upstream), Fault> {
+    let is_grpc = match (filter.protocol.as_str(), &filter.http) {
+        ("GRPC", _) => true,
+        ("HTTP", _) => false,
+        (other, _) => return Err(format!("externalAuth.protocol {:?} is not served", shorten(other, 40))),
+    };
+    let references = std::slice::from_ref(&filter.backend_ref);
+    let upstream = upstream(context, policies, from, references, is_grpc);
+    let upstream = upstream.map_err(|fault| format!("externalAuth.backendRef{fault}"))?;
+    let http = filter.http.clone().unwrap_or_default();
+    if !is_grpc && http.allowed_response_headers.is_empty() {
+        return Err("externalAuth.http.allowedResponseHeaders is missing, and without it upstreams would have to get \
+                    all headers of answers: name those that they get"
+            .to_owned());
+    }
+    let shown =
+        if is_grpc { filter.grpc.clone().unwrap_or_default().allowed_headers } else { http.allowed_headers };
+    let external = External {
+        server: Some(Ok(Server {
+            upstream,
+            http: (!is_grpc).then(|| ExternalHttp {
+                path: http.path,
+                headers_to_backend: http.allowed_response_headers,
+                ..ExternalHttp::default()
+            }),
+        })),
+        headers: shown,
+        max_body_bytes: filter.forward_body.as_ref().and_then(|body| body.max_size).filter(|size| *size > 0),
+        timeout: None,
+        fail_open: None,
+        status_on_error: None,
+        recompute_route: None,
+        context: Vec::new(),
+    };
+    let (asked, server) = external.asked()?.ok_or("externalAuth asks nobody")?;
+    let policy =
+        RawPolicy { name: NAME.to_owned(), external: Some(asked.raw.clone()), ..RawPolicy::default() };
+    compile_policies(&[policy], super::backend(&server))
+        .map_err(|fault| format!("externalAuth: {}", shown_fault(&fault)))?;
+    Ok((asked.raw, server))
+}
+
 /// The backend of all that a policy's references lead to.
 fn upstream(
     context: &Context<'_>,
     policies: &Policies<'_>,
-    policy: &Key,
+    from: Referrer<'_>,
     references: &[ExternalBackendRef],
     is_grpc: bool,
 ) -> Result<Upstream, Fault> {
@@ -212,16 +266,9 @@ fn upstream(
     if references.len() > MAX_REFERENCES {
         return Err(format!(" has more than {MAX_REFERENCES} items"));
     }
-    let mut weights = references.iter().map(|reference| reference.weight.unwrap_or(1));
-    let first = weights.next();
-    if weights.any(|weight| Some(weight) != first) || first == Some(0) {
-        return Err(
-            "[].weight: questions are spread evenly over endpoints, so all have to have the same".to_owned()
-        );
-    }
     let mut whole: Option<Upstream> = None;
     for (index, reference) in references.iter().enumerate() {
-        let own = one(context, policies, policy, reference).map_err(|fault| format!("[{index}]: {fault}"))?;
+        let own = one(context, policies, from, reference).map_err(|fault| format!("[{index}]: {fault}"))?;
         whole = Some(match whole {
             None => own,
             Some(whole) => joined(whole, own).map_err(|fault| format!("[{index}]: {fault}"))?,
@@ -238,10 +285,10 @@ fn upstream(
 fn one(
     context: &Context<'_>,
     policies: &Policies<'_>,
-    policy: &Key,
+    from: Referrer<'_>,
     reference: &ExternalBackendRef,
 ) -> Result<Upstream, Fault> {
-    let key = Key::new(reference.namespace.as_deref().unwrap_or(&policy.namespace), &reference.name);
+    let key = Key::new(reference.namespace.as_deref().unwrap_or(from.namespace), &reference.name);
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Service");
     let servable = [Kind::Service, Kind::Backend];
@@ -249,7 +296,6 @@ fn one(
         let (kind, group) = (shorten(kind, 80), shorten(group, 80));
         return Err(format!("{kind} of group {group:?} cannot be asked: Service and Backend can"));
     };
-    let from = Referrer::of(Kind::SecurityPolicy, &policy.namespace);
     context.allowed(from, kind, &key).map_err(|error| error.message)?;
     let name = NAME.to_owned();
     let upstream = match (kind, reference.port) {

@@ -360,8 +360,6 @@ pub struct ExternalBackendRef {
     pub name: String,
     /// Of a Service: the port.
     pub port: Option<u16>,
-    /// Its share of the questions.
-    pub weight: Option<u32>,
 }
 
 /// Bodies that a server is shown.

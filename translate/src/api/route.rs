@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, ObjectRef, ParentRef};
+use super::{Body, ExternalBackendRef, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -92,6 +92,8 @@ pub struct HttpFilter {
     pub url_rewrite: Option<HttpUrlRewrite>,
     /// Which web pages may ask.
     pub cors: Option<CorsFilter>,
+    /// A server that is asked whether requests may be served.
+    pub external_auth: Option<ExternalAuthFilter>,
 }
 
 /// Which web pages may ask, and see answers.
@@ -110,6 +112,50 @@ pub struct CorsFilter {
     pub expose_headers: Vec<String>,
     /// For how many seconds browsers may keep this in mind; 5 if left out.
     pub max_age: Option<u32>,
+}
+
+/// A server that is asked whether requests may be served (GEP-1494).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthFilter {
+    /// `GRPC` or `HTTP`.
+    pub protocol: String,
+    /// Where it is.
+    pub backend_ref: ExternalBackendRef,
+    /// With `GRPC`.
+    pub grpc: Option<ExternalAuthGrpc>,
+    /// With `HTTP`.
+    pub http: Option<ExternalAuthHttp>,
+    /// Bodies that it is shown.
+    pub forward_body: Option<ExternalAuthBody>,
+}
+
+/// What a server sees by gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthGrpc {
+    /// Headers that it is shown; all if left out.
+    pub allowed_headers: Vec<String>,
+}
+
+/// What a server sees by HTTP, and may say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthHttp {
+    /// What stands before the request's path.
+    pub path: Option<String>,
+    /// Headers that it is shown.
+    pub allowed_headers: Vec<String>,
+    /// Headers of its answer that upstreams get.
+    pub allowed_response_headers: Vec<String>,
+}
+
+/// Bodies that a server is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthBody {
+    /// Longer ones are answered with 413; 0 shows none.
+    pub max_size: Option<u64>,
 }
 
 /// Changes to headers.

@@ -5,7 +5,7 @@ use penstock_config::raw::{
 };
 
 use crate::access;
-use crate::api::{HttpFilter, HttpPathModifier, RequestMirror};
+use crate::api::{ExternalAuthFilter, HttpFilter, HttpPathModifier, RequestMirror};
 use crate::headers;
 use crate::world::shorten;
 
@@ -29,6 +29,7 @@ impl<'a> Filters<'a> {
                 "RequestRedirect" => filter.request_redirect.is_some(),
                 "URLRewrite" => filter.url_rewrite.is_some(),
                 "CORS" => filter.cors.is_some(),
+                "ExternalAuth" => filter.external_auth.is_some(),
                 other => return Err(format!("filters of type {} are not served", shorten(other, 80))),
             };
             if !is_there {
@@ -63,6 +64,16 @@ impl<'a> Filters<'a> {
 
     pub(super) fn cors(&self) -> Result<Option<RawCors>, String> {
         self.0.iter().find_map(|filter| filter.cors.as_ref()).map(access::cors_of_filter).transpose()
+    }
+
+    /// # Errors
+    /// There are several.
+    pub(super) fn external_auth(&self) -> Result<Option<&'a ExternalAuthFilter>, String> {
+        let mut all = self.0.iter().filter_map(|filter| filter.external_auth.as_ref());
+        match (all.next(), all.next()) {
+            (only, None) => Ok(only),
+            (_, Some(_)) => Err("a rule has one filter of type ExternalAuth at most".to_owned()),
+        }
     }
 
     pub(super) fn redirect(&self) -> Result<Option<RawRedirect>, String> {

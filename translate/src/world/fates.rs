@@ -72,9 +72,7 @@ pub const FATES: &[Fates] = &[
         // Rules refuse filters by their types.
         closes: &[
             "rules[].backendRefs[].filters[].extensionRef",
-            "rules[].backendRefs[].filters[].externalAuth",
             "rules[].filters[].extensionRef",
-            "rules[].filters[].externalAuth",
         ],
         ..NONE
     },

@@ -2,6 +2,7 @@
 
 mod asked;
 mod cors;
+mod external;
 mod placed;
 
 use std::collections::BTreeMap;

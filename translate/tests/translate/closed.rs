@@ -217,7 +217,7 @@ fn of_two_for_the_same_thing_the_older_counts() {
 fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
     for (kind, spec, is_closed) in [
         ("SecurityPolicy", "oidc: {}", true),
-        ("SecurityPolicy", "extAuth: {failOpen: true}", true),
+        ("SecurityPolicy", "extAuth: {failOpen: true, later: {}}", true),
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
         ("BackendTrafficPolicy", "rateLimit: {local: {rules: [{limit: {fromMetadata: {}}}]}}", true),

@@ -67,6 +67,12 @@ fn allow_all() -> CheckResponse {
     allowed(OkHttpResponse::default())
 }
 
+/// Beside those of its name. The field that says so is older than the action, and what servers set.
+#[expect(deprecated, reason = "Envoy goes by it")]
+fn appended(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption { append: Some(BoolValue { value: true }), ..header(name, value) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_told_what_envoy_tells() {
     let model = sim(MODEL).await;
@@ -125,13 +131,11 @@ async fn what_is_listed_is_all_that_a_server_sees_of_headers_and_bodies_are_not_
 async fn an_answer_changes_headers_and_query_and_what_the_gateway_says_is_not_its() {
     let model = sim(MODEL).await;
     let auth = Server::start(|_| {
-        let append =
-            HeaderValueOption { append: Some(BoolValue { value: true }), ..header("x-more", "server") };
         let absent = HeaderAppendAction::AddIfAbsent as i32;
         Ok(allowed(OkHttpResponse {
             headers: vec![
                 header("x-user", "ann"),
-                append,
+                appended("x-more", "server"),
                 header("host", "elsewhere.test"),
                 header(":path", "/elsewhere"),
                 header("content-length", "1"),

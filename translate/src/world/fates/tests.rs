@@ -11,11 +11,11 @@ fn found(kind: Kind, spec: &serde_json::Value) -> (Vec<String>, Vec<String>) {
 #[test]
 fn what_restricts_closes_and_the_rest_is_named() {
     let both = json!({
-        "targetRefs": [{}], "cors": {}, "jwt": {"providers": [{"remoteJWKS": {"backendSettings": {}}}]}, "oidc": null, "extAuth": {},
+        "targetRefs": [{}], "cors": {}, "jwt": {"providers": [{"remoteJWKS": {"backendSettings": {}}}]}, "oidc": null, "csrf": {},
     });
     assert_eq!(
         found(Kind::SecurityPolicy, &both),
-        (vec!["spec.jwt.providers[].remoteJWKS.backendSettings".to_owned()], vec!["spec.extAuth".to_owned()])
+        (vec!["spec.jwt.providers[].remoteJWKS.backendSettings".to_owned()], vec!["spec.csrf".to_owned()])
     );
     let tls = json!({"tls": {"clientValidation": {"crl": {}}, "minVersion": "1.3"}, "http1": {}});
     let (named, closing) = found(Kind::ClientTrafficPolicy, &tls);

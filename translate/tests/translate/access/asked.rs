@@ -376,8 +376,8 @@ fn however_many_faults_policies_have_they_close_only_what_they_are_for() {
 #[test]
 fn fields_that_are_not_acted_on_close() {
     for field in [
-        "extAuth: {}",
         "oidc: {}",
+        "extAuth: {grpc: {backendRefs: [{name: s, port: 80}]}, includeRouteMetadata: true}",
         "authorization: {rules: [{action: Allow, principal: {clientIPGeoLocations: [{country: DE}]}}]}",
         "authorization: {rules: [{action: Allow, operation: {path: {value: /, later: true}}}]}",
         "authorization: {rules: [{action: Allow, operation: {host: a.example}}]}",
