@@ -11,6 +11,7 @@ mod body;
 mod client;
 mod core;
 mod envoy;
+mod filter;
 mod gateway;
 mod inference;
 mod policy;
@@ -45,6 +46,9 @@ pub use envoy::{
     EnvoyHpa, EnvoyKubernetes, EnvoyPatch, EnvoyPdb, EnvoyPod, EnvoyProvider, EnvoyProxy, EnvoyService,
     EnvoyShutdown,
 };
+pub use filter::{
+    FilterBody, FilterHostname, FilterPath, FilterRegex, FilterResponse, FilterUrlRewrite, HttpRouteFilter,
+};
 pub use gateway::{
     AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
     LabelRequirement, LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
@@ -75,8 +79,8 @@ pub use traffic::{
     TrafficSettings, TrafficTimeout,
 };
 pub use unsupported::{
-    EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter, InferencePoolImport,
-    LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, QuotaPolicy,
-    TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy,
-    XListenerSet, XMesh,
+    EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,
+    LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, QuotaPolicy, TargetNamespaces,
+    TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet,
+    XMesh,
 };

@@ -1,5 +1,6 @@
 //! Rules of HTTPRoutes.
 
+mod extension;
 mod filters;
 
 use std::rc::Rc;
@@ -58,7 +59,7 @@ struct Leads<'r> {
 impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
     fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<RawRule> {
-        let filters = Filters::read(&rule.filters);
+        let filters = Filters::read(self.context, self.from.namespace, &rule.filters);
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
         let leads = Leads {
             mirrors: filters.mirrors().filter_map(|mirror| self.mirror(mirror)).collect(),
@@ -124,6 +125,11 @@ fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRu
         raw.redirect = Some(redirect);
         return Ok(());
     }
+    if let Some((respond, headers)) = filters.respond() {
+        raw.respond = Some(respond.clone());
+        raw.response_headers = crate::headers::merge(raw.response_headers.clone(), headers.clone());
+        return Ok(());
+    }
     raw.url_rewrite = filters.url_rewrite()?;
     raw.mirrors = leads.mirrors;
     for (reference, upstream) in leads.targets {
@@ -142,7 +148,7 @@ fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) ->
         Ok(upstream) => upstream,
         Err(error) => return Ok(rules::unusable(error, weight, 0)),
     };
-    let filters = Filters::read(&reference.filters);
+    let filters = Filters::of_target(&reference.filters);
     filters.refuse_unknown()?;
     if filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
         return Err("a backendRef can change headers and URL; redirects and mirrors are for rules".to_owned());

@@ -73,6 +73,10 @@ pub(super) fn explain(runtime: &Runtime, head: &Parts, body: &[u8]) -> Result<Va
                 Err(error) => json!({ "refused": error.to_string(), "picked": null }),
             }
         }
+        Ok(Action::Respond { rule, .. }) => {
+            let rule = &runtime.snapshot().rules()[rule];
+            json!({ "responds": true, "route": &*rule.route, "rule": &*rule.name, "picked": null })
+        }
         Ok(Action::Forward(mut routed)) => forward(runtime, facts, &mut routed),
     })
 }

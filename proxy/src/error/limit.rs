@@ -13,6 +13,8 @@ pub(crate) enum Limit {
     KeepAliveTimeout,
     /// `limits.bodyBytes`
     BodyBytes,
+    /// `routes[].rules[].bodyBytes`
+    RuleBodyBytes,
     /// `limits.decodedBodyBytes`
     DecodedBodyBytes,
     /// `limits.decodedBodyRatio`
@@ -69,12 +71,13 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,
         Self::KeepAliveTimeout,
         Self::BodyBytes,
+        Self::RuleBodyBytes,
         Self::DecodedBodyBytes,
         Self::DecodedBodyRatio,
         Self::DecodeTimeout,
@@ -111,6 +114,7 @@ impl Limit {
             Self::HeaderTimeout => "limits.headerTimeout",
             Self::KeepAliveTimeout => "limits.keepAliveTimeout",
             Self::BodyBytes => "limits.bodyBytes",
+            Self::RuleBodyBytes => "rules.bodyBytes",
             Self::DecodedBodyBytes => "limits.decodedBodyBytes",
             Self::DecodedBodyRatio => "limits.decodedBodyRatio",
             Self::DecodeTimeout => "limits.decodeTimeout",

@@ -17,6 +17,7 @@ mod drain;
 mod encodings;
 mod explain;
 mod failover;
+mod fixed;
 mod policies;
 mod pools;
 mod providers;

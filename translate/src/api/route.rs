@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, ObjectRef, ParentRef};
+use super::{Body, LocalRef, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -90,6 +90,8 @@ pub struct HttpFilter {
     pub request_redirect: Option<HttpRedirect>,
     /// Changes to host and path.
     pub url_rewrite: Option<HttpUrlRewrite>,
+    /// A filter that is an object of its own.
+    pub extension_ref: Option<LocalRef>,
 }
 
 /// Changes to headers.

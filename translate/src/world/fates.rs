@@ -78,10 +78,8 @@ pub const FATES: &[Fates] = &[
         // Rules refuse filters by their types.
         closes: &[
             "rules[].backendRefs[].filters[].cors",
-            "rules[].backendRefs[].filters[].extensionRef",
             "rules[].backendRefs[].filters[].externalAuth",
             "rules[].filters[].cors",
-            "rules[].filters[].extensionRef",
             "rules[].filters[].externalAuth",
         ],
         ..NONE
@@ -157,7 +155,7 @@ pub const FATES: &[Fates] = &[
     },
     Fates {
         kind: Kind::BackendTrafficPolicy,
-        acted_on: &["retry", "timeout"],
+        acted_on: &["loadBalancer", "requestBuffer", "retry", "timeout"],
         named: &[
             "admissionControl",
             "bandwidthLimit",
@@ -170,9 +168,7 @@ pub const FATES: &[Fates] = &[
             "healthCheck",
             "http2",
             "httpUpgrade",
-            "loadBalancer",
             "proxyProtocol",
-            "requestBuffer",
             "responseOverride",
             "routingType",
             "tcpKeepalive",
