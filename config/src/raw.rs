@@ -51,7 +51,8 @@ pub use policy::{
 pub use price::{PricesDocument, RawPrice, RawPriceTier, RawPriceUnit};
 pub use route::{
     RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,
-    RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme, RawStatusReason, RawTarget, RawUrlRewrite,
+    RawPathRewriteType, RawRedirect, RawRegexReplacement, RawRespond, RawRoute, RawRule, RawScheme,
+    RawStatusReason, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
     RawApi, RawBackend, RawBackendEndpoint, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,

@@ -36,8 +36,8 @@ pub use policy::{
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{
-    Action, Destination, Mirror, PathRewrite, Redirect, RedirectTarget, Rewrite, Rule, Share, Target, Tier,
-    Upstream,
+    Action, Destination, FixedAnswer, Mirror, PathRewrite, Redirect, RedirectTarget, RegexReplacement,
+    Rewrite, Rule, Share, Target, Tier, Upstream,
 };
 pub use upstream::{
     ApiSpec, BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite,

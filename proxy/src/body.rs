@@ -46,9 +46,13 @@ impl Body {
         chunk: Bytes,
         client: Option<IpAddr>,
         limits: &Limits,
+        of_rule: usize,
     ) -> Result<(), Error> {
         if self.held.bytes().saturating_add(chunk.len()) > limits.body_bytes {
             return Err(Error::BodyTooLarge { limit_bytes: limits.body_bytes });
+        }
+        if self.held.bytes().saturating_add(chunk.len()) > of_rule {
+            return Err(Error::RuleBodyTooLarge { limit_bytes: of_rule });
         }
         self.held.take(chunk.len(), client, limits.bodies_in_flight_bytes)?;
         keep(&mut self.chunks, chunk);

@@ -88,6 +88,8 @@ pub(crate) struct Arrived {
     pub(crate) deadlines: Deadlines,
     /// The body, as far as it was read.
     pub(crate) body: Body,
+    /// The most bytes that it may have, where its rule says less than the listener.
+    body_limit: usize,
     /// What was found in the body, if it was looked at.
     pub(crate) peeked: Option<Peeked>,
     /// What policies remember from one phase to the next.
@@ -197,6 +199,7 @@ impl Arrived {
             user_agent: None,
             deadlines: Deadlines::new(started),
             body,
+            body_limit: usize::MAX,
             peeked: None,
             extensions: Extensions::new(),
             caller: None,
@@ -269,7 +272,21 @@ impl Arrived {
     /// The body exceeds a limit.
     pub(crate) fn hold(&mut self, chunk: Bytes) -> Result<(), Error> {
         let limits = self.runtime.snapshot().limits_at(ListenerIndex(self.listener));
-        self.body.hold(chunk, self.client(), limits)
+        self.body.hold(chunk, self.client(), limits, self.body_limit)
+    }
+
+    /// Lets the body have no more bytes than these, of which some may be here.
+    ///
+    /// # Errors
+    /// It has more, or is declared to.
+    pub(crate) fn limit_body(&mut self, client: &Client<'_>, limit_bytes: usize) -> Result<(), Error> {
+        let declared = client.head().headers.get(http::header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.unwrap_or(0).max(client.body_bytes_read()) > limit_bytes {
+            return Err(Error::RuleBodyTooLarge { limit_bytes });
+        }
+        self.body_limit = limit_bytes;
+        Ok(())
     }
 }
 

@@ -50,6 +50,13 @@ pub(crate) enum Action {
         /// Length of the path prefix that matched.
         prefix_length: Option<usize>,
     },
+    /// A rule has an answer for it.
+    Respond {
+        /// The rule's position in the snapshot.
+        rule: usize,
+        /// Length of the path prefix that matched.
+        prefix_length: Option<usize>,
+    },
     /// It is told the models that it could ask for.
     ListModels,
     /// It asked what it could do at its path (`OPTIONS`), and is told.
@@ -349,6 +356,9 @@ fn action_of(matched: &Matched<'_>) -> Action {
         }
         RuleAction::Redirect(_) => {
             Action::Redirect { rule: matched.rule.index, prefix_length: matched.prefix.map(str::len) }
+        }
+        RuleAction::Respond(_) => {
+            Action::Respond { rule: matched.rule.index, prefix_length: matched.prefix.map(str::len) }
         }
     }
 }

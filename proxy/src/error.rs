@@ -98,6 +98,12 @@ pub(crate) enum Error {
         /// The limit, in bytes.
         limit_bytes: usize,
     },
+    /// The request's body is too long for its rule.
+    #[error("the request body exceeds {limit_bytes} bytes (rules.bodyBytes)")]
+    RuleBodyTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
     /// The client stopped sending its body.
     #[error("the request body stopped coming (limits.bodyIdleTimeout)")]
     BodyIdle,

@@ -143,6 +143,9 @@ impl Gateway {
                 let (rule, compiled) = (&runtime.snapshot().rules()[routed.rule], runtime.rule(routed.rule));
                 arrived.cors = runtime.cors_of_rule(arrived.listener, routed.rule).cloned();
                 arrived.deadlines.limit_request(rule.timeouts.request.map(|limit| arrived.started + limit));
+                if rule.body_bytes != usize::MAX {
+                    arrived.limit_body(client, rule.body_bytes)?;
+                }
                 let found = Found { rule: routed.rule, prefix_length: routed.prefix_length };
                 if (arrived.caller.is_some() || !compiled.chain.is_empty())
                     && !Box::pin(is_admitted(client, arrived, response, connections, Some(found))).await?
@@ -172,6 +175,13 @@ impl Gateway {
                     let (status, location) =
                         decide::redirection(arrived.runtime(), &question, rule, prefix_length)?;
                     respond::redirect(client, arrived, response, status, &location).await?;
+                }
+            }
+            Ok(Action::Respond { rule, prefix_length }) => {
+                if Box::pin(is_admitted(client, arrived, response, Some(Found { rule, prefix_length })))
+                    .await?
+                {
+                    respond::fixed(client, arrived, response, rule).await?;
                 }
             }
             Ok(Action::ListModels) => {

@@ -261,7 +261,8 @@ fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Erro
     }
 }
 
-fn is_host(host: &[u8]) -> bool {
+/// Whether it can be a host, with a port or without.
+pub(crate) fn is_host(host: &[u8]) -> bool {
     host.len() <= MAX_HOST_BYTES
         && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]~".contains(byte))
 }

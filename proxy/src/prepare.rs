@@ -17,7 +17,7 @@ use crate::codec::{About, CodecError, Decoder, Draft};
 use crate::context::Arrived;
 use crate::credential;
 use crate::error::Error;
-use crate::head::HOPS;
+use crate::head::{self, HOPS};
 use crate::provider;
 use crate::request_id;
 use crate::text::{self, clip};
@@ -277,8 +277,12 @@ pub(crate) fn rewritten_path(arrived: &Arrived, to: Recipient<'_>) -> Result<Pat
 }
 
 fn set_host(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>) -> Result<(), Error> {
-    if let Some(host) = rewrites(to).find_map(|rewrite| rewrite.hostname.as_ref()) {
-        headers.insert(header::HOST, host.clone());
+    let named = |rewrite: &Rewrite| {
+        let own = rewrite.hostname.clone();
+        own.or_else(|| named_host(headers, rewrite.hostname_header.as_ref()?))
+    };
+    if let Some(host) = rewrites(to).find_map(named) {
+        headers.insert(header::HOST, host);
         return Ok(());
     }
     let named = match to.endpoint.authority() {
@@ -290,6 +294,13 @@ fn set_host(headers: &mut HeaderMap, arrived: &Arrived, to: Recipient<'_>) -> Re
         headers.insert(header::HOST, HeaderValue::from_str(host).map_err(Error::internal)?);
     }
     Ok(())
+}
+
+/// The host in a header that is there once.
+fn named_host(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let (first, None) = (lines.next()?, lines.next()) else { return None };
+    (!first.is_empty() && head::is_host(first.as_bytes())).then(|| first.clone())
 }
 
 /// A body that is all here is sent with its length, however it came: some model servers read no chunked bodies, and none

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use penstock_config::Action as RuleAction;
 use pingora_http::ResponseHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -130,6 +131,30 @@ pub(crate) fn health(is_draining: bool) -> Reply {
     Reply { status, headers, body: Bytes::from_static(body) }
 }
 
+/// Answers with what a rule has for all.
+///
+/// # Errors
+/// The client is gone, or the rule has no answer.
+pub(crate) async fn fixed(
+    client: &mut Client<'_>,
+    arrived: &Arrived,
+    response: &mut Response,
+    rule: usize,
+) -> Result<(), Error> {
+    let runtime = arrived.runtime().clone();
+    let rule = &runtime.snapshot().rules()[rule];
+    let RuleAction::Respond(answer) = &rule.action else {
+        return Err(Error::internal("the rule has no answer"));
+    };
+    let mut headers = HeaderMap::with_capacity(4);
+    if let Some(content_type) = &answer.content_type {
+        headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    rule.response_headers.apply(&mut headers);
+    let body = Bytes::copy_from_slice(answer.body.as_bytes());
+    finish(client, arrived, response, answer.status, headers, body).await
+}
+
 /// Answers with what a policy gives.
 ///
 /// # Errors
@@ -173,7 +198,7 @@ async fn finish(
     if !may_reuse {
         client.close_after();
     }
-    if status != StatusCode::NO_CONTENT {
+    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());

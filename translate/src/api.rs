@@ -11,6 +11,7 @@ mod body;
 mod client;
 mod core;
 mod envoy;
+mod filter;
 mod gateway;
 mod inference;
 mod policy;
@@ -43,6 +44,9 @@ pub use envoy::{
     Backend, BackendAddress, BackendEndpoint, BackendHost, BackendTls, EnvoyContainer, EnvoyDeployment,
     EnvoyHpa, EnvoyKubernetes, EnvoyPatch, EnvoyPdb, EnvoyPod, EnvoyProvider, EnvoyProxy, EnvoyService,
     EnvoyShutdown,
+};
+pub use filter::{
+    FilterBody, FilterHostname, FilterPath, FilterRegex, FilterResponse, FilterUrlRewrite, HttpRouteFilter,
 };
 pub use gateway::{
     AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
@@ -77,8 +81,8 @@ pub use traffic::{
     TrafficSettings, TrafficTimeout,
 };
 pub use unsupported::{
-    EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter, InferencePoolImport,
-    LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, TargetNamespaces,
+    EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,
+    LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, TargetNamespaces,
     TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet,
     XMesh,
 };

@@ -8,7 +8,6 @@
 
 mod apply;
 mod proof;
-mod quantity;
 mod secure;
 
 use penstock_config::raw::{RawClientAddress, RawHeaderEdits, RawListenerLimits};
@@ -18,9 +17,9 @@ use crate::api::{ClientDetection, ClientHeaders, ClientPath, ClientSettings};
 use crate::compile::{compile_listener, shown};
 use crate::context::Context;
 use crate::headers::modifier;
+use crate::quantity::bytes;
 use crate::traffic::Traffic;
 use crate::world::{Key, shorten};
-use quantity::bytes;
 use secure::Secure;
 
 pub(crate) use apply::apply;

@@ -1,5 +1,6 @@
 //! Rules of HTTPRoutes.
 
+mod extension;
 mod filters;
 
 use std::rc::Rc;
@@ -64,7 +65,7 @@ impl Building<'_, '_, '_, '_, '_> {
         position: usize,
         name: String,
     ) -> Option<(RawRule, Option<Box<(RawExternal, Upstream)>>)> {
-        let filters = Filters::read(&rule.filters);
+        let filters = Filters::read(self.context, self.from.namespace, &rule.filters);
         let mut external = None;
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
         let leads = Leads {
@@ -144,6 +145,11 @@ fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRu
         raw.redirect = Some(redirect);
         return Ok(());
     }
+    if let Some((respond, headers)) = filters.respond() {
+        raw.respond = Some(respond.clone());
+        raw.response_headers = crate::headers::merge(raw.response_headers.clone(), headers.clone());
+        return Ok(());
+    }
     raw.url_rewrite = filters.url_rewrite()?;
     raw.mirrors = leads.mirrors;
     for (reference, upstream) in leads.targets {
@@ -162,7 +168,7 @@ fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) ->
         Ok(upstream) => upstream,
         Err(error) => return Ok(rules::unusable(error, weight, 0)),
     };
-    let filters = Filters::read(&reference.filters);
+    let filters = Filters::of_target(&reference.filters);
     filters.refuse_unknown()?;
     let asks = filters.external_auth()?.is_some() || filters.cors()?.is_some();
     if asks || filters.redirect()?.is_some() || filters.mirrors().next().is_some() {

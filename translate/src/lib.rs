@@ -38,6 +38,7 @@ mod output;
 mod policies;
 mod pools;
 mod provisioning;
+mod quantity;
 mod render;
 mod routes;
 mod rules;

@@ -6,9 +6,10 @@
 //! instead of beginning anew.
 
 use penstock_config::raw::{RawRetry, RawRule, RawTimeouts};
-use penstock_config::{Span, Statuses, Timeout};
+use penstock_config::{Size, Span, Statuses, Timeout};
 
 use crate::api::{TrafficRetry, TrafficRetryOn, TrafficSettings};
+use crate::quantity::bytes;
 use crate::world::shorten;
 
 /// The most attempts that documents have.
@@ -16,6 +17,9 @@ const MAX_ATTEMPTS: i64 = 10;
 
 /// Retries where a policy does not say how many (Envoy Gateway).
 const DEFAULT_RETRIES: i64 = 2;
+
+/// The most bytes of a body that documents take.
+const MAX_BODY: Size = Size(4 << 30);
 
 /// The most statuses that documents list.
 const MAX_STATUSES: usize = 64;
@@ -37,6 +41,7 @@ pub(crate) struct Traffic {
     retry: Option<Retry>,
     request: Option<Span>,
     stream_idle: Option<Span>,
+    body_bytes: Option<Size>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +56,9 @@ struct Retry {
 }
 
 impl Traffic {
+    /// What changes nothing.
+    const NOTHING: Self = Self { retry: None, request: None, stream_idle: None, body_bytes: None };
+
     /// Reads what a policy says; `None` if it says nothing of this.
     ///
     /// # Errors
@@ -65,14 +73,23 @@ impl Traffic {
             "timeout.http.streamIdleTimeout",
         )?;
         let retry = settings.retry.as_ref().map(retry).transpose()?;
-        let is_nothing = retry.is_none() && request.is_none() && stream_idle.is_none();
-        Ok((!is_nothing).then_some(Self { retry, request, stream_idle }))
+        let body_bytes = settings.request_buffer.as_ref().map(|buffer| {
+            const FIELD: &str = "requestBuffer.limit";
+            let limit = bytes(&buffer.limit).ok_or_else(|| format!("{FIELD}: not a number of bytes"))?;
+            if limit == 0 {
+                Err(format!("{FIELD}: 0 lets no body pass"))
+            } else {
+                Ok(Size(limit).min(MAX_BODY))
+            }
+        });
+        let traffic = Self { retry, request, stream_idle, body_bytes: body_bytes.transpose()? };
+        Ok((traffic != Self::NOTHING).then_some(traffic))
     }
 
     /// Deadlines alone: of a request as a whole, and between two pieces of its response; `None` if there is neither.
     pub(crate) fn of_deadlines(request: Option<Span>, stream_idle: Option<Span>) -> Option<Self> {
-        let is_nothing = request.is_none() && stream_idle.is_none();
-        (!is_nothing).then_some(Self { retry: None, request, stream_idle })
+        let traffic = Self { request, stream_idle, ..Self::NOTHING };
+        (traffic != Self::NOTHING).then_some(traffic)
     }
 
     /// This, and what a less specific policy says beside it.
@@ -81,14 +98,16 @@ impl Traffic {
             retry: self.retry.clone().or_else(|| parent.retry.clone()),
             request: self.request.or(parent.request),
             stream_idle: self.stream_idle.or(parent.stream_idle),
+            body_bytes: self.body_bytes.or(parent.body_bytes),
         }
     }
 
     /// Changes a rule, where `defaults` are the deadlines of routes of its kind that say nothing of them.
     pub(crate) fn apply(&self, defaults: &RawTimeouts, rule: &mut RawRule) {
-        if rule.redirect.is_some() {
+        if rule.redirect.is_some() || rule.respond.is_some() {
             return;
         }
+        rule.body_bytes = self.body_bytes.or(rule.body_bytes);
         let timeouts = &mut rule.timeouts;
         if let (Some(request), true) = (self.request, timeouts.request == defaults.request) {
             timeouts.request = Timeout(request);
@@ -138,7 +157,14 @@ pub(crate) fn idle(settings: &TrafficSettings) -> Vec<String> {
     let others = others.map(|name| format!("spec.timeout.{}", shorten(name, 40)));
     let http = timeout.filter_map(|timeout| timeout.http.as_ref()).flat_map(|http| http.others.keys());
     let http = http.map(|name| format!("spec.timeout.http.{}", shorten(name, 40)));
-    triggers.chain(others).chain(http).take(MAX_IDLE).collect()
+    let buffer = settings.request_buffer.iter().flat_map(|buffer| buffer.others.keys());
+    let buffer = buffer.map(|name| format!("spec.requestBuffer.{}", shorten(name, 40)));
+    let balancer = settings.load_balancer.iter();
+    let kind = balancer.clone().filter(|balancer| balancer.kind != "RoundRobin");
+    let kind = kind.map(|balancer| format!("spec.loadBalancer.type: {}", shorten(&balancer.kind, 40)));
+    let balancer = balancer.flat_map(|balancer| balancer.others.keys());
+    let balancer = balancer.map(|name| format!("spec.loadBalancer.{}", shorten(name, 40)));
+    triggers.chain(others).chain(http).chain(buffer).chain(kind).chain(balancer).take(MAX_IDLE).collect()
 }
 
 fn retry(wanted: &TrafficRetry) -> Result<Retry, String> {
@@ -286,11 +312,31 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_bounds_the_bodies_of_its_rules() {
+        let rule = applied(json!({"requestBuffer": {"limit": "4Ki"}}));
+        assert_eq!(rule.body_bytes, Some(Size(4096)));
+        for limit in [json!("much"), json!(0), json!(null)] {
+            let fault = read(json!({"requestBuffer": {"limit": limit}})).unwrap_err();
+            assert!(fault.starts_with("requestBuffer.limit: "), "{fault}");
+        }
+    }
+
+    #[test]
     fn what_is_left_out_is_named() {
         let settings =
             json!({"timeout": {"tcp": {}, "http": {"maxStreamDuration": "1h", "requestTimeout": "1s"}}});
         let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
         assert_eq!(idle(&settings), ["spec.timeout.tcp", "spec.timeout.http.maxStreamDuration"]);
+        let named = |balancer: Value| {
+            let settings: TrafficSettings =
+                serde_json::from_value(json!({"loadBalancer": balancer})).unwrap();
+            idle(&settings)
+        };
+        assert!(named(json!({"type": "RoundRobin"})).is_empty());
+        assert_eq!(
+            named(json!({"type": "LeastRequest", "slowStart": {}})),
+            ["spec.loadBalancer.type: LeastRequest", "spec.loadBalancer.slowStart"]
+        );
     }
 
     #[test]

@@ -125,9 +125,24 @@ pub(super) fn lower(
         .map(|redirect| rewrite::redirect(redirect, raw, &place.field("redirect"), report));
     let tiers = target::tiers(raw, upstreams, &place.field("targets"), report);
     let mirrors = target::mirrors(&raw.mirrors, upstreams, &place.field("mirrors"), report);
+    let respond =
+        raw.respond.as_ref().map(|respond| rewrite::respond(respond, &place.field("respond"), report));
+    let has_others = !raw.targets.is_empty() || !raw.mirrors.is_empty() || raw.url_rewrite.is_some();
     let action = match redirect {
+        None if respond.is_some() && has_others => {
+            let message =
+                || "goes with neither targets, mirrors nor urlRewrite: nothing is forwarded".to_owned();
+            report.add(&place.field("respond"), message);
+            None
+        }
+        None if let Some(respond) = respond => respond.map(Action::Respond),
+        Some(_) if raw.respond.is_some() => {
+            report.add(&place.field("respond"), || "a rule either answers or redirects".to_owned());
+            None
+        }
         None if raw.targets.is_empty() => {
-            report.add(place, || "does nothing: give it targets or a redirect".to_owned());
+            report
+                .add(place, || "does nothing: give it targets, a redirect or an answer (respond)".to_owned());
             None
         }
         None => Some(Action::Forward(tiers)),
@@ -164,6 +179,7 @@ pub(super) fn lower(
         cors: None,
         untranslatable: raw.untranslatable,
         usage: raw.usage,
+        body_bytes: raw.body_bytes.map_or(usize::MAX, |most| most.value()),
         timeouts: raw.timeouts.value(),
         retry: raw.retry.value(),
     })

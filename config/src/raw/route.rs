@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RawCors, RawMatch, RawRetry, RawTimeouts};
+use crate::knob::Size;
 use crate::settings::{StreamUsage, Untranslatable};
 
 /// Rules for some hosts on some listeners.
@@ -53,7 +54,7 @@ pub struct RawRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
     pub models: Vec<String>,
-    /// Where requests are sent. A rule has either targets or a redirect. If every target has weight 0, the answer is
+    /// Where requests are sent. A rule has either targets, a redirect or `respond`. If every target has weight 0, the answer is
     /// 503.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
@@ -65,6 +66,13 @@ pub struct RawRule {
     /// Answers with a redirect instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<RawRedirect>,
+    /// Answers with this instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<RawRespond>,
+    /// The most bytes that the body of its requests may have, where that is less than at its listeners. Answer: 413.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1", "x-maximum" = "4GiB"))]
+    pub body_bytes: Option<Size>,
     /// Changes to the request's headers.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub request_headers: RawHeaderEdits,
@@ -260,9 +268,32 @@ pub struct RawUrlRewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub hostname: Option<String>,
+    /// A header of the request whose value is the new `Host`. Not beside `hostname`. A request that does not have it just once,
+    /// with a host in it, keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub hostname_header: Option<String>,
     /// The new path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<RawPathRewrite>,
+}
+
+/// An answer that is the same for all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRespond {
+    /// Its status.
+    #[serde(default = "ok")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: u16,
+    /// What its body is, as `Content-Type` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub content_type: Option<String>,
+    /// Its body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 65_536))]
+    pub body: String,
 }
 
 /// A change of path.
@@ -280,6 +311,21 @@ pub struct RawPathRewrite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub replace_prefix_match: Option<String>,
+    /// What is looked for and what it becomes, for `ReplaceRegexMatch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_regex_match: Option<RawRegexReplacement>,
+}
+
+/// What is looked for in a path, and what it becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRegexReplacement {
+    /// A pattern of RE2's kind. Each part of the path that it matches is replaced.
+    #[schemars(length(min = 1, max = 1024))]
+    pub pattern: String,
+    /// What each becomes. `\1` is what the first group matched, `\0` all of it, and `\\` a backslash.
+    #[schemars(length(max = 1024))]
+    pub substitution: String,
 }
 
 /// What a change of path replaces.
@@ -289,6 +335,8 @@ pub enum RawPathRewriteType {
     ReplaceFullPath,
     /// The prefix that matched. Every match of the rule must then be a `PathPrefix`.
     ReplacePrefixMatch,
+    /// What a pattern matches. Not of redirects.
+    ReplaceRegexMatch,
 }
 
 /// A redirect. What is left out stays as it was asked for.
@@ -322,6 +370,10 @@ pub struct RawRedirect {
 pub enum RawScheme {
     Http,
     Https,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 impl Default for RawTarget {

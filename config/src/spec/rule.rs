@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use regex::Regex;
 
 use super::{BackendIndex, BodyEdits, Cors, HeaderEdits, PolicyIndex, PoolIndex};
 use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
@@ -39,6 +40,8 @@ pub struct Rule {
     pub untranslatable: Untranslatable,
     /// When streams report the tokens that they took.
     pub usage: StreamUsage,
+    /// The most bytes that a body may have, where that is less than at the listener.
+    pub body_bytes: usize,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// When a further attempt is made.
@@ -53,6 +56,19 @@ pub enum Action {
     Forward(Vec<Tier>),
     /// Answers with a redirect.
     Redirect(Redirect),
+    /// Answers with this.
+    Respond(FixedAnswer),
+}
+
+/// An answer that is the same for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// What its body is.
+    pub content_type: Option<HeaderValue>,
+    /// Its body.
+    pub body: Arc<str>,
 }
 
 /// Targets of equal priority. Never empty.
@@ -126,6 +142,8 @@ pub enum Upstream {
 pub struct Rewrite {
     /// The new `Host`.
     pub hostname: Option<HeaderValue>,
+    /// A header whose value is the new `Host`.
+    pub hostname_header: Option<HeaderName>,
     /// The new path.
     pub path: Option<PathRewrite>,
 }
@@ -137,7 +155,25 @@ pub enum PathRewrite {
     Full(Box<str>),
     /// The prefix that matched becomes this one; it has no final slash.
     Prefix(Box<str>),
+    /// What a pattern matches becomes this.
+    Regex(RegexReplacement),
 }
+
+/// A pattern, and what each of its matches becomes.
+#[derive(Debug, Clone)]
+pub struct RegexReplacement {
+    pattern: Regex,
+    /// In the notation of the `regex` crate.
+    substitution: Box<str>,
+}
+
+impl PartialEq for RegexReplacement {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern.as_str() == other.pattern.as_str() && self.substitution == other.substitution
+    }
+}
+
+impl Eq for RegexReplacement {}
 
 /// A redirect (Gateway API's `HTTPRequestRedirectFilter`). What is `None` stays as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +210,7 @@ impl Rule {
     pub fn tiers(&self) -> &[Tier] {
         match &self.action {
             Action::Forward(tiers) => tiers,
-            Action::Redirect(_) => &[],
+            Action::Redirect(_) | Action::Respond(_) => &[],
         }
     }
 }
@@ -236,7 +272,38 @@ impl PathRewrite {
                 rest if rest.is_empty() || rest.starts_with('/') => format!("{prefix}{rest}"),
                 rest => format!("{prefix}/{rest}"),
             },
+            Self::Regex(replacement) => replacement.apply(path),
         }
+    }
+}
+
+impl RegexReplacement {
+    /// Of a pattern that was compiled, and of a substitution in RE2's notation, `None` if that is none: a group that there is
+    /// not, or a backslash before something else.
+    pub(crate) fn new(pattern: Regex, substitution: &str) -> Option<Self> {
+        let mut own = String::with_capacity(substitution.len());
+        let mut rest = substitution.chars();
+        while let Some(next) = rest.next() {
+            match next {
+                '$' => own.push_str("$$"),
+                '\\' => match rest.next()? {
+                    '\\' => own.push('\\'),
+                    digit => {
+                        let group =
+                            digit.to_digit(10).filter(|group| (*group as usize) < pattern.captures_len())?;
+                        own.push_str(&format!("${{{group}}}"));
+                    }
+                },
+                other => own.push(other),
+            }
+        }
+        Some(Self { pattern, substitution: own.into() })
+    }
+
+    /// The new path. What it is made into may be none, if it does not begin with a slash: one is put before it then.
+    fn apply(&self, path: &str) -> String {
+        let new = self.pattern.replace_all(path, &*self.substitution);
+        if new.starts_with('/') { new.into_owned() } else { format!("/{new}") }
     }
 }
 

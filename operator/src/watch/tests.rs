@@ -117,18 +117,23 @@ async fn kinds_that_nobody_knows_are_named() {
 #[tokio::test(start_paused = true)]
 async fn metadata_are_all_that_is_asked_for_where_they_tell_all() {
     let server = ApiServer::default();
-    let rewrite = json!({ "urlRewrite": { "hostname": { "type": "Header" } } });
-    for (plural, kind) in
-        [("httproutefilters", "HTTPRouteFilter"), ("clienttrafficpolicies", "ClientTrafficPolicy")]
-    {
-        server.put(&format!("{ENVOY}/{plural}"), json!({ "items": [object(kind, "o", &rewrite)] }));
-    }
-    serve(&server, &[("gateway.envoyproxy.io", "v1alpha1", &["httproutefilters", "clienttrafficpolicies"])]);
+    const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
+    let spec = json!({ "listeners": [] });
+    let mut set = object("XListenerSet", "o", &spec);
+    set["apiVersion"] = json!(format!("{EXPERIMENTAL}/v1alpha1"));
+    let sets = format!("/apis/{EXPERIMENTAL}/v1alpha1/xlistenersets");
+    server.put(&sets, json!({ "items": [set] }));
+    let policy = object("ClientTrafficPolicy", "o", &spec);
+    server.put(&format!("{ENVOY}/clienttrafficpolicies"), json!({ "items": [policy] }));
+    let served: &[(&str, &str, &[&str])] = &[
+        ("gateway.envoyproxy.io", "v1alpha1", &["clienttrafficpolicies"]),
+        (EXPERIMENTAL, "v1alpha1", &["xlistenersets"]),
+    ];
+    serve(&server, served);
     let (cluster, _, running) = start(&server);
-    until(|| cluster.count(Kind::HttpRouteFilter) == 1 && cluster.count(Kind::ClientTrafficPolicy) == 1)
-        .await;
+    until(|| cluster.count(Kind::XListenerSet) == 1 && cluster.count(Kind::ClientTrafficPolicy) == 1).await;
     let asked = server.metadata_requests();
-    assert!(asked.contains(&format!("{ENVOY}/httproutefilters")), "{asked:?}");
+    assert!(asked.contains(&sets), "{asked:?}");
     assert!(
         !asked.contains(&format!("{ENVOY}/clienttrafficpolicies")),
         "its targets are in its spec: {asked:?}"

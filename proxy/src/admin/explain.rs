@@ -175,6 +175,10 @@ fn act(
                 Err(error) => refused(&error),
             }
         }
+        Ok(Action::Respond { rule, .. }) => {
+            let rule = &runtime.snapshot().rules()[rule];
+            json!({ "responds": true, "route": &*rule.route, "rule": &*rule.name, "picked": null })
+        }
         Ok(Action::Forward(mut routed)) => forward(runtime, arrived, &request.headers, &mut routed),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Limit {
     KeepAliveTimeout,
     /// `limits.bodyBytes`
     BodyBytes,
+    /// `routes[].rules[].bodyBytes`
+    RuleBodyBytes,
     /// `limits.decodedBodyBytes`
     DecodedBodyBytes,
     /// `limits.decodedBodyRatio`
@@ -79,6 +81,7 @@ impl Limit {
         Self::HeaderTimeout,
         Self::KeepAliveTimeout,
         Self::BodyBytes,
+        Self::RuleBodyBytes,
         Self::DecodedBodyBytes,
         Self::DecodedBodyRatio,
         Self::DecodeTimeout,
@@ -117,6 +120,7 @@ impl Limit {
             Self::HeaderTimeout => "limits.headerTimeout",
             Self::KeepAliveTimeout => "limits.keepAliveTimeout",
             Self::BodyBytes => "limits.bodyBytes",
+            Self::RuleBodyBytes => "rules.bodyBytes",
             Self::DecodedBodyBytes => "limits.decodedBodyBytes",
             Self::DecodedBodyRatio => "limits.decodedBodyRatio",
             Self::DecodeTimeout => "limits.decodeTimeout",

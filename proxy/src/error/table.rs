@@ -58,6 +58,7 @@ impl Error {
             Self::TooManyHeaders { .. } => Row::new(Client, 431, "headers_too_large", "too_many_headers").limit(Limit::HeaderCount).closes(),
             Self::HeaderTimeout => Row::new(Client, 408, "request_timeout", "header_timeout").limit(Limit::HeaderTimeout).closes(),
             Self::BodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "body_too_large").limit(Limit::BodyBytes).closes(),
+            Self::RuleBodyTooLarge { .. } => Row::new(Client, 413, "request_too_large", "rule_body_too_large").limit(Limit::RuleBodyBytes).closes(),
             Self::BodyIdle => Row::new(Client, 408, "request_timeout", "body_idle").limit(Limit::BodyIdleTimeout).closes(),
             Self::BodyTimeout => Row::new(Client, 408, "request_timeout", "body_timeout").limit(Limit::BodyTimeout).closes(),
             Self::BrokenBody(_) => Row::new(Client, 400, "bad_request", "broken_body").closes(),

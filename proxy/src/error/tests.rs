@@ -29,6 +29,7 @@ fn all() -> Vec<Error> {
         unauthenticated(None),
         Error::Forbidden { policy: "p".into(), rule: None },
         Error::UnknownClient,
+        Error::RuleBodyTooLarge { limit_bytes: 1 },
         Error::model_not_allowed(Some("a")),
         Error::KeysUnavailable { policy: "p".into() },
         Error::CheckDenied { policy: "p".into() },

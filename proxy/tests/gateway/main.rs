@@ -18,6 +18,7 @@ mod drain;
 mod encodings;
 mod explain;
 mod failover;
+mod fixed;
 mod limits;
 mod policies;
 mod pools;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, ExternalBackendRef, ObjectRef, ParentRef};
+use super::{Body, ExternalBackendRef, LocalRef, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -94,6 +94,8 @@ pub struct HttpFilter {
     pub cors: Option<CorsFilter>,
     /// A server that is asked whether requests may be served.
     pub external_auth: Option<ExternalAuthFilter>,
+    /// A filter that is an object of its own.
+    pub extension_ref: Option<LocalRef>,
 }
 
 /// Which web pages may ask, and see answers.

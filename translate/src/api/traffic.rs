@@ -40,6 +40,33 @@ pub struct TrafficSettings {
     pub timeout: Option<TrafficTimeout>,
     /// How often clients may ask: a [`RateLimit`](super::RateLimit).
     pub rate_limit: Option<Value>,
+    /// How large bodies may be.
+    pub request_buffer: Option<TrafficBuffer>,
+    /// How endpoints are chosen.
+    pub load_balancer: Option<TrafficBalancer>,
+}
+
+/// How large bodies may be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficBuffer {
+    /// The most bytes, as Kubernetes writes numbers of bytes.
+    pub limit: Value,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// How endpoints are chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficBalancer {
+    /// `RoundRobin` is what backends do by default.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// When a failed attempt is followed by another.

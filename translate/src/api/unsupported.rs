@@ -118,8 +118,6 @@ kinds_of! { UnsupportedRoute:
 pub struct MetadataOnly {}
 
 kinds_of! { MetadataOnly:
-    /// Filters that HTTPRoutes refer to.
-    HttpRouteFilter,
     /// Listeners that somebody else adds to a gateway, before they were standard.
     XListenerSet,
     /// Pools, before they were standard.

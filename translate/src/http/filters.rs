@@ -1,27 +1,52 @@
 //! Filters of HTTPRoutes.
 
 use penstock_config::raw::{
-    RawCors, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawScheme, RawUrlRewrite,
+    RawCors, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRespond, RawScheme,
+    RawUrlRewrite,
 };
 
 use crate::access;
 use crate::api::{ExternalAuthFilter, HttpFilter, HttpPathModifier, RequestMirror};
+use crate::context::Context;
 use crate::headers;
 use crate::world::shorten;
 
+use super::extension::{self, Extension};
+
+/// The type of filters that are objects of their own.
+const EXTENSION: &str = "ExtensionRef";
+
 /// The filters of a rule or of a backendRef.
-pub(super) struct Filters<'a>(&'a [HttpFilter]);
+pub(super) struct Filters<'a> {
+    filters: &'a [HttpFilter],
+    /// What those say that are objects of their own, or why one cannot be.
+    extension: Result<Extension, String>,
+}
 
 impl<'a> Filters<'a> {
-    pub(super) fn read(filters: &'a [HttpFilter]) -> Self {
-        Self(filters)
+    /// Those of a rule.
+    pub(super) fn read(context: &Context<'_>, namespace: &str, filters: &'a [HttpFilter]) -> Self {
+        let named = filters.iter().filter(|filter| filter.kind == EXTENSION);
+        Self { filters, extension: extension::read(context, namespace, named) }
+    }
+
+    /// Those of a backendRef.
+    pub(super) fn of_target(filters: &'a [HttpFilter]) -> Self {
+        let extension = match filters.iter().any(|filter| filter.kind == EXTENSION) {
+            true => Err("filters of type ExtensionRef are served of rules alone".to_owned()),
+            false => Ok(Extension::default()),
+        };
+        Self { filters, extension }
     }
 
     /// # Errors
     /// There is a filter of a type that is not served, or without its section. The specification wants an error for
     /// requests that it would have been for.
     pub(super) fn refuse_unknown(&self) -> Result<(), String> {
-        for filter in self.0 {
+        if let Err(fault) = &self.extension {
+            return Err(fault.clone());
+        }
+        for filter in self.filters {
             let is_there = match filter.kind.as_str() {
                 "RequestHeaderModifier" => filter.request_header_modifier.is_some(),
                 "ResponseHeaderModifier" => filter.response_header_modifier.is_some(),
@@ -30,6 +55,7 @@ impl<'a> Filters<'a> {
                 "URLRewrite" => filter.url_rewrite.is_some(),
                 "CORS" => filter.cors.is_some(),
                 "ExternalAuth" => filter.external_auth.is_some(),
+                EXTENSION => filter.extension_ref.is_some(),
                 other => return Err(format!("filters of type {} are not served", shorten(other, 80))),
             };
             if !is_there {
@@ -41,7 +67,7 @@ impl<'a> Filters<'a> {
 
     /// Whether a filter replaces the prefix that matched.
     pub(super) fn changes_prefix(&self) -> bool {
-        self.0.iter().any(|filter| {
+        self.filters.iter().any(|filter| {
             let redirect = filter.request_redirect.as_ref().and_then(|it| it.path.as_ref());
             let rewrite = filter.url_rewrite.as_ref().and_then(|it| it.path.as_ref());
             redirect.or(rewrite).is_some_and(|path| path.kind == "ReplacePrefixMatch")
@@ -49,27 +75,27 @@ impl<'a> Filters<'a> {
     }
 
     pub(super) fn request_headers(&self) -> RawHeaderEdits {
-        let modifiers = self.0.iter().filter_map(|filter| filter.request_header_modifier.as_ref());
+        let modifiers = self.filters.iter().filter_map(|filter| filter.request_header_modifier.as_ref());
         modifiers.map(headers::modifier).fold(RawHeaderEdits::default(), headers::merge)
     }
 
     pub(super) fn response_headers(&self) -> RawHeaderEdits {
-        let modifiers = self.0.iter().filter_map(|filter| filter.response_header_modifier.as_ref());
+        let modifiers = self.filters.iter().filter_map(|filter| filter.response_header_modifier.as_ref());
         modifiers.map(headers::modifier).fold(RawHeaderEdits::default(), headers::merge)
     }
 
     pub(super) fn mirrors(&self) -> impl Iterator<Item = &'a RequestMirror> {
-        self.0.iter().filter_map(|filter| filter.request_mirror.as_ref())
+        self.filters.iter().filter_map(|filter| filter.request_mirror.as_ref())
     }
 
     pub(super) fn cors(&self) -> Result<Option<RawCors>, String> {
-        self.0.iter().find_map(|filter| filter.cors.as_ref()).map(access::cors_of_filter).transpose()
+        self.filters.iter().find_map(|filter| filter.cors.as_ref()).map(access::cors_of_filter).transpose()
     }
 
     /// # Errors
     /// There are several.
     pub(super) fn external_auth(&self) -> Result<Option<&'a ExternalAuthFilter>, String> {
-        let mut all = self.0.iter().filter_map(|filter| filter.external_auth.as_ref());
+        let mut all = self.filters.iter().filter_map(|filter| filter.external_auth.as_ref());
         match (all.next(), all.next()) {
             (only, None) => Ok(only),
             (_, Some(_)) => Err("a rule has one filter of type ExternalAuth at most".to_owned()),
@@ -77,7 +103,7 @@ impl<'a> Filters<'a> {
     }
 
     pub(super) fn redirect(&self) -> Result<Option<RawRedirect>, String> {
-        let Some(raw) = self.0.iter().find_map(|filter| filter.request_redirect.as_ref()) else {
+        let Some(raw) = self.filters.iter().find_map(|filter| filter.request_redirect.as_ref()) else {
             return Ok(None);
         };
         let scheme = match raw.scheme.as_deref() {
@@ -95,12 +121,22 @@ impl<'a> Filters<'a> {
         }))
     }
 
+    /// An answer in place of everything else, and changes to its headers.
+    pub(super) fn respond(&self) -> Option<&(RawRespond, RawHeaderEdits)> {
+        self.extension.as_ref().ok()?.respond.as_ref()
+    }
+
     pub(super) fn url_rewrite(&self) -> Result<Option<RawUrlRewrite>, String> {
-        let Some(raw) = self.0.iter().find_map(|filter| filter.url_rewrite.as_ref()) else {
-            return Ok(None);
-        };
-        let rewrite =
-            RawUrlRewrite { hostname: raw.hostname.clone(), path: raw.path.as_ref().map(path).transpose()? };
+        let mut rewrite = self.extension.as_ref().map(|it| it.rewrite.clone()).unwrap_or_default();
+        if let Some(raw) = self.filters.iter().find_map(|filter| filter.url_rewrite.as_ref()) {
+            if raw.hostname.is_some() {
+                (rewrite.hostname, rewrite.hostname_header) = (raw.hostname.clone(), None);
+            }
+            if raw.path.is_some() && rewrite.path.is_some() {
+                return Err("two filters change the path".to_owned());
+            }
+            rewrite.path = raw.path.as_ref().map(path).transpose()?.or(rewrite.path);
+        }
         // One that changes nothing is a fault to documents, but not to Gateway API.
         Ok((rewrite != RawUrlRewrite::default()).then_some(rewrite))
     }
@@ -112,11 +148,13 @@ fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
             kind: RawPathRewriteType::ReplaceFullPath,
             replace_full_path: raw.replace_full_path.clone(),
             replace_prefix_match: None,
+            replace_regex_match: None,
         }),
         "ReplacePrefixMatch" => Ok(RawPathRewrite {
             kind: RawPathRewriteType::ReplacePrefixMatch,
             replace_full_path: None,
             replace_prefix_match: raw.replace_prefix_match.clone(),
+            replace_regex_match: None,
         }),
         _ => Err("a change of path has a type that is not served".to_owned()),
     }

@@ -44,8 +44,7 @@ impl Routing<'_, '_> {
                     (Some(only), None) => only,
                     (Some(_), Some(_)) => None,
                 };
-                let is_sound =
-                    |it: &InForce| self.unsupported.access_fault(gateway, name, *it, true).is_none();
+                let is_sound = |it: &InForce| self.unsupported.access_fault(*it, true).is_none();
                 if let Some(in_force) = in_force.filter(is_sound) {
                     whole.entry(key.clone()).or_default().insert(index, in_force);
                 }
@@ -86,8 +85,7 @@ impl Routing<'_, '_> {
         position: usize,
     ) -> Option<String> {
         let in_force = self.in_force(route, gateway, listener, position)?;
-        let name = gateway.listeners.get(listener).map_or("", |listener| listener.spec.name.as_str());
-        self.unsupported.access_fault(gateway, name, in_force, self.is_whole(gateway, listener))
+        self.unsupported.access_fault(in_force, self.is_whole(gateway, listener))
     }
 
     /// The policies of a Gateway's document.

@@ -132,11 +132,6 @@ impl Routing<'_, '_> {
             }
         };
         tell(
-            Kind::HttpRouteFilter,
-            &mut world.route_filters.iter().map(|(key, _)| key),
-            "HTTPRouteFilters are not supported: rules that refer to it answer 500",
-        );
-        tell(
             Kind::XListenerSet,
             &mut world.x_listener_sets.iter().map(|(key, _)| key),
             "XListenerSets are not served: put the listeners into the Gateway",

@@ -100,13 +100,7 @@ impl<'a> Unsupported<'a> {
 
     /// Why what is in force cannot be enforced at a listener, by the policy and its field. `is_whole` says that it is in
     /// force for all requests there.
-    pub(crate) fn access_fault(
-        &self,
-        gateway: &Gateway<'_>,
-        listener: &str,
-        in_force: InForce,
-        is_whole: bool,
-    ) -> Option<String> {
+    pub(crate) fn access_fault(&self, in_force: InForce, is_whole: bool) -> Option<String> {
         let name = &self.policies[in_force.own].name;
         let fault = match self.asked(in_force) {
             Err(fault) => format!("spec.{fault}"),

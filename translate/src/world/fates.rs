@@ -71,8 +71,6 @@ pub const FATES: &[Fates] = &[
         named: &["rules[].sessionPersistence", "useDefaultGateways"],
         // Rules refuse filters by their types.
         closes: &[
-            "rules[].backendRefs[].filters[].extensionRef",
-            "rules[].filters[].extensionRef",
         ],
         ..NONE
     },
@@ -149,7 +147,7 @@ pub const FATES: &[Fates] = &[
     },
     Fates {
         kind: Kind::BackendTrafficPolicy,
-        acted_on: &["rateLimit", "retry", "timeout"],
+        acted_on: &["loadBalancer", "rateLimit", "requestBuffer", "retry", "timeout"],
         named: &[
             "admissionControl",
             "bandwidthLimit",
@@ -162,9 +160,7 @@ pub const FATES: &[Fates] = &[
             "healthCheck",
             "http2",
             "httpUpgrade",
-            "loadBalancer",
             "proxyProtocol",
-            "requestBuffer",
             "responseOverride",
             "routingType",
             "tcpKeepalive",

@@ -134,6 +134,6 @@ impl Kind {
 
     /// Whether metadata tell all that is to be known of its objects.
     pub fn is_metadata_only(self) -> bool {
-        (Self::HttpRouteFilter..=Self::XMesh).contains(&self)
+        (Self::XListenerSet..=Self::XMesh).contains(&self)
     }
 }

@@ -356,7 +356,8 @@ spec: {{parentRefs: [{{name: gw}}], rules: [{{backendRefs: [{{name: s, port: 80}
 fn filters_that_are_not_acted_on_close_their_rule() {
     for filter in [
         "{type: ExternalAuth, externalAuth: {protocol: HTTP}}",
-        "{type: ExtensionRef, extensionRef: {group: gateway.envoyproxy.io, kind: HTTPRouteFilter, name: f}}",
+        "{type: ExtensionRef, extensionRef: {group: gateway.envoyproxy.io, kind: HTTPRouteFilter, name: gone}}",
+        "{type: ExtensionRef, extensionRef: {group: example.com, kind: Filter, name: f}}",
     ] {
         for rule in [
             format!("{{filters: [{filter}], backendRefs: [{{name: s, port: 80}}]}}"),

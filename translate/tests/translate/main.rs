@@ -6,6 +6,7 @@ mod clients;
 mod closed;
 mod crds;
 mod credentials;
+mod filters;
 mod golden;
 mod hostile;
 mod properties;

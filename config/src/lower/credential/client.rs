@@ -93,7 +93,7 @@ pub(in crate::lower) fn strip_of_clients(rules: &mut [Rule], pools: &[PoolSpec],
     for rule in rules {
         let tiers = match &rule.action {
             Action::Forward(tiers) => &tiers[..],
-            Action::Redirect(_) => &[],
+            Action::Redirect(_) | Action::Respond(_) => &[],
         };
         let targets =
             tiers.iter().flat_map(|tier| &tier.targets).filter_map(|target| match target.destination {

@@ -115,3 +115,22 @@ fn a_share_is_exact() {
     assert!(Share::new(1, u32::MAX).is_some_and(|share| share.includes(0) && !share.includes(1)));
     assert_eq!((Share::new(2, 1), Share::new(0, 0)), (None, None));
 }
+
+#[test]
+fn patterns_replace_what_they_match_as_re2_does() {
+    for (pattern, substitution, path, expected) in [
+        ("^/service/([^/]+)(/.*)$", r"\2/instance/\1", "/service/foo/v1/api", "/v1/api/instance/foo"),
+        ("one", "two", "/xxx/one/yyy/one/zzz", "/xxx/two/yyy/two/zzz"),
+        ("^(.*?)one(.*)$", r"\1two\2", "/xxx/one/yyy/one/zzz", "/xxx/two/yyy/one/zzz"),
+        ("(?i)/xxx/", "/yyy/", "/aaa/XxX/bbb", "/aaa/yyy/bbb"),
+        ("(a)", r"$1\\\0x", "/a", "/$1\\ax"),
+        ("^/a", "", "/ab", "/b"),
+        ("z", "y", "/a", "/a"),
+    ] {
+        let replacement = RegexReplacement::new(Regex::new(pattern).unwrap(), substitution).unwrap();
+        assert_eq!(PathRewrite::Regex(replacement).apply(path, ""), expected, "{pattern}");
+    }
+    for substitution in [r"\2", r"\x", "\\"] {
+        assert!(RegexReplacement::new(Regex::new("(a)").unwrap(), substitution).is_none(), "{substitution}");
+    }
+}

@@ -94,7 +94,7 @@ fn a_filter_that_cannot_be_refuses_its_rule() {
     for (filter, of_reference, says) in [
         ("{type: CORS, cors: {allowOrigins: [nowhere]}}", "", "a CORS filter cannot be: allowOrigins[0]: "),
         ("{type: CORS}", "", "a filter of type CORS lacks its section"),
-        ("", "{type: CORS, cors: {allowOrigins: ['*']}}", "redirects, mirrors and CORS are for rules"),
+        ("", "{type: CORS, cors: {allowOrigins: ['*']}}", "ExternalAuth and CORS are for rules"),
     ] {
         let translation = filtered(filter, of_reference);
         let rule = rule(&translation);

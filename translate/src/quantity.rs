@@ -16,7 +16,7 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 /// A whole number of bytes, with a unit or without.
-pub(super) fn bytes(value: &Value) -> Option<u64> {
+pub(crate) fn bytes(value: &Value) -> Option<u64> {
     let Value::String(text) = value else { return value.as_u64() };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,0 +1,98 @@
+//! Envoy Gateway: HTTPRouteFilter.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Body, HeaderModifier, LocalRef};
+
+/// `HTTPRouteFilter`: what rules of HTTPRoutes do beyond the Gateway API.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRouteFilter {
+    /// Changes to host and path.
+    pub url_rewrite: Option<FilterUrlRewrite>,
+    /// An answer that is the same for all.
+    pub direct_response: Option<FilterResponse>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+impl Body for HttpRouteFilter {}
+
+/// Changes to host and path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterUrlRewrite {
+    /// To the host.
+    pub hostname: Option<FilterHostname>,
+    /// To the path.
+    pub path: Option<FilterPath>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// A change of host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterHostname {
+    /// `Header` or `Backend`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// With `Header`.
+    pub header: Option<String>,
+}
+
+/// A change of path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterPath {
+    /// `ReplaceRegexMatch`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is looked for, and what it becomes.
+    pub replace_regex_match: Option<FilterRegex>,
+}
+
+/// What is looked for, and what it becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterRegex {
+    /// A pattern of RE2's.
+    pub pattern: String,
+    /// With groups as `\1`.
+    pub substitution: String,
+}
+
+/// An answer that is the same for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterResponse {
+    /// Its status; 200 if left out.
+    pub status_code: Option<u16>,
+    /// What its body is.
+    pub content_type: Option<String>,
+    /// Its body.
+    pub body: Option<FilterBody>,
+    /// Its headers.
+    pub header: Option<HeaderModifier>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// A body.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterBody {
+    /// `Inline` or `ValueRef`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// With `Inline`.
+    pub inline: Option<String>,
+    /// With `ValueRef`: a ConfigMap.
+    pub value_ref: Option<LocalRef>,
+}

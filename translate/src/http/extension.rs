@@ -1,0 +1,153 @@
+//! Filters that rules refer to (Envoy Gateway's HTTPRouteFilter). One of which something is not acted on is refused whole:
+//! it may decide which requests its rule is for.
+
+use penstock_config::raw::{
+    RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRegexReplacement, RawRespond, RawUrlRewrite,
+};
+
+use crate::api::{FilterBody, FilterResponse, FilterUrlRewrite, HttpFilter, HttpRouteFilter};
+use crate::context::Context;
+use crate::headers::modifier;
+use crate::world::{Key, Kind, shorten};
+
+/// The key of a ConfigMap that has the body of an answer.
+const BODY: &str = "response.body";
+
+/// The longest body that documents have, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What the filters say that a rule refers to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Extension {
+    /// Changes to host and path.
+    pub(super) rewrite: RawUrlRewrite,
+    /// An answer in place of everything else, and changes to its headers.
+    pub(super) respond: Option<(RawRespond, RawHeaderEdits)>,
+}
+
+/// Reads the filters that are referred to.
+///
+/// # Errors
+/// One is not there, or has something that cannot be: which, and what.
+pub(super) fn read<'f>(
+    context: &Context<'_>,
+    namespace: &str,
+    filters: impl Iterator<Item = &'f HttpFilter>,
+) -> Result<Extension, String> {
+    let mut extension = Extension::default();
+    for filter in filters {
+        let reference = filter.extension_ref.as_ref();
+        let reference = reference.ok_or("a filter of type ExtensionRef lacks its section")?;
+        let (group, kind) = (reference.group.as_deref(), reference.kind.as_deref());
+        if Kind::in_group(group.unwrap_or_default(), kind.unwrap_or_default()) != Some(Kind::HttpRouteFilter)
+        {
+            return Err(format!(
+                "filters that are a {} of group {:?} are not served",
+                shorten(kind.unwrap_or_default(), 80),
+                shorten(group.unwrap_or_default(), 80)
+            ));
+        }
+        let key = Key::new(namespace, &reference.name);
+        let found = context.world.route_filters.get(&key);
+        let found = found.ok_or_else(|| format!("the HTTPRouteFilter {key} does not exist"))?;
+        let spec = found.spec.as_ref().map_err(|error| format!("the HTTPRouteFilter {key}: {error}"))?;
+        extension.add(context, &key, spec).map_err(|fault| format!("the HTTPRouteFilter {key}: {fault}"))?;
+    }
+    Ok(extension)
+}
+
+impl Extension {
+    fn add(&mut self, context: &Context<'_>, key: &Key, spec: &HttpRouteFilter) -> Result<(), String> {
+        if let Some(name) = spec.others.keys().next() {
+            return Err(format!("spec.{} is not supported", shorten(name, 80)));
+        }
+        if let Some(rewrite) = &spec.url_rewrite {
+            self.rewrite(rewrite)?;
+        }
+        if let Some(response) = &spec.direct_response {
+            if self.respond.is_some() {
+                return Err("spec.directResponse: the rule has an answer already".to_owned());
+            }
+            self.respond = Some(respond(context, key, response)?);
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self, wanted: &FilterUrlRewrite) -> Result<(), String> {
+        if let Some(name) = wanted.others.keys().next() {
+            return Err(format!("spec.urlRewrite.{} is not supported", shorten(name, 80)));
+        }
+        if let Some(hostname) = &wanted.hostname {
+            match hostname.kind.as_str() {
+                // As upstreams are called here in any case, where they have a name.
+                "Backend" => {}
+                "Header" => self.rewrite.hostname_header.clone_from(&hostname.header),
+                other => {
+                    return Err(format!(
+                        "spec.urlRewrite.hostname.type: {:?} is not known",
+                        shorten(other, 40)
+                    ));
+                }
+            }
+        }
+        if let Some(path) = &wanted.path {
+            let regex = path.replace_regex_match.as_ref().filter(|_| path.kind == "ReplaceRegexMatch");
+            let regex = regex.ok_or("spec.urlRewrite.path is not of type ReplaceRegexMatch")?;
+            if self.rewrite.path.is_some() {
+                return Err("spec.urlRewrite.path: the rule changes the path already".to_owned());
+            }
+            self.rewrite.path = Some(RawPathRewrite {
+                kind: RawPathRewriteType::ReplaceRegexMatch,
+                replace_full_path: None,
+                replace_prefix_match: None,
+                replace_regex_match: Some(RawRegexReplacement {
+                    pattern: regex.pattern.clone(),
+                    substitution: regex.substitution.clone(),
+                }),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn respond(
+    context: &Context<'_>,
+    key: &Key,
+    wanted: &FilterResponse,
+) -> Result<(RawRespond, RawHeaderEdits), String> {
+    if let Some(name) = wanted.others.keys().next() {
+        return Err(format!("spec.directResponse.{} is not supported", shorten(name, 80)));
+    }
+    let status = wanted.status_code.unwrap_or(200);
+    if !(200..=599).contains(&status) {
+        return Err(format!("spec.directResponse.statusCode: {status} is no status of an answer"));
+    }
+    let body = wanted.body.as_ref().map(|wanted| body(context, key, wanted)).transpose()?.unwrap_or_default();
+    if body.len() > MAX_BODY_BYTES {
+        return Err(format!("spec.directResponse.body has more than {MAX_BODY_BYTES} bytes"));
+    }
+    let content_type = wanted.content_type.clone().filter(|it| !it.is_empty());
+    let headers = wanted.header.as_ref().map(modifier).unwrap_or_default();
+    Ok((RawRespond { status, content_type, body }, headers))
+}
+
+fn body(context: &Context<'_>, filter: &Key, wanted: &FilterBody) -> Result<String, String> {
+    match wanted.kind.as_deref().unwrap_or("Inline") {
+        "Inline" => Ok(wanted.inline.clone().unwrap_or_default()),
+        "ValueRef" => {
+            let reference =
+                wanted.value_ref.as_ref().ok_or("spec.directResponse.body.valueRef is missing")?;
+            let kind = reference.kind.as_deref().unwrap_or_default();
+            if kind != "ConfigMap" || !reference.group.as_deref().unwrap_or_default().is_empty() {
+                return Err("spec.directResponse.body.valueRef: ConfigMaps alone have bodies".to_owned());
+            }
+            let map = Key::new(&filter.namespace, &reference.name);
+            let texts = context.config_map(&map);
+            let text = texts.and_then(|texts| texts.get(BODY).or_else(|| texts.values().next()));
+            text.cloned().ok_or_else(|| {
+                format!("spec.directResponse.body.valueRef: there is no ConfigMap {map} with {BODY}")
+            })
+        }
+        other => Err(format!("spec.directResponse.body.type: {:?} is not known", shorten(other, 40))),
+    }
+}
