@@ -32,7 +32,7 @@ if state[6] then
   last, last_lease, last_debt = tonumber(last), tonumber(last_lease), tonumber(last_debt)
   last_returned, last_window, holds = tonumber(last_returned), tonumber(last_window), tonumber(holds)
 end
-if last >= sequence then return {'stale', 0, 0, 0, 0, 0, now, 0} end
+if last >= sequence then return {'stale', 0, 0, 0, 0, 0, now, 0, 0} end
 
 -- What a * b / m is, rounded down, and what is left over; exact, for a < m < 2^51.
 local function muldiv(a, b, m)
@@ -58,7 +58,7 @@ elseif kind == 'fixed' then
   current = math.floor(now / length)
   good_for = (current + 1) * length - now
 elseif kind == 'calendar' then
-  if now < begins or now >= next_ends then return {'outside', 0, 0, 0, 0, 0, now, 0} end
+  if now < begins or now >= next_ends then return {'outside', 0, 0, 0, 0, 0, now, 0, 0} end
   current = begins
   if now >= ends then begins, ends, current = ends, next_ends, ends end
   good_for = ends - now
@@ -156,10 +156,26 @@ if left >= need then lease = math.max(need, math.min(want, math.floor(left / (2 
 book(lease)
 holds = holds + lease
 
+-- After how long there may be what was needed; 0 if that is not known, or when the window ends.
+local wait, missing = 0, need - left
+if missing > 0 and kind == 'bucket' then
+  wait = math.ceil(missing * length / amount)
+elseif missing > 0 and kind == 'sliding' then
+  local names = {}
+  for slot = current - SLOTS, current do names[#names + 1] = 's' .. slot end
+  for index, value in ipairs(redis.call('HMGET', counter, unpack(names))) do
+    missing = missing - tonumber(value or '0')
+    if missing <= 0 then
+      wait = (current + index) * length - now
+      break
+    end
+  end
+end
+
 if kind == 'bucket' then keep = keep + math.ceil(math.max(used, 0) / amount) * length else keep = keep + good_for end
 keep = math.ceil(keep / 1000) + 10000
 redis.call('HSET', counter, 'used', used, 'at', now, 'born', born, 'win', window, 'frac', frac, 'h' .. holder,
   string.format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', sequence, lease, debt, returned, window, kind == 'now' and holds or 0))
 redis.call('PEXPIRE', counter, keep)
 redis.call('PEXPIRE', holders, keep)
-return {'ok', lease, math.max(amount - used, 0), good_for, window, born, now, sharers}
+return {'ok', lease, math.max(amount - used, 0), good_for, window, born, now, sharers, wait}

@@ -107,6 +107,8 @@ pub(crate) struct Lent {
     pub(crate) now: u64,
     /// How many share the counter.
     pub(crate) holders: u64,
+    /// After how long there may be what was needed and is not there; `None` if the window has to end.
+    pub(crate) wait: Option<Duration>,
 }
 
 impl Frame {
@@ -164,12 +166,13 @@ impl Call<'_> {
 
 impl FromRedisValue for Answer {
     fn from_redis_value(value: redis::Value) -> Result<Self, redis::ParsingError> {
-        let (status, lease, left, good_for, window, birth, now, holders) =
-            <(String, u64, u64, u64, u64, u64, u64, u64)>::from_redis_value(value)?;
+        let (status, lease, left, good_for, window, birth, now, holders, wait) =
+            <(String, u64, u64, u64, u64, u64, u64, u64, u64)>::from_redis_value(value)?;
         match status.as_str() {
             "ok" => {
                 let good_for = Duration::from_micros(good_for);
-                Ok(Self::Lent(Lent { lease, left, good_for, window, birth, now, holders }))
+                let wait = (wait > 0).then(|| Duration::from_micros(wait));
+                Ok(Self::Lent(Lent { lease, left, good_for, window, birth, now, holders, wait }))
             }
             "stale" => Ok(Self::Stale),
             "outside" => Ok(Self::Outside(now)),

@@ -1,0 +1,19 @@
+//! How much: limits on requests, tokens, money and what is in flight.
+
+mod ask;
+mod counters;
+mod estimator;
+mod holds;
+mod lease;
+mod limiter;
+mod prices;
+mod standing;
+
+pub use ask::{Ask, Now, Usage};
+pub use counters::Counters;
+pub use estimator::Estimator;
+pub use holds::{Holds, Seen, Settled, Spent};
+pub use lease::{Granted, LeaseAsk, LeaseQueue, LeaseWait, LeaseWindow};
+pub use limiter::{Limiter, Wants};
+pub use prices::{PriceFor, Prices};
+pub use standing::{CountKind, Denied, Standing, Stop, Unavailable};
