@@ -80,6 +80,7 @@ end
 local function take_back(units)
   units = math.min(units, math.max(used, 0))
   used = used - units
+  if used == 0 then frac = 0 end
   if kind ~= 'sliding' or units == 0 then return end
   local names = {}
   for slot = current - SLOTS, current do names[#names + 1] = 's' .. slot end
@@ -111,8 +112,9 @@ elseif kind == 'sliding' and current > window then
     for _, value in ipairs(redis.call('HMGET', counter, unpack(names))) do used = used - tonumber(value or '0') end
     redis.call('HDEL', counter, unpack(names))
   end
-elseif (kind == 'fixed' or kind == 'calendar') and current ~= window then
-  used = 0
+elseif kind == 'fixed' or kind == 'calendar' then
+  -- One that is behind another that was there (gateways whose documents differ for a while) frees nothing.
+  if current > window then used = 0 else current = window end
 end
 used, window = math.max(used, 0), current
 

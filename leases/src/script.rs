@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use penstock_config::Period;
 use redis::{Cmd, FromRedisValue, Script};
 
 #[cfg(test)]
@@ -30,6 +31,8 @@ pub(crate) enum Frame {
     Fixed(Duration),
     /// A period of the calendar and the one after it, in microseconds since 1970.
     Calendar {
+        /// Which.
+        period: Period,
         /// When it begins.
         begins: u64,
         /// When it ends, and the next begins.
@@ -118,7 +121,7 @@ impl Frame {
             Self::Bucket(length) => format!("b{}", length.as_micros()),
             Self::Sliding(length) => format!("s{}", length.as_micros()),
             Self::Fixed(length) => format!("f{}", length.as_micros()),
-            Self::Calendar { .. } => "c".to_owned(),
+            Self::Calendar { period, .. } => format!("c{}", letter(*period)),
             Self::Now => "n".to_owned(),
         }
     }
@@ -139,13 +142,24 @@ impl Frame {
     }
 }
 
+fn letter(period: Period) -> char {
+    match period {
+        Period::Hour => 'h',
+        Period::Day => 'd',
+        Period::Week { from_sunday: false } => 'w',
+        Period::Week { from_sunday: true } => 's',
+        Period::Month => 'm',
+        Period::Year => 'y',
+    }
+}
+
 impl Call<'_> {
     /// The command that calls `script`, which the server has to know. Both keys of a counter are in one slot of a cluster.
     pub(crate) fn command(&self, script: &Script, prefix: &str) -> Cmd {
         let counter = format!("{prefix}:{{{}}}:{}", self.key, self.frame.tag());
         let (kind, length) = self.frame.name();
         let (begins, ends, next_ends) = match self.frame {
-            Frame::Calendar { begins, ends, next_ends } => (begins, ends, next_ends),
+            Frame::Calendar { begins, ends, next_ends, .. } => (begins, ends, next_ends),
             _ => (0, 0, 0),
         };
         let mut command = redis::cmd("EVALSHA");

@@ -1,0 +1,149 @@
+//! What the gateway knows to be booked for it in the store, counter by counter.
+//!
+//! An answer that is lost leaves it open whether the call was executed: the next call says which one was answered last, and
+//! the store undoes what came after it. A store that lost its data is told what was booked before. Both need a memory on this
+//! side, which is bounded: a counter that does not fit in it works as well, but what is lost on the way stays booked until
+//! its window ends, and a store without data is not told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use penstock_config::Period;
+use rustc_hash::FxHashMap;
+
+use crate::script::{Booked, Frame, Lent};
+
+/// The most counters that are remembered. One takes about 200 bytes.
+const MAX_COUNTERS: usize = 200_000;
+
+/// A counter: its key, and the frame's tag.
+type Key = (Arc<str>, Tag);
+
+/// What of a frame tells counters apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Tag {
+    Bucket(Duration),
+    Sliding(Duration),
+    Fixed(Duration),
+    Calendar(Period),
+    Now,
+}
+
+/// What is booked in which counter.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    counters: Mutex<FxHashMap<Key, Entry>>,
+}
+
+/// What is booked in one counter.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    booked: Booked,
+    /// Of windows that go on and on: the stretch of their length that `booked` counts.
+    stretch: u64,
+    /// What was booked in the stretch before.
+    before: u64,
+    /// Whether a call was made since whose answer is not known.
+    is_open: bool,
+    /// By when nothing of it matters, by the store's clock.
+    until: u64,
+}
+
+/// What a call told and was lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    /// Its sequence.
+    pub(crate) sequence: u64,
+    /// Used beyond what was lent.
+    pub(crate) debt: u64,
+    /// Given back.
+    pub(crate) give_back: u64,
+}
+
+impl Ledger {
+    /// What is known of a counter at this time of the store. `sequence` is that of the call to come.
+    pub(crate) fn open(&self, key: &Arc<str>, frame: Frame, sequence: u64, now: u64) -> Booked {
+        let mut counters = self.counters.lock();
+        let is_full = counters.len() >= MAX_COUNTERS;
+        let key = (Arc::clone(key), tag(frame));
+        let Some(entry) = counters.get_mut(&key) else {
+            // Nothing is to be undone of what is not remembered.
+            let booked = Booked { acknowledged: sequence.saturating_sub(1), ..Booked::default() };
+            if !is_full {
+                counters.insert(key, Entry { booked, is_open: true, until: u64::MAX, ..Entry::default() });
+            }
+            return booked;
+        };
+        entry.is_open = true;
+        entry.move_on(frame, now);
+        Booked { amount: entry.standing(frame, now), ..entry.booked }
+    }
+
+    /// Books an answer.
+    pub(crate) fn close(&self, key: &Arc<str>, frame: Frame, told: Told, lent: &Lent) {
+        let mut counters = self.counters.lock();
+        let Some(entry) = counters.get_mut(&(Arc::clone(key), tag(frame))) else { return };
+        entry.move_on(frame, lent.now);
+        let is_other_window = stretch_of(frame).is_none() && entry.booked.window != lent.window;
+        let (before, returned) = if is_other_window { (0, 0) } else { (entry.booked.amount, told.give_back) };
+        let amount = (before + lent.lease + told.debt).saturating_sub(returned);
+        entry.booked = Booked { acknowledged: told.sequence, window: lent.window, birth: lent.birth, amount };
+        entry.is_open = false;
+        let good_for = u64::try_from(lent.good_for.as_micros()).unwrap_or(u64::MAX);
+        entry.until = lent.now.saturating_add(good_for.saturating_mul(2));
+    }
+
+    /// Forgets what does not matter any more, and says how much is left.
+    pub(crate) fn sweep(&self, now: u64) -> usize {
+        let mut counters = self.counters.lock();
+        counters.retain(|_, entry| entry.is_open || entry.until > now);
+        if counters.capacity() > 4 * counters.len() {
+            counters.shrink_to_fit();
+        }
+        counters.len()
+    }
+}
+
+impl Entry {
+    /// Begins another stretch, if it is time.
+    fn move_on(&mut self, frame: Frame, now: u64) {
+        let Some(length) = stretch_of(frame) else { return };
+        let stretch = now / length;
+        if stretch <= self.stretch {
+            return;
+        }
+        self.before = if stretch == self.stretch + 1 { self.booked.amount } else { 0 };
+        self.booked.amount = 0;
+        self.stretch = stretch;
+    }
+
+    /// What still stands: of windows that go on and on, all of this stretch, and of the one before as much as its part that
+    /// they still reach into.
+    fn standing(&self, frame: Frame, now: u64) -> u64 {
+        let Some(length) = stretch_of(frame) else { return self.booked.amount };
+        let left = length - (now % length).min(length);
+        let part = u128::from(self.before) * u128::from(left) / u128::from(length);
+        self.booked.amount.saturating_add(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+}
+
+fn tag(frame: Frame) -> Tag {
+    match frame {
+        Frame::Bucket(length) => Tag::Bucket(length),
+        Frame::Sliding(length) => Tag::Sliding(length),
+        Frame::Fixed(length) => Tag::Fixed(length),
+        Frame::Calendar { period, .. } => Tag::Calendar(period),
+        Frame::Now => Tag::Now,
+    }
+}
+
+/// The length in microseconds of a window that goes on and on.
+fn stretch_of(frame: Frame) -> Option<u64> {
+    match frame {
+        Frame::Bucket(length) | Frame::Sliding(length) => {
+            Some(u64::try_from(length.as_micros()).unwrap_or(u64::MAX).max(1))
+        }
+        Frame::Fixed(_) | Frame::Calendar { .. } | Frame::Now => None,
+    }
+}
