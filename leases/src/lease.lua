@@ -71,10 +71,19 @@ local function stands(then_)
   return then_ == current
 end
 
+-- The fields of these slots.
+local function slots(first, last)
+  local names = {}
+  for slot = first, last do names[#names + 1] = string.format('s%.0f', slot) end
+  return names
+end
+
 -- Of one that is sliding: books in the newest slot, and takes back from the oldest, which would be forgotten first.
 local function book(units)
   used = math.min(used + units, MOST)
-  if kind == 'sliding' and units > 0 then redis.call('HINCRBY', counter, 's' .. current, string.format('%.0f', units)) end
+  if kind == 'sliding' and units > 0 then
+    redis.call('HINCRBY', counter, string.format('s%.0f', current), string.format('%.0f', units))
+  end
 end
 
 local function take_back(units)
@@ -82,8 +91,7 @@ local function take_back(units)
   used = used - units
   if used == 0 then frac = 0 end
   if kind ~= 'sliding' or units == 0 then return end
-  local names = {}
-  for slot = current - SLOTS, current do names[#names + 1] = 's' .. slot end
+  local names = slots(current - SLOTS, current)
   for index, value in ipairs(redis.call('HMGET', counter, unpack(names))) do
     local part = math.min(units, tonumber(value or '0'))
     if part > 0 then
@@ -106,8 +114,7 @@ if kind == 'bucket' and used > 0 then
     if used <= 0 then used, frac = 0, 0 end
   end
 elseif kind == 'sliding' and current > window then
-  local names = {}
-  for slot = math.max(window - SLOTS, 0), math.min(window, current - SLOTS - 1) do names[#names + 1] = 's' .. slot end
+  local names = slots(math.max(window - SLOTS, 0), math.min(window, current - SLOTS - 1))
   if #names > 0 then
     for _, value in ipairs(redis.call('HMGET', counter, unpack(names))) do used = used - tonumber(value or '0') end
     redis.call('HDEL', counter, unpack(names))
@@ -163,8 +170,7 @@ local wait, missing = 0, need - left
 if missing > 0 and kind == 'bucket' then
   wait = math.ceil(missing * length / amount)
 elseif missing > 0 and kind == 'sliding' then
-  local names = {}
-  for slot = current - SLOTS, current do names[#names + 1] = 's' .. slot end
+  local names = slots(current - SLOTS, current)
   for index, value in ipairs(redis.call('HMGET', counter, unpack(names))) do
     missing = missing - tonumber(value or '0')
     if missing <= 0 then
