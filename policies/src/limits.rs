@@ -1,13 +1,19 @@
 //! How much: limits on requests, tokens, money and what is in flight.
 
 mod ask;
+mod counter;
 mod counters;
 mod estimator;
+mod expression;
 mod holds;
+mod key;
 mod lease;
 mod limiter;
+mod matching;
 mod prices;
+mod rule;
 mod standing;
+mod window;
 
 pub use ask::{Ask, Now, Usage};
 pub use counters::Counters;

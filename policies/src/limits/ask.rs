@@ -2,7 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use penstock_config::{ClaimPath, Consumer};
+use serde_json::Value;
+
 use crate::authorizer::Facts;
+use crate::jwt::claim;
 
 /// What time it is. A plain value that callers make, so that time in tests is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +15,11 @@ pub struct Now {
     pub wall: SystemTime,
     /// Since the process began, by a clock that does not step.
     pub mono: Duration,
+}
+
+impl Now {
+    /// No later than anything: it frees nothing.
+    pub(crate) const EARLIEST: Self = Self { wall: SystemTime::UNIX_EPOCH, mono: Duration::ZERO };
 }
 
 /// A request.
@@ -55,6 +64,28 @@ pub struct Usage {
     pub output: u64,
     /// Generated, that are reasoning.
     pub reasoning: u64,
+}
+
+impl<'a> Ask<'a> {
+    /// The name of who asks: of the first who has one, of those that policies found out.
+    pub(crate) fn consumer(&self) -> Option<&'a str> {
+        self.consumers().map(|consumer| &*consumer.name).find(|name| !name.is_empty())
+    }
+
+    /// Who asks, by each policy that found out, listeners' first.
+    pub(crate) fn consumers(&self) -> impl Iterator<Item = &'a Consumer> + use<'a> {
+        self.facts.identities.iter().map(|identity| &*identity.consumer)
+    }
+
+    /// A tag of who asks: of the first who has it.
+    pub(crate) fn tag(&self, name: &str) -> Option<&'a str> {
+        self.consumers().find_map(|consumer| consumer.tags.get(name)).map(|tag| &**tag)
+    }
+
+    /// A claim of who asks: of the first whose token has it.
+    pub(crate) fn claim(&self, path: &ClaimPath) -> Option<&'a Value> {
+        self.facts.identities.iter().find_map(|identity| claim(identity.claims.as_deref()?, path))
+    }
 }
 
 impl Usage {

@@ -1,15 +1,41 @@
 //! Counters that gateways share: what they want of the store, and what it grants.
+//!
+//! A gateway asks in advance: the store debits what it grants, and the counter admits from it without asking. What was
+//! turned down is to ask for each request (a round trip in its path) and to count locally and tell the store later (N
+//! gateways exceed a limit N times in between).
+//!
+//! The store is asked by somebody else, who takes asks out of the queue and hands answers in. An ask that is repeated since
+//! its answer was lost has the number that it had: a store that has executed it answers as it did.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use penstock_config::Window;
+use event_listener::EventListener;
+use parking_lot::{Mutex, RwLock};
+use penstock_config::{OnStoreFailure, Window};
 
 use super::ask::Now;
+use super::counter::Counter;
+
+pub(crate) mod state;
 
 /// What shared counters want of the store. Each counter is in it once at most, and asks one thing at a time.
 #[derive(Debug, Default)]
-pub struct LeaseQueue {}
+pub struct LeaseQueue {
+    shared: Arc<Queue>,
+}
+
+/// The part of the queue that counters know.
+#[derive(Default)]
+pub(crate) struct Queue {
+    counters: Mutex<VecDeque<Arc<Counter>>>,
+    call: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    sequence: AtomicU64,
+    on_failure: RwLock<OnStoreFailure>,
+}
 
 /// What a counter asks of the store, in one call: to debit `debt` whatever is left, to credit `give_back`, and to debit and
 /// grant a lease of `want` or less, `need` at least or nothing. Dropped without an answer, it counts as failed.
@@ -31,9 +57,12 @@ pub struct LeaseAsk {
     pub give_back: u64,
     /// Of [`LeaseWindow::Concurrency`]: what this gateway has and keeps, beside what it asks for. The store sets it.
     pub keep: u64,
-    /// Grows with each ask of this counter, and stays the same where one is repeated because its answer was lost: a store
-    /// that has executed it for this gateway answers as it did, and debits nothing.
+    /// Grows with each ask of this process, and stays the same where one is repeated because its answer was lost: a store
+    /// that has executed it for this gateway grants what it granted, as long as the window lasts, and debits nothing.
     pub sequence: u64,
+    counter: Arc<Counter>,
+    asked_at: Now,
+    is_answered: bool,
 }
 
 /// Over what time a shared counter counts.
@@ -50,7 +79,7 @@ pub enum LeaseWindow {
 pub struct Granted {
     /// So much; 0 if what was needed is not left.
     pub lease: u64,
-    /// How long it is good for: until the window ends, or it lapses.
+    /// How long it is good for: until the window ends, or it lapses. From then on nothing of it counts as granted.
     pub window_ends: Duration,
     /// What is left for all gateways.
     pub left: u64,
@@ -59,18 +88,41 @@ pub struct Granted {
 }
 
 /// The answer of the store, which somebody waits for.
-#[derive(Debug)]
-pub struct LeaseWait {}
+pub struct LeaseWait {
+    counter: Arc<Counter>,
+    /// How often the store had answered before.
+    answers: u64,
+    listener: EventListener,
+}
 
 impl LeaseQueue {
     /// The next thing that a counter wants; `None` if there is nothing.
-    pub fn next(&self, _now: Now) -> Option<LeaseAsk> {
-        None
+    pub fn next(&self, now: Now) -> Option<LeaseAsk> {
+        loop {
+            let counter = self.shared.counters.lock().pop_front()?;
+            let sequence = || self.shared.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+            let Some((told, amount)) = counter.ask(now, sequence) else { continue };
+            let Some(shared) = counter.shared() else { continue };
+            return Some(LeaseAsk {
+                key: Arc::clone(&shared.key),
+                window: shared.window.clone(),
+                amount,
+                need: told.need,
+                want: told.want,
+                debt: told.debt,
+                give_back: told.give_back,
+                keep: told.keep,
+                sequence: told.sequence,
+                counter: Arc::clone(&counter),
+                asked_at: now,
+                is_answered: false,
+            });
+        }
     }
 
     /// How many counters want something.
     pub fn len(&self) -> usize {
-        0
+        self.shared.counters.lock().len()
     }
 
     /// Whether none wants anything.
@@ -79,25 +131,89 @@ impl LeaseQueue {
     }
 
     /// Has `call` called when a counter begins to want something: it takes no lock and does not wait. Only the first counts.
-    pub fn notify(&self, _call: Box<dyn Fn() + Send + Sync>) {}
+    pub fn notify(&self, call: Box<dyn Fn() + Send + Sync>) {
+        // The first stays: nothing is lost by leaving the second out.
+        let _ = self.shared.call.set(call);
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Queue> {
+        &self.shared
+    }
+}
+
+/// Counters know the queue, and the queue those that are in it.
+impl Drop for LeaseQueue {
+    fn drop(&mut self) {
+        self.shared.counters.lock().clear();
+    }
+}
+
+impl Queue {
+    pub(crate) fn push(&self, counter: Arc<Counter>) {
+        self.counters.lock().push_back(counter);
+        if let Some(call) = self.call.get() {
+            call();
+        }
+    }
+
+    pub(crate) fn on_failure(&self) -> OnStoreFailure {
+        *self.on_failure.read()
+    }
+
+    pub(crate) fn set_on_failure(&self, on_failure: OnStoreFailure) {
+        *self.on_failure.write() = on_failure;
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("len", &self.counters.lock().len()).finish_non_exhaustive()
+    }
 }
 
 impl LeaseAsk {
     /// The store has answered. Wakes those who wait.
-    #[expect(clippy::needless_pass_by_value, reason = "an ask is answered once")]
-    pub fn granted(self, _granted: Granted, _now: Now) {}
+    pub fn granted(mut self, granted: Granted, now: Now) {
+        self.is_answered = true;
+        self.counter.granted(granted, now);
+    }
 
     /// The store has not answered, or refused the call. Wakes those who wait: they are served as the store's failure has it.
-    #[expect(clippy::needless_pass_by_value, reason = "an ask is answered once")]
-    pub fn failed(self, _now: Now) {}
+    pub fn failed(mut self, now: Now) {
+        self.is_answered = true;
+        self.counter.failed(now);
+    }
+}
+
+impl Drop for LeaseAsk {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.counter.failed(self.asked_at);
+        }
+    }
 }
 
 impl LeaseWait {
+    pub(crate) fn new(counter: Arc<Counter>, answers: u64, listener: EventListener) -> Self {
+        Self { counter, answers, listener }
+    }
+
     /// Whether the store has answered.
     pub fn ready(&self) -> bool {
-        true
+        self.counter.answers() != self.answers
     }
 
     /// Waits for the answer, or for its failure. Has no deadline of its own.
-    pub async fn wait(self) {}
+    pub async fn wait(self) {
+        // What listens was made before anything could be answered.
+        if !self.ready() {
+            self.listener.await;
+        }
+    }
+}
+
+impl fmt::Debug for LeaseWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseWait").field("ready", &self.ready()).finish_non_exhaustive()
+    }
 }
