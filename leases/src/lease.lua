@@ -168,7 +168,7 @@ holds = holds + lease
 -- After how long there may be what was needed; 0 if that is not known, or when the window ends.
 local wait, missing = 0, need - left
 if missing > 0 and kind == 'bucket' then
-  wait = math.ceil(missing * length / amount)
+  wait = math.min(math.ceil(missing * length / math.max(amount, 1)), MOST)
 elseif missing > 0 and kind == 'sliding' then
   local names = slots(current - SLOTS, current)
   for index, value in ipairs(redis.call('HMGET', counter, unpack(names))) do
@@ -180,8 +180,8 @@ elseif missing > 0 and kind == 'sliding' then
   end
 end
 
-if kind == 'bucket' then keep = keep + math.ceil(math.max(used, 0) / amount) * length else keep = keep + good_for end
-keep = math.ceil(keep / 1000) + 10000
+if kind == 'bucket' then keep = keep + math.ceil(math.max(used, 0) / math.max(amount, 1)) * length else keep = keep + good_for end
+keep = math.min(math.ceil(keep / 1000) + 10000, MOST / 1000)
 redis.call('HSET', counter, 'used', used, 'at', now, 'born', born, 'win', window, 'frac', frac, 'h' .. holder,
   string.format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', sequence, lease, debt, returned, window, kind == 'now' and holds or 0))
 redis.call('PEXPIRE', counter, keep)

@@ -79,13 +79,17 @@ impl Leases {
     /// Gives back all that is leased, and ends when the store has been told, or after `patience`.
     pub async fn drain(&self, patience: Duration) {
         self.shared.counters.give_back_all((self.shared.clock)());
-        let is_idle = async {
-            let queue = self.shared.counters.leased();
-            while !queue.is_empty() || self.shared.calls.available_permits() < MAX_CALLS {
+        let queue = self.shared.counters.leased();
+        let is_idle = || queue.is_empty() && self.shared.calls.available_permits() == MAX_CALLS;
+        let all_told = async {
+            // Seen twice: between one look and the other, something is neither in the queue nor under way.
+            let mut seen = 0;
+            while seen < 2 {
+                seen = if is_idle() { seen + 1 } else { 0 };
                 sleep(LOOK_EVERY).await;
             }
         };
-        if self.store.borrow().is_some() && timeout(patience, is_idle).await.is_err() {
+        if self.store.borrow().is_some() && timeout(patience, all_told).await.is_err() {
             tracing::warn!(
                 "the store of limits was not told of all that is given back; it is there when windows end"
             );
@@ -157,7 +161,7 @@ impl Shared {
             (Ok(lent), _) => {
                 let granted = Granted {
                     lease: lent.lease,
-                    window_ends: lent.good_for.saturating_sub(took),
+                    window_ends: lent.good_for,
                     left: lent.left,
                     retry_after: lent.wait,
                 };

@@ -57,11 +57,6 @@ impl Redis {
         self.port
     }
 
-    /// Its folder.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Stops it in its tracks: connections stay, and nothing is answered.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
@@ -147,7 +142,8 @@ async fn is_ready(child: &mut Child, port: u16) -> bool {
     false
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -166,8 +166,8 @@ impl Model {
         let missing = i128::from(call.need) - left;
         match call.frame {
             Frame::Bucket(length) if missing > 0 => {
-                let wait = (missing * length.as_micros() as i128 + i128::from(call.amount) - 1)
-                    / i128::from(call.amount);
+                let amount = i128::from(call.amount.max(1));
+                let wait = (missing * length.as_micros() as i128 + amount - 1) / amount;
                 Some(wait as u64)
             }
             Frame::Sliding(_) if missing > 0 => {
