@@ -10,12 +10,9 @@ use tokio::time::timeout;
 
 use crate::calendar;
 use crate::connect::Connection;
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Counter, Ledger, Told};
 use crate::link::Link;
 use crate::script::{Answer, Booked, Call, Frame, Lent};
-
-#[cfg(test)]
-mod tests;
 
 /// Who calls: this gateway, and this start of it.
 pub(crate) struct Caller {
@@ -72,7 +69,22 @@ impl Caller {
     /// There is no answer. Whether the call was executed is not known then: the next one about the counter settles it.
     pub(crate) async fn lend(&self, wish: &Wish<'_>, link: &Link) -> Result<Lent, Failure> {
         let answer = timeout(link.store.redis.deadline, self.ask(wish, link)).await;
+        if !matches!(answer, Ok(Ok(_))) {
+            self.ledger.give_up(wish.key);
+        }
         answer.unwrap_or_else(|_| Err(if link.is_away() { Failure::Away } else { Failure::Deadline }))
+    }
+
+    /// Tells a store that is back what is booked, of the counters that nobody asks about at the moment: what it lost is
+    /// booked again before others are lent it, and what it did without being heard is undone.
+    pub(crate) async fn tell_again(&self, link: &Link) {
+        for (key, window, amount) in self.ledger.to_tell() {
+            let nothing =
+                Wish { key: &key, window: &window, amount, need: 0, want: 0, debt: 0, give_back: 0, keep: 0 };
+            if self.lend(&nothing, link).await.is_err() && link.is_away() {
+                return;
+            }
+        }
     }
 
     /// Forgets what does not matter any more at this time of the store; says how many counters are left.
@@ -106,7 +118,8 @@ impl Caller {
     }
 
     fn fill<'a>(&'a self, wish: &Wish<'a>, frame: Frame, sequence: u64, store_now: u64) -> Call<'a> {
-        let booked = self.ledger.open(wish.key, frame, sequence, store_now);
+        let counter = Counter { key: wish.key, window: wish.window, amount: wish.amount };
+        let booked = self.ledger.open(counter, frame, sequence, store_now);
         // What runs at a time is told as a whole.
         let (give_back, debt, booked) = match frame {
             Frame::Now => (0, 0, Booked { amount: wish.keep, ..booked }),

@@ -135,7 +135,8 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', holders, '-inf', now - patienc
   end
 end
 
--- What came of the holder's last calls is undone if it does not know of it.
+-- What came of the holder's last calls is undone if it does not know of it; what was lost is booked again.
+local lost = 0
 if kind == 'now' then
   -- The holder knows best what it holds.
   used, holds = used - holds + known, known
@@ -144,7 +145,10 @@ else
     take_back(last_lease + last_debt)
     book(last_returned)
   end
-  if their_birth ~= born and stands(their_window) then book(known) end
+  if their_birth ~= born and stands(their_window) then
+    book(known)
+    lost = known
+  end
 end
 
 -- What the holder tells.
@@ -183,7 +187,7 @@ end
 if kind == 'bucket' then keep = keep + math.ceil(math.max(used, 0) / math.max(amount, 1)) * length else keep = keep + good_for end
 keep = math.min(math.ceil(keep / 1000) + 10000, MOST / 1000)
 redis.call('HSET', counter, 'used', used, 'at', now, 'born', born, 'win', window, 'frac', frac, 'h' .. holder,
-  string.format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', sequence, lease, debt, returned, window, kind == 'now' and holds or 0))
+  string.format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', sequence, lease, debt + lost, returned, window, kind == 'now' and holds or 0))
 redis.call('PEXPIRE', counter, keep)
 redis.call('PEXPIRE', holders, keep)
 return {'ok', lease, math.max(amount - used, 0), good_for, window, born, now, sharers, wait}

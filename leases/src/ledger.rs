@@ -6,10 +6,9 @@
 //! its window ends, and a store without data is not told of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use penstock_config::Period;
+use penstock_policies::limits::LeaseWindow;
 use rustc_hash::FxHashMap;
 
 use crate::script::{Booked, Frame, Lent};
@@ -17,37 +16,40 @@ use crate::script::{Booked, Frame, Lent};
 /// The most counters that are remembered. One takes about 200 bytes.
 const MAX_COUNTERS: usize = 200_000;
 
-/// A counter: its key, and the frame's tag.
-type Key = (Arc<str>, Tag);
-
-/// What of a frame tells counters apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Tag {
-    Bucket(Duration),
-    Sliding(Duration),
-    Fixed(Duration),
-    Calendar(Period),
-    Now,
-}
-
 /// What is booked in which counter.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    counters: Mutex<FxHashMap<Key, Entry>>,
+    counters: Mutex<FxHashMap<Arc<str>, Entry>>,
+}
+
+/// A counter, and the most that it is now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter<'a> {
+    /// Its key. Limits whose windows differ have others.
+    pub(crate) key: &'a Arc<str>,
+    /// Over what time it counts.
+    pub(crate) window: &'a LeaseWindow,
+    /// The most.
+    pub(crate) amount: u64,
 }
 
 /// What is booked in one counter.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 struct Entry {
+    window: LeaseWindow,
     booked: Booked,
     /// Of windows that go on and on: the stretch of their length that `booked` counts.
     stretch: u64,
     /// What was booked in the stretch before.
     before: u64,
-    /// Whether a call was made since whose answer is not known.
+    /// Whether a call is under way.
+    is_asking: bool,
+    /// Whether there was a call since the last answer of which it is not known what became.
     is_open: bool,
     /// By when nothing of it matters, by the store's clock.
     until: u64,
+    /// The most.
+    limit: u64,
 }
 
 /// What a call told and was lent.
@@ -63,19 +65,18 @@ pub(crate) struct Told {
 
 impl Ledger {
     /// What is known of a counter at this time of the store. `sequence` is that of the call to come.
-    pub(crate) fn open(&self, key: &Arc<str>, frame: Frame, sequence: u64, now: u64) -> Booked {
+    pub(crate) fn open(&self, counter: Counter<'_>, frame: Frame, sequence: u64, now: u64) -> Booked {
         let mut counters = self.counters.lock();
         let is_full = counters.len() >= MAX_COUNTERS;
-        let key = (Arc::clone(key), tag(frame));
-        let Some(entry) = counters.get_mut(&key) else {
+        let Some(entry) = counters.get_mut(counter.key) else {
             // Nothing is to be undone of what is not remembered.
             let booked = Booked { acknowledged: sequence.saturating_sub(1), ..Booked::default() };
             if !is_full {
-                counters.insert(key, Entry { booked, is_open: true, until: u64::MAX, ..Entry::default() });
+                counters.insert(Arc::clone(counter.key), Entry::new(booked, counter));
             }
             return booked;
         };
-        entry.is_open = true;
+        (entry.is_asking, entry.limit) = (true, counter.amount);
         entry.move_on(frame, now);
         Booked { amount: entry.standing(frame, now), ..entry.booked }
     }
@@ -83,21 +84,45 @@ impl Ledger {
     /// Books an answer.
     pub(crate) fn close(&self, key: &Arc<str>, frame: Frame, told: Told, lent: &Lent) {
         let mut counters = self.counters.lock();
-        let Some(entry) = counters.get_mut(&(Arc::clone(key), tag(frame))) else { return };
+        let Some(entry) = counters.get_mut(key) else { return };
         entry.move_on(frame, lent.now);
         let is_other_window = stretch_of(frame).is_none() && entry.booked.window != lent.window;
         let (before, returned) = if is_other_window { (0, 0) } else { (entry.booked.amount, told.give_back) };
-        let amount = (before + lent.lease + told.debt).saturating_sub(returned);
-        entry.booked = Booked { acknowledged: told.sequence, window: lent.window, birth: lent.birth, amount };
-        entry.is_open = false;
+        entry.booked = Booked {
+            acknowledged: entry.booked.acknowledged.max(told.sequence),
+            window: lent.window,
+            birth: lent.birth,
+            amount: (before + lent.lease + told.debt).saturating_sub(returned),
+        };
+        (entry.is_asking, entry.is_open) = (false, false);
         let good_for = u64::try_from(lent.good_for.as_micros()).unwrap_or(u64::MAX);
         entry.until = lent.now.saturating_add(good_for.saturating_mul(2));
+    }
+
+    /// There is no answer: what became of the call is not known.
+    pub(crate) fn give_up(&self, key: &Arc<str>) {
+        if let Some(entry) = self.counters.lock().get_mut(key) {
+            (entry.is_asking, entry.is_open) = (false, true);
+        }
+    }
+
+    /// The counters that a store that is back has to be told of, with their limits. What runs at a time is told as a whole,
+    /// and soon, anyhow; and while a call is under way, another would undo it.
+    pub(crate) fn to_tell(&self) -> Vec<(Arc<str>, LeaseWindow, u64)> {
+        let counters = self.counters.lock();
+        let is_to_be_told = |entry: &Entry| {
+            entry.window != LeaseWindow::Concurrency
+                && !entry.is_asking
+                && (entry.is_open || entry.booked.amount > 0 || entry.before > 0)
+        };
+        let told = counters.iter().filter(|(_, entry)| is_to_be_told(entry));
+        told.map(|(key, entry)| (Arc::clone(key), entry.window.clone(), entry.limit)).collect()
     }
 
     /// Forgets what does not matter any more, and says how much is left.
     pub(crate) fn sweep(&self, now: u64) -> usize {
         let mut counters = self.counters.lock();
-        counters.retain(|_, entry| entry.is_open || entry.until > now);
+        counters.retain(|_, entry| entry.is_asking || entry.is_open || entry.until > now);
         if counters.capacity() > 4 * counters.len() {
             counters.shrink_to_fit();
         }
@@ -106,6 +131,11 @@ impl Ledger {
 }
 
 impl Entry {
+    fn new(booked: Booked, counter: Counter<'_>) -> Self {
+        let (window, limit) = (counter.window.clone(), counter.amount);
+        Self { window, booked, stretch: 0, before: 0, is_asking: true, is_open: false, until: 0, limit }
+    }
+
     /// Begins another stretch, if it is time.
     fn move_on(&mut self, frame: Frame, now: u64) {
         let Some(length) = stretch_of(frame) else { return };
@@ -125,16 +155,6 @@ impl Entry {
         let left = length - (now % length).min(length);
         let part = u128::from(self.before) * u128::from(left) / u128::from(length);
         self.booked.amount.saturating_add(u64::try_from(part).unwrap_or(u64::MAX))
-    }
-}
-
-fn tag(frame: Frame) -> Tag {
-    match frame {
-        Frame::Bucket(length) => Tag::Bucket(length),
-        Frame::Sliding(length) => Tag::Sliding(length),
-        Frame::Fixed(length) => Tag::Fixed(length),
-        Frame::Calendar { period, .. } => Tag::Calendar(period),
-        Frame::Now => Tag::Now,
     }
 }
 

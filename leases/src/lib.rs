@@ -23,6 +23,7 @@ mod observe;
 mod script;
 #[cfg(test)]
 #[path = "../tests/leases/server.rs"]
+#[expect(dead_code, reason = "the integration tests use all of it")]
 mod server;
 mod worker;
 

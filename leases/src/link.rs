@@ -116,13 +116,14 @@ impl Link {
         u64::try_from(wall_now().saturating_add(self.ahead.load(Ordering::Relaxed))).unwrap_or(0)
     }
 
-    /// Makes connections for as long as it is polled.
-    pub(crate) async fn keep(&self) {
+    /// Makes connections for as long as it is polled. Calls `is_back` with each that is new.
+    pub(crate) async fn keep(&self, is_back: impl Fn()) {
         let mut pause = RETRY_AFTER;
         loop {
             match self.try_once().await {
                 Ok(files) => {
                     pause = RETRY_AFTER;
+                    is_back();
                     self.stay(&files).await;
                 }
                 Err(error) => {

@@ -57,7 +57,7 @@ impl Leases {
         });
         let store = watch::Sender::new(None);
         let work = tokio::spawn(Arc::clone(&shared).work(store.subscribe(), woken));
-        let link = tokio::spawn(keep_links(store.subscribe()));
+        let link = tokio::spawn(keep_links(Arc::clone(&shared), store.subscribe()));
         Self { shared, store, work, link }
     }
 
@@ -105,12 +105,18 @@ impl Drop for Leases {
 }
 
 /// Keeps the way to the store that is there.
-async fn keep_links(mut store: watch::Receiver<Option<Arc<Link>>>) {
+async fn keep_links(shared: Arc<Shared>, mut store: watch::Receiver<Option<Arc<Link>>>) {
     loop {
         let link = store.borrow_and_update().clone();
         let keep = async {
             match &link {
-                Some(link) => link.keep().await,
+                Some(link) => {
+                    let is_back = || {
+                        let (shared, link) = (Arc::clone(&shared), Arc::clone(link));
+                        tokio::spawn(async move { shared.caller.tell_again(&link).await });
+                    };
+                    link.keep(is_back).await;
+                }
                 None => std::future::pending().await,
             }
         };

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
+use penstock_config::Window;
+use penstock_policies::limits::LeaseWindow;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::{Client, Commands as _, Connection};
 
 use super::*;
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Counter, Ledger, Told};
 use crate::server::Redis;
 
 use self::model::Model;
@@ -13,6 +15,8 @@ use self::model::Model;
 mod model;
 
 const HOLDERS: [&str; 3] = ["a", "b", "c"];
+/// What the ledger tells counters apart by; the frame is what the script goes by.
+const WINDOW: LeaseWindow = LeaseWindow::Window(Window::Now);
 const CASES: u32 = 200;
 
 /// What may happen.
@@ -207,7 +211,12 @@ impl World {
                 self.sequence += 1;
                 let (sequence, frame, now) = (self.sequence, self.frame_now(), self.now);
                 let it = &mut self.holders[holder];
-                let mut booked = it.ledger.open(&self.key, frame, sequence, now);
+                let mut booked = it.ledger.open(
+                    Counter { key: &self.key, window: &WINDOW, amount: self.amount },
+                    frame,
+                    sequence,
+                    now,
+                );
                 let mut give_back = it.outstanding * returned_percent / 100;
                 if frame == Frame::Now {
                     booked.amount = it.outstanding - give_back;

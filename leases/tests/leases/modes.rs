@@ -178,9 +178,10 @@ async fn a_password_that_changes_is_read_again() {
     let _ = redis.command(&["ACL", "SETUSER", "limits", "resetpass", ">second"]).await;
     fs::write(password.path(), "second").expect("a file");
     let _ = redis.command(&["CLIENT", "KILL", "USER", "limits"]).await;
-    gateway.until_away().await;
-    gateway.until(State::Closed).await;
-    check_one(&gateway).await;
+    // More than it may have been lent before.
+    for _ in 0..600 {
+        check_one(&gateway).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

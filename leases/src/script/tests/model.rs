@@ -47,7 +47,7 @@ impl Model {
         self.forget_holders(call, now);
         self.window = window;
         self.at = now;
-        let mut has = last.has;
+        let (mut has, mut lost) = (last.has, 0);
         let Booked { acknowledged, amount: known, .. } = call.booked;
         if call.frame == Frame::Now {
             has = known;
@@ -58,6 +58,7 @@ impl Model {
             }
             if call.booked.birth != birth && stands(call.frame, call.booked.window, window) {
                 self.book(call, known);
+                lost = known;
             }
         }
         let returned = match call.frame {
@@ -82,7 +83,7 @@ impl Model {
         } else {
             self.book(call, lease);
         }
-        holder.booked = lease + call.debt;
+        holder.booked = lease + call.debt + lost;
         self.holders.insert(call.holder.to_owned(), holder);
         let left = call.amount.saturating_sub(self.counted(call));
         let good_for = std::time::Duration::from_micros(good_for);
