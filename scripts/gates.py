@@ -6,6 +6,7 @@ commit that needs them. Instructions are counted, not time, so that a busy machi
 run with two counts and the difference taken, so that starting the process makes none either.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -33,6 +34,7 @@ COUNTS = {
 # a chat's.
 REQUESTS = {
     "request": ("pool", 1200, (300, 1300)),
+    "guarded": ("guarded", 1200, (300, 1300)),
     "request-32k": ("pool", 32_000, (200, 800)),
     "request-220k": ("pool", 220_000, (100, 400)),
     "passed": ("passed", 1200, (300, 1300)),
@@ -47,6 +49,8 @@ STREAMED, STEP_MS = 5, 5
 # What is translated may take so many times the instructions that the same takes where it is passed through, in one run.
 # System calls, which are more than half of a request's CPU time and the same for both, are not counted here.
 RATIOS = {("translated", "passed"): 1.5, ("translated-32k", "passed-32k"): 1.5}
+# Knowing who asks and counting it by three limits may take so many instructions more than the same request without.
+DIFFERENCES = {("guarded", "request"): 6_000}
 ROUTES = 200
 # Copies and fills by vectors: `rep movsb` and `rep stosb`, which glibc takes for long ones, are one instruction to a
 # processor and one a byte to callgrind, so that a copy of 16 KB would count as much as the tenth of a request.
@@ -56,12 +60,29 @@ DOCUMENT = """
 apiVersion: penstock.dev/v1alpha1
 kind: RoutingConfig
 admin: {{enabled: false}}
-listeners: [{{name: http, address: "127.0.0.1:{port}"}}]
+listeners: [{{name: http, address: "127.0.0.1:{port}"{policies}}}]
 routes: [{{name: all, rules: [{rules}]}}]
 {upstreams}
 """
+# Who may ask, and how much: what a listener names, the rest of the document, and what requests show.
+GUARD = ", policies: [keys, limits]", """
+consumers: [{{name: search, keys: ['{digest}'], tags: {{team: web}}}}]
+policies:
+- {{name: keys, authentication: {{apiKey: {{}}}}}}
+- name: limits
+  limits:
+  - {{name: requests, amount: 1000000, window: {{tokenBucket: 1m}}, per: [consumer]}}
+  - {{name: tokens, count: TotalTokens, amount: 1000000000, window: {{sliding: 1h}}, per: ["tag:team"]}}
+  - {{name: cost, count: Cost, amount: 100000, window: {{calendar: Month}}, per: [consumer, model]}}
+prices: [{{models: ["*"], input: "2.50", output: "10"}}]
+"""
+KEY = "sk-ps-1GzWq0Bv5tLr8Yc3Kd7Xn2Mf6Hp9Js4Ta"
 # What requests go to: a rule's target, and where that is.
 UPSTREAMS = {
+    "guarded": (
+        "pool: servers",
+        "pools: [{{name: servers, metrics: {{enabled: false}}, endpoints: [{{address: '{host}:{port}'}}]}}]",
+    ),
     "pool": (
         "pool: servers",
         "pools: [{{name: servers, metrics: {{enabled: false}}, endpoints: [{{address: '{host}:{port}'}}]}}]",
@@ -147,7 +168,12 @@ def served(directory, upstream, load, step_ms=0):
         host, its_port = listening(server).rsplit(":", 1)
         with open(document, "w") as file:
             upstreams = upstreams.format(host=host, port=its_port)
-            file.write(DOCUMENT.format(port=port, upstreams=upstreams, rules=", ".join(rules)))
+            policies = ""
+            if upstream == "guarded":
+                policies, guard = GUARD
+                upstreams += guard.format(digest="sha256:" + hashlib.sha256(KEY.encode()).hexdigest())
+                load = [*load, "--header", f"authorization: Bearer {KEY}"]
+            file.write(DOCUMENT.format(port=port, policies=policies, upstreams=upstreams, rules=", ".join(rules)))
         out = os.path.join(tempfile.mkdtemp(dir=directory), "request")
         # One thread, so that nothing depends on which of them was woken.
         command = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
@@ -234,6 +260,13 @@ def main():
     ]
     if ratios:
         sys.exit("gates: translation takes too much:\n  " + "\n  ".join(ratios))
+    differences = [
+        f"{name}: {counts[name] - counts[base]:,} instructions more than {base}, and {most:,} are allowed"
+        for (name, base), most in DIFFERENCES.items()
+        if counts[name] - counts[base] > most
+    ]
+    if differences:
+        sys.exit("gates: policies take too much:\n  " + "\n  ".join(differences))
     if accepts:
         with open(BASELINES, "w") as file:
             json.dump({"rustc": version, "instructions": counts}, file, indent=2)

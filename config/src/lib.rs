@@ -3,12 +3,15 @@
 
 mod cidr;
 mod compile;
+mod decimal;
 mod digest;
 mod endpoints;
+mod expression;
 mod fault;
 mod knob;
 mod lower;
 mod parse;
+pub mod prices;
 pub mod raw;
 mod reference;
 mod report;
@@ -19,8 +22,10 @@ mod spec;
 mod table;
 
 pub use cidr::{Cidr, CidrError};
+pub use decimal::{Decimal, DecimalError};
 pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
+pub use expression::{USAGE_VARIABLES, check_expression};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
 pub use lower::{check_model_name, known_api};

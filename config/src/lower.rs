@@ -3,17 +3,20 @@
 mod api;
 mod credential;
 mod file;
+mod limit_store;
 mod listener;
 mod matching;
 mod models;
 mod names;
 mod policy;
+mod price;
 mod rewrite;
 mod rule;
 mod target;
 mod text;
 mod upstream;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -25,7 +28,9 @@ use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
 use crate::report::{FieldPath, Quoted, Report, Suggestion};
 use crate::settings::Engine;
 use crate::snapshot::Snapshot;
-use crate::spec::{BackendEndpoint, EndpointSpec, Listener, ModelEntry, Rule, Secrets, Surroundings};
+use crate::spec::{
+    BackendEndpoint, EndpointSpec, LimitStore, Listener, ModelEntry, Price, Rule, Secrets, Surroundings,
+};
 use crate::table::{Table, TableBuilder, ValueTest};
 
 pub use api::known as known_api;
@@ -34,6 +39,7 @@ use matching::Matching;
 use models::Models;
 pub use models::check_model_name;
 use names::Names;
+pub(crate) use price::lower as prices;
 
 /// Lowers a document.
 ///
@@ -49,10 +55,12 @@ pub(crate) fn snapshot(
     let mut files = Files::new(secrets(document, surroundings, &mut lowering));
     let policy_names = policy::names(document);
     let listeners = listener::lower(document, &policy_names, &mut files, &mut lowering);
-    let pools = upstream::pools(document, profiles, &mut files, &mut lowering);
-    let backends = upstream::backends(document, &mut files, &mut lowering);
+    let pools = upstream::pools(document, profiles, &policy_names, &mut files, &mut lowering);
+    let backends = upstream::backends(document, &policy_names, &mut files, &mut lowering);
     let consumers = policy::consumers(document, &mut lowering);
     let policies = policy::lower(document, &mut files, &mut lowering, &mut warnings);
+    policy::check_uses(document, &mut lowering);
+    let counting = Counting::of(document, &mut files, &mut lowering);
     let (secrets, secret_uses) = files.finish();
     let mut routing = routing(document, &listeners, &policy_names, &mut lowering, &mut warnings);
     credential::strip_of_clients(&mut routing.rules, &pools, &backends);
@@ -63,6 +71,7 @@ pub(crate) fn snapshot(
         return Err(faults);
     }
     policy::warn_of_unused(document, &mut warnings);
+    policy::warn_of_uses(document, &counting.prices, &mut warnings);
     warn_of_empty_pools(document, &mut warnings);
     Ok(Snapshot {
         name: document.metadata.name.as_deref().map(Arc::from),
@@ -76,9 +85,9 @@ pub(crate) fn snapshot(
         backends: backends.into_iter().map(Arc::new).collect(),
         consumers: consumers.into_iter().map(Arc::new).collect(),
         policies: policies.into_iter().map(Arc::new).collect(),
-        prices: Vec::new(),
-        prices_file: None,
-        limit_store: None,
+        prices: counting.prices,
+        prices_file: counting.prices_file,
+        limit_store: counting.limit_store,
         limits: document.limits.value(),
         peek: document.peek.value(),
         access_log: document.access_log.value(),
@@ -107,6 +116,35 @@ pub(crate) fn backend_endpoints(
     report: &mut Report,
 ) -> Vec<BackendEndpoint> {
     upstream::backend_endpoints(&document.endpoints, &FieldPath::Root.field("endpoints"), report)
+}
+
+/// What limits count with.
+struct Counting {
+    prices: Vec<Price>,
+    prices_file: Option<PathBuf>,
+    limit_store: Option<LimitStore>,
+}
+
+impl Counting {
+    fn of(document: &Document, files: &mut Files, report: &mut Report) -> Self {
+        let upstreams: Vec<&str> = document
+            .pools
+            .iter()
+            .map(|pool| pool.name.as_str())
+            .chain(document.backends.iter().map(|backend| backend.name.as_str()))
+            .collect();
+        let upstreams = Names::of(upstreams.into_iter());
+        let check = |name: &str, place: &FieldPath<'_>, report: &mut Report| {
+            upstreams.resolve(name, "pool or backend", place, report);
+        };
+        let prices = price::lower(&document.prices, &FieldPath::Root.field("prices"), report, check);
+        let place = FieldPath::Root.field("pricesFile");
+        let prices_file = document.prices_file.as_deref().map(|file| files.path(file, &place, report));
+        let place = FieldPath::Root.field("limitStore");
+        let limit_store = document.limit_store.as_ref();
+        let limit_store = limit_store.map(|raw| limit_store::lower(raw, &place, files, report));
+        Self { prices, prices_file, limit_store }
+    }
 }
 
 /// Where keys of the Secret lie that the document names.

@@ -5,10 +5,13 @@
 
 mod credential;
 mod endpoints;
+mod limit;
+mod limit_store;
 mod listener;
 mod matching;
 mod model;
 mod policy;
+mod price;
 mod route;
 mod upstream;
 
@@ -24,6 +27,11 @@ pub use credential::{
     RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,
 };
 pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
+pub use limit::{
+    RawCount, RawLimit, RawLimitMatch, RawLimitPath, RawMissing, RawPeriod, RawTextMatch, RawTextMatchType,
+    RawWeekStart, RawWindow,
+};
+pub use limit_store::{RawLimitStore, RawOnStoreFailure, RawRedis, RawRedisMode, RawRedisTls};
 pub use listener::{RawCertificate, RawListener, RawListenerTls, RawProtocol};
 pub use matching::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawQueryParamMatch,
@@ -34,6 +42,7 @@ pub use policy::{
     RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawClaimHeader,
     RawClaimMatch, RawClaimType, RawConsumer, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawPolicy,
 };
+pub use price::{PricesDocument, RawPrice, RawPriceTier, RawPriceUnit};
 pub use route::{
     RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,
     RawPathRewriteType, RawRedirect, RawRoute, RawRule, RawScheme, RawStatusReason, RawTarget, RawUrlRewrite,
@@ -80,6 +89,18 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20_000))]
     pub policies: Vec<RawPolicy>,
+    /// What models cost, for limits of `Cost`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20_000))]
+    pub prices: Vec<RawPrice>,
+    /// The path of a file, or `secret:KEY`, with more of them: an object that has `prices`. Read again when it changes. Of two
+    /// prices for the same, the one in this document counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub prices_file: Option<String>,
+    /// Where the gateways that serve this document share the counters of limits. Left out: each counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_store: Option<RawLimitStore>,
     /// What is known of single models, for `GET /v1/models`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100_000))]

@@ -19,6 +19,8 @@ and keys given twice are errors. A document may have up to 16 MiB. The folder `e
 - A *duration* is a text such as `250ms`, `10s` or `1m30s`. Where the range allows *off*, `0s` means that there is no
   deadline.
 - A *size* is a number of bytes, or a text such as `64KiB`, `4MiB` or `1GiB`.
+- A *decimal* is a number with up to 15 decimals, such as `100000` or `2.50`, that is read exactly: one of more than 15
+  digits has to be in quotes.
 - A *digest* is `sha256:` and the SHA-256 of a key in 64 hexadecimal digits, as `penstock keys new` prints it.
 - An *address* is an IP address and a port: `10.0.0.1:8000`, `[::1]:8000`.
 - *Regular expressions* have the syntax of Rust's `regex` crate and must match the whole value. They cannot look around
@@ -153,6 +155,9 @@ fn type_name(root: &Value, property: &Value) -> String {
         (_, Some("array")) => format!("list of {}", type_name(root, &target["items"])),
         (_, Some("object")) if target["additionalProperties"]["type"] == "array" => {
             "names with lists of texts".to_owned()
+        }
+        (_, Some("object")) if target["additionalProperties"]["format"] == "decimal" => {
+            "names with decimals".to_owned()
         }
         (_, Some("object")) if target["additionalProperties"].is_object() => "names with texts".to_owned(),
         (_, Some("string")) => "text".to_owned(),

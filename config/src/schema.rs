@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument};
+use crate::raw::{BackendEndpointsDocument, Document, PoolEndpointsDocument, PricesDocument};
 use crate::report::{FieldPath, Report};
 
 pub(crate) use generate::resolve;
@@ -17,6 +17,7 @@ static POOL_ENDPOINTS: LazyLock<Value> =
     LazyLock::new(|| generate::document_schema::<PoolEndpointsDocument>("PoolEndpoints"));
 static BACKEND_ENDPOINTS: LazyLock<Value> =
     LazyLock::new(|| generate::document_schema::<BackendEndpointsDocument>("BackendEndpoints"));
+static PRICES: LazyLock<Value> = LazyLock::new(|| generate::document_schema::<PricesDocument>("Prices"));
 static ENDPOINTS: LazyLock<Value> =
     LazyLock::new(|| generate::any_of("Endpoints", [&*POOL_ENDPOINTS, &*BACKEND_ENDPOINTS]));
 
@@ -61,6 +62,12 @@ impl RawDocument for PoolEndpointsDocument {
 impl RawDocument for BackendEndpointsDocument {
     fn schema() -> &'static Value {
         &BACKEND_ENDPOINTS
+    }
+}
+
+impl RawDocument for PricesDocument {
+    fn schema() -> &'static Value {
+        &PRICES
     }
 }
 

@@ -35,6 +35,7 @@ fuzz_target!(|data: &[u8]| {
         prompt_bytes: 800,
         max_tokens: None,
         priority: 0,
+        consumer: "",
         headers: &http::HeaderMap::new(),
         exclude: &[],
     };

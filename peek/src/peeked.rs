@@ -16,6 +16,9 @@ pub struct Peeked {
     /// The most tokens that the request lets the model generate, where it is a non-negative integer: the
     /// first present of `max_completion_tokens`, `max_output_tokens` and `max_tokens`, the last of its name.
     pub max_tokens: Option<u64>,
+    /// How many answers the request asks for (`n`), where it is a non-negative integer; the last one counts. Each may have
+    /// `max_tokens`.
+    pub answers: Option<u64>,
     /// The top-level `user`, where it is a well-formed string of at most 256 bytes; the last one counts.
     pub user: Option<Box<str>>,
     /// Raw bytes of the values of the prompt-bearing members, whether they were hashed or not.

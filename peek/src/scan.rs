@@ -165,10 +165,11 @@ impl Scanner {
             _ => self.note(self.base, Break::Truncated)?,
         }
         let (blocks, prompt_bytes) = self.blocks.finish();
-        let Fields { model, stream, user, .. } = self.fields;
+        let Fields { model, stream, user, answers, .. } = self.fields;
         Ok(Peeked {
             shape: self.shape,
             max_tokens: self.fields.max_tokens.resolve(),
+            answers,
             model,
             stream,
             user,

@@ -93,6 +93,7 @@ fn render(outcome: &Result<Peeked, PeekError>) -> String {
     };
     add("stream", peeked.stream.map(|stream| stream.to_string()));
     add("max_tokens", peeked.max_tokens.map(|tokens| tokens.to_string()));
+    add("answers", peeked.answers.map(|answers| answers.to_string()));
     add("user", peeked.user.as_ref().map(|user| format!("{user:?}")));
     add("prompt_bytes", (peeked.prompt_bytes > 0).then(|| peeked.prompt_bytes.to_string()));
     add("blocks", (!peeked.blocks.is_empty()).then(|| format!("{:x?}", peeked.blocks)));

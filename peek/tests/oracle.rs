@@ -175,12 +175,13 @@ fn space() -> impl Strategy<Value = String> {
 
 /// A name and one way to write it.
 fn key() -> impl Strategy<Value = (String, String)> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "model",
         "model",
         "model",
         "stream",
         "max_tokens",
+        "n",
         "max_completion_tokens",
         "max_output_tokens",
         "user",

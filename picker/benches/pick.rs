@@ -50,6 +50,7 @@ fn pick(pool: &Pool, blocks: &[u64], headers: &HeaderMap) {
         prompt_bytes: blocks.len() as u64 * 256,
         max_tokens: Some(256),
         priority: 0,
+        consumer: "",
         headers,
         exclude: &[],
     };

@@ -81,6 +81,7 @@ async fn measure(endpoints: usize, time: Duration) -> Result<()> {
         prompt_bytes: 100,
         max_tokens: Some(1),
         priority: 0,
+        consumer: "",
         headers: &headers,
         exclude: &[],
     };

@@ -157,7 +157,7 @@ impl Pool {
         let ticket = self
             .shared
             .queue
-            .join(priority, request.prompt_bytes, max_requests, max_bytes)
+            .join(priority, request.consumer, request.prompt_bytes, max_requests, max_bytes)
             .ok_or(PickError::QueueFull { retry_after })?;
         // What made room between the pick above and joining has woken nobody.
         self.shared.queue.wake_first();

@@ -17,6 +17,8 @@ pub struct PickRequest<'a> {
     pub max_tokens: Option<u64>,
     /// Higher is more important; below zero may be shed. An objective of the pool named in `headers` overrides it.
     pub priority: i32,
+    /// Who asks, by name; empty for nobody in particular. Those of one priority who wait for a place take turns.
+    pub consumer: &'a str,
     /// The request's headers: session token and objective are read from them.
     pub headers: &'a http::HeaderMap,
     /// Endpoints that already failed this request.

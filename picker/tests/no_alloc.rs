@@ -67,6 +67,7 @@ async fn a_pick_with_every_scorer_allocates_nothing() {
                 prompt_bytes: 32 << 10,
                 max_tokens: Some(100),
                 priority: 0,
+                consumer: "",
                 headers: &headers,
                 exclude: &[],
             };

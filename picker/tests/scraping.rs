@@ -38,6 +38,7 @@ fn pick(pool: &Pool) -> Result<Picked, PickError> {
         prompt_bytes: 1,
         max_tokens: None,
         priority: 0,
+        consumer: "",
         headers: &headers,
         exclude: &[],
     })

@@ -16,7 +16,7 @@ mod line;
 mod writer;
 
 pub use self::{
-    entry::{Access, Entry, Tried, Upstream},
+    entry::{Access, Bill, Charged, Entry, Tried, Upstream},
     line::Formatter,
     writer::Writer,
 };

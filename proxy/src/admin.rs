@@ -45,7 +45,7 @@ const INDEX: &str = "penstock admin\n\n\
     GET  /debug/config  the routing document in force, without secrets, and how the last reload went\n\
     GET  /debug/pools   pools, backends and their endpoints, and the keys that policies go by\n\
     POST /debug/pick    a request's body in, the decision out; nothing is sent and nothing changes\n\
-    \x20                    ?path=/v1/chat/completions&host=HOST&listener=NAME&method=POST\n";
+    \x20                    ?path=/v1/chat/completions&host=HOST&listener=NAME&method=POST&address=IP\n";
 
 /// What the admin listener reports on.
 pub struct Admin {

@@ -49,6 +49,27 @@ pub(crate) async fn admit(
     Ok(Verdict::Continue)
 }
 
+/// Asks what [`admit`] asks, but for an embedder's policies, for an explanation.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) fn explain(
+    arrived: &mut Arrived,
+    head: &mut RequestHeader,
+    found: Option<Found>,
+) -> Result<(), Error> {
+    let runtime = arrived.runtime().clone();
+    let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
+    let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
+    let models = asked.as_ref().map_or_else(|| vec![Model::List], AskedModels::models);
+    admit_late(arrived, head, &models)?;
+    if let Some((rule, _)) = rule {
+        let before = runtime.listener_chain(arrived.listener);
+        runtime.rule(rule.index).chain.admit_named(before, &mut arrived.subject(head), &models)?;
+    }
+    check_lists(arrived, &models)
+}
+
 /// Whether who asks may ask for this model, as far as that can be told without a rule.
 pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> bool {
     let facts = facts(arrived, head);

@@ -33,6 +33,7 @@ use crate::deadline::Deadlines;
 use crate::error::Error;
 use crate::metrics::StreamClock;
 use crate::policy::{Caller, Reply, Subject};
+use crate::quota::Tab;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 
@@ -90,6 +91,8 @@ pub(crate) struct Arrived {
     pub(crate) extensions: Extensions,
     /// Who asks, once a policy that the document names was asked.
     pub(crate) caller: Option<Box<Caller>>,
+    /// What it holds of limits, once they were asked.
+    pub(crate) tab: Option<Box<Tab>>,
 }
 
 /// What a request asks for.
@@ -113,6 +116,8 @@ pub(crate) struct Routed {
     pub(crate) candidates: Candidates,
     /// Attempts that have been started.
     pub(crate) attempts: u32,
+    /// Whether anything of the request was sent to an upstream.
+    pub(crate) was_sent: bool,
     /// Kept-alive connections that turned out to be dead.
     pub(crate) stale_connections: u32,
     /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
@@ -144,6 +149,8 @@ pub(crate) struct Response {
     pub(crate) clock: Option<StreamClock>,
     /// Bytes of response body.
     pub(crate) bytes: u64,
+    /// Events with content, of a stream.
+    pub(crate) content_events: u64,
     /// Whether the response came to its proper end.
     pub(crate) is_complete: bool,
     /// Takes out the event by which a stream reports its usage, where the client did not ask for it.
@@ -187,6 +194,7 @@ impl Arrived {
             peeked: None,
             extensions: Extensions::new(),
             caller: None,
+            tab: None,
         }
     }
 
@@ -269,6 +277,7 @@ impl Routed {
             prefix_length,
             candidates: Candidates::default(),
             attempts: 0,
+            was_sent: false,
             stale_connections: 0,
             last_failure: None,
             unsuited: None,
@@ -286,6 +295,7 @@ impl Response {
         if self.is_event_stream {
             let clock = self.clock.get_or_insert_with(|| StreamClock::new(started));
             clock.content(now, seen.content_events);
+            self.content_events += u64::from(seen.content_events);
         }
     }
 

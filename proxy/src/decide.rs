@@ -17,7 +17,7 @@ use penstock_config::{
 use penstock_peek::Peeked;
 use penstock_picker::PickRequest;
 
-use crate::context::{Candidates, Routed, TargetAt};
+use crate::context::{Arrived, Candidates, Routed, TargetAt};
 use crate::error::Error;
 use crate::metrics::PickOutcome;
 use crate::random;
@@ -74,6 +74,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) peeked: Option<&'a Peeked>,
     /// The request's headers.
     pub(crate) headers: &'a HeaderMap,
+    /// How urgent it is, where no objective says it.
+    pub(crate) priority: i32,
+    /// Who asks, by name; empty if nobody knows.
+    pub(crate) consumer: &'a str,
 }
 
 /// Asks an upstream for an endpoint.
@@ -114,6 +118,18 @@ pub(crate) enum NoTarget {
     Wait(TargetAt, UpstreamAt, Unavailable, Wait),
 }
 
+impl<'a> Facts<'a> {
+    /// Those of a request with these headers.
+    pub(crate) fn of(arrived: &'a Arrived, headers: &'a HeaderMap) -> Self {
+        Self {
+            peeked: arrived.peeked.as_ref(),
+            headers,
+            priority: arrived.priority(),
+            consumer: arrived.consumer(),
+        }
+    }
+}
+
 /// Decides by the head alone.
 pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: bool) -> Decision {
     let model = if has_body { RequestModel::Unread } else { RequestModel::Absent };
@@ -127,7 +143,7 @@ pub(crate) fn before_body(runtime: &Runtime, question: &Question<'_>, has_body: 
                     // A listener's policies may go by the model.
                     || runtime.listener_chain(question.listener).wants().peek
                     // A body that has to be decoded has to be here.
-                    || rule.forms.plain && question.headers.contains_key(header::CONTENT_ENCODING)
+                    || runtime.forms(question.listener, matched.rule.index).plain && question.headers.contains_key(header::CONTENT_ENCODING)
             }
             Lookup::UnknownModel | Lookup::NoRoute => false,
         };
@@ -285,7 +301,8 @@ pub(crate) fn pick_request<'a>(
         blocks: peeked.map_or(&[], |peeked| &peeked.blocks),
         prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
         max_tokens: peeked.and_then(|peeked| peeked.max_tokens),
-        priority: 0,
+        priority: facts.priority,
+        consumer: facts.consumer,
         headers: facts.headers,
         exclude: &excluded.endpoints,
     }

@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod limit;
+mod reached;
 mod table;
 mod upstream;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     access::Unauthenticated,
     answer::Dialect,
     limit::Limit,
+    reached::{Figures, LimitReached, Tightest, Told},
     table::{Origin, Row},
 };
 
@@ -142,6 +144,27 @@ pub(crate) enum Error {
     /// What would tell whether a credential is valid was never had.
     #[error("the policy `{policy}` has no keys yet to tell who asks; try again shortly")]
     KeysUnavailable {
+        /// The policy's name.
+        policy: Arc<str>,
+    },
+    /// A policy's limit is reached for now.
+    #[error("the limit `{}` of the policy `{}` is reached; try again later", .0.limit, .0.policy)]
+    RateLimited(Box<LimitReached>),
+    /// A policy's budget is used up, and it is long until there is a new one.
+    #[error("the budget `{}` of the policy `{}` is used up", .0.limit, .0.policy)]
+    BudgetExhausted(Box<LimitReached>),
+    /// The request asks for more at once than a policy's limit has.
+    #[error("the request is larger than all that the limit `{}` of the policy `{}` allows: it can never pass", .0.limit, .0.policy)]
+    NeverFits(Box<LimitReached>),
+    /// The request lacks what a policy's limit counts by, and the limit is not for those.
+    #[error("the request lacks what the limit `{}` of the policy `{}` counts by: {}", .0.limit, .0.policy, .0.missing())]
+    NothingToCountBy(Box<LimitReached>),
+    /// A stream went on beyond a policy's limit.
+    #[error("the stream was ended: the limit `{}` of the policy `{}` is reached", .0.limit, .0.policy)]
+    StreamCut(Box<LimitReached>),
+    /// A policy's limit is counted by a store that cannot be reached.
+    #[error("the limits of the policy `{policy}` cannot be told at the moment; try again shortly")]
+    LimitsUnavailable {
         /// The policy's name.
         policy: Arc<str>,
     },

@@ -51,7 +51,8 @@ pub(crate) fn dialect(arrived: &Arrived, routed: &Routed, attempt: &Attempt) -> 
     if attempt.decoder.is_some() {
         return asked;
     }
-    let target = prepare::rewritten_path(arrived, recipient(arrived.runtime(), routed, attempt));
+    let target =
+        prepare::rewritten_path(arrived, recipient(arrived.runtime(), arrived.listener, routed, attempt));
     target.map_or(asked, |target| Dialect::of_path(target.path()))
 }
 
@@ -71,7 +72,10 @@ async fn try_once(
     }
     let mut connection = connect(connections, client, arrived, routed, attempt).await?;
     let exchanged = match connection.start(outgoing, body) {
-        Ok(()) => relay::exchange(&mut connection, client, arrived, routed, attempt, response).await,
+        Ok(()) => {
+            (routed.was_sent, attempt.is_sent) = (true, true);
+            relay::exchange(&mut connection, client, arrived, routed, attempt, response).await
+        }
         Err(error) => Err(error.into()),
     };
     let is_stale = connection.is_stale();
@@ -90,7 +94,7 @@ fn start(
     attempt: &mut Attempt,
 ) -> Result<Prepared, Error> {
     let runtime = arrived.runtime().clone();
-    let prepared = prepare::prepare(client, arrived, recipient(&runtime, routed, attempt))?;
+    let prepared = prepare::prepare(client, arrived, recipient(&runtime, arrived.listener, routed, attempt))?;
     let rule = &runtime.snapshot().rules()[routed.rule];
     let upstream = runtime.upstream(attempt.upstream);
     arrived.deadlines.start_attempt(&rule.timeouts, upstream.peers.connection());
@@ -101,7 +105,12 @@ fn start(
 }
 
 /// Whom the attempt is for.
-fn recipient<'a>(runtime: &'a Runtime, routed: &Routed, attempt: &'a Attempt) -> Recipient<'a> {
+fn recipient<'a>(
+    runtime: &'a Runtime,
+    listener: usize,
+    routed: &Routed,
+    attempt: &'a Attempt,
+) -> Recipient<'a> {
     let rule = &runtime.snapshot().rules()[routed.rule];
     Recipient {
         rule,
@@ -111,6 +120,7 @@ fn recipient<'a>(runtime: &'a Runtime, routed: &Routed, attempt: &'a Attempt) ->
         endpoint: &attempt.endpoint,
         model: attempt.model.as_deref(),
         body_edits: runtime.rule(routed.rule).body_edits(attempt.target),
+        asks_for_usage: runtime.counts_usage(listener, rule),
     }
 }
 

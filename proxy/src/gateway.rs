@@ -32,6 +32,7 @@ use crate::error::{Dialect, Error};
 use crate::mirror::Mirrors;
 use crate::pick::{self, Patience};
 use crate::policy::Verdict;
+use crate::quota;
 use crate::runtime::Live;
 use crate::{admit, forward, head, models, respond, route, settle};
 
@@ -319,7 +320,14 @@ async fn is_admitted(
     found: Option<Found>,
 ) -> Result<bool, Error> {
     match admit::admit(arrived, client.head_mut(), found).await? {
-        Verdict::Continue => Ok(true),
+        Verdict::Continue => {
+            let runtime = arrived.runtime().clone();
+            let rule = found.map(|found| &runtime.snapshot().rules()[found.rule]);
+            if runtime.is_limited(arrived.listener, rule.map(|rule| rule.index)) {
+                quota::reserve::reserve(client, arrived, rule).await?;
+            }
+            Ok(true)
+        }
         Verdict::Answer(reply) => {
             respond::reply(client, arrived, response, *reply).await?;
             Ok(false)

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use self::source::{Place, Sink, Source};
 use crate::metrics::KeysInUse;
 use crate::policy::{Access, Consumers};
+use crate::quota::Quota;
 
 pub(crate) use self::source::KeysError;
 
@@ -44,17 +45,21 @@ impl KeyStore {
         Self { documents: Arc::new(Documents::new()), sources: Mutex::default() }
     }
 
-    /// The policies of a document, in its order. Files are read before this returns; what cannot be read or is not fetched
+    /// The policies of a document with their limits, in its order. Files are read before this returns; what cannot be read or is not fetched
     /// yet comes later.
-    pub(crate) fn policies(&self, snapshot: &Snapshot) -> Vec<Arc<Access>> {
+    pub(crate) fn policies(&self, snapshot: &Snapshot, quotas: &[Option<Arc<Quota>>]) -> Vec<Arc<Access>> {
         if snapshot.policies.is_empty() {
             self.sources.lock().retain(|source| source.is_used());
             return Vec::new();
         }
         let consumers = Consumers::new(&snapshot.consumers);
         let opened = Opened { store: self, consumers: &consumers, cached: Mutex::default() };
-        let access = |spec: &Arc<PolicySpec>| Arc::new(Access::new(spec, &consumers, &opened));
-        let policies = snapshot.policies.iter().map(access).collect();
+        let policies = snapshot
+            .policies
+            .iter()
+            .zip(quotas)
+            .map(|(spec, quota)| Arc::new(Access::new(spec, &consumers, &opened).limited(quota.clone())));
+        let policies = policies.collect();
         self.sources.lock().retain(|source| source.is_used());
         policies
     }

@@ -37,6 +37,7 @@ pub mod policy;
 mod prepare;
 pub mod probe;
 mod provider;
+mod quota;
 mod random;
 mod relay;
 mod request_id;

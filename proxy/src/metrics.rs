@@ -14,6 +14,7 @@ mod family;
 mod gateway;
 mod histogram;
 mod keys;
+mod limits;
 mod outcome;
 mod register;
 mod requests;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
     keys::{KeysInUse, KeysState},
+    limits::{LimitFamilies, LimitMetrics},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
     upstreams::UpstreamMetrics,
@@ -56,6 +58,8 @@ pub struct Metrics {
     models: Names,
     requests: RequestFamilies,
     upstream: UpstreamFamilies,
+    /// What is counted of limits of policies.
+    pub(crate) limits: LimitFamilies,
     /// What belongs to the gateway as a whole.
     pub gateway: GatewayMetrics,
     unrouted: RouteMetrics,
@@ -70,6 +74,8 @@ pub(crate) struct Configured<'a> {
     pub(crate) upstreams: &'a FxHashSet<&'a str>,
     /// Model names.
     pub(crate) models: &'a FxHashSet<&'a str>,
+    /// Names of policies that have limits.
+    pub(crate) limited: &'a FxHashSet<&'a str>,
 }
 
 impl Metrics {
@@ -83,6 +89,7 @@ impl Metrics {
             upstreams: Names::new(max_names),
             models: Names::new(max_names),
             upstream: UpstreamFamilies::register(&registry),
+            limits: LimitFamilies::register(&registry),
             gateway: GatewayMetrics::register(&registry),
             requests,
             unrouted,
@@ -131,6 +138,7 @@ impl Metrics {
         };
         self.requests.retain(&is_kept);
         self.upstream.retain(&is_kept);
+        self.limits.retain(configured.limited);
     }
 
     /// Adds metrics that another subsystem keeps.

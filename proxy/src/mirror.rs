@@ -97,7 +97,7 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
     let rule = &runtime.snapshot().rules()[routed.rule];
     let upstream = runtime.upstream(mirror.upstream);
     let body = arrived.body.share(arrived.client(), runtime.limits())?;
-    let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &client.head().headers };
+    let facts = Facts::of(arrived, &client.head().headers);
     let model = decide::model_at(upstream, facts, None);
     let excluded = Excluded::default();
     let endpoint =
@@ -110,6 +110,7 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
         endpoint: &endpoint,
         model: model.as_deref(),
         body_edits: None,
+        asks_for_usage: false,
     };
     let prepared = prepare::prepare(client, arrived, recipient)
         .inspect_err(|error| tracing::debug!(%error, "a mirrored request was not sent"))

@@ -9,6 +9,9 @@ use crate::context::{Arrived, Attempt, Routed, TargetAt};
 use crate::decide::{self, Ask, Facts, NoTarget, Selected};
 use crate::error::Error;
 use crate::metrics::PickOutcome;
+use crate::quota;
+use crate::quota::reserve::MAX_WAITS;
+use crate::quota::target::{Held, give_back};
 use crate::runtime::Runtime;
 use crate::trail;
 use crate::upstreams::{Chosen, Excluded, Unavailable, Upstream, Wait};
@@ -33,12 +36,17 @@ pub(crate) async fn choose(
     patience: Patience,
 ) -> Result<Attempt, Error> {
     let runtime = arrived.runtime();
+    let rule = &runtime.snapshot().rules()[routed.rule];
     let mut last = None;
+    let mut waits = 0;
     loop {
-        let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &client.head().headers };
-        let mut book = Book::default();
+        let headers = &client.head().headers;
+        let facts = Facts::of(arrived, headers);
+        let mut book = Book { held: Held::new(arrived, headers, rule), passed_over: Vec::new() };
         let decided = decide::target(runtime, facts, routed, &mut book);
-        for (target, upstream, outcome) in book.passed_over {
+        let Book { held, passed_over } = book;
+        let (mut holds, lease) = held.into_parts();
+        for (target, upstream, outcome) in passed_over {
             // What it did to this request says more than why it is not asked again.
             if !routed.trail.has(target) {
                 routed.trail.add(target, upstream, outcome.label());
@@ -49,21 +57,37 @@ pub(crate) async fn choose(
                 if !routed.trail.is_empty() {
                     trail::count(runtime, routed, selected.target, selected.upstream);
                 }
-                return Ok(attempt(runtime, facts, selected));
+                let mut attempt = attempt(runtime, facts, selected);
+                attempt.holds = holds;
+                return Ok(attempt);
             }
             Err(NoTarget::Nothing(error)) => return Err(last.unwrap_or(error)),
             Err(NoTarget::Wait(at, upstream, unavailable, wait)) => (at, upstream, unavailable, wait),
         };
-        let waited = match (wait, patience) {
-            (Wait::Place, Patience::None) => Err(unavailable),
-            _ => wait_at(client, arrived, routed, (at, upstream), wait).await?,
+        let waited = match (wait, patience, lease) {
+            (Wait::Place, Patience::None, _) => Err(unavailable),
+            (Wait::Counter, _, Some(lease)) if waits < MAX_WAITS => {
+                waits += 1;
+                quota::reserve::wait(client, arrived, lease).await?;
+                continue;
+            }
+            (Wait::Counter, ..) => Err(unavailable),
+            _ => {
+                let waited = wait_at(client, arrived, routed, (at, upstream), wait).await;
+                if !matches!(waited, Ok(Ok(_))) {
+                    give_back(arrived, &mut holds);
+                }
+                waited?
+            }
         };
         match waited {
-            Ok(attempt) => {
+            Ok(mut attempt) => {
                 trail::count(runtime, routed, attempt.target, attempt.upstream);
+                attempt.holds = holds;
                 return Ok(attempt);
             }
             Err(unavailable) => {
+                give_back(arrived, &mut holds);
                 routed.trail.add(at, upstream, unavailable.outcome.label());
                 runtime.upstream(upstream).metrics.picked(unavailable.outcome);
                 last = Some(decide::worse(last, unavailable.error));
@@ -74,12 +98,12 @@ pub(crate) async fn choose(
 }
 
 /// Asks for an endpoint that the request is booked at, and counts what picks come to.
-#[derive(Default)]
-struct Book {
+struct Book<'a> {
+    held: Held<'a>,
     passed_over: Vec<(TargetAt, UpstreamAt, PickOutcome)>,
 }
 
-impl Ask for Book {
+impl Ask for Book<'_> {
     type Endpoint = Chosen;
 
     fn ask(
@@ -89,10 +113,12 @@ impl Ask for Book {
         request: &PickRequest<'_>,
         excluded: &Excluded,
     ) -> Result<Chosen, Unavailable> {
+        self.held.hold(upstream, request.model)?;
         upstream.choose(request, excluded)
     }
 
     fn passed_over(&mut self, target: TargetAt, (at, upstream): (UpstreamAt, &Upstream), why: &Unavailable) {
+        self.held.release();
         upstream.metrics.picked(why.outcome);
         // A target whose endpoints have all been tried was left for what they did.
         if why.outcome != PickOutcome::AllExcluded {
@@ -126,7 +152,7 @@ async fn wait_at(
     let of = runtime.upstream(upstream);
     // Waiting watches the client meanwhile, which takes the client, so its headers are taken along.
     let headers = client.head().headers.clone();
-    let facts = Facts { peeked: arrived.peeked.as_ref(), headers: &headers };
+    let facts = Facts::of(arrived, &headers);
     let by_target = rule.tiers()[target.0].targets[target.1].model_override.as_ref();
     let model = decide::model_at(of, facts, by_target);
     let mut excluded = routed.candidates.excluded(target, upstream);

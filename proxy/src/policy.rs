@@ -25,6 +25,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
 use crate::error::{Cause, Error};
+use crate::quota::Quota;
 
 pub(crate) use self::access::{Access, Caller, Consumers};
 
@@ -188,6 +189,8 @@ pub struct Chain {
     wants: Wants,
     /// Headers that its policies set, and clients may not send.
     reserved: Box<[HeaderName]>,
+    /// The limits of its policies.
+    quotas: Box<[Arc<Quota>]>,
 }
 
 impl Chain {
@@ -195,15 +198,22 @@ impl Chain {
     pub(crate) fn new(named: impl IntoIterator<Item = Arc<Access>>, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let named: Vec<_> = named.into_iter().collect();
         let reserved = named.iter().flat_map(|access| access.set_headers()).cloned().collect();
+        let quotas = named.iter().filter_map(|access| access.quota().cloned()).collect();
         let named = named.into_iter().map(Policy::Access);
         let policies: Box<[Policy]> = named.chain(hooks.into_iter().map(Policy::Hook)).collect();
         let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
-        Self { policies, wants, reserved }
+        Self { policies, wants, reserved, quotas }
     }
 
     /// What its members have to see.
     pub(crate) fn wants(&self) -> Wants {
         self.wants
+    }
+
+    /// The limits of its policies.
+    #[inline]
+    pub(crate) fn quotas(&self) -> &[Arc<Quota>] {
+        &self.quotas
     }
 
     /// Whether there is nobody to ask.
@@ -260,6 +270,30 @@ impl Chain {
             }
         }
         Ok(Verdict::Continue)
+    }
+
+    /// As [`Self::identify`], of the policies that the document names alone, for an explanation.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub(crate) fn identify_named(&self, request: &mut Subject<'_>) -> Result<(), Error> {
+        edits::reserve(self.reserved.iter(), request.head)?;
+        self.named().try_for_each(|access| access.identify(request))
+    }
+
+    /// As [`Self::admit`], of the policies that the document names alone, for an explanation.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(crate) fn admit_named(
+        &self,
+        before: &Self,
+        request: &mut Subject<'_>,
+        models: &[Model<'_>],
+    ) -> Result<(), Error> {
+        let reserved = self.reserved.iter().filter(|name| !before.reserved.contains(name));
+        edits::reserve(reserved, request.head)?;
+        self.named().try_for_each(|access| access.admit(request, models))
     }
 
     /// The policies that the document names.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, StreamUsage, Target, Untranslatable};
+use penstock_config::{Encoding, HeaderEdits, Rewrite, Rule, Target, Untranslatable};
 use penstock_peek::{MemberEdits, UsageAsked};
 use penstock_picker::orca;
 use penstock_wire::{BodyFraming, Outgoing};
@@ -47,6 +47,8 @@ pub(crate) struct Recipient<'a> {
     pub(crate) model: Option<&'a str>,
     /// Changes to members of the body.
     pub(crate) body_edits: Option<&'a MemberEdits>,
+    /// Whether streams have to report the tokens that they took: the rule says so, or a limit counts them.
+    pub(crate) asks_for_usage: bool,
 }
 
 /// What is sent.
@@ -76,8 +78,9 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     if is_decoded {
         headers.remove(header::CONTENT_ENCODING);
     }
-    if to.upstream.response_encoding == Encoding::Identity && headers.contains_key(header::ACCEPT_ENCODING) {
-        // A response that is compressed cannot be read in passing.
+    // A response that is compressed cannot be read in passing.
+    let is_read = to.upstream.response_encoding == Encoding::Identity || to.asks_for_usage;
+    if is_read && headers.contains_key(header::ACCEPT_ENCODING) {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     set_host(&mut headers, arrived, to)?;
@@ -102,7 +105,7 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
         Some(codec) => codec.encode(&mut draft, about(arrived, to))?,
     };
     let hides_usage =
-        decoder.is_none() && to.target.is_some() && ask_for_usage(&mut draft, arrived, to.rule)?;
+        decoder.is_none() && to.target.is_some() && ask_for_usage(&mut draft, arrived, to.asks_for_usage)?;
     edit_body(&mut draft, arrived, to)?;
     let dropped = dropped(&draft.dropped, to.rule.untranslatable)?;
     let Draft { method, target, mut headers, body, .. } = draft;
@@ -124,13 +127,13 @@ fn about<'a>(arrived: &'a Arrived, to: Recipient<'a>) -> About<'a> {
     }
 }
 
-/// Makes a stream report the tokens that it took, where the rule wants that, and returns whether the client did not.
+/// Makes a stream report the tokens that it took, where that `is_wanted`, and returns whether the client did not want it.
 ///
 /// # Errors
 /// The body is one that cannot be changed.
-fn ask_for_usage(draft: &mut Draft, arrived: &Arrived, rule: &Rule) -> Result<bool, Error> {
+fn ask_for_usage(draft: &mut Draft, arrived: &Arrived, is_wanted: bool) -> Result<bool, Error> {
     let streams = || arrived.peeked.as_ref().is_some_and(|peeked| peeked.stream == Some(true));
-    if rule.usage != StreamUsage::Required || !streams() || !provider::streams_usage(draft.target.path()) {
+    if !is_wanted || !streams() || !provider::streams_usage(draft.target.path()) {
         return Ok(false);
     }
     let UsageAsked::Added(body) = penstock_peek::ask_for_usage(&draft.body, max_depth(arrived))? else {
@@ -240,7 +243,7 @@ fn without_billing_header(
 
 /// Whether members of the body may be changed on its way.
 fn changes_body(to: Recipient<'_>) -> bool {
-    to.body_edits.is_some() || to.target.is_some() && to.rule.usage == StreamUsage::Required
+    to.body_edits.is_some() || to.target.is_some() && to.asks_for_usage
 }
 
 /// Changes to headers; what the target asks for comes after what the rule does.

@@ -26,6 +26,7 @@ use self::hold::{Goal, Held};
 use crate::client::{Client, Follows};
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
+use crate::quota;
 use crate::retry::{self, Replacement};
 
 /// What an exchange that got a response came to.
@@ -103,13 +104,13 @@ pub(crate) async fn exchange(
         match next {
             Event::Body { data, is_end } => {
                 let data = if is_decoded { data } else { attempt.decode(data, is_end, arrived)? };
-                body(client, arrived, routed, response, data, is_end).await?;
+                body(client, arrived, routed, attempt, response, data, is_end).await?;
             }
             Event::Trailers(trailers) => match &attempt.decoder {
                 // What they tell is of the upstream's API; that the body has ended is the decoder's to know.
                 Some(_) => {
                     let data = attempt.decode(Bytes::new(), true, arrived)?;
-                    body(client, arrived, routed, response, data, true).await?;
+                    body(client, arrived, routed, attempt, response, data, true).await?;
                 }
                 None => {
                     if response.usage_filter.is_some() {
@@ -192,6 +193,7 @@ async fn body(
     client: &mut Client<'_>,
     arrived: &mut Arrived,
     routed: &Routed,
+    attempt: &mut Attempt,
     response: &mut Response,
     data: Bytes,
     is_end: bool,
@@ -203,16 +205,21 @@ async fn body(
         data = runtime.rule(routed.rule).chain.response_body(data, is_end, &mut arrived.extensions)?;
     }
     response.is_complete |= is_end;
+    let mut goes_on = Ok(());
     if !data.is_empty() {
         let now = Instant::now();
         arrived.deadlines.touch(now);
         response.observe(&data, now, arrived.started);
+        if response.is_event_stream && !response.is_complete {
+            goes_on = quota::seen(arrived, attempt, response, now);
+        }
     }
     data = response.filter(data, is_end);
-    if data.is_empty() && !is_end {
-        return Ok(());
+    if !data.is_empty() || is_end {
+        client.write_body(data, is_end).await?;
     }
-    client.write_body(data, is_end).await
+    // What is here is charged, and passed on.
+    goes_on
 }
 
 /// What has happened at the upstream already.

@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::context::{Arrived, Attempt, Failed, Routed, Unsuited};
 use crate::error::{Error, Limit, Origin};
 use crate::pick::{self, Patience};
+use crate::quota;
 use crate::runtime::Runtime;
 use crate::upstreams::EndpointKey;
 
@@ -88,12 +89,15 @@ pub(crate) fn after(
         routed.attempts = routed.attempts.saturating_sub(1);
         routed.candidates.take_back_attempt();
         arrived.deadlines.end_attempt();
+        attempt.is_sent = false;
+        quota::settle::attempt_failed(arrived, attempt);
         attempt.settle(Outcome::Cancelled);
         return Ok(Onward::Again);
     }
     arrived.deadlines.end_attempt();
     if error.row().is_of_target {
         routed.trail.add(attempt.target, attempt.upstream, error.row().reason);
+        quota::settle::attempt_failed(arrived, attempt);
         attempt.settle(Outcome::Cancelled);
         routed.candidates.exhaust(attempt.target);
         routed.unsuited.get_or_insert_with(|| Box::new(Unsuited { why: error, targets: 0 })).targets += 1;
@@ -110,6 +114,7 @@ pub(crate) fn after(
     {
         return Err(error);
     }
+    quota::settle::attempt_failed(arrived, attempt);
     let reason = reason_of(&error);
     routed.trail.add(attempt.target, attempt.upstream, reason);
     routed.candidates.exclude(failed(attempt, error.is_silence()));
@@ -162,13 +167,14 @@ async fn next(
         routed.candidates.leave_tier(rule, attempt.target.0);
     }
     loop {
-        let next = pick::choose(client, arrived, routed, patience).await?;
+        let mut next = pick::choose(client, arrived, routed, patience).await?;
         let has_failed = next.upstream == attempt.upstream || routed.candidates.has_failed(next.upstream);
         if !has_failed || runtime.rule(routed.rule).retry_budget.withdraw() {
             return Ok(next);
         }
         runtime.metrics().gateway.limit_hit(Limit::RetryBudget);
         routed.candidates.exhaust(next.target);
+        quota::settle::attempt_failed(arrived, &mut next);
     }
 }
 

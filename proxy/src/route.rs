@@ -33,7 +33,7 @@ pub(crate) async fn route(
             arrived.peeked = Some(peek::read(client, arrived, decoders).await?);
             let action = decide::after_body(arrived.runtime(), &question(client, arrived), arrived.model())?;
             if let Action::Forward(routed) = &action {
-                let forms = arrived.runtime().rule(routed.rule).forms;
+                let forms = arrived.runtime().forms(arrived.listener, routed.rule);
                 arrived.body.keep_only(forms);
             }
             Ok(action)

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use penstock_config::{
-    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PoolIndex, Rule,
-    Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
+    BackendIndex, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PolicySpec, PoolIndex,
+    Rule, Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
 };
 use penstock_peek::{MemberEdits, Options};
+use penstock_policies::limits::CountKind;
+use rustc_hash::FxHashMap;
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
-use crate::metrics::{Metrics, RouteMetrics};
+use crate::metrics::{LimitMetrics, Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
+use crate::quota::{Meter, Quota};
 use crate::upstreams::Upstream;
 
 /// One configuration, ready to serve. Never changes; a reload makes another.
@@ -25,8 +28,11 @@ pub(crate) struct Runtime {
     rules: Vec<CompiledRule>,
     /// What each listener asks of requests, in the snapshot's order.
     listeners: Vec<Chain>,
+    /// What is counted of each limit, by its policy and its name.
+    limits: FxHashMap<Arc<str>, Box<[(Arc<str>, LimitMetrics)]>>,
     peek_options: Options,
     metrics: Arc<Metrics>,
+    meter: Arc<Meter>,
 }
 
 /// What serving by a rule takes beside the rule itself.
@@ -41,6 +47,9 @@ pub(crate) struct CompiledRule {
     pub(crate) forms: Forms,
     /// How many retries there may be.
     pub(crate) retry_budget: RetryBudget,
+    /// Whether streams have to report the tokens that they took: the rule says so, or a limit of it or of an upstream counts
+    /// them.
+    counts_usage: bool,
     /// What is counted of the rule's route.
     pub(crate) metrics: RouteMetrics,
 }
@@ -58,6 +67,7 @@ impl Runtime {
         extension: &dyn Extension,
         hash_seed: u64,
         metrics: &Arc<Metrics>,
+        meter: &Arc<Meter>,
     ) -> Self {
         let limits = &snapshot.limits;
         let peek_options = Options {
@@ -84,7 +94,9 @@ impl Runtime {
             Chain::new(named(&listener.policies), extension.listener_policies(listener))
         };
         let listeners = snapshot.listeners.iter().map(chain).collect();
-        Self { rules, listeners, snapshot, upstreams, peek_options, metrics: metrics.clone() }
+        let limits = limit_metrics(&snapshot, metrics);
+        let (metrics, meter) = (metrics.clone(), meter.clone());
+        Self { rules, listeners, snapshot, upstreams, limits, peek_options, metrics, meter }
     }
 
     /// The configuration.
@@ -105,6 +117,36 @@ impl Runtime {
     /// The process's metrics.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What counts requests and tokens.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// What is counted of a limit of a policy.
+    pub(crate) fn limit_metrics(&self, policy: &str, limit: &str) -> Option<&LimitMetrics> {
+        let of_policy = self.limits.get(policy)?;
+        of_policy.iter().find(|(name, _)| **name == *limit).map(|(_, metrics)| metrics)
+    }
+
+    /// Whether the policies of a listener, or of a rule that takes a request there, have limits.
+    #[inline]
+    pub(crate) fn is_limited(&self, listener: usize, rule: Option<usize>) -> bool {
+        !self.listeners[listener].quotas().is_empty()
+            || rule.is_some_and(|rule| !self.rules[rule].chain.quotas().is_empty())
+    }
+
+    /// Whether what a request took that a rule took at a listener has to be known.
+    pub(crate) fn counts_usage(&self, listener: usize, rule: &Rule) -> bool {
+        self.rules[rule.index].counts_usage || counts_usage(self.listeners[listener].quotas())
+    }
+
+    /// In which forms a request that a rule took at a listener may have to be had, where it is compressed.
+    pub(crate) fn forms(&self, listener: usize, rule: usize) -> Forms {
+        let forms = self.rules[rule].forms;
+        // What asks for the usage changes the body.
+        Forms { plain: forms.plain || counts_usage(self.listeners[listener].quotas()), ..forms }
     }
 
     /// What serving by a rule takes beside the rule itself.
@@ -147,11 +189,17 @@ impl CompiledRule {
     ) -> Self {
         let mirrors = Wants { whole_body: !rule.mirrors.is_empty(), ..Wants::default() };
         let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
-        let forms = forms(rule, &upstream, chain.wants());
-        let counts = rule.usage == StreamUsage::Required;
+        let counts = rule.usage == StreamUsage::Required
+            || counts_usage(chain.quotas())
+            || targets
+                .clone()
+                .any(|target| target.upstream().is_some_and(|at| counts_usage(&upstream(at).quotas)));
+        let forms = forms(rule, &upstream, chain.wants(), counts);
         let targets = targets.map(|target| Wants {
             // A picker looks for the prompt, and a model that is renamed has to be found.
-            peek: matches!(target.upstream(), Some(UpstreamAt::Pool(_))) || target.model_override.is_some(),
+            peek: matches!(target.upstream(), Some(UpstreamAt::Pool(_)))
+                || target.model_override.is_some()
+                || target.upstream().is_some_and(|at| upstream(at).counts_bodies()),
             whole_body: counts
                 || !target.body.is_empty()
                 || target.upstream().is_some_and(|index| upstream(index).takes_whole_bodies()),
@@ -160,7 +208,8 @@ impl CompiledRule {
         let wants = targets.fold(mirrors | chain.wants(), Wants::bitor);
         let retry_budget = RetryBudget::new(rule.retry.budget_percent, rule.retry.min_retries_per_second);
         let body_edits = body_edits(rule);
-        Self { chain, wants, body_edits, forms, retry_budget, metrics: metrics.route(&rule.route) }
+        let metrics = metrics.route(&rule.route);
+        Self { chain, wants, body_edits, forms, retry_budget, counts_usage: counts, metrics }
     }
 
     /// What a target changes in bodies.
@@ -183,10 +232,14 @@ fn body_edits(rule: &Rule) -> Vec<Vec<Option<MemberEdits>>> {
 }
 
 /// In which forms a rule's targets, mirrors and policies may have to have a body that is compressed.
-fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, policies: Wants) -> Forms {
+fn forms<'a>(
+    rule: &Rule,
+    upstream: &impl Fn(UpstreamAt) -> &'a Upstream,
+    policies: Wants,
+    counts: bool,
+) -> Forms {
     let mut forms = Forms { plain: policies.whole_body, encoded: false };
     let targets = rule.tiers().iter().flat_map(|tier| &tier.targets);
-    let counts = rule.usage == StreamUsage::Required;
     let targets = targets.filter_map(|target| {
         let changes_body = counts || !target.body.is_empty();
         Some((target.upstream()?, target.model_override.is_some(), changes_body))
@@ -200,6 +253,27 @@ fn forms<'a>(rule: &Rule, upstream: &impl Fn(UpstreamAt) -> &'a Upstream, polici
         forms.encoded |= takes_any;
     }
     forms
+}
+
+/// Whether limits count tokens, or what they cost.
+fn counts_usage(quotas: &[Arc<Quota>]) -> bool {
+    quotas.iter().any(|quota| quota.wants().tokens || quota.wants().cost)
+}
+
+/// What is counted of each limit of a document.
+fn limit_metrics(
+    snapshot: &Snapshot,
+    metrics: &Metrics,
+) -> FxHashMap<Arc<str>, Box<[(Arc<str>, LimitMetrics)]>> {
+    let limited = snapshot.policies.iter().filter(|policy| !policy.limits.is_empty());
+    let of_policy = |policy: &Arc<PolicySpec>| {
+        let limits = policy.limits.iter().map(|limit| {
+            let count = CountKind::from(&limit.count);
+            (limit.name.clone(), metrics.limits.limit(&policy.name, &limit.name, count))
+        });
+        (policy.name.clone(), limits.collect())
+    };
+    limited.map(of_policy).collect()
 }
 
 /// The models that rules send to each upstream: metrics have series for these and lump the others together.

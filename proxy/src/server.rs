@@ -28,6 +28,7 @@ use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
+use crate::quota::Meter;
 use crate::runtime::Live;
 
 pub(crate) mod certificates;
@@ -41,7 +42,7 @@ use certificates::Certificates;
 use exported::Exported;
 use listeners::{Bound, Listeners};
 
-/// How often idle connections to upstreams are looked at.
+/// How often idle connections to upstreams are looked at, and counters of limits.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long connections that have nothing in flight may take to close, at the end of a drain: what was written is on its
@@ -131,6 +132,7 @@ impl Server {
             Arc::downgrade(&core.picker),
             Arc::downgrade(&core.balancers),
         ));
+        tokio::spawn(sweep_counters(Arc::downgrade(&core.meter)));
         let server = Self {
             live,
             core,
@@ -207,6 +209,8 @@ impl Server {
         gateway.credentials(&certificates.kept());
         drop(certificates);
         gateway.keys(&self.core.keys.in_use(live.snapshot()));
+        let meter = &self.core.meter;
+        self.core.metrics.limits.observe(meter.counters(), meter.prices().error().is_some());
         self.exported.lock().update(&live);
     }
 
@@ -276,7 +280,11 @@ impl Server {
             rules.iter().flat_map(|rule| &rule.models).map(|model| &**model).collect();
         let pools = snapshot.pools.iter().map(|pool| &*pool.name);
         let upstreams: FxHashSet<&str> = pools.chain(snapshot.backends.iter().map(|of| &*of.name)).collect();
-        self.core.metrics.retain(Configured { routes: &routes, upstreams: &upstreams, models: &models });
+        let limited = snapshot.policies.iter().filter(|policy| !policy.limits.is_empty());
+        let limited = limited.map(|policy| &*policy.name).collect();
+        let configured =
+            Configured { routes: &routes, upstreams: &upstreams, models: &models, limited: &limited };
+        self.core.metrics.retain(configured);
     }
 
     fn listen(&self, snapshot: &Snapshot, bound: Bound) {
@@ -349,12 +357,23 @@ impl Applier for Server {
     fn files(&self) -> Vec<PathBuf> {
         let mut files = self.certificates.lock().files();
         files.extend(self.core.keys.files());
+        files.extend(self.core.meter.prices().file());
         files
     }
 
     fn reload_files(&self) {
         self.certificates.lock().reload();
         self.core.keys.reload();
+        self.core.meter.prices().reload();
+    }
+}
+
+/// Forgets counters of limits that say nothing any more, again and again.
+async fn sweep_counters(meter: Weak<Meter>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let Some(meter) = meter.upgrade() else { return };
+        meter.sweep();
     }
 }
 

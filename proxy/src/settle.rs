@@ -9,6 +9,7 @@ use crate::access_log::{self, AccessLog, Entry};
 use crate::context::RequestContext;
 use crate::error::{Error, Origin};
 use crate::metrics::Settlement;
+use crate::quota;
 use crate::retry;
 use crate::trail;
 
@@ -19,6 +20,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// `request_bytes` is what was read of its body.
 pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log: &AccessLog) {
     let report = report(ctx);
+    let bill = quota::settle::settle(ctx, &report);
     let outcome = outcome(ctx, &report);
     if let Some(attempt) = &mut ctx.attempt {
         attempt.settle(outcome);
@@ -46,7 +48,7 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
     };
     runtime.metrics().settle(settlement);
     if access_log.is_enabled() {
-        access_log.record(entry(ctx, request_bytes, &report, status));
+        access_log.record(Entry { bill, ..entry(ctx, request_bytes, &report, status) });
     }
     ctx.admitted = None;
 }
@@ -122,6 +124,7 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
         duration: Instant::now() - arrived.started,
         request_bytes: request_bytes as u64,
         response_bytes: ctx.response.bytes,
+        bill: None,
         matched_blocks: attempt
             .and_then(|attempt| attempt.endpoint.matched_blocks())
             .map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX)),
@@ -140,5 +143,6 @@ fn access(ctx: &RequestContext) -> Option<Box<access_log::Access>> {
         consumer: consumer.cloned(),
         policy: policy.cloned(),
         rule: rule.flatten().cloned(),
+        limit: ctx.refusal.as_ref().and_then(Error::reached).map(|reached| reached.limit.clone()),
     }))
 }

@@ -23,8 +23,9 @@ pub(crate) use crate::metrics::UpstreamKind;
 use crate::balance::{BalanceError, Balancer};
 use crate::codec::Codec;
 use crate::credential::Credential;
-use crate::error::Error;
+use crate::error::{Error, LimitReached};
 use crate::metrics::{PickOutcome, UpstreamMetrics};
+use crate::quota::Quota;
 use crate::random;
 
 /// What requests are forwarded to, with everything that takes.
@@ -47,6 +48,8 @@ pub(crate) struct Upstream {
     pub(crate) response_encoding: Encoding,
     /// Who of it wants to be left alone.
     pub(crate) cooldowns: Arc<Cooldowns>,
+    /// The limits of what is asked of it.
+    pub(crate) quotas: Box<[Arc<Quota>]>,
     /// What is counted of it.
     pub(crate) metrics: UpstreamMetrics,
 }
@@ -93,6 +96,8 @@ pub(crate) enum Wait {
     Names,
     /// The first fetch of the credential.
     Credential,
+    /// A counter of a limit, which the store that gateways share has to fill.
+    Counter,
 }
 
 impl Upstream {
@@ -118,6 +123,11 @@ impl Upstream {
     pub(crate) fn takes_whole_bodies(&self) -> bool {
         let is_signed = |credential: &Arc<Credential>| matches!(credential.spec().shown, Shown::Aws { .. });
         self.codec.is_some() || self.credential.as_ref().is_some_and(is_signed)
+    }
+
+    /// Whether its limits count what is in bodies: models, tokens, and what they cost.
+    pub(crate) fn counts_bodies(&self) -> bool {
+        self.quotas.iter().map(|quota| quota.wants()).any(|wants| wants.model || wants.tokens || wants.cost)
     }
 
     /// Chooses an endpoint without waiting, and books the request there.
@@ -230,6 +240,7 @@ impl Wait {
             Self::Place => "a place at an endpoint",
             Self::Names => "the backend's names to be resolved",
             Self::Credential => "the first fetch of its credential",
+            Self::Counter => "a counter of a limit",
         }
     }
 }
@@ -239,6 +250,13 @@ impl Unavailable {
     pub(crate) fn cooling(cooling: &Cooling) -> Self {
         let retry_after = cooling.until.saturating_duration_since(Instant::now());
         Self { outcome: PickOutcome::Cooling, error: Error::Cooling { retry_after }, wait: None }
+    }
+
+    /// A limit does not let the request pass, as an explanation has it.
+    pub(crate) fn limited(policy: &Arc<str>, limit: &Arc<str>) -> Self {
+        let (policy, limit) = (policy.clone(), limit.clone());
+        let reached = LimitReached { policy, limit, retry_after: None, missing: None, figures: None };
+        Self { outcome: PickOutcome::Limited, error: Error::RateLimited(Box::new(reached)), wait: None }
     }
 
     /// This one, if there is more behind it than that those that would be left want to be left alone.

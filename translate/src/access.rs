@@ -180,7 +180,12 @@ impl Access {
 impl Asked {
     fn identify(&mut self, name: &str, authentication: RawAuthentication) {
         let authentication = Some(authentication);
-        self.policies.push(RawPolicy { name: name.to_owned(), authentication, authorization: None });
+        self.policies.push(RawPolicy {
+            name: name.to_owned(),
+            authentication,
+            authorization: None,
+            limits: Vec::new(),
+        });
     }
 
     /// Adds who may do what, which is asked last, when it is known who asks.

@@ -79,7 +79,12 @@ impl Guards {
     fn refuse(&mut self, in_force: InForce) {
         if self.policies.iter().all(|policy| policy.name != NO_ROOM) {
             let authorization = Some(RawAuthorization::default());
-            self.policies.push(RawPolicy { name: NO_ROOM.to_owned(), authentication: None, authorization });
+            self.policies.push(RawPolicy {
+                name: NO_ROOM.to_owned(),
+                authentication: None,
+                authorization,
+                limits: Vec::new(),
+            });
         }
         self.names.insert(in_force, vec![NO_ROOM.to_owned()]);
         self.without_room.insert(in_force);

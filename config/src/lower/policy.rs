@@ -5,6 +5,7 @@ mod authorization;
 mod consumer;
 mod extract;
 mod jwt;
+mod limit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
 pub(super) use consumer::lower as consumers;
+pub(super) use limit::{check_uses, warn_of_uses};
 
 /// What authentication and authorization can ask for in a document.
 struct Known<'d> {
@@ -34,6 +36,8 @@ struct Known<'d> {
     providers: Names<'d>,
     /// The longest name of a model that requests can have.
     model_bytes: Size,
+    /// Whether gateways share counters.
+    has_store: bool,
 }
 
 /// The names of policies, for those who refer to them.
@@ -51,11 +55,13 @@ pub(super) fn lower(
     let place = FieldPath::Root.field("policies");
     Names::unique(document.policies.iter().map(|policy| policy.name.as_str()), &place, report);
     let known = Known::of(document);
+    let mut patterns = limit::Patterns::default();
     let mut policies = Vec::with_capacity(document.policies.len());
     for (index, raw) in document.policies.iter().enumerate() {
         let place = place.index(index);
-        if raw.authentication.is_none() && raw.authorization.is_none() {
-            let message = || "asks nothing of requests: give it authentication or authorization".to_owned();
+        if raw.authentication.is_none() && raw.authorization.is_none() && raw.limits.is_empty() {
+            let message =
+                || "asks nothing of requests: give it authentication, authorization or limits".to_owned();
             report.add(&place, message);
         }
         let within = place.field("authentication");
@@ -66,17 +72,19 @@ pub(super) fn lower(
         let authorization = raw.authorization.as_ref();
         let authorization =
             authorization.map(|raw| authorization::lower(raw, &known, &within, report, warnings));
-        policies.push(PolicySpec {
-            name: raw.name.as_str().into(),
-            authentication,
-            authorization,
-            limits: Box::default(),
-        });
+        let mut limits = limit::Lowering {
+            known: &known,
+            patterns: &mut patterns,
+            report: &mut *report,
+            warnings: &mut *warnings,
+        };
+        let limits = limits.limits(&raw.limits, &place.field("limits"));
+        policies.push(PolicySpec { name: raw.name.as_str().into(), authentication, authorization, limits });
     }
     policies
 }
 
-/// The policies that a listener or a rule names, in that order.
+/// The policies that a listener, a rule or an upstream names, in that order.
 pub(super) fn named(
     raw: &[String],
     names: &Names<'_>,
@@ -94,7 +102,10 @@ pub(super) fn named(
 pub(super) fn warn_of_unused(document: &Document, warnings: &mut Report) {
     let of_listeners = document.listeners.iter().flat_map(|listener| &listener.policies);
     let rules = document.routes.iter().flat_map(|route| &route.rules);
-    let used: FxHashSet<&String> = of_listeners.chain(rules.flat_map(|rule| &rule.policies)).collect();
+    let of_pools = document.pools.iter().flat_map(|pool| &pool.policies);
+    let of_upstreams = of_pools.chain(document.backends.iter().flat_map(|backend| &backend.policies));
+    let of_rules = rules.flat_map(|rule| &rule.policies);
+    let used: FxHashSet<&String> = of_listeners.chain(of_rules).chain(of_upstreams).collect();
     let place = FieldPath::Root.field("policies");
     for (index, policy) in document.policies.iter().enumerate() {
         if !used.contains(&policy.name) {
@@ -172,6 +183,7 @@ impl<'d> Known<'d> {
             tags,
             providers: Names::of(providers.map(|provider| provider.name.as_str())),
             model_bytes: document.limits.model_bytes,
+            has_store: document.limit_store.is_some(),
         }
     }
 }

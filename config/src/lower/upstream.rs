@@ -7,8 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::file::{self, Files};
 use super::names::Names;
-use super::text;
-use super::{api, credential};
+use super::{api, credential, policy, text};
 use crate::fault::ProfileCheck;
 use crate::knob::Knob as _;
 use crate::raw::{
@@ -26,6 +25,7 @@ use crate::spec::{
 pub(super) fn pools(
     document: &Document,
     profiles: &dyn ProfileCheck,
+    policies: &Names<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Vec<PoolSpec> {
@@ -35,19 +35,34 @@ pub(super) fn pools(
         .pools
         .iter()
         .enumerate()
-        .map(|(index, raw)| pool(raw, profiles, &place.index(index), files, report))
+        .map(|(index, raw)| {
+            let place = place.index(index);
+            let pool = pool(raw, profiles, &place, files, report);
+            let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
+            PoolSpec { policies, ..pool }
+        })
         .collect()
 }
 
 /// All backends.
-pub(super) fn backends(document: &Document, files: &mut Files, report: &mut Report) -> Vec<BackendSpec> {
+pub(super) fn backends(
+    document: &Document,
+    policies: &Names<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Vec<BackendSpec> {
     let place = FieldPath::Root.field("backends");
     Names::unique(document.backends.iter().map(|backend| backend.name.as_str()), &place, report);
     document
         .backends
         .iter()
         .enumerate()
-        .map(|(index, raw)| backend(raw, &place.index(index), files, report))
+        .map(|(index, raw)| {
+            let place = place.index(index);
+            let backend = backend(raw, &place, files, report);
+            let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);
+            BackendSpec { policies, ..backend }
+        })
         .collect()
 }
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RawMethod;
+use super::{RawLimit, RawMethod};
 use crate::cidr::Cidr;
+use crate::decimal::Decimal;
 use crate::knob::Span;
 
 /// Somebody who asks, as keys, users or tokens tell.
@@ -29,10 +30,16 @@ pub struct RawConsumer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub models: Option<Vec<String>>,
+    /// Amounts of its own, by names of limits that count `per: [consumer]`, in the place of the limits' own.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub limits: std::collections::BTreeMap<String, Decimal>,
+    /// How urgent its requests are to pools, as an objective's `priority`; one that a request names wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 /// What is asked of requests before they are served. Listeners and rules name policies (`policies`); all that are named
-/// have to let a request pass, those of its listener first.
+/// have to let a request pass, those of its listener first. Pools and backends name policies that have limits only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawPolicy {
@@ -45,6 +52,10 @@ pub struct RawPolicy {
     /// Who may do what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<RawAuthorization>,
+    /// How much. Those of all policies that a request passes hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub limits: Vec<RawLimit>,
 }
 
 /// How clients say who they are. One of the ways that are given suffices; a request without any of them is answered with

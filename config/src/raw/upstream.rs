@@ -78,6 +78,10 @@ pub struct RawPool {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
     pub model_rewrites: Vec<RawModelRewrite>,
+    /// The names of policies whose limits hold for what is asked of it. They have limits only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub policies: Vec<String>,
 }
 
 /// New names for models.
@@ -250,6 +254,10 @@ pub struct RawBackend {
     /// When an endpoint is left out for a while.
     #[serde(default)]
     pub ejection: RawEjection,
+    /// The names of policies whose limits hold for what is asked of it. They have limits only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub policies: Vec<String>,
 }
 
 /// One address of a backend.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::resolve;
 use crate::cidr::Cidr;
+use crate::decimal::Decimal;
 use crate::knob::{Address, QuantityError, Size, Span};
 use crate::report::{FieldPath, Quoted, Report, Suggestion};
 
@@ -60,6 +61,10 @@ impl Check<'_> {
             Value::Object(object) => self.object(object, schema, place),
             Value::Array(items) => self.list(items, schema, place),
             Value::String(text) => self.text(text, schema, place),
+            Value::Number(number) if schema["format"] == "decimal" => {
+                let read = Decimal::of_number(number);
+                read.map_err(|error| self.report.add(place, || error.to_string())).is_ok()
+            }
             // Only numbers that are whole have bounds; others are where anything may be.
             Value::Number(number) if number.is_f64() => true,
             Value::Number(number) => self.number(number.as_i64(), number.as_u64(), schema, place),
@@ -218,6 +223,7 @@ fn type_message(value: &Value, given: &str, schema: &Value) -> String {
     let format = schema["format"].as_str().unwrap_or_default();
     let wanted = match (format, schema["type"].as_str().unwrap_or_default()) {
         ("size", _) => "a number of bytes, or one with a unit, such as 64KiB",
+        ("decimal", _) => "an amount, such as \"2.50\"",
         ("duration" | "timeout", _) => "a duration, such as \"10s\"",
         ("digest", _) => "a key's digest, `sha256:` and 64 hexadecimal digits",
         (_, "string") => "a text",
@@ -266,6 +272,7 @@ fn check_format(text: &str, schema: &Value) -> Result<(), String> {
             Size::parse(text).map_err(|e| e.to_string()).and_then(|size| size_in_range(size, schema))
         }
         Some("address") => Address::parse(text).map(drop).map_err(|e| e.to_string()),
+        Some("decimal") => Decimal::parse(text).map(drop).map_err(|e| e.to_string()),
         Some("cidr") => Cidr::parse(text).map(drop).map_err(|e| e.to_string()),
         _ => Ok(()),
     }

@@ -16,6 +16,7 @@ pub(super) enum Member {
     MaxTokens,
     MaxCompletionTokens,
     MaxOutputTokens,
+    Answers,
     User,
     /// One whose value is part of the prompt.
     Prompt,
@@ -41,6 +42,7 @@ pub(super) fn classify(raw: &[u8], at: usize) -> Result<Member, PeekError> {
         "max_tokens" => Member::MaxTokens,
         "max_completion_tokens" => Member::MaxCompletionTokens,
         "max_output_tokens" => Member::MaxOutputTokens,
+        "n" => Member::Answers,
         "user" => Member::User,
         "messages" | "prompt" | "input" | "instructions" | "tools" => Member::Prompt,
         "system" => Member::System,
@@ -71,6 +73,7 @@ pub(super) struct Fields {
     pub(super) model: Option<Model>,
     pub(super) stream: Option<bool>,
     pub(super) max_tokens: MaxTokens,
+    pub(super) answers: Option<u64>,
     pub(super) user: Option<Box<str>>,
     has_model: bool,
 }
@@ -104,6 +107,7 @@ impl Fields {
             Member::MaxTokens => self.max_tokens.plain = None,
             Member::MaxCompletionTokens => self.max_tokens.completion = None,
             Member::MaxOutputTokens => self.max_tokens.output = None,
+            Member::Answers => self.answers = None,
             Member::User => self.user = None,
             Member::Prompt | Member::System | Member::Other => {}
         }
@@ -148,6 +152,7 @@ impl Fields {
             Member::MaxTokens => self.max_tokens.plain = integer(raw),
             Member::MaxCompletionTokens => self.max_tokens.completion = integer(raw),
             Member::MaxOutputTokens => self.max_tokens.output = integer(raw),
+            Member::Answers => self.answers = integer(raw),
             Member::User | Member::Prompt | Member::System | Member::Other => {}
         }
         Ok(())

@@ -31,6 +31,7 @@ pub(crate) struct Expected {
     pub(crate) stream: Option<bool>,
     /// As in [`Peeked`].
     pub(crate) max_tokens: Option<u64>,
+    pub(crate) answers: Option<u64>,
     /// As in [`Peeked`].
     pub(crate) user: Option<String>,
 }
@@ -43,6 +44,7 @@ impl Expected {
             model: peeked.model.as_ref().map(|model| model.name.clone()),
             stream: peeked.stream,
             max_tokens: peeked.max_tokens,
+            answers: peeked.answers,
             user: peeked.user.as_deref().map(str::to_owned),
         }
     }
@@ -76,6 +78,7 @@ fn read(members: &[(String, Value)]) -> Result<Expected, &'static str> {
             "max_completion_tokens" => limits[0] = value.as_u64(),
             "max_output_tokens" => limits[1] = value.as_u64(),
             "max_tokens" => limits[2] = value.as_u64(),
+            "n" => expected.answers = value.as_u64(),
             "user" => expected.user = value.as_str().filter(|user| user.len() <= 256).map(str::to_owned),
             name if name.eq_ignore_ascii_case("model") => return Err("model_case"),
             name if name.contains('\0') => return Err("member_name"),

@@ -94,6 +94,7 @@ fn pick(count: u64) {
         prompt_bytes: 32 << 10,
         max_tokens: Some(256),
         priority: 0,
+        consumer: "",
         headers: &headers,
         exclude: &[],
     };

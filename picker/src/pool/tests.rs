@@ -79,6 +79,7 @@ fn request() -> PickRequest<'static> {
         prompt_bytes: 100,
         max_tokens: Some(10),
         priority: 0,
+        consumer: "",
         headers: headers(),
         exclude: &[],
     }

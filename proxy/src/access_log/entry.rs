@@ -82,6 +82,8 @@ pub struct Entry {
     pub request_bytes: u64,
     /// Bytes of the response's body.
     pub response_bytes: u64,
+    /// What limits were charged, and what the request cost; `None` where there are neither limits nor prices.
+    pub bill: Option<Box<Bill>>,
     /// Blocks of the prompt that the picked endpoint was known to hold.
     pub matched_blocks: Option<u32>,
 }
@@ -95,6 +97,31 @@ pub struct Access {
     pub policy: Option<Arc<str>>,
     /// The rule of the policy that did.
     pub rule: Option<Arc<str>>,
+    /// The limit of the policy that did.
+    pub limit: Option<Arc<str>>,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// What was charged of each limit: those of the listener and the rule, then those of the upstream that was asked last.
+    pub charged: Vec<Charged>,
+    /// What it cost, in nano-dollars. `None` where nobody said what anything costs, or nothing was counted; `Some(None)` where
+    /// nobody said what this model does.
+    pub cost: Option<Option<u64>>,
+}
+
+/// What a limit was charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The limit's name in it.
+    pub limit: Arc<str>,
+    /// What was held, in what the limit counts.
+    pub held: u64,
+    /// What was charged in its place.
+    pub used: u64,
 }
 
 /// Where a request was sent.

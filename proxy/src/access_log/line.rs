@@ -12,7 +12,7 @@ use penstock_tap::{Usage, UsageSource};
 use crate::access_log::entry::{
     MAX_CONSUMER_BYTES, MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES,
 };
-use crate::access_log::{Access, Entry, Tried};
+use crate::access_log::{Access, Bill, Entry, Tried};
 use crate::text::{clip, decimal, ip};
 
 /// Writes lines, and remembers the second that the last one was about.
@@ -81,6 +81,9 @@ impl Formatter {
         line.tokens(&entry.usage);
         if let Some(source) = entry.usage_source {
             line.plain("usage_source", source.name());
+        }
+        if let Some(bill) = &entry.bill {
+            line.bill(bill);
         }
         // Of a stream that could not be read, no zero is told that looks like a count.
         if entry.is_stream && entry.usage_source != Some(UsageSource::Encoded) {
@@ -189,6 +192,47 @@ impl Line<'_> {
         }
         if let Some(rule) = &access.rule {
             self.own("rule", rule);
+        }
+        if let Some(limit) = &access.limit {
+            self.own("limit", limit);
+        }
+    }
+
+    fn bill(&mut self, bill: &Bill) {
+        match bill.cost {
+            None => {}
+            Some(None) => {
+                self.name("cost");
+                self.0.extend_from_slice(b"null");
+            }
+            Some(Some(cost)) => self.dollars("cost", cost),
+        }
+        if bill.charged.is_empty() {
+            return;
+        }
+        self.name("charged");
+        for (at, charged) in bill.charged.iter().enumerate() {
+            self.0.extend_from_slice(if at == 0 { b"[{\"policy\":" } else { b",{\"policy\":" });
+            // Writing to memory does not fail.
+            let _ = serde_json::to_writer(&mut *self.0, &*charged.policy);
+            self.own("limit", &charged.limit);
+            self.number("held", charged.held);
+            self.number("used", charged.used);
+            self.0.push(b'}');
+        }
+        self.0.push(b']');
+    }
+
+    /// Billionths of a dollar, as dollars.
+    fn dollars(&mut self, name: &str, nano: u64) {
+        const A_DOLLAR: u64 = 1_000_000_000;
+        self.name(name);
+        decimal(nano / A_DOLLAR, self.0);
+        let rest = nano % A_DOLLAR;
+        if rest > 0 {
+            let digits = format!("{rest:09}");
+            self.0.push(b'.');
+            self.0.extend_from_slice(digits.trim_end_matches('0').as_bytes());
         }
     }
 

@@ -71,6 +71,18 @@ Examples:
   penstock validate examples/*.yaml
   generate | penstock validate -";
 
+/// For `explain`.
+pub(super) const AFTER_EXPLAIN: &str = "\
+Tells who the caller is taken for, which route takes the request, what each limit of a policy has left for it, who refuses it \
+or who serves it. Nothing is sent to a model server, and nothing is counted. The gateway's admin listener is asked, which \
+answers connections from its own machine only unless admin.debug says otherwise.
+
+Examples:
+  penstock explain --model gpt-4o
+  penstock explain --model gpt-4o --header @key.txt
+          key.txt has `authorization: Bearer KEY`
+  penstock explain request.json --path /v1/messages --admin 127.0.0.1:9901 --format json";
+
 /// For `up`.
 pub(super) const AFTER_UP: &str = "\
 Each server is asked for its /v1/models, and models that the same servers have share a pool. Clients see what the \

@@ -13,6 +13,7 @@ use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES};
 
 use super::EXIT_USAGE;
 use crate::keys;
+use crate::quota::prices;
 use crate::server::certificates::Certificates;
 
 /// Options of `validate`.
@@ -76,5 +77,6 @@ fn check_files(snapshot: &Snapshot) -> Result<(), Vec<Fault>> {
     let mut faults = Certificates::default().load(snapshot, None).err().unwrap_or_default();
     let of_policies = keys::check_files(snapshot).into_iter();
     faults.extend(of_policies.map(|(place, error)| Fault::new(place, error.to_string())));
+    faults.extend(prices::check(snapshot));
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use penstock_config::Upstream;
 use penstock_picker::Outcome;
+use penstock_policies::limits::Holds;
 
 use super::{Arrived, TargetAt};
 use crate::body::Room;
@@ -35,6 +36,10 @@ pub(crate) struct Attempt {
     held_bytes: usize,
     /// Whether the gateway asked for the usage of a stream whose client did not. Set by `prepare`.
     pub(crate) hides_usage: bool,
+    /// What it holds of the limits of its pool or backend.
+    pub(crate) holds: Option<Box<Holds>>,
+    /// Whether anything of it was sent.
+    pub(crate) is_sent: bool,
     /// Counts the attempt among those at its upstream, once it is sent.
     in_flight: Option<GaugeGuard>,
 }
@@ -56,6 +61,8 @@ impl Attempt {
             room: None,
             held_bytes: 0,
             hides_usage: false,
+            holds: None,
+            is_sent: false,
             in_flight: None,
         }
     }

@@ -29,8 +29,8 @@ impl Error {
         match self {
             Self::Unauthenticated(refused) => Some((&refused.policy, None)),
             Self::Forbidden { policy, rule } => Some((policy, rule.as_ref())),
-            Self::KeysUnavailable { policy } => Some((policy, None)),
-            _ => None,
+            Self::KeysUnavailable { policy } | Self::LimitsUnavailable { policy } => Some((policy, None)),
+            other => other.reached().map(|reached| (&reached.policy, None)),
         }
     }
 }

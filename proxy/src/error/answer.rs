@@ -89,6 +89,9 @@ impl Error {
             let challenges = refused.challenges.iter().cloned();
             headers.extend(challenges.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
         }
+        if let Some(reached) = self.reached() {
+            headers.extend(reached.headers(dialect));
+        }
         if dialect == Dialect::Aws {
             headers.push((AMZN_ERROR_TYPE, HeaderValue::from_static(aws_type(row.status))));
         }
@@ -153,7 +156,7 @@ impl Error {
     }
 
     fn open_ai<'a>(&self, row: &Row, message: &'a str) -> OpenAiError<'a> {
-        OpenAiError { message, kind: open_ai_type(row.status), param: self.param(), code: row.code }
+        OpenAiError { message, kind: open_ai_type(row), param: self.param(), code: row.code }
     }
 
     /// The member of the request's body that the error is about.
@@ -237,9 +240,11 @@ struct AwsBody<'a> {
     message: &'a str,
 }
 
-/// OpenAI's `type` of an error with this status.
-fn open_ai_type(status: u16) -> &'static str {
-    match status {
+/// OpenAI's `type` of an error.
+fn open_ai_type(row: &Row) -> &'static str {
+    match row.status {
+        // Its libraries do not try again then.
+        429 if row.code == "insufficient_quota" => row.code,
         429 => "rate_limit_error",
         500.. => "server_error",
         _ => "invalid_request_error",

@@ -1,7 +1,7 @@
 //! The table: what each [`Error`] is to the client, to the metrics and to the next attempt.
 //!
-//! Who is to blame decides the status. The client: 4xx. A model server that is busy: 429, which clients' libraries
-//! take as "wait and try again". The gateway's own limits and a pool without endpoints: 503. A model server that
+//! Who is to blame decides the status. The client: 4xx, and 429 where it used up what policies let it have. A model server
+//! that is busy: 429, which clients' libraries take as "wait and try again". The gateway's own limits and a pool without endpoints: 503. A model server that
 //! answered badly or not at all: 502 and 504.
 
 use std::time::Duration;
@@ -69,6 +69,11 @@ impl Error {
             Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
             Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
+            Self::RateLimited(_) => Row::new(Client, 429, "rate_limit_exceeded", "rate_limited"),
+            Self::BudgetExhausted(_) => Row::new(Client, 429, "insufficient_quota", "budget_exhausted"),
+            Self::NeverFits(_) => Row::new(Client, 400, "request_exceeds_limit", "never_fits"),
+            Self::NothingToCountBy(_) => Row::new(Client, 403, "permission_denied", "nothing_to_count_by"),
+            Self::StreamCut(_) => Row::new(Client, 429, "rate_limit_exceeded", "stream_cut"),
             Self::MissingModel => Row::new(Client, 400, "missing_model", "missing_model"),
             Self::UnknownModel { .. } => Row::new(Client, 404, "model_not_found", "unknown_model"),
             Self::NoRoute { .. } => Row::new(Client, 404, "unknown_url", "no_route"),
@@ -87,6 +92,7 @@ impl Error {
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::KeysUnavailable { .. } => Row::new(Gateway, 503, "keys_unavailable", "keys_unavailable"),
+            Self::LimitsUnavailable { .. } => Row::new(Gateway, 503, "limits_unavailable", "limits_unavailable"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
@@ -116,7 +122,7 @@ impl Error {
     /// When the client should try again, for the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         /// What the gateway's own limits ask for: bodies and requests leave within moments, and no estimate is kept. Nor
-        /// is one of when keys come.
+        /// is one of when keys or counters can be had.
         const SHORTLY: Duration = Duration::from_secs(1);
         match self {
             Self::Saturated { retry_after }
@@ -124,11 +130,13 @@ impl Error {
             | Self::QueueFull { retry_after }
             | Self::QueueTimeout { retry_after }
             | Self::Cooling { retry_after } => Some(*retry_after),
+            Self::RateLimited(reached) => reached.retry_after,
             Self::BodyMemoryExhausted
             | Self::BodyGivenUp
             | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
             | Self::KeysUnavailable { .. }
+            | Self::LimitsUnavailable { .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
         }

@@ -30,6 +30,12 @@ fn all() -> Vec<Error> {
         Error::Forbidden { policy: "p".into(), rule: None },
         Error::model_not_allowed(Some("a")),
         Error::KeysUnavailable { policy: "p".into() },
+        Error::RateLimited(reached(Some(SECOND))),
+        Error::BudgetExhausted(reached(None)),
+        Error::NeverFits(reached(None)),
+        Error::NothingToCountBy(reached(None)),
+        Error::StreamCut(reached(None)),
+        Error::LimitsUnavailable { policy: "p".into() },
         Error::MissingModel,
         Error::unknown_model("a", ["b"]),
         Error::no_route("GET", "/"),
@@ -75,6 +81,12 @@ fn unauthenticated(invalid: Option<&'static str>) -> Error {
         invalid,
         challenges: challenges.into(),
     }))
+}
+
+fn reached(retry_after: Option<Duration>) -> Box<LimitReached> {
+    let figures = Figures { told: Told::Requests, amount: 3, remaining: 0, reset: SECOND };
+    let (policy, limit) = ("p".into(), "l".into());
+    Box::new(LimitReached { policy, limit, retry_after, missing: None, figures: Some(figures) })
 }
 
 fn snake_case_of_variant(error: &Error) -> String {
@@ -123,8 +135,11 @@ fn a_limit_that_can_be_configured_is_named_in_its_message() {
 fn whoever_is_told_to_wait_is_told_how_long() {
     for error in all() {
         let row = error.row();
-        let waits =
-            row.status == 429 || matches!(row.code, "overloaded" | "shutting_down" | "keys_unavailable");
+        // A budget that is used up is not there again soon, and a stream that is cut has its status already.
+        let is_over = row.code == "insufficient_quota" || row.reason == "stream_cut";
+        let is_shortage =
+            matches!(row.code, "overloaded" | "shutting_down" | "keys_unavailable" | "limits_unavailable");
+        let waits = row.status == 429 && !is_over || is_shortage;
         assert_eq!(error.retry_after().is_some(), waits, "{error:?}");
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum PickOutcome {
     QueueTimeout,
     /// Who is there asked to be left alone for a while.
     Cooling,
+    /// A limit of its policies does not let the request pass.
+    Limited,
 }
 
 /// What a scrape came to.
@@ -33,7 +35,7 @@ pub(crate) enum ScrapeOutcome {
 }
 
 impl PickOutcome {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Picked,
         Self::NoEndpoints,
         Self::NoCredential,
@@ -43,6 +45,7 @@ impl PickOutcome {
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Cooling,
+        Self::Limited,
     ];
 
     /// The outcome as a label.
@@ -57,6 +60,7 @@ impl PickOutcome {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::Cooling => "cooling",
+            Self::Limited => "limited",
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Metrics by pool and backend, and by model within them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use penstock_tap::{Usage, UsageSource};
 use prometheus::Registry;
@@ -12,7 +15,7 @@ use super::{
     family::{Family, Value},
     histogram::{Bounds, Histogram},
     outcome::{PickOutcome, ScrapeOutcome},
-    value::{Counter, Gauge},
+    value::{Counter, Dollars, Gauge},
 };
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for the time to the first token, and 30 and 60
@@ -71,6 +74,8 @@ pub(super) struct UpstreamFamilies {
     inter_tokens: Family<Histogram>,
     tokens: Family<Counter>,
     usage_sources: Family<Counter>,
+    costs: Family<Dollars>,
+    unpriced: Family<Counter>,
 }
 
 /// A pool's or backend's metrics. Keep it with the pool or backend.
@@ -109,6 +114,11 @@ pub(crate) struct ModelMetrics {
     first_token: Arc<Histogram>,
     inter_token: Arc<Histogram>,
     tokens: [Arc<Counter>; TokenKind::ALL.len()],
+    /// Its labels, and what there are series of only where somebody said what tokens cost.
+    labels: [Box<str>; 3],
+    costs: Family<Dollars>,
+    cost: OnceLock<Arc<Dollars>>,
+    unpriced: Family<Counter>,
 }
 
 impl UpstreamFamilies {
@@ -205,6 +215,19 @@ impl UpstreamFamilies {
                  events of a stream, or nowhere, because the response was encoded.",
                 &["upstream_kind", "upstream", "source"],
             ),
+            costs: Family::register(
+                registry,
+                "penstock_cost_dollars_total",
+                "What requests cost by the prices of the routing document, in US dollars.",
+                &["upstream_kind", "upstream", "model"],
+                Dollars::default,
+            ),
+            unpriced: counter(
+                "penstock_requests_without_price_total",
+                "Requests with usage whose model has no price at its upstream, where there are prices: they cost nothing, also \
+                 of limits.",
+                &["upstream_kind", "upstream", "model"],
+            ),
         }
     }
 
@@ -252,6 +275,7 @@ impl UpstreamFamilies {
             &self.prefix_blocks,
             &self.tokens,
             &self.usage_sources,
+            &self.unpriced,
         ] {
             family.retain(is_kept);
         }
@@ -259,13 +283,22 @@ impl UpstreamFamilies {
             family.retain(is_kept);
         }
         self.in_flight.retain(is_kept);
+        self.costs.retain(is_kept);
     }
 
     fn model(&self, kind: UpstreamKind, name: &str, model: &str) -> Arc<ModelMetrics> {
         let key = [kind.label(), name, model];
         let tokens = TokenKind::ALL.map(|token| self.tokens.get(&[kind.label(), name, model, token.label()]));
         let first_token = self.first_tokens.get(&key);
-        Arc::new(ModelMetrics { first_token, inter_token: self.inter_tokens.get(&key), tokens })
+        Arc::new(ModelMetrics {
+            first_token,
+            inter_token: self.inter_tokens.get(&key),
+            tokens,
+            labels: key.map(Box::from),
+            costs: self.costs.clone(),
+            cost: OnceLock::new(),
+            unpriced: self.unpriced.clone(),
+        })
     }
 }
 
@@ -273,6 +306,16 @@ impl UpstreamMetrics {
     /// The handle for a model: its own where the configuration names it, else the one of [`OTHER`].
     pub(crate) fn model(&self, model: &str) -> &Arc<ModelMetrics> {
         self.models.get(model).unwrap_or(&self.other)
+    }
+
+    /// Counts what a request for a model cost, in nano-dollars; `None` if nobody said.
+    pub(crate) fn costed(&self, model: &str, cost: Option<u64>) {
+        let model = self.model(model);
+        let labels = || model.labels.each_ref().map(|label| &**label);
+        match cost {
+            Some(cost) => model.cost.get_or_init(|| model.costs.get(&labels())).add(cost),
+            None => model.unpriced.get(&labels()).increment(),
+        }
     }
 
     /// Counts a pick.

@@ -13,6 +13,10 @@ use super::family::Value;
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
+/// Money that only grows, counted in billionths of a dollar.
+#[derive(Debug, Default)]
+pub(super) struct Dollars(AtomicU64);
+
 /// A number that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
@@ -43,6 +47,13 @@ impl Counter {
     /// The count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+impl Dollars {
+    /// Adds so many billionths of a dollar.
+    pub(super) fn add(&self, nano: u64) {
+        self.0.fetch_add(nano, Relaxed);
     }
 }
 
@@ -96,6 +107,18 @@ impl Value for Counter {
     fn sample(&self) -> Option<proto::Metric> {
         let mut counter = proto::Counter::default();
         counter.set_value(self.get() as f64);
+        let mut metric = proto::Metric::default();
+        metric.set_counter(counter);
+        Some(metric)
+    }
+}
+
+impl Value for Dollars {
+    const KIND: proto::MetricType = proto::MetricType::COUNTER;
+
+    fn sample(&self) -> Option<proto::Metric> {
+        let mut counter = proto::Counter::default();
+        counter.set_value(self.0.load(Relaxed) as f64 / 1e9);
         let mut metric = proto::Metric::default();
         metric.set_counter(counter);
         Some(metric)

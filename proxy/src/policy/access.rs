@@ -12,6 +12,7 @@ use penstock_policies::{
 
 use super::{Subject, Wants, edits};
 use crate::error::{Error, Unauthenticated};
+use crate::quota::Quota;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
@@ -20,6 +21,8 @@ pub(crate) struct Access {
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
     has_lists: bool,
+    /// How much.
+    quota: Option<Arc<Quota>>,
 }
 
 /// Who can be identified: the same for all policies of a document.
@@ -65,7 +68,18 @@ impl Access {
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
             authorizer: spec.authorization.as_ref().map(Authorizer::new),
+            quota: None,
         }
+    }
+
+    /// With these limits.
+    pub(crate) fn limited(self, quota: Option<Arc<Quota>>) -> Self {
+        Self { quota, ..self }
+    }
+
+    /// Its limits.
+    pub(super) fn quota(&self) -> Option<&Arc<Quota>> {
+        self.quota.as_ref()
     }
 
     /// The headers that it may set.
@@ -73,9 +87,15 @@ impl Access {
         self.authenticator.iter().flat_map(Authenticator::set_headers)
     }
 
-    /// What it has to see: the model, where it decides by that, or somebody whom it identifies may ask for certain ones.
+    /// What it has to see: the model, where it decides or counts by that, or somebody whom it identifies may ask for certain
+    /// ones; and what its limits count.
     pub(super) fn wants(&self) -> Wants {
-        let peek = self.has_lists || self.late_authorizer().is_some();
+        let counts = self.quota.as_ref().map(|quota| quota.wants()).unwrap_or_default();
+        let peek = self.has_lists
+            || self.late_authorizer().is_some()
+            || counts.model
+            || counts.tokens
+            || counts.cost;
         Wants { peek, ..Wants::default() }
     }
 
@@ -182,6 +202,11 @@ impl Caller {
     /// The name of who asks, by the last policy that found out.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
         self.identities.last().map(|identity| &identity.consumer.name)
+    }
+
+    /// How urgent its requests are to pools, by the last policy that found out who it is.
+    pub(crate) fn priority(&self) -> Option<i32> {
+        self.identities.last()?.consumer.priority
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::Error;
+use crate::quota;
 use crate::request_id;
 use crate::trail;
 use penstock_tap::{Tap, UsageFilter};
@@ -53,6 +54,9 @@ pub(super) fn begin(
         set(header, DROPPED, dropped.clone())?;
     }
     for (name, value) in trail::headers(arrived, routed, Some(attempt)) {
+        set(header, name, value)?;
+    }
+    for (name, value) in quota::headers(arrived, attempt) {
         set(header, name, value)?;
     }
     let runtime = arrived.runtime().clone();

@@ -20,6 +20,7 @@ use crate::context::{Arrived, Attempt, Routed, TargetAt};
 use crate::credential;
 use crate::error::{Error, Origin};
 use crate::pick::{self, Patience};
+use crate::quota;
 use crate::upstreams::{Scope, UpstreamKind};
 
 /// How long somebody is left alone who is overloaded and does not say for how long.
@@ -85,13 +86,15 @@ pub(crate) async fn replace(
     };
     let next = match chosen {
         Ok(next) => Box::new(next),
-        Err(error) if error.row().origin == Origin::Client => return Err(error),
+        // A limit of another target is no reason to keep this one's answer back.
+        Err(error) if error.row().origin == Origin::Client && error.reached().is_none() => return Err(error),
         Err(_) => {
             routed.trail.take_back(place);
             return Ok(None);
         }
     };
     runtime.upstream(attempt.upstream).metrics.retried(coarse(reason));
+    quota::settle::attempt_failed(arrived, attempt);
     attempt.settle(outcome_of_status(status));
     arrived.deadlines.end_attempt();
     // Nothing that went before is to be the answer if the next attempt finds no endpoint.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use penstock_config::{BackendIndex, Fault, PoolIndex, PoolSpec, Snapshot, Upstream as UpstreamAt};
+use penstock_config::{
+    BackendIndex, Fault, PolicyIndex, PoolIndex, PoolSpec, Snapshot, Upstream as UpstreamAt,
+};
 use penstock_credentials::{Environment, Fetcher, Keeper};
 use penstock_picker::{Picker, Shows};
 
@@ -18,6 +20,7 @@ use crate::lists::Lists;
 use crate::metrics::{Metrics, UpstreamKind};
 use crate::policy::Extension;
 use crate::provider;
+use crate::quota::{Meter, Quota};
 use crate::runtime::{self, Runtime};
 use crate::upstreams::{Chooser, Upstream};
 
@@ -27,6 +30,7 @@ pub(super) struct Core {
     pub(super) balancers: Arc<Balancers>,
     keeper: Keeper,
     pub(super) keys: KeyStore,
+    pub(super) meter: Arc<Meter>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) in_flight: Arc<Count>,
     pub(super) connections: Arc<Count>,
@@ -53,6 +57,7 @@ impl Core {
             balancers: Balancers::new(),
             keeper: Keeper::new(Arc::new(Fetcher::new(Environment::of_process()))),
             keys: KeyStore::new(),
+            meter: Arc::new(Meter::new()),
             metrics,
             in_flight: Arc::default(),
             connections: Arc::default(),
@@ -83,10 +88,13 @@ impl Core {
         let balancers =
             self.balancers.apply(&backends, |spec| (next.backend(spec), next.backend_credential(&spec.name)));
         *certificates = next;
-        let upstreams = self.upstreams(snapshot, balancers, certificates);
-        let policies = self.keys.policies(snapshot);
+        self.meter.prices().apply(snapshot);
+        let quotas = self.meter.quotas(snapshot);
+        let upstreams = self.upstreams(snapshot, balancers, certificates, &quotas);
+        let policies = self.keys.policies(snapshot, &quotas);
         let (extension, hash_seed) = (&*self.extension, self.hash_seed);
-        Ok(Runtime::new(snapshot.clone(), upstreams, &policies, extension, hash_seed, &self.metrics))
+        let (metrics, meter) = (&self.metrics, &self.meter);
+        Ok(Runtime::new(snapshot.clone(), upstreams, &policies, extension, hash_seed, metrics, meter))
     }
 
     /// Pools, then backends, each in the snapshot's order.
@@ -95,7 +103,10 @@ impl Core {
         snapshot: &Snapshot,
         balancers: Vec<Arc<Balancer>>,
         certificates: &Certificates,
+        quotas: &[Option<Arc<Quota>>],
     ) -> Vec<Upstream> {
+        let quotas =
+            |of: &[PolicyIndex]| of.iter().filter_map(|index| quotas[index.0].clone()).collect::<Box<[_]>>();
         let models = runtime::models_by_upstream(snapshot);
         self.cooldowns.retain(snapshot);
         let metrics = |kind, name: &str, index| {
@@ -116,6 +127,7 @@ impl Core {
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_pool(&spec.name),
+                quotas: quotas(&spec.policies),
                 metrics: metrics(kind, &spec.name, index),
             }
         });
@@ -132,6 +144,7 @@ impl Core {
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_backend(spec),
+                quotas: quotas(&spec.policies),
                 metrics: metrics(kind, &spec.name, index),
             }
         });

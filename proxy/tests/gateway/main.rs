@@ -15,6 +15,7 @@ mod drain;
 mod encodings;
 mod explain;
 mod failover;
+mod limits;
 mod policies;
 mod pools;
 mod providers;

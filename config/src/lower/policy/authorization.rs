@@ -1,5 +1,7 @@
 //! Lowering who may do what.
 
+use std::collections::BTreeMap;
+
 use http::HeaderName;
 
 use super::{Known, boxed, check_distinct, jwt, model_names};
@@ -20,7 +22,7 @@ pub(super) fn lower(
     let place = place.field("rules");
     let rule = |(index, raw): (usize, &RawAccessRule)| {
         let place = place.index(index);
-        warn_of_nobody(raw, known, &place, warnings);
+        warn_of_nobody(&raw.consumers, &raw.tags, known, &place, warnings);
         AccessRule {
             name: raw.name.as_deref().map_or_else(|| index.to_string().into(), Into::into),
             ..rule(raw, known, &place, report)
@@ -44,14 +46,7 @@ fn rule(raw: &RawAccessRule, known: &Known<'_>, place: &FieldPath<'_>, report: &
     }
     check_distinct(&raw.consumers, &place.field("consumers"), report);
     check_tokens(raw, known, place, report);
-    let tags_place = place.field("tags");
-    for (tag, values) in &raw.tags {
-        let place = tags_place.field(tag);
-        if values.is_empty() {
-            report.add(&place, || "has no values, so nobody has one of them: give it some".to_owned());
-        }
-        check_distinct(values, &place, report);
-    }
+    check_tag_values(&raw.tags, &place.field("tags"), report);
     let tags = raw.tags.iter().map(|(tag, values)| (tag.as_str().into(), boxed(values))).collect();
     AccessRule {
         name: Default::default(),
@@ -83,14 +78,35 @@ fn check_tokens(raw: &RawAccessRule, known: &Known<'_>, place: &FieldPath<'_>, r
     }
 }
 
-/// Legal, since consumers may come and go, and rarely meant: nobody meets the rule.
-fn warn_of_nobody(raw: &RawAccessRule, known: &Known<'_>, place: &FieldPath<'_>, warnings: &mut Report) {
+/// Reports tags without values, or with one twice.
+pub(super) fn check_tag_values(
+    tags: &BTreeMap<String, Vec<String>>,
+    place: &FieldPath<'_>,
+    report: &mut Report,
+) {
+    for (tag, values) in tags {
+        let place = place.field(tag);
+        if values.is_empty() {
+            report.add(&place, || "has no values, so nobody has one of them: give it some".to_owned());
+        }
+        check_distinct(values, &place, report);
+    }
+}
+
+/// Legal, since consumers may come and go, and rarely meant: nobody is one of `consumers`, or has one of `tags`.
+pub(super) fn warn_of_nobody(
+    consumers: &[String],
+    tags: &BTreeMap<String, Vec<String>>,
+    known: &Known<'_>,
+    place: &FieldPath<'_>,
+    warnings: &mut Report,
+) {
     let within = place.field("consumers");
-    for (index, name) in raw.consumers.iter().enumerate().filter(|_| !known.has_others) {
+    for (index, name) in consumers.iter().enumerate().filter(|_| !known.has_others) {
         known.consumers.resolve(name, "consumer", &within.index(index), warnings);
     }
     let within = place.field("tags");
-    for (tag, values) in &raw.tags {
+    for (tag, values) in tags {
         let place = within.field(tag);
         let Some(known_values) = known.tags.get(tag.as_str()) else {
             let suggestion = Suggestion::of(tag, known.tags.keys().copied());

@@ -1,12 +1,11 @@
 //! Lowering consumers.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
-use super::model_names;
+use super::{limit, model_names};
 use crate::lower::names::Names;
 use crate::lower::text;
 use crate::raw::{Document, RawConsumer};
@@ -27,6 +26,7 @@ pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<C
     Names::checked(names, text::label, &place, report);
     let mut places = Places::default();
     let mut consumers = Vec::with_capacity(document.consumers.len());
+    let mut amounts = limit::overrides(document, report).into_iter();
     for (index, raw) in document.consumers.iter().enumerate() {
         let keys = keys(&document.consumers, index, &mut places, report);
         let place = place.index(index);
@@ -40,8 +40,8 @@ pub(in crate::lower) fn lower(document: &Document, report: &mut Report) -> Vec<C
             keys,
             tags,
             models,
-            limits: BTreeMap::new(),
-            priority: None,
+            limits: amounts.next().unwrap_or_default(),
+            priority: raw.priority,
         });
     }
     consumers

@@ -149,6 +149,7 @@ impl Policy for PickerPolicy {
             prompt_bytes: u64::from(request.prompt_tokens) * TOKEN_BYTES,
             max_tokens: None,
             priority: 0,
+            consumer: "",
             headers: &self.headers,
             exclude: &[],
         };

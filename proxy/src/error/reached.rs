@@ -1,0 +1,259 @@
+//! Limits of policies that were reached, and the headers in which clients are told how they stand.
+//!
+//! OpenAI's libraries read `x-ratelimit-…` with times such as `6m0s`, Anthropic's read `anthropic-ratelimit-…` with points in
+//! time. Of several limits of one kind the client is told the tightest: the one of which the least share is left.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Dialect, Error};
+
+/// A limit that is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitReached {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The limit's name.
+    pub limit: Arc<str>,
+    /// When there will be enough; `None` where trying again is of no use.
+    pub retry_after: Option<Duration>,
+    /// What the request lacks, if that is why it is refused.
+    pub missing: Option<Cow<'static, str>>,
+    /// How the limit stands, where clients are told of its kind.
+    pub figures: Option<Figures>,
+}
+
+/// What a limit counts, as far as clients are told of limits by headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Requests.
+    Requests,
+    /// Tokens of prompts.
+    InputTokens,
+    /// Tokens generated.
+    OutputTokens,
+    /// Both.
+    Tokens,
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// What it counts.
+    pub told: Told,
+    /// The most.
+    pub amount: u64,
+    /// What is left.
+    pub remaining: u64,
+    /// When all of it is there again.
+    pub reset: Duration,
+}
+
+/// The tightest limit of each kind, by the headers that tell of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tightest([Option<Figures>; 4]);
+
+type Names = [HeaderName; 3];
+
+const OPEN_AI_REQUESTS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const OPEN_AI_TOKENS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+const ANTHROPIC: [Names; 4] = [
+    [
+        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-input-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-input-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-input-tokens-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-output-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-output-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-output-tokens-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+    ],
+];
+
+impl LimitReached {
+    /// What the request lacks, in words.
+    pub(super) fn missing(&self) -> &str {
+        self.missing.as_deref().unwrap_or("a value")
+    }
+
+    /// The headers that tell how it stands.
+    pub(super) fn headers(&self, dialect: Dialect) -> Vec<(HeaderName, HeaderValue)> {
+        let mut tightest = Tightest::default();
+        self.figures.into_iter().for_each(|figures| tightest.add(figures, dialect));
+        tightest.headers(dialect).collect()
+    }
+}
+
+impl Error {
+    /// The limit of a policy that is reached, if that is it.
+    pub(crate) fn reached(&self) -> Option<&LimitReached> {
+        match self {
+            Self::RateLimited(reached)
+            | Self::BudgetExhausted(reached)
+            | Self::NeverFits(reached)
+            | Self::NothingToCountBy(reached)
+            | Self::StreamCut(reached) => Some(reached),
+            _ => None,
+        }
+    }
+}
+
+impl Tightest {
+    /// Takes note of one more limit.
+    pub(crate) fn add(&mut self, figures: Figures, dialect: Dialect) {
+        let at = match dialect {
+            Dialect::Anthropic => figures.told as usize,
+            // There is one set of headers for all tokens.
+            _ if figures.told == Told::Requests => Told::Requests as usize,
+            _ => Told::Tokens as usize,
+        };
+        match &mut self.0[at] {
+            Some(known) if !figures.is_tighter(known) => {}
+            place => *place = Some(figures),
+        }
+    }
+
+    /// The headers that clients of this dialect read.
+    pub(crate) fn headers(self, dialect: Dialect) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let found = self.0.into_iter().enumerate().filter_map(|(at, figures)| Some((at, figures?)));
+        found.flat_map(move |(at, figures)| {
+            let (names, reset) = match dialect {
+                Dialect::Anthropic => (ANTHROPIC[at].clone(), time(figures.reset)),
+                _ if at == Told::Requests as usize => (OPEN_AI_REQUESTS, span(figures.reset)),
+                _ => (OPEN_AI_TOKENS, span(figures.reset)),
+            };
+            let values = [figures.amount.into(), figures.remaining.into(), reset];
+            names.into_iter().zip(values)
+        })
+    }
+}
+
+impl Figures {
+    /// Whether a smaller share is left than of another.
+    fn is_tighter(&self, other: &Self) -> bool {
+        let share = |of: &Self, amount: u64| u128::from(of.remaining) * u128::from(amount);
+        share(self, other.amount) < share(other, self.amount)
+    }
+}
+
+/// A time as OpenAI writes it: `17ms`, `1s`, `6m0s`, `1h0m0s`.
+fn span(time: Duration) -> HeaderValue {
+    let seconds = time.as_secs();
+    let text = if seconds == 0 && time.subsec_millis() > 0 {
+        format!("{}ms", time.subsec_millis())
+    } else {
+        let seconds = seconds + u64::from(time.subsec_nanos() > 0);
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let mut text = String::with_capacity(16);
+        // Writing to memory does not fail.
+        let _ = match (hours, minutes) {
+            (0, 0) => write!(text, "{seconds}s"),
+            (0, _) => write!(text, "{minutes}m{seconds}s"),
+            _ => write!(text, "{hours}h{minutes}m{seconds}s"),
+        };
+        text
+    };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0s"))
+}
+
+/// The point in time after `time`, in RFC 3339.
+fn time(time: Duration) -> HeaderValue {
+    /// Where a point in time has no name any more: in the year 9999.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let now = SystemTime::now();
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at = since.saturating_add(time).saturating_add(Duration::from_millis(999)).min(LAST);
+    let text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_secs()));
+    HeaderValue::try_from(text.to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("1970-01-01T00:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(told: Told, amount: u64, remaining: u64) -> Figures {
+        Figures { told, amount, remaining, reset: Duration::from_secs(61) }
+    }
+
+    fn told(figures: &[Figures], dialect: Dialect) -> Vec<(String, String)> {
+        let mut tightest = Tightest::default();
+        figures.iter().for_each(|figures| tightest.add(*figures, dialect));
+        let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
+        tightest.headers(dialect).map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+    }
+
+    #[test]
+    fn times_are_written_as_openai_does() {
+        for (millis, text) in
+            [(0, "0s"), (17, "17ms"), (1000, "1s"), (1001, "2s"), (360_000, "6m0s"), (3_600_000, "1h0m0s")]
+        {
+            assert_eq!(span(Duration::from_millis(millis)), text, "{millis}");
+        }
+        assert!(span(Duration::MAX).to_str().unwrap().ends_with('s'));
+    }
+
+    #[test]
+    fn times_of_anthropic_are_points_in_time_and_have_an_end() {
+        let soon = time(Duration::from_secs(5)).to_str().unwrap().to_owned();
+        let at = humantime::parse_rfc3339(&soon).unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(at <= Duration::from_secs(6), "{soon}");
+        assert_eq!(time(Duration::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn of_several_limits_the_tightest_is_told() {
+        let all = [
+            figures(Told::Requests, 100, 50),
+            figures(Told::Requests, 10, 4),
+            figures(Told::Tokens, 1000, 900),
+            figures(Told::InputTokens, 1000, 100),
+            figures(Told::Requests, 0, 0),
+        ];
+        let open_ai = told(&all[..4], Dialect::OpenAi);
+        let expected = [("limit", "10"), ("remaining", "4"), ("reset", "1m1s")];
+        let expected =
+            expected.map(|(name, value)| (format!("x-ratelimit-{name}-requests"), value.to_owned()));
+        assert_eq!(open_ai[..3], expected);
+        assert_eq!(open_ai[3], ("x-ratelimit-limit-tokens".to_owned(), "1000".to_owned()));
+        assert_eq!(open_ai[4], ("x-ratelimit-remaining-tokens".to_owned(), "100".to_owned()));
+        assert_eq!(open_ai.len(), 6);
+        let anthropic = told(&all, Dialect::Anthropic);
+        let remaining = |name: &str| {
+            let name = format!("anthropic-ratelimit-{name}-remaining");
+            anthropic.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(
+            [
+                remaining("requests"),
+                remaining("input-tokens"),
+                remaining("output-tokens"),
+                remaining("tokens")
+            ],
+            [Some("4"), Some("100"), None, Some("900")]
+        );
+        assert!(told(&[], Dialect::Anthropic).is_empty());
+    }
+}

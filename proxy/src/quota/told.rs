@@ -1,0 +1,46 @@
+//! What clients are told of limits by headers of answers.
+
+use http::{HeaderName, HeaderValue};
+use penstock_policies::limits::{CountKind, Standing};
+use tokio::time::Instant;
+
+use crate::context::{Arrived, Attempt};
+use crate::error::{Dialect, Figures, Tightest, Told};
+
+/// The headers that tell how the limits of a request stand that count what clients know.
+pub(crate) fn headers(
+    arrived: &Arrived,
+    attempt: &Attempt,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    let dialect = Dialect::of_path(arrived.target.path());
+    let mut tightest = Tightest::default();
+    if arrived.tab.is_some() || attempt.holds.is_some() {
+        let now = arrived.runtime().meter().at(arrived, Instant::now());
+        let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
+        let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
+        for standing in of_request.chain(of_attempt) {
+            if let Some(figures) = figures(&standing) {
+                tightest.add(figures, dialect);
+            }
+        }
+    }
+    tightest.headers(dialect)
+}
+
+/// How a limit stands, if clients are told of its kind.
+pub(super) fn figures(standing: &Standing) -> Option<Figures> {
+    if standing.is_shadow {
+        return None;
+    }
+    let told = match standing.count {
+        CountKind::Requests => Told::Requests,
+        CountKind::InputTokens | CountKind::CachedInputTokens | CountKind::CacheWriteTokens => {
+            Told::InputTokens
+        }
+        CountKind::OutputTokens | CountKind::ReasoningTokens => Told::OutputTokens,
+        CountKind::TotalTokens => Told::Tokens,
+        CountKind::Cost | CountKind::Expression | CountKind::Concurrency => return None,
+    };
+    let Standing { amount, remaining, reset, .. } = *standing;
+    Some(Figures { told, amount, remaining, reset })
+}
