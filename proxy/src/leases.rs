@@ -23,7 +23,11 @@ pub(crate) struct SharedLimits {
 impl SharedLimits {
     /// Counters of `meter` that nobody shares.
     pub(crate) fn new(meter: &Arc<Meter>, metrics: &Metrics) -> Self {
-        Self { meter: Arc::clone(meter), observe: Arc::clone(&metrics.leases) as Arc<dyn Observe>, leases: OnceLock::new() }
+        Self {
+            meter: Arc::clone(meter),
+            observe: Arc::clone(&metrics.leases) as Arc<dyn Observe>,
+            leases: OnceLock::new(),
+        }
     }
 
     /// Takes the store of this document. Needs the runtime.
@@ -43,6 +47,10 @@ impl SharedLimits {
 
     fn start(&self) -> Leases {
         let meter = Arc::clone(&self.meter);
-        Leases::start(Arc::clone(self.meter.counters()), Arc::new(move || meter.now()), Arc::clone(&self.observe))
+        Leases::start(
+            Arc::clone(self.meter.counters()),
+            Arc::new(move || meter.now()),
+            Arc::clone(&self.observe),
+        )
     }
 }

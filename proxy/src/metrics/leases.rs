@@ -11,9 +11,8 @@ use super::histogram::{Bounds, Histogram};
 use super::register::{counters, gauge, gauges};
 use super::value::{Counter, Gauge};
 
-const DURATION_BOUNDS: Bounds = &[
-    100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
-];
+const DURATION_BOUNDS: Bounds =
+    &[100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
 
 /// How leases are had of the store.
 #[derive(Debug)]

@@ -22,7 +22,8 @@ const SOON: Duration = Duration::from_secs(30);
 /// A document with a limit of requests that is shared in this store.
 fn shared(server: SocketAddr, redis: &Redis, amount: u64, on_failure: &str) -> Value {
     let limits = json!([{"name": "few", "amount": amount, "window": {"calendar": "Year"}}]);
-    let store = json!({"redis": {"addresses": [redis.address()], "deadline": "250ms"}, "onFailure": on_failure});
+    let store =
+        json!({"redis": {"addresses": [redis.address()], "deadline": "250ms"}, "onFailure": on_failure});
     with(limited(server, &limits), json!({"limitStore": store, "replicas": 2}))
 }
 
