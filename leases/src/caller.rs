@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::stream::{self, StreamExt as _};
 use penstock_config::Window;
 use penstock_policies::limits::LeaseWindow;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -13,6 +14,9 @@ use crate::connect::Connection;
 use crate::ledger::{Counter, Ledger, Told};
 use crate::link::Link;
 use crate::script::{Answer, Booked, Call, Frame, Lent};
+
+/// How many counters a store that is back is told of at a time.
+const TOLD_AT_A_TIME: usize = 64;
 
 /// Who calls: this gateway, and this start of it.
 pub(crate) struct Caller {
@@ -40,6 +44,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) give_back: u64,
     /// Of what runs at a time: all that the gateway has and keeps.
     pub(crate) keep: u64,
+    /// Whether it only tells what is booked. Where another call is under way, that one does.
+    pub(crate) is_reminder: bool,
 }
 
 /// Why a lease was not had.
@@ -53,6 +59,23 @@ pub(crate) enum Failure {
     Redis(RedisError),
     /// There is no such period.
     Calendar,
+    /// A reminder that another call makes needless.
+    Told,
+}
+
+/// A call that is under way: whoever gives it up by dropping it does not know what becomes of it.
+struct Open<'a> {
+    ledger: &'a Ledger,
+    key: &'a Arc<str>,
+    is_answered: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.ledger.give_up(self.key);
+        }
+    }
 }
 
 impl Default for Caller {
@@ -69,22 +92,21 @@ impl Caller {
     /// There is no answer. Whether the call was executed is not known then: the next one about the counter settles it.
     pub(crate) async fn lend(&self, wish: &Wish<'_>, link: &Link) -> Result<Lent, Failure> {
         let answer = timeout(link.store.redis.deadline, self.ask(wish, link)).await;
-        if !matches!(answer, Ok(Ok(_))) {
-            self.ledger.give_up(wish.key);
-        }
         answer.unwrap_or_else(|_| Err(if link.is_away() { Failure::Away } else { Failure::Deadline }))
     }
 
     /// Tells a store that is back what is booked, of the counters that nobody asks about at the moment: what it lost is
     /// booked again before others are lent it, and what it did without being heard is undone.
     pub(crate) async fn tell_again(&self, link: &Link) {
-        for (key, window, amount) in self.ledger.to_tell() {
-            let nothing =
-                Wish { key: &key, window: &window, amount, need: 0, want: 0, debt: 0, give_back: 0, keep: 0 };
-            if self.lend(&nothing, link).await.is_err() && link.is_away() {
-                return;
+        let tell = async |(key, window, amount): (Arc<str>, LeaseWindow, u64)| {
+            let (key, window) = (&key, &window);
+            let (need, want, debt, give_back, keep) = (0, 0, 0, 0, 0);
+            let nothing = Wish { key, window, amount, need, want, debt, give_back, keep, is_reminder: true };
+            if !link.is_away() {
+                self.lend(&nothing, link).await.ok();
             }
-        }
+        };
+        stream::iter(self.ledger.to_tell()).for_each_concurrent(TOLD_AT_A_TIME, tell).await;
     }
 
     /// Forgets what does not matter any more at this time of the store; says how many counters are left.
@@ -99,11 +121,13 @@ impl Caller {
         for _ in 0..2 {
             let frame = frame_of(wish.window, store_now).ok_or(Failure::Calendar)?;
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-            let call = self.fill(wish, frame, sequence, store_now);
+            let call = self.fill(wish, frame, sequence, store_now).ok_or(Failure::Told)?;
+            let mut open = Open { ledger: &self.ledger, key: wish.key, is_answered: false };
             let told = Told { sequence, debt: call.debt, give_back: call.give_back };
             match answer(&call, link, &mut connection).await? {
                 Answer::Lent(lent) => {
                     self.ledger.close(wish.key, frame, told, &lent);
+                    open.is_answered = true;
                     link.answered(lent.now);
                     return Ok(lent);
                 }
@@ -117,15 +141,16 @@ impl Caller {
         Err(Failure::Calendar)
     }
 
-    fn fill<'a>(&'a self, wish: &Wish<'a>, frame: Frame, sequence: u64, store_now: u64) -> Call<'a> {
-        let counter = Counter { key: wish.key, window: wish.window, amount: wish.amount };
-        let booked = self.ledger.open(counter, frame, sequence, store_now);
+    fn fill<'a>(&'a self, wish: &Wish<'a>, frame: Frame, sequence: u64, store_now: u64) -> Option<Call<'a>> {
+        let Wish { key, window, amount, is_reminder, .. } = *wish;
+        let counter = Counter { key, window, amount, is_reminder };
+        let booked = self.ledger.open(counter, frame, sequence, store_now)?;
         // What runs at a time is told as a whole.
         let (give_back, debt, booked) = match frame {
             Frame::Now => (0, 0, Booked { amount: wish.keep, ..booked }),
             _ => (wish.give_back, wish.debt, booked),
         };
-        Call {
+        Some(Call {
             key: wish.key,
             holder: &self.holder,
             sequence,
@@ -136,7 +161,7 @@ impl Caller {
             give_back,
             debt,
             booked,
-        }
+        })
     }
 }
 

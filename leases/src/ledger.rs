@@ -31,6 +31,8 @@ pub(crate) struct Counter<'a> {
     pub(crate) window: &'a LeaseWindow,
     /// The most.
     pub(crate) amount: u64,
+    /// Whether it is only to be told of.
+    pub(crate) is_reminder: bool,
 }
 
 /// What is booked in one counter.
@@ -42,8 +44,8 @@ struct Entry {
     stretch: u64,
     /// What was booked in the stretch before.
     before: u64,
-    /// Whether a call is under way.
-    is_asking: bool,
+    /// How many calls are under way.
+    asking: u32,
     /// Whether there was a call since the last answer of which it is not known what became.
     is_open: bool,
     /// By when nothing of it matters, by the store's clock.
@@ -64,8 +66,9 @@ pub(crate) struct Told {
 }
 
 impl Ledger {
-    /// What is known of a counter at this time of the store. `sequence` is that of the call to come.
-    pub(crate) fn open(&self, counter: Counter<'_>, frame: Frame, sequence: u64, now: u64) -> Booked {
+    /// What is known of a counter at this time of the store. `sequence` is that of the call to come. `None` if that is a
+    /// reminder, and another call is under way: the reminder would undo it.
+    pub(crate) fn open(&self, counter: Counter<'_>, frame: Frame, sequence: u64, now: u64) -> Option<Booked> {
         let mut counters = self.counters.lock();
         let is_full = counters.len() >= MAX_COUNTERS;
         let Some(entry) = counters.get_mut(counter.key) else {
@@ -74,11 +77,14 @@ impl Ledger {
             if !is_full {
                 counters.insert(Arc::clone(counter.key), Entry::new(booked, counter));
             }
-            return booked;
+            return Some(booked);
         };
-        (entry.is_asking, entry.limit) = (true, counter.amount);
+        if counter.is_reminder && entry.asking > 0 {
+            return None;
+        }
+        (entry.asking, entry.limit) = (entry.asking + 1, counter.amount);
         entry.move_on(frame, now);
-        Booked { amount: entry.standing(frame, now), ..entry.booked }
+        Some(Booked { amount: entry.standing(frame, now), ..entry.booked })
     }
 
     /// Books an answer.
@@ -94,7 +100,7 @@ impl Ledger {
             birth: lent.birth,
             amount: (before + lent.lease + told.debt).saturating_sub(returned),
         };
-        (entry.is_asking, entry.is_open) = (false, false);
+        (entry.asking, entry.is_open) = (entry.asking.saturating_sub(1), false);
         let good_for = u64::try_from(lent.good_for.as_micros()).unwrap_or(u64::MAX);
         entry.until = lent.now.saturating_add(good_for.saturating_mul(2));
     }
@@ -102,7 +108,7 @@ impl Ledger {
     /// There is no answer: what became of the call is not known.
     pub(crate) fn give_up(&self, key: &Arc<str>) {
         if let Some(entry) = self.counters.lock().get_mut(key) {
-            (entry.is_asking, entry.is_open) = (false, true);
+            (entry.asking, entry.is_open) = (entry.asking.saturating_sub(1), true);
         }
     }
 
@@ -112,7 +118,7 @@ impl Ledger {
         let counters = self.counters.lock();
         let is_to_be_told = |entry: &Entry| {
             entry.window != LeaseWindow::Concurrency
-                && !entry.is_asking
+                && entry.asking == 0
                 && (entry.is_open || entry.booked.amount > 0 || entry.before > 0)
         };
         let told = counters.iter().filter(|(_, entry)| is_to_be_told(entry));
@@ -122,7 +128,7 @@ impl Ledger {
     /// Forgets what does not matter any more, and says how much is left.
     pub(crate) fn sweep(&self, now: u64) -> usize {
         let mut counters = self.counters.lock();
-        counters.retain(|_, entry| entry.is_asking || entry.is_open || entry.until > now);
+        counters.retain(|_, entry| entry.asking > 0 || entry.is_open || entry.until > now);
         if counters.capacity() > 4 * counters.len() {
             counters.shrink_to_fit();
         }
@@ -133,7 +139,7 @@ impl Ledger {
 impl Entry {
     fn new(booked: Booked, counter: Counter<'_>) -> Self {
         let (window, limit) = (counter.window.clone(), counter.amount);
-        Self { window, booked, stretch: 0, before: 0, is_asking: true, is_open: false, until: 0, limit }
+        Self { window, booked, stretch: 0, before: 0, asking: 1, is_open: false, until: 0, limit }
     }
 
     /// Begins another stretch, if it is time.

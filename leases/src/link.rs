@@ -126,6 +126,11 @@ impl Link {
                     is_back();
                     self.stay(&files).await;
                 }
+                // What files say now may not hold yet: what is there serves on.
+                Err(error) if self.is_serving() => {
+                    tracing::warn!(%error, "the store of limits is not to be had with what its files say now");
+                    sleep(pause).await;
+                }
                 Err(error) => {
                     self.away(&error);
                     sleep(pause.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
@@ -134,6 +139,10 @@ impl Link {
                 }
             }
         }
+    }
+
+    fn is_serving(&self) -> bool {
+        self.connection.lock().is_some() && self.failures.load(Ordering::Relaxed) < FAILURES
     }
 
     /// Connects, and sees whether the store answers in time.
@@ -159,10 +168,12 @@ impl Link {
                     sleep(RETRY_AFTER.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
                     return self.change(State::HalfOpen);
                 }
-                Ok(()) => {
+                Ok(()) if self.connection.lock().is_none() => {
                     tracing::info!("the connection to the store of limits broke; making another");
                     return;
                 }
+                // Of a connection before this one.
+                Ok(()) => {}
                 // The old connection serves until there is a new one.
                 Err(_) if Files::read(&self.store.redis).is_ok_and(|now| now != *files) => return,
                 Err(_) => {}

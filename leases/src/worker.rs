@@ -160,7 +160,7 @@ impl Shared {
             Ok(_) => Outcome::Granted,
             Err(Failure::Away) => Outcome::Away,
             Err(Failure::Deadline) => Outcome::Deadline,
-            Err(Failure::Redis(_) | Failure::Calendar) => Outcome::Failed,
+            Err(Failure::Redis(_) | Failure::Calendar | Failure::Told) => Outcome::Failed,
         };
         self.observe.called(outcome, took);
         match (result, link) {
@@ -186,7 +186,7 @@ impl Shared {
 /// What a failure means for the connection.
 fn mind(link: &Link, failure: &Failure) {
     match failure {
-        Failure::Away | Failure::Calendar => {}
+        Failure::Away | Failure::Calendar | Failure::Told => {}
         Failure::Deadline => link.failed(),
         Failure::Redis(error) => {
             tracing::debug!(%error, "the store of limits refused a call");
@@ -214,6 +214,7 @@ fn wish_of(ask: &LeaseAsk) -> Wish<'_> {
         debt: ask.debt,
         give_back: ask.give_back,
         keep: ask.keep,
+        is_reminder: false,
     }
 }
 

@@ -211,12 +211,9 @@ impl World {
                 self.sequence += 1;
                 let (sequence, frame, now) = (self.sequence, self.frame_now(), self.now);
                 let it = &mut self.holders[holder];
-                let mut booked = it.ledger.open(
-                    Counter { key: &self.key, window: &WINDOW, amount: self.amount },
-                    frame,
-                    sequence,
-                    now,
-                );
+                let (key, amount) = (&self.key, self.amount);
+                let counter = Counter { key, window: &WINDOW, amount, is_reminder: false };
+                let mut booked = it.ledger.open(counter, frame, sequence, now).expect("it is no reminder");
                 let mut give_back = it.outstanding * returned_percent / 100;
                 if frame == Frame::Now {
                     booked.amount = it.outstanding - give_back;
