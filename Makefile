@@ -14,7 +14,7 @@ help: ## List the targets
 setup: ## Install what is missing (compiler, Rust), and say what and why
 	@scripts/setup.sh
 
-demo: ## Four models behind one address; ONCE=1 ends after the requests
+demo: ## Four models behind one address; ONCE=1 ends after the requests, REDIS=1 shows a limit that two gateways share
 	@scripts/demo.sh
 
 test: setup ## Everything that must hold: format, lints, tests, docs, examples, generated files, chart, fuzz smoke

@@ -3,6 +3,7 @@
 # that a provider with another API answers.
 #
 #   ONCE=1                          end after the requests, non-zero if any was wrong
+#   REDIS=1                         two gateways that share a limit in a real Redis, too
 #   PROFILE=release                 build optimised binaries, which takes several times as long
 #   LLM_D_INFERENCE_SIM=PATH        run this program as the vLLM servers instead of penstock-sim
 #   AI_GATEWAY_TESTUPSTREAM=PATH    and this one as the test upstreams
@@ -26,6 +27,7 @@ main() {
   requests
   pools
   explain
+  [ "${REDIS:-0}" != 1 ] || scripts/demo-shared.sh "$bin" "$work" "$LLAMA" "${llama_ports[0]}"
   [ "$wrong" -eq 0 ] || fail "$wrong of the requests went wrong"
   if [ "${ONCE:-0}" = 1 ]; then
     headline "All six requests were answered as they should be"

@@ -34,6 +34,7 @@ need make build-essential "jemalloc builds with make"
 need cmake cmake "builds C parts of the dependencies"
 need curl curl "the demo sends its requests with it"
 need python3 python3 "the demo prints tables with it"
+need redis-server redis-server "tests of limits that gateways share need a real one"
 [ "${1:-}" != gates ] || need valgrind valgrind "it counts the instructions"
 [ ${#missing[@]} -eq 0 ] || install_packages ca-certificates "${missing[@]}"
 

@@ -226,3 +226,21 @@ fn a_store_makes_limits_shared_that_do_not_say_otherwise() {
     assert_eq!((store.on_failure, store.redis.mode), (OnStoreFailure::LocalShare, RedisMode::Single));
     assert_eq!((store.redis.deadline, &*store.redis.key_prefix), (Duration::from_millis(20), "penstock"));
 }
+
+#[test]
+fn an_amount_that_a_store_cannot_count_is_refused_unless_it_is_not_shared() {
+    let document = |amount: &str, shared: bool| {
+        format!(
+            "{HEAD}{LISTENER}limitStore: {{redis: {{addresses: ['redis:6379']}}}}\npolicies: [{{name: p, limits: \
+             [{{name: l, count: Cost, amount: {amount}, shared: {shared}, window: {{fixed: 1h}}}}]}}]\n"
+        )
+    };
+    let compile = |amount, shared| Snapshot::compile(&document(amount, shared), &NoProfileCheck);
+    assert!(compile("9007199", true).is_ok());
+    assert!(compile("9007200", false).is_ok());
+    let faults = compile("9007200", true).unwrap_err().to_string();
+    assert!(
+        faults.contains("policies[0].limits[0].amount") && faults.contains("9007199 dollars"),
+        "{faults}"
+    );
+}

@@ -27,6 +27,7 @@ mod gateway;
 mod handover;
 mod head;
 mod keys;
+mod leases;
 mod listen;
 pub mod lists;
 pub mod metrics;

@@ -15,12 +15,15 @@ mod family;
 mod gateway;
 mod histogram;
 mod keys;
+mod leases;
 mod limits;
 mod outcome;
 mod register;
 mod requests;
 mod upstreams;
 mod value;
+
+use std::sync::Arc;
 
 use prometheus::{Registry, TextEncoder, core::Collector};
 use rustc_hash::FxHashSet;
@@ -36,6 +39,7 @@ pub(crate) use self::{
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
     keys::{KeysInUse, KeysState},
+    leases::LeaseMetrics,
     limits::{LimitFamilies, LimitMetrics},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
@@ -64,6 +68,8 @@ pub struct Metrics {
     upstream: UpstreamFamilies,
     /// What is counted of limits of policies.
     pub(crate) limits: LimitFamilies,
+    /// How the store of shared limits is.
+    pub(crate) leases: Arc<LeaseMetrics>,
     /// What belongs to the gateway as a whole.
     pub gateway: GatewayMetrics,
     unrouted: RouteMetrics,
@@ -98,6 +104,7 @@ impl Metrics {
             checks: CheckFamilies::register(&registry),
             upstream: UpstreamFamilies::register(&registry),
             limits: LimitFamilies::register(&registry),
+            leases: Arc::new(LeaseMetrics::register(&registry)),
             gateway: GatewayMetrics::register(&registry),
             requests,
             unrouted,

@@ -145,6 +145,7 @@ impl Server {
             lists,
         };
         let bound = server.listeners.lock().bind_missing(snapshot, inherited)?;
+        server.core.shared_limits.apply(snapshot);
         server.listen(snapshot, bound);
         Ok(Arc::new(server))
     }
@@ -263,7 +264,9 @@ impl Server {
                 () = nothing_in_flight => {}
             }
         };
-        match tokio::time::timeout(deadline, over).await {
+        let ended = tokio::time::timeout(deadline, over).await;
+        self.core.shared_limits.drain().await;
+        match ended {
             Ok(()) => Drained::Completely,
             Err(_elapsed) => match self.in_flight() {
                 0 => Drained::Completely,
@@ -334,6 +337,7 @@ impl Applier for Server {
         lists.retain(snapshot);
         self.live.store(Arc::new(runtime));
         drop((certificates, lists));
+        self.core.shared_limits.apply(snapshot);
         self.listen(snapshot, bound);
         self.forget_metrics_of_others(snapshot);
         self.core.metrics.gateway.reload_applied(snapshot.generation.unwrap_or(0));

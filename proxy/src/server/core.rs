@@ -16,6 +16,7 @@ use crate::body::BodyMemory;
 use crate::count::Count;
 use crate::decode::Decoders;
 use crate::keys::KeyStore;
+use crate::leases::SharedLimits;
 use crate::lists::Lists;
 use crate::metrics::{Metrics, UpstreamKind};
 use crate::policy::Extension;
@@ -31,6 +32,7 @@ pub(super) struct Core {
     keeper: Keeper,
     pub(super) keys: KeyStore,
     pub(super) meter: Arc<Meter>,
+    pub(super) shared_limits: SharedLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) in_flight: Arc<Count>,
     pub(super) connections: Arc<Count>,
@@ -52,12 +54,14 @@ impl Extension for NoExtension {}
 impl Core {
     /// Nothing yet; bodies are decoded on `decoders` threads at most.
     pub(super) fn new(metrics: Arc<Metrics>, extension: Option<Arc<dyn Extension>>, decoders: usize) -> Self {
+        let meter = Arc::new(Meter::new());
         Self {
             picker: Picker::new(),
             balancers: Balancers::new(),
             keeper: Keeper::new(Arc::new(Fetcher::new(Environment::of_process()))),
             keys: KeyStore::new(),
-            meter: Arc::new(Meter::new()),
+            shared_limits: SharedLimits::new(&meter, &metrics),
+            meter,
             metrics,
             in_flight: Arc::default(),
             connections: Arc::default(),

@@ -2,6 +2,7 @@
 //! clients are told.
 
 mod charges;
+mod shared;
 mod streams;
 mod targets;
 

@@ -70,8 +70,6 @@ pub const FATES: &[Fates] = &[
         kind: Kind::HttpRoute,
         named: &["rules[].sessionPersistence", "useDefaultGateways"],
         // Rules refuse filters by their types.
-        closes: &[
-        ],
         ..NONE
     },
     Fates { kind: Kind::BackendTlsPolicy, named: &["options"], ..NONE },

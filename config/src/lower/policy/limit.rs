@@ -42,6 +42,10 @@ impl Lowering<'_, '_> {
         let amount = amount::lower(raw, &count, place, self.report);
         let each = amount::each(raw, &count, place, self.report);
         amount::warn(&count, (each, amount), place, self.warnings);
+        let is_shared = raw.shared.unwrap_or(self.known.has_store);
+        if is_shared {
+            amount::check_shared(amount, &place.field("amount"), self.report);
+        }
         self.check_cut(raw, &count, place);
         LimitSpec {
             name: raw.name.as_str().into(),
@@ -52,7 +56,7 @@ impl Lowering<'_, '_> {
             per,
             when: self.condition(&raw.when, &place.field("when")),
             is_shadow: raw.shadow,
-            is_shared: raw.shared.unwrap_or(self.known.has_store),
+            is_shared,
             cuts_streams: raw.cut_streams,
             count,
         }

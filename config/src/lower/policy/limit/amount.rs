@@ -13,6 +13,9 @@ use crate::spec::Count;
 /// No gateway serves as much: a limit of more is a mistake.
 const BEYOND_REACH: u64 = 1_000_000_000_000_000;
 
+/// The store of shared limits counts exactly up to here: 2^53 - 1.
+const MOST_SHARED: u64 = (1 << 53) - 1;
+
 /// The most, in what the limit counts.
 pub(super) fn lower(raw: &RawLimit, count: &Count, place: &FieldPath<'_>, report: &mut Report) -> u64 {
     in_units(raw.amount, *count == Count::Cost, &place.field("amount"), report)
@@ -47,6 +50,19 @@ fn in_units(amount: Decimal, is_money: bool, place: &FieldPath<'_>, report: &mut
     })
 }
 
+/// Refuses an amount that a store cannot count.
+pub(super) fn check_shared(amount: u64, place: &FieldPath<'_>, report: &mut Report) {
+    if amount > MOST_SHARED {
+        let message = || {
+            format!(
+                "is more than gateways can share, which is {MOST_SHARED} ({} dollars): make it smaller, or say shared: false",
+                MOST_SHARED / 10_u64.pow(MONEY_DECIMALS)
+            )
+        };
+        report.add(place, message);
+    }
+}
+
 /// Legal, and rarely meant: a limit that nothing or everything exceeds.
 pub(super) fn warn(count: &Count, (each, amount): (u64, u64), place: &FieldPath<'_>, warnings: &mut Report) {
     if amount == 0 {
@@ -73,12 +89,15 @@ pub(in crate::lower::policy) fn overrides(
     }
     let place = FieldPath::Root.field("consumers");
     let each = document.consumers.iter().enumerate();
-    each.map(|(index, raw)| amounts(raw, &by_name, &place.index(index).field("limits"), report)).collect()
+    let has_store = document.limit_store.is_some();
+    each.map(|(index, raw)| amounts(raw, &by_name, has_store, &place.index(index).field("limits"), report))
+        .collect()
 }
 
 fn amounts(
     raw: &RawConsumer,
     limits: &FxHashMap<&str, Vec<&RawLimit>>,
+    has_store: bool,
     place: &FieldPath<'_>,
     report: &mut Report,
 ) -> BTreeMap<Box<str>, u64> {
@@ -112,7 +131,11 @@ fn amounts(
             };
             report.add(&place, message);
         }
-        amounts.insert(name.as_str().into(), in_units(*amount, has_money, &place, report));
+        let amount = in_units(*amount, has_money, &place, report);
+        if has_store && meant.iter().any(|limit| limit.shared != Some(false)) {
+            check_shared(amount, &place, report);
+        }
+        amounts.insert(name.as_str().into(), amount);
     }
     amounts
 }
