@@ -46,6 +46,14 @@ pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
     BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
     ClaimPath, ClientAddressHeader, ClientCertificate, ClientCertificates, ClientCredential, ClientHeaders,
-    Comparison, Consumer, Cors, Count, Credential, CredentialSource, Destination, Dimension, EndpointSpec, External, ExternalPath, ExternalProtocol, Extract, FixedAnswer, GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest, KeySetSource, LimitMatch, LimitSpec, LimitStore, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, Missing, ModelEntry, ModelNames, ModelRewrite, NanoDollars, Objective, OidcClient, OidcProvider, OnStoreFailure, OneOf, Origin, PathComparison, PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Price, PriceTier, Redirect, RedirectTarget, RedisMode, RedisSpec, RedisTls, RegexReplacement, RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream, UpstreamTls, Window, plain_path,
+    Comparison, Consumer, Cors, Count, Credential, CredentialSource, Destination, Dimension, EndpointSpec,
+    External, ExternalPath, ExternalProtocol, Extract, FixedAnswer, GcpIdentity, HeaderEdits, HostPattern,
+    IdentityToken, JwtProvider, KeyDigest, KeySetSource, LimitMatch, LimitSpec, LimitStore, Listed, Listener,
+    ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, Missing, ModelEntry, ModelNames,
+    ModelRewrite, NanoDollars, Objective, OidcClient, OidcProvider, OnStoreFailure, OneOf, Origin,
+    PathComparison, PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex,
+    PoolSpec, Price, PriceTier, Redirect, RedirectTarget, RedisMode, RedisSpec, RedisTls, RegexReplacement,
+    RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target,
+    TextMatch, Tier, TokenSource, Upstream, UpstreamTls, Window, plain_path,
 };
 pub use usage::{USAGE_VARIABLES, check_expression};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderName, Method, StatusCode};
 use penstock_config::{
-    Access, AccessRule, ApiKeys, Authentication, BackendIndex, Basic, Cidr, ClaimMatch, ClaimPath, Expression, External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
+    Access, AccessRule, ApiKeys, Authentication, BackendIndex, Basic, Cidr, ClaimMatch, ClaimPath,
+    Expression, External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource,
+    ModelNames, NoProfileCheck, PolicyIndex, Snapshot,
 };
 
 const HEAD: &str = "apiVersion: penstock.dev/v1alpha1\nkind: RoutingConfig\nsecretsFrom: s\n";

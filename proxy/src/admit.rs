@@ -3,6 +3,7 @@
 use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
 use penstock_wire::Connections;
+use http::HeaderMap;
 use pingora_http::RequestHeader;
 
 use crate::context::Arrived;
@@ -81,7 +82,7 @@ pub(crate) fn explain(
 
 /// Whether who asks may ask for this model, as far as that can be told without a rule.
 pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> bool {
-    let facts = facts(arrived, head);
+    let facts = facts(arrived, &head.headers);
     penstock_policies::may_ask(facts.identities, Model::Named(model))
         && of_listener(arrived).all(|access| access.may_ask(&facts, model))
 }
@@ -105,7 +106,7 @@ pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> 
 
 /// What the listener's policies left open.
 fn admit_late(arrived: &Arrived, head: &RequestHeader, models: &[Model<'_>]) -> Result<(), Error> {
-    let facts = facts(arrived, head);
+    let facts = facts(arrived, &head.headers);
     of_listener(arrived).try_for_each(|access| access.admit_late(&facts, models))
 }
 
@@ -115,7 +116,7 @@ fn of_listener(arrived: &Arrived) -> impl Iterator<Item = &Access> {
 }
 
 /// What is known of the request, but for its model.
-fn facts<'a>(arrived: &'a Arrived, head: &'a RequestHeader) -> Facts<'a> {
+pub(crate) fn facts<'a>(arrived: &'a Arrived, headers: &'a HeaderMap) -> Facts<'a> {
     Facts {
         method: &arrived.target.method,
         host: &arrived.target.host,
@@ -126,7 +127,7 @@ fn facts<'a>(arrived: &'a Arrived, head: &'a RequestHeader) -> Facts<'a> {
         address: arrived.client(),
         port: policy::port(arrived.peer, arrived.client()),
         identities: arrived.caller.as_ref().map_or(&[], |caller| caller.identities()),
-        headers: &head.headers,
+        headers,
     }
 }
 

@@ -178,9 +178,9 @@ impl Gateway {
                 }
             }
             Ok(Action::Respond { rule, prefix_length }) => {
-                if Box::pin(is_admitted(client, arrived, response, Some(Found { rule, prefix_length })))
-                    .await?
-                {
+                arrived.cors = arrived.runtime().cors_of_rule(arrived.listener, rule).cloned();
+                let found = Some(Found { rule, prefix_length });
+                if Box::pin(is_admitted(client, arrived, response, connections, found)).await? {
                     respond::fixed(client, arrived, response, rule).await?;
                 }
             }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use penstock_config::{LimitStore, Snapshot};
+use penstock_config::Snapshot;
 use penstock_leases::{Leases, Observe};
 
 use crate::metrics::Metrics;

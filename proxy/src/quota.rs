@@ -17,18 +17,17 @@ mod told;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use penstock_config::{PolicySpec, Rule, Snapshot};
 use penstock_policies::limits::{Ask, Counters, Estimator, Holds, Limiter, Now, Seen, Usage, Wants};
-use penstock_policies::{Facts, Model};
+use penstock_policies::Facts;
 use tokio::time::Instant;
 
 use self::prices::PriceBook;
 use crate::context::{Arrived, Attempt, Response};
 use crate::error::{Error, LimitReached};
-use crate::policy::Caller;
 
 pub(crate) use self::told::headers;
+pub(crate) use crate::admit::facts;
 
 /// How many counters there may be. One takes some 200 bytes.
 const MAX_COUNTERS: usize = 1_000_000;
@@ -143,17 +142,6 @@ pub(crate) async fn sweep(meter: Weak<Meter>) {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let Some(meter) = meter.upgrade() else { return };
         meter.counters.sweep(meter.now(), SWEPT_COUNTERS);
-    }
-}
-
-/// What is known of a request, but for its model.
-pub(crate) fn facts<'a>(arrived: &'a Arrived, headers: &'a HeaderMap) -> Facts<'a> {
-    Facts {
-        method: &arrived.target.method,
-        model: Model::Unknown,
-        address: arrived.client(),
-        identities: arrived.caller.as_ref().map_or(&[], |caller| Caller::identities(caller)),
-        headers,
     }
 }
 

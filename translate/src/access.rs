@@ -14,9 +14,8 @@ mod rules;
 mod tokens;
 mod users;
 
-use penstock_config::Expression;
 use penstock_config::raw::{
-    RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBackend, RawBasic, RawCors,
+    RawAccess, RawApiKeys, RawAuthentication, RawAuthorization, RawBackend, RawBasic, RawCors,
     RawExternal, RawExtract, RawJwt, RawPolicy,
 };
 

@@ -23,7 +23,10 @@ mod traffic;
 mod unsupported;
 
 pub use access::{
-    AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings, ClaimToHeader, ContextExtension, CorsAccess, ExternalAccess, ExternalBackendRef, ExternalBody, ExternalGrpc, ExternalHttp, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess, TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
+    AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings,
+    ClaimToHeader, ContextExtension, CorsAccess, ExternalAccess, ExternalBackendRef, ExternalBody,
+    ExternalGrpc, ExternalHttp, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess,
+    TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
 };
 pub use aigateway::{
     AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,
@@ -68,7 +71,10 @@ pub use reference::{
     TargetRef,
 };
 pub use route::{
-    CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef, RequestMirror,
+    CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction,
+    HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier,
+    HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef,
+    RequestMirror,
 };
 pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,
@@ -82,7 +88,6 @@ pub use traffic::{
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,
-    LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, TargetNamespaces,
-    TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet,
-    XMesh,
+    LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets, TargetNamespaces, TargetSelector, TcpRoute,
+    TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy, XListenerSet, XMesh,
 };

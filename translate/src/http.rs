@@ -172,8 +172,7 @@ fn target(reference: &HttpBackendRef, upstream: Result<&Upstream, &RefError>) ->
     filters.refuse_unknown()?;
     let asks = filters.external_auth()?.is_some() || filters.cors()?.is_some();
     if asks || filters.redirect()?.is_some() || filters.mirrors().next().is_some() {
-        let message =
-            "a backendRef can change headers and URL; redirects, mirrors, ExternalAuth and CORS are for rules";
+        let message = "a backendRef can change headers and URL; redirects, mirrors, ExternalAuth and CORS are for rules";
         return Err(message.to_owned());
     }
     let mut target = rules::to_upstream(upstream, weight, 0);

@@ -60,10 +60,8 @@ impl<'p, 'a> Limiters<'p, 'a> {
         &mut self,
         limiting: Limiting,
         costs: &Costs<'_>,
-        listeners: &[String],
     ) -> Option<Option<String>> {
-        let listener = listeners.first().map_or("", String::as_str);
-        let limits = self.unsupported.limits(limiting, costs, (self.gateway, listener)).ok()?;
+        let limits = self.unsupported.limits(limiting, costs).ok()?;
         if limits.is_empty() {
             return Some(None);
         }

@@ -41,8 +41,6 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Group {
     limits: Vec<Limit>,
-    /// Whether it goes by clients' addresses.
-    pub(crate) goes_by_address: bool,
     /// What a status shall say beside that it is in force.
     pub(crate) notes: Vec<String>,
 }

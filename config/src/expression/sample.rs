@@ -21,8 +21,14 @@ use crate::spec::Consumer;
 /// # Errors
 /// It cannot come to a truth value, or does something with a value that its type does not allow.
 pub(super) fn try_out(tree: &IdedExpr, parts: &[Part]) -> Result<(), String> {
-    let consumer =
-        Consumer { name: "sample".into(), keys: Box::default(), tags: BTreeMap::new(), models: None };
+    let consumer = Consumer {
+        name: "sample".into(),
+        keys: Box::default(),
+        tags: BTreeMap::new(),
+        models: None,
+        limits: BTreeMap::new(),
+        priority: None,
+    };
     let claims = serde_json::Value::Object(serde_json::Map::new());
     let identity = ExpressionIdentity { consumer: &consumer, by: "jwt", provider: "", claims: Some(&claims) };
     let request = ExpressionRequest {

@@ -56,12 +56,6 @@ pub(super) fn names(document: &Document) -> Names<'_> {
     Names::of(document.policies.iter().map(|policy| policy.name.as_str()))
 }
 
-/// The names of policies that ask who may ask for what.
-pub(super) fn asking(document: &Document) -> FxHashSet<&str> {
-    let asks = |policy: &&RawPolicy| policy.authentication.is_some() || policy.authorization.is_some();
-    document.policies.iter().filter(asks).map(|policy| policy.name.as_str()).collect()
-}
-
 /// All policies.
 pub(super) fn lower(
     document: &Document,

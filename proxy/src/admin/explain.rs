@@ -119,7 +119,7 @@ fn identified_by_now(
     };
     let found = match &decided {
         Ok(Action::Forward(routed)) => Some(Found { rule: routed.rule, prefix_length: routed.prefix_length }),
-        Ok(Action::Redirect { rule, prefix_length }) => {
+        Ok(Action::Redirect { rule, prefix_length } | Action::Respond { rule, prefix_length }) => {
             Some(Found { rule: *rule, prefix_length: *prefix_length })
         }
         Ok(Action::ListModels | Action::TellMethods { .. }) | Err(_) => None,

@@ -112,7 +112,6 @@ impl Group {
                 "answers have the headers of the API that clients use, whatever xRateLimitHeaders says",
             );
         }
-        self.goes_by_address |= selected.goes_by_address;
         let mut per = selected.per;
         if rule.shared != Some(true) {
             per.push("route".to_owned());

@@ -20,7 +20,6 @@ pub(super) struct Selected {
     pub(super) distinct: Vec<RawTextMatch>,
     /// How many of those are headers.
     headers: usize,
-    pub(super) goes_by_address: bool,
 }
 
 /// Reads selectors, all of which have to be met.
@@ -123,7 +122,6 @@ impl Selected {
             Some("Distinct") => self.per.push("address".to_owned()),
             Some(other) => return Err(format!("{place}: there is no type {:?}", shorten(other, 40))),
         }
-        self.goes_by_address = true;
         if spec.invert == Some(true) {
             self.when.not_addresses.push(range);
         } else if self.when.addresses.is_empty() {

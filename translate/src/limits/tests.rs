@@ -137,7 +137,6 @@ fn the_local_rule_without_selectors_is_for_what_no_other_is_for() {
         {"clientSelectors": [{"headers": [{"name": "x-user", "type": "Distinct"}]}], "limit": {"requests": 7, "unit": "Minute"}},
     ]}});
     let group = read(&settings).local.unwrap();
-    assert!(group.goes_by_address);
     let limits = serde_json::to_value(group.limits(&Costs::default(), false).unwrap()).unwrap();
     let gold = json!({"type": "Exact", "name": "x-tier", "value": "gold"});
     let not_gold = json!({"type": "Exact", "name": "x-tier", "value": "gold", "invert": true});

@@ -43,8 +43,7 @@ impl Routing<'_, '_> {
             return None;
         }
         let limiting = self.limiting_of(route, gateway, listener, position)?;
-        let name = gateway.listeners.get(listener).map_or("", |listener| listener.spec.name.as_str());
-        self.unsupported.limits(limiting, &route.costs(gateway), (gateway, name)).err()
+        self.unsupported.limits(limiting, &route.costs(gateway)).err()
     }
 
     /// The policy that limits the requests of a rule, by its position.

@@ -109,7 +109,6 @@ impl Unsupported<'_> {
         &self,
         limiting: Limiting,
         costs: &Costs<'_>,
-        (gateway, listener): (&Gateway<'_>, &str),
     ) -> Result<Vec<RawLimit>, String> {
         // A Gateway's policy may be about routes for models, where it has others too.
         let may_lack = !limiting.is_own && !costs.is_of_models;
@@ -121,15 +120,6 @@ impl Unsupported<'_> {
             let named = |fault: String| format!("{} (spec.{fault})", policy.name);
             let limits = policy.limits.as_ref().map_err(|fault| named(fault.clone()))?;
             let Some(group) = limits.as_ref().and_then(|limits| of(limits).as_ref()) else { continue };
-            if group.goes_by_address
-                && let Some(proxies) = self.tells_addresses(gateway, listener)
-            {
-                let fault = format!(
-                    "rateLimit: clientSelectors[].sourceCIDR: {} has proxies tell clients' addresses, which is not supported",
-                    proxies.name
-                );
-                return Err(named(fault));
-            }
             all.extend(group.limits(costs, may_lack).map_err(|fault| named(format!("rateLimit: {fault}")))?);
         }
         Ok(all)
@@ -152,10 +142,5 @@ impl Unsupported<'_> {
         let limits = policy.quota.as_deref().ok().filter(|limits| !limits.is_empty())?;
         let key = &policy.meta.key;
         Some((names::in_document(["quota", &*key.namespace, &key.name]), limits))
-    }
-
-    fn tells_addresses(&self, gateway: &Gateway<'_>, listener: &str) -> Option<&Policy<'_>> {
-        let proxies = self.of_listener(Kind::ClientTrafficPolicy, gateway, listener);
-        proxies.map(|index| &self.policies[index]).filter(|policy| policy.tells_addresses())
     }
 }
