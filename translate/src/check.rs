@@ -304,7 +304,7 @@ impl Mending<'_> {
 /// A policy of the same name that refuses all requests.
 fn refusing(policy: &RawPolicy) -> RawPolicy {
     let authorization = Some(RawAuthorization::default());
-    RawPolicy { name: policy.name.clone(), authentication: None, authorization }
+    RawPolicy { name: policy.name.clone(), authorization, ..RawPolicy::default() }
 }
 
 /// Which part a path leads to: `routes[2].rules[0].targets[1].pool` is in a rule.
