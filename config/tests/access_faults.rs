@@ -290,7 +290,7 @@ fn faults_of_cors() {
     assert_fault(of_rule, "routes[0].rules[0].cors.allowOrigins[0]", "is no origin");
     let open = "policies: [{name: p, cors: {allowOrigins: ['*'], allowCredentials: true}}]\n";
     let found = warnings_of(open);
-    assert!(found.iter().any(|it| it.path == "policies[0].cors.allowOrigins"), "{found:?}");
+    assert!(found.iter().any(|(path, _)| path == "policies[0].cors.allowOrigins"), "{found:?}");
 }
 
 #[test]

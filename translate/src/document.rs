@@ -71,7 +71,7 @@ pub(crate) fn build(
 ) -> Finished {
     let mut document = empty(context, gateway);
     guard_listeners(&mut document, gateway, &guards, whole);
-    let mut limiters = Limiters::new(unsupported, gateway, &guards);
+    let mut limiters = Limiters::new(unsupported, &guards);
     let counts_requests = !gateway.request_costs.is_empty();
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use penstock_config::raw::{RawLimit, RawLimitStore, RawPolicy, RawWindow};
 use penstock_config::{Decimal, MAX_DOCUMENT_BYTES, Span};
 
-use crate::gateway::Gateway;
 use crate::guards::Guards;
 use crate::limits::Costs;
 use crate::names;
@@ -29,7 +28,6 @@ const NO_ROOM: &str = "no-room-for-limits";
 /// The limits of one document.
 pub(crate) struct Limiters<'p, 'a> {
     unsupported: &'p Unsupported<'a>,
-    gateway: &'p Gateway<'a>,
     /// All of them.
     pub(crate) policies: Vec<RawPolicy>,
     /// What has no room, so that what it is for is closed.
@@ -42,10 +40,9 @@ pub(crate) struct Limiters<'p, 'a> {
 
 impl<'p, 'a> Limiters<'p, 'a> {
     /// None yet. Names are others than those of `guards`.
-    pub(crate) fn new(unsupported: &'p Unsupported<'a>, gateway: &'p Gateway<'a>, guards: &Guards) -> Self {
+    pub(crate) fn new(unsupported: &'p Unsupported<'a>, guards: &Guards) -> Self {
         Self {
             unsupported,
-            gateway,
             policies: Vec::new(),
             without_room: BTreeSet::new(),
             by_content: BTreeMap::new(),

@@ -51,9 +51,9 @@ fn a_policy_that_merges_says_the_rest_of_what_its_parent_says() {
 #[test]
 fn what_cannot_be_said_closes_and_is_told() {
     for (spec, says) in [
-        ("cors: {allowOrigins: ['https://a.example/path']}", "cors: allowOrigins[0]: "),
+        ("cors: {allowOrigins: ['https://a.example/path']}", "spec.cors: cors.allowOrigins[0]: "),
         ("cors: {allowOrigins: ['*'], maxAge: soon}", "cors.maxAge: "),
-        ("cors: {allowOrigins: ['*'], allowHeaders: ['a b']}", "cors: allowHeaders[0]: "),
+        ("cors: {allowOrigins: ['*'], allowHeaders: ['a b']}", "spec.cors: cors.allowHeaders[0]: "),
     ] {
         let translation = scene(&policy("p", GW, spec));
         assert!(asked(&translation).values().all(|it| it == "closed"), "{spec}");
@@ -92,7 +92,11 @@ fn a_filter_of_a_route_says_it_for_its_rule() {
 #[test]
 fn a_filter_that_cannot_be_refuses_its_rule() {
     for (filter, of_reference, says) in [
-        ("{type: CORS, cors: {allowOrigins: [nowhere]}}", "", "a CORS filter cannot be: allowOrigins[0]: "),
+        (
+            "{type: CORS, cors: {allowOrigins: [nowhere]}}",
+            "",
+            "a CORS filter cannot be: cors.allowOrigins[0]: ",
+        ),
         ("{type: CORS}", "", "a filter of type CORS lacks its section"),
         ("", "{type: CORS, cors: {allowOrigins: ['*']}}", "ExternalAuth and CORS are for rules"),
     ] {
