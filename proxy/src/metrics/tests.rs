@@ -141,7 +141,7 @@ fn a_reload_keeps_the_counts_of_what_stays() {
             routes: &FxHashSet::default(),
             upstreams: &FxHashSet::from_iter(["p"]),
             models: &FxHashSet::from_iter(["m"]),
-            policies: &none,
+            policies: &FxHashSet::default(),
         });
     }
     let page = metrics.encode();
