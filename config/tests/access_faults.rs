@@ -127,7 +127,7 @@ fn faults_of_servers_that_are_asked() {
         ("grpc: {backend: b}", "grpc.backend", "there is no backend \"b\""),
         ("grpc: {backend: plain}", "grpc.backend", "set its protocol to h2c"),
         ("http: {backend: model}", "http.backend", "has provider, which is for models"),
-        ("http: {backend: a, path: no}", "http.path", "must start with /"),
+        ("http: {backend: a, path: bad}", "http.path", "must start with /"),
         ("http: {backend: a, path: /a, pathOverride: /b}", "http.path", "no meaning with pathOverride"),
         ("http: {backend: a, headersToUpstream: [host]}", "http.headersToUpstream[0]", "the header host"),
         ("http: {backend: a, headersToUpstream: [x, X]}", "http.headersToUpstream[1]", "given twice"),

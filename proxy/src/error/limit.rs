@@ -144,7 +144,7 @@ impl Limit {
             Self::ConnectTimeout => "connection.connectTimeout",
             Self::Queue => "saturation.queue",
             Self::QueueTimeout => "saturation.queue.timeout",
-            Self::CheckBodyBytes => "policies.external.body.maxBytes",
+            Self::CheckBodyBytes => "external.body.maxBytes",
             Self::AdminConnections => "admin.connections",
             Self::AdminTimeout => "admin.timeout",
             Self::AdminBodyBytes => "admin.bodyBytes",

@@ -34,7 +34,7 @@ fn all() -> Vec<Error> {
         Error::KeysUnavailable { policy: "p".into() },
         Error::CheckDenied { policy: "p".into() },
         Error::CheckBodyTooLarge { policy: "p".into(), limit_bytes: 1 },
-        Error::CheckFailed { policy: "p".into(), status: 403, cause: "x".into() },
+        Error::CheckFailed { policy: "p".into(), status: 500, cause: "x".into() },
         Error::RateLimited(reached(Some(SECOND))),
         Error::BudgetExhausted(reached(None)),
         Error::NeverFits(reached(None)),

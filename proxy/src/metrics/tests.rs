@@ -143,8 +143,8 @@ fn a_reload_keeps_the_counts_of_what_stays() {
             routes: &FxHashSet::default(),
             upstreams: &FxHashSet::from_iter(["p"]),
             models: &FxHashSet::from_iter(["m"]),
-            policies: &none,
-            limited: &none,
+            policies: &FxHashSet::default(),
+            limited: &FxHashSet::default(),
         });
     }
     let page = metrics.encode();

@@ -151,7 +151,7 @@ fn a_server_that_cannot_be_asked_closes_unless_the_policy_fails_open() {
     assert_closed(&with(&format!("{{{auth}, timeout: soon}}")), "extAuth.timeout");
     assert_closed(&with(&format!("{{{auth}, statusOnError: 200}}")), "extAuth");
     assert_closed(&with(&format!("{{{auth}, bodyToExtAuth: {{}}}}")), "extAuth");
-    let path = "{http: {backendRefs: [{name: auth, port: 9000}], path: no}}";
+    let path = "{http: {backendRefs: [{name: auth, port: 9000}], path: bad}}";
     assert_closed(&with(path), "must start with /");
 }
 
@@ -250,7 +250,7 @@ fn a_filter_that_cannot_be_honoured_closes_its_rule() {
         "{protocol: GRPC, backendRef: {name: far, namespace: other, port: 9000}}",
         "{protocol: TCP, backendRef: {name: auth, port: 9000}}",
         "{protocol: HTTP, backendRef: {name: auth, port: 9000}}",
-        "{protocol: HTTP, backendRef: {name: auth, port: 9000}, http: {path: no, allowedResponseHeaders: [x]}}",
+        "{protocol: HTTP, backendRef: {name: auth, port: 9000}, http: {path: bad, allowedResponseHeaders: [x]}}",
         "{protocol: GRPC, backendRef: {name: auth, port: 9000}, grpc: {allowedHeaders: ['a b']}}",
     ] {
         let (translation, place) = filtered(filter);
