@@ -72,7 +72,7 @@ fn listeners_of_one_address_agree_in_what_holds_for_whole_connections() {
     for (rest, other, field) in [
         ("limits: {headerTimeout: 1s}", "limits: {}", Some("limits")),
         ("limits: {connections: 1}", "limits: {connections: 2}", Some("limits")),
-        ("proxyProtocol: Required", "proxyProtocol: Off", Some("proxyProtocol")),
+        ("proxyProtocol: Required", "proxyProtocol: Never", Some("proxyProtocol")),
         (&*tls("clients: {proof: Any}"), &*tls(""), Some("tls")),
         (&*tls("minVersion: '1.3'"), &*tls(""), Some("tls")),
         ("limits: {bodyBytes: 1KiB}", "limits: {}", None),

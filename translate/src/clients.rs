@@ -121,7 +121,7 @@ impl Clients {
         self.proxy_protocol = match (&settings.proxy_protocol, settings.enable_proxy_protocol) {
             (Some(protocol), _) if protocol.optional == Some(true) => ProxyProtocol::Optional,
             (Some(_), _) | (None, Some(true)) => ProxyProtocol::Required,
-            (None, _) => ProxyProtocol::Off,
+            (None, _) => ProxyProtocol::Never,
         };
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{rewrite, text};
 use crate::knob::Knob as _;
 use crate::raw::{RawRoute, RawRule, RawTimeouts};
 use crate::report::{FieldPath, Report};
-use crate::spec::{Action, HostPattern, Listener, Rule};
+use crate::spec::{Action, FixedAnswer, HostPattern, Listener, Redirect, Rule, Tier};
 use crate::table::{Alternative, TableBuilder};
 
 /// When the models of a route came to be, in seconds since the Unix epoch.
@@ -127,41 +127,7 @@ pub(super) fn lower(
     let mirrors = target::mirrors(&raw.mirrors, upstreams, &place.field("mirrors"), report);
     let respond =
         raw.respond.as_ref().map(|respond| rewrite::respond(respond, &place.field("respond"), report));
-    let has_others = !raw.targets.is_empty() || !raw.mirrors.is_empty() || raw.url_rewrite.is_some();
-    let action = match redirect {
-        None if respond.is_some() && has_others => {
-            let message =
-                || "goes with neither targets, mirrors nor urlRewrite: nothing is forwarded".to_owned();
-            report.add(&place.field("respond"), message);
-            None
-        }
-        None if let Some(respond) = respond => respond.map(Action::Respond),
-        Some(_) if raw.respond.is_some() => {
-            report.add(&place.field("respond"), || "a rule either answers or redirects".to_owned());
-            None
-        }
-        None if raw.targets.is_empty() => {
-            report
-                .add(place, || "does nothing: give it targets, a redirect or an answer (respond)".to_owned());
-            None
-        }
-        None => Some(Action::Forward(tiers)),
-        Some(_) if !raw.targets.is_empty() => {
-            report.add(&place.field("redirect"), || {
-                "a rule has either targets or a redirect, not both".to_owned()
-            });
-            None
-        }
-        Some(_) if !raw.mirrors.is_empty() => {
-            report.add(&place.field("mirrors"), || "are of no use with a redirect".to_owned());
-            None
-        }
-        Some(_) if raw.url_rewrite.is_some() => {
-            report.add(&place.field("urlRewrite"), || "is of no use with a redirect".to_owned());
-            None
-        }
-        Some(redirect) => redirect.map(Action::Redirect),
-    };
+    let action = action(raw, tiers, (redirect, respond), place, report);
     let request_headers = target::edits(&raw.request_headers, &place.field("requestHeaders"), report);
     let response_headers = target::edits(&raw.response_headers, &place.field("responseHeaders"), report);
     Some(Rule {
@@ -183,6 +149,52 @@ pub(super) fn lower(
         timeouts: raw.timeouts.value(),
         retry: raw.retry.value(),
     })
+}
+
+/// What a rule does, of which it has one: whatever else it has was lowered, or has a fault.
+fn action(
+    raw: &RawRule,
+    tiers: Vec<Tier>,
+    (redirect, respond): (Option<Option<Redirect>>, Option<Option<FixedAnswer>>),
+    place: &FieldPath<'_>,
+    report: &mut Report,
+) -> Option<Action> {
+    let has_others = !raw.targets.is_empty() || !raw.mirrors.is_empty() || raw.url_rewrite.is_some();
+    match redirect {
+        None if respond.is_some() && has_others => {
+            let message =
+                || "goes with neither targets, mirrors nor urlRewrite: nothing is forwarded".to_owned();
+            report.add(&place.field("respond"), message);
+            None
+        }
+        None if let Some(respond) = respond => respond.map(Action::Respond),
+        Some(_) if raw.respond.is_some() => {
+            report.add(&place.field("respond"), || "a rule either answers or redirects".to_owned());
+            None
+        }
+        None if raw.targets.is_empty() => {
+            report.add(place, || {
+                "does nothing: give it targets or a redirect, or an answer (respond)".to_owned()
+            });
+            None
+        }
+        None => Some(Action::Forward(tiers)),
+        Some(_) if !raw.targets.is_empty() => {
+            report.add(&place.field("redirect"), || {
+                "a rule has either targets or a redirect, not both".to_owned()
+            });
+            None
+        }
+        Some(_) if !raw.mirrors.is_empty() => {
+            report.add(&place.field("mirrors"), || "are of no use with a redirect".to_owned());
+            None
+        }
+        Some(_) if raw.url_rewrite.is_some() => {
+            report.add(&place.field("urlRewrite"), || "is of no use with a redirect".to_owned());
+            None
+        }
+        Some(redirect) => redirect.map(Action::Redirect),
+    }
 }
 
 fn check_timeouts(raw: &RawTimeouts, place: &FieldPath<'_>, report: &mut Report) {

@@ -221,7 +221,7 @@ pub enum DebugAccess {
 pub enum ProxyProtocol {
     /// They do not: such a header is no request.
     #[default]
-    Off,
+    Never,
     /// They do: others are closed.
     Required,
     /// They may. A client that connects without a proxy can then say that it is anybody.

@@ -187,7 +187,7 @@ impl Terms {
         Self {
             connections: listener.and_then(|it| it.connections).map_or(usize::MAX, |most| most as usize),
             handshake_timeout: tls.and_then(|tls| tls.handshake_timeout).unwrap_or(limits.header_timeout),
-            proxy_protocol: listener.map_or(ProxyProtocol::Off, |listener| listener.proxy_protocol),
+            proxy_protocol: listener.map_or(ProxyProtocol::Never, |listener| listener.proxy_protocol),
             linger: snapshot.shutdown.linger,
             limits,
         }
@@ -217,7 +217,7 @@ impl Connection {
         stream.set_nodelay(true).ok()?;
         let limits = &terms.limits;
         let due = Instant::now() + limits.header_timeout;
-        if terms.proxy_protocol != ProxyProtocol::Off {
+        if terms.proxy_protocol != ProxyProtocol::Never {
             let is_needed = terms.proxy_protocol == ProxyProtocol::Required;
             // In a place of its own, as the handshake below.
             match Box::pin(proxied::origin(&mut stream, is_needed, due)).await {

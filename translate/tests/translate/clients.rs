@@ -107,7 +107,7 @@ fn a_policy_for_a_listener_takes_the_place_of_that_for_its_gateway() {
     let own = policy("own", "plain", "path: {escapedSlashesAction: RejectRequest}");
     let translation = scene(&(policy("all", "", "proxyProtocol: {optional: true}") + &own));
     let plain = listener(&translation, "plain");
-    assert_eq!((plain.proxy_protocol, plain.escaped_slashes), (ProxyProtocol::Off, EscapedSlashes::Refuse));
+    assert_eq!((plain.proxy_protocol, plain.escaped_slashes), (ProxyProtocol::Never, EscapedSlashes::Refuse));
     assert_eq!(listener(&translation, "a").proxy_protocol, ProxyProtocol::Optional);
     let (_, _, message) = condition(&translation, (Kind::ClientTrafficPolicy, "all"), "Overridden");
     assert!(message.ends_with("plain of Gateway ns/gw"), "{message}");
