@@ -255,9 +255,20 @@ fn a_store_that_is_back_is_asked_again_and_its_answer_counts() {
     // Not for each request.
     assert!(gateway.next(at(0.1)).is_none());
     assert!(matches!(gateway.ask(at(0.3)), Err(Stop::Unavailable(_))));
-    let mut store = Store::default();
-    gateway.serve(&mut store, at(0.3));
-    assert!(gateway.passes(&mut store, at(0.3)));
+    gateway.serve(&mut Store::default(), at(0.3));
+    assert!(gateway.ask(at(0.3)).is_ok());
+}
+
+#[test]
+fn a_counter_that_nobody_asked_for_while_the_store_was_away_asks_it_anew() {
+    for limit in [requests(10), limit("flights", Count::Concurrency, 3, Window::Now)] {
+        let gateway = Gateway::new(limit, 0);
+        gateway.counters.set_on_failure(OnStoreFailure::Closed);
+        gateway.wait(at(0.0));
+        gateway.next(at(0.0)).unwrap().failed(at(0.0));
+        assert!(matches!(gateway.ask(at(0.1)), Err(Stop::Unavailable(_))));
+        assert!(gateway.passes(&mut Store::default(), at(10.0)));
+    }
 }
 
 #[test]
