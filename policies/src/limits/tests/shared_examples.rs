@@ -8,9 +8,9 @@ use penstock_config::{Count, LimitSpec, OnStoreFailure, Window};
 
 use super::store::{Call, Store};
 use crate::limits::testing::{
-    MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, usage,
+    MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, tokens, usage,
 };
-use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Spent, Stop};
+use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop};
 
 struct Gateway {
     counters: Arc<Counters>,
@@ -311,4 +311,22 @@ fn a_limit_that_is_not_shared_asks_nobody() {
     assert!(counters.leased().is_empty());
     assert_eq!(refusal(&limiter, &request, usage(0, 0), at(0.0)).retry_after, Some(Duration::from_secs(1)));
     assert_eq!(remaining(&limiter, &request, at(0.0)), [0]);
+}
+
+#[test]
+fn a_stream_goes_on_while_the_store_is_asked_and_is_cut_when_it_has_no_more() {
+    let cutting = LimitSpec { cuts_streams: true, ..tokens(100) };
+    let gateway = Gateway::new(cutting, 0);
+    let mut store = Store::default();
+    let reserve = |now| reserve(&gateway.limiter, &Request::by("a"), usage(0, 10), now);
+    assert!(matches!(reserve(at(0.0)), Err(Stop::Wait(_))));
+    gateway.serve(&mut store, at(0.0));
+    let mut holds = reserve(at(0.0)).unwrap();
+    let cut_at = (1..200).find(|seen| {
+        let seen = holds.seen(*seen, at(0.0));
+        gateway.serve(&mut store, at(0.0));
+        seen != Seen::Go
+    });
+    // All of it, and what came while the store was asked for the last part of it.
+    assert!((101..=103).contains(&cut_at.unwrap()), "{cut_at:?}");
 }
