@@ -255,6 +255,8 @@ impl Counter {
                 lease.hold(want.hold, now.mono);
                 Reserved::Held(Part { held: want.hold, held_apart: 0 })
             }
+            // When a request in flight ends is nobody's to say.
+            Take::Refused { .. } if lease.is_concurrency() => Reserved::Short(A_WHILE),
             Take::Refused { retry_after } => Reserved::Short(retry_after),
             Take::Ask => {
                 let listener = shared.answered.listen();

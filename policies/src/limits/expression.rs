@@ -6,14 +6,41 @@
 //! fractions, which Envoy AI Gateway refuses, are rounded up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
 
-use cel::{Context, Program, Value};
+use cel::{Context, Env, Program, Value};
 
 use super::ask::Usage;
 
+/// The functions of the language: made once, since they take longer than an expression.
+static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
 /// An expression.
 #[derive(Debug)]
-pub(crate) struct Expression(Program);
+pub(crate) struct Expression {
+    program: Program,
+    /// The variables that it asks for.
+    variables: Box<[Variable]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Variable {
+    Tokens(&'static str, fn(&Usage) -> u64),
+    Name(&'static str, fn(&Names) -> &str),
+}
+
+/// All variables that there are.
+const VARIABLES: [Variable; 9] = [
+    Variable::Tokens("input_tokens", |usage| usage.input),
+    Variable::Tokens("cached_input_tokens", |usage| usage.cached_input),
+    Variable::Tokens("cache_creation_input_tokens", |usage| usage.cache_write),
+    Variable::Tokens("output_tokens", |usage| usage.output),
+    Variable::Tokens("reasoning_tokens", |usage| usage.reasoning),
+    Variable::Tokens("total_tokens", Usage::total),
+    Variable::Name("model", |names| &names.model),
+    Variable::Name("backend", |names| &names.backend),
+    Variable::Name("route_name", |names| &names.route),
+];
 
 /// What an expression is told beside the usage.
 #[derive(Debug, Clone, Default)]
@@ -31,35 +58,37 @@ impl Names {
 impl Expression {
     /// Reads an expression; `None` if it is none.
     pub(crate) fn new(text: &str) -> Option<Self> {
-        Program::compile(text).ok().map(Self)
+        let program = Program::compile(text).ok()?;
+        let references = program.references();
+        let is_asked = |variable: &Variable| references.has_variable(variable.name());
+        let variables = VARIABLES.into_iter().filter(is_asked).collect();
+        Some(Self { variables, program })
     }
 
     /// What it makes of `usage`; `None` if it fails, or makes no number of it that is not negative.
     pub(crate) fn count(&self, usage: &Usage, names: &Names) -> Option<u64> {
-        let mut context = Context::default();
-        let numbers = [
-            ("input_tokens", usage.input),
-            ("cached_input_tokens", usage.cached_input),
-            ("cache_creation_input_tokens", usage.cache_write),
-            ("output_tokens", usage.output),
-            ("reasoning_tokens", usage.reasoning),
-            ("total_tokens", usage.total()),
-        ];
-        for (name, number) in numbers {
-            context.add_variable_from_value(name, number);
-        }
-        for (name, text) in
-            [("model", &names.model), ("backend", &names.backend), ("route_name", &names.route)]
-        {
-            context.add_variable_from_value(name, text.clone());
+        let mut context = Context::with_env(Arc::clone(&LANGUAGE));
+        for variable in &self.variables {
+            match variable {
+                Variable::Tokens(name, of) => context.add_variable_from_value(*name, of(usage)),
+                Variable::Name(name, of) => context.add_variable_from_value(*name, of(names)),
+            }
         }
         // A fault of the library fails one expression, and not the request with what it holds.
-        let result = catch_unwind(AssertUnwindSafe(|| self.0.execute(&context))).ok()?;
+        let result = catch_unwind(AssertUnwindSafe(|| self.program.execute(&context))).ok()?;
         match result.ok()? {
             Value::UInt(count) => Some(count),
             Value::Int(count) => u64::try_from(count).ok(),
             Value::Float(count) => rounded_up(count),
             _ => None,
+        }
+    }
+}
+
+impl Variable {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Tokens(name, _) | Self::Name(name, _) => name,
         }
     }
 }

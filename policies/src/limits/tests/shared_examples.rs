@@ -8,9 +8,9 @@ use penstock_config::{Count, LimitSpec, OnStoreFailure, Window};
 
 use super::store::{Call, Store};
 use crate::limits::testing::{
-    MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, usage,
+    MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, tokens, usage,
 };
-use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Spent, Stop};
+use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop};
 
 struct Gateway {
     counters: Arc<Counters>,
@@ -255,9 +255,20 @@ fn a_store_that_is_back_is_asked_again_and_its_answer_counts() {
     // Not for each request.
     assert!(gateway.next(at(0.1)).is_none());
     assert!(matches!(gateway.ask(at(0.3)), Err(Stop::Unavailable(_))));
-    let mut store = Store::default();
-    gateway.serve(&mut store, at(0.3));
-    assert!(gateway.passes(&mut store, at(0.3)));
+    gateway.serve(&mut Store::default(), at(0.3));
+    assert!(gateway.ask(at(0.3)).is_ok());
+}
+
+#[test]
+fn a_counter_that_nobody_asked_for_while_the_store_was_away_asks_it_anew() {
+    for limit in [requests(10), limit("flights", Count::Concurrency, 3, Window::Now)] {
+        let gateway = Gateway::new(limit, 0);
+        gateway.counters.set_on_failure(OnStoreFailure::Closed);
+        gateway.wait(at(0.0));
+        gateway.next(at(0.0)).unwrap().failed(at(0.0));
+        assert!(matches!(gateway.ask(at(0.1)), Err(Stop::Unavailable(_))));
+        assert!(gateway.passes(&mut Store::default(), at(10.0)));
+    }
 }
 
 #[test]
@@ -300,4 +311,22 @@ fn a_limit_that_is_not_shared_asks_nobody() {
     assert!(counters.leased().is_empty());
     assert_eq!(refusal(&limiter, &request, usage(0, 0), at(0.0)).retry_after, Some(Duration::from_secs(1)));
     assert_eq!(remaining(&limiter, &request, at(0.0)), [0]);
+}
+
+#[test]
+fn a_stream_goes_on_while_the_store_is_asked_and_is_cut_when_it_has_no_more() {
+    let cutting = LimitSpec { cuts_streams: true, ..tokens(100) };
+    let gateway = Gateway::new(cutting, 0);
+    let mut store = Store::default();
+    let reserve = |now| reserve(&gateway.limiter, &Request::by("a"), usage(0, 10), now);
+    assert!(matches!(reserve(at(0.0)), Err(Stop::Wait(_))));
+    gateway.serve(&mut store, at(0.0));
+    let mut holds = reserve(at(0.0)).unwrap();
+    let cut_at = (1..200).find(|seen| {
+        let seen = holds.seen(*seen, at(0.0));
+        gateway.serve(&mut store, at(0.0));
+        seen != Seen::Go
+    });
+    // All of it, and what came while the store was asked for the last part of it.
+    assert!((101..=103).contains(&cut_at.unwrap()), "{cut_at:?}");
 }
