@@ -7,6 +7,7 @@ mod crds;
 mod credentials;
 mod golden;
 mod hostile;
+mod limits;
 mod properties;
 mod statuses;
 mod support;
