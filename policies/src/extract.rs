@@ -74,11 +74,15 @@ fn in_header<'a>(headers: &'a HeaderMap, name: &HeaderName, prefix: &[u8]) -> Co
 
 /// `+` stays what it is: keys and tokens have no spaces, and Base64 has it.
 fn in_query<'a>(query: &'a str, name: &str) -> Content<'a> {
-    let values = query.split('&').filter(|pair| is_called(pair, name));
-    single(values.map(|pair| {
+    single(query_values(query, name))
+}
+
+/// The values of all parameters `name` of a query.
+pub(crate) fn query_values<'a>(query: &'a str, name: &str) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    query.split('&').filter(move |pair| is_called(pair, name)).map(|pair| {
         let value = pair.split_once('=').map_or("", |(_, value)| value);
         percent_decode(value.as_bytes()).into()
-    }))
+    })
 }
 
 /// A request may have several headers with cookies (RFC 9113, section 8.2.3).

@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Who asks, what they may, and how much.
 //!
 //! | what | where |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | tokens of identity providers, and key sets | `jwt` |
 //! | one policy's ways of saying who asks, in turn | `authenticator` |
 //! | one policy's rules of who may do what | `authorizer` |
+//! | how much of it: limits and budgets | `limits` |
 //! | what somebody else reads or fetches, and renews | `held` |
 //!
 //! Nothing here does I/O, waits or knows a server: what files and identity providers say is handed in ([`Sources`]), and a
@@ -27,6 +28,7 @@ mod held;
 mod json;
 mod jwt;
 mod keys;
+pub mod limits;
 mod line;
 #[cfg(test)]
 mod testing;

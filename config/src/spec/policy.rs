@@ -254,6 +254,16 @@ impl ModelNames {
         Self { exact: exact.into(), prefixes: prefixes.into() }
     }
 
+    /// The names that are whole.
+    pub fn exact(&self) -> impl Iterator<Item = &str> {
+        self.exact.iter().map(|name| &**name)
+    }
+
+    /// The beginnings of names.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().map(|prefix| &**prefix)
+    }
+
     /// Whether `model` is one of them.
     pub fn contains(&self, model: &str) -> bool {
         self.exact.binary_search_by(|name| (**name).cmp(model)).is_ok()

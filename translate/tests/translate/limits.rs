@@ -84,7 +84,7 @@ fn the_more_specific_policy_takes_the_place_of_the_others_or_stands_beside_them(
         (gateway.clone(), &[("one+two", "local-0", "2"), ("one+two", "global-0", "1")][..]),
         (
             format!("{gateway}{listener}"),
-            &[("one", "local-0", "2"), ("one", "global-0", "1"), ("two", "global-0", "3")],
+            &[("two", "global-0", "3"), ("one", "local-0", "2"), ("one", "global-0", "1")],
         ),
         (format!("{gateway}{}", route("")), &[("one+two", "local-0", "4")]),
         (format!("{gateway}{merging}"), &[("one+two", "local-0", "4"), ("one+two", "global-0", "1")]),
