@@ -73,32 +73,34 @@ impl<'p, 'a> Limiters<'p, 'a> {
     pub(crate) fn of_upstream(&mut self, upstream: ObjectId) -> Option<String> {
         let (base, limits) = self.unsupported.quota(upstream)?;
         // Without room nothing may be asked of it.
-        self.name(base, limits).or_else(|| Some(self.put(NO_ROOM.to_owned(), &[none()])))
+        Some(self.name(base, limits).unwrap_or_else(|| self.refusing()))
     }
 
     /// The name of the policy with these limits; `None` if there is no room for it.
     fn name(&mut self, base: String, limits: &[RawLimit]) -> Option<String> {
-        let bytes = serde_json::to_vec(limits).map_or(MAX_BYTES, |json| json.len());
-        let has_room = self.bytes + bytes <= MAX_BYTES && self.policies.len() < MAX_POLICIES;
-        has_room.then(|| self.put(base, limits))
+        let content = serde_json::to_string(limits).unwrap_or_default();
+        if let Some(name) = self.by_content.get(&(base.clone(), content.clone())) {
+            return Some(name.clone());
+        }
+        let has_room = self.bytes + content.len() <= MAX_BYTES && self.policies.len() < MAX_POLICIES;
+        has_room.then(|| self.put(base, content, limits))
     }
 
-    /// The same, whether there is room for it or not.
-    fn put(&mut self, base: String, limits: &[RawLimit]) -> String {
-        let content = serde_json::to_string(limits).unwrap_or_default();
-        let bytes = content.len();
-        let key = (base.clone(), content);
-        if let Some(name) = self.by_content.get(&key) {
-            return name.clone();
-        }
-        self.bytes += bytes;
+    /// The name of the policy that nothing passes, for which there always is room.
+    fn refusing(&mut self) -> String {
+        let known = self.by_content.get(&(NO_ROOM.to_owned(), String::new())).cloned();
+        known.unwrap_or_else(|| self.put(NO_ROOM.to_owned(), String::new(), &[none()]))
+    }
+
+    fn put(&mut self, base: String, content: String, limits: &[RawLimit]) -> String {
+        self.bytes += content.len();
         let numbered = (2_u32..).map(|number| names::in_document([&*base, &number.to_string()]));
         let mut candidates = std::iter::once(base.clone()).chain(numbered);
         let name = candidates.find(|name| !self.names.contains(name)).unwrap_or_else(|| base.clone());
         self.names.insert(name.clone());
         let limits = limits.to_vec();
         self.policies.push(RawPolicy { name: name.clone(), limits, ..RawPolicy::default() });
-        self.by_content.insert(key, name.clone());
+        self.by_content.insert((base, content), name.clone());
         name
     }
 }

@@ -49,8 +49,8 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, PartialEq)]
 struct Limit {
     raw: RawLimit,
-    /// The key of what it counts.
-    cost: Option<String>,
+    /// The key of what it counts, and the field that has it.
+    cost: Option<(String, String)>,
 }
 
 impl Limits {
@@ -78,11 +78,12 @@ impl Group {
         let mut limits = Vec::with_capacity(self.limits.len());
         for Limit { raw, cost } in &self.limits {
             let mut raw = raw.clone();
-            if let Some(key) = cost {
-                match costs.get(key)? {
+            if let Some((key, field)) = cost {
+                let named = |fault: Fault| format!("{field}: {fault}");
+                match costs.get(key).map_err(named)? {
                     Some(counted) => counted.put_into(&mut raw),
                     None if may_lack => continue,
-                    None => return Err(costs.unknown(key)),
+                    None => return Err(named(costs.unknown(key))),
                 }
             }
             limits.push(raw);

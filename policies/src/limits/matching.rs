@@ -5,7 +5,9 @@
 //! what is asked not to fit has to fit in all of them to lead past.
 
 use http::HeaderName;
-use penstock_config::{Comparison, Consumer, LimitMatch, ModelNames, PathComparison, PathMatch, TextMatch};
+use penstock_config::{
+    Comparison, Consumer, LimitMatch, MODEL_HEADER, ModelNames, PathComparison, PathMatch, TextMatch,
+};
 
 use super::ask::Ask;
 use crate::authorizer::Model;
@@ -28,9 +30,9 @@ pub(crate) fn is_for(when: &LimitMatch, ask: &Ask<'_>) -> bool {
         && when.paths.iter().all(|path| is_path(path, ask.path))
 }
 
-/// The list of models is about none of them.
+/// Of what an upstream is asked for, the model is the one that it knows. The list of models is about none of them.
 fn is_model(models: &ModelNames, ask: &Ask<'_>) -> bool {
-    match ask.model {
+    match ask.target_model.or(ask.model) {
         Some(model) => models.contains(model),
         None => ask.facts.model != Model::List,
     }
@@ -48,7 +50,14 @@ fn is_asked_by(when: &LimitMatch, ask: &Ask<'_>) -> bool {
     when.consumers.is_empty() && when.tags.is_empty() || ask.consumers().any(is_one)
 }
 
+/// The model that the body names stands for the header that is called so, which no client can send.
 fn is_header(header: &TextMatch<HeaderName>, ask: &Ask<'_>) -> bool {
+    if header.name == MODEL_HEADER {
+        return match ask.model {
+            Some(model) => is_met(header, std::iter::once(model.as_bytes())),
+            None => ask.facts.model != Model::List,
+        };
+    }
     let values = ask.facts.headers.get_all(&header.name).iter();
     is_met(header, values.map(|value| value.as_bytes()))
 }

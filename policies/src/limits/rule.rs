@@ -39,6 +39,7 @@ pub(crate) struct Rule {
     when: LimitMatch,
     is_shared: bool,
     replicas: u32,
+    has_share_alone: bool,
 }
 
 /// How much of a limit a request is about.
@@ -86,6 +87,7 @@ impl Rule {
             when: spec.when.clone(),
             is_shared,
             replicas,
+            has_share_alone: spec.is_shared && !has_store,
         }
     }
 
@@ -117,9 +119,11 @@ impl Rule {
     }
 
     /// The most, for who asks: the first of them that has an amount of its own.
+    /// Without a store, what gateways should share is each one's share.
     pub(crate) fn amount(&self, ask: &Ask<'_>) -> u64 {
         let own = |consumer: &Consumer| consumer.limits.get(&*self.name).copied();
-        ask.consumers().find_map(own).unwrap_or(self.amount)
+        let amount = ask.consumers().find_map(own).unwrap_or(self.amount);
+        if self.has_share_alone { (amount / u64::from(self.replicas.max(1))).max(amount.min(1)) } else { amount }
     }
 
     pub(crate) fn replicas(&self) -> u32 {
@@ -161,7 +165,9 @@ impl Rule {
 
     /// Whether it asks for the model of the client.
     pub(crate) fn wants_model(&self) -> bool {
-        self.when.models.is_some() || self.per.contains(&Dimension::Model)
+        self.when.models.is_some()
+            || self.per.contains(&Dimension::Model)
+            || self.when.headers.iter().any(|header| header.name == penstock_config::MODEL_HEADER)
     }
 
     /// Whether each token generated counts once, or not at all.

@@ -62,10 +62,14 @@ impl<'a> Costs<'a> {
     /// Why a limit of a key that nothing is counted under is none.
     pub(super) fn unknown(&self, key: &str) -> Fault {
         let named: Vec<&str> = self.by_key.keys().copied().take(MAX_NAMED).collect();
-        let there = if named.is_empty() { "there are none".to_owned() } else { named.join(", ") };
+        let there = if named.is_empty() {
+            "there are none".to_owned()
+        } else {
+            format!("there are {}", named.join(", "))
+        };
         format!(
-            "cost.response.metadata.key {:?}: llmRequestCosts of the route, or of its Gateway's GatewayConfig, has no such \
-             metadataKey, so the limit would never count ({})",
+            "no llmRequestCosts of the route, nor of its Gateway's GatewayConfig, has the metadataKey {:?}, so the limit would \
+             never count ({})",
             shorten(key, 80),
             shorten(&there, 300)
         )

@@ -130,7 +130,8 @@ impl Group {
             shared,
             ..RawLimit::default()
         };
-        self.limits.push(Limit { raw, cost: cost.key });
+        let cost = cost.key.map(|key| (key, format!("{place}.cost.response.metadata.key")));
+        self.limits.push(Limit { raw, cost });
         Ok(())
     }
 

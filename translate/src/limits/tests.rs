@@ -97,7 +97,7 @@ fn costs_are_what_the_route_has_under_their_key() {
     for (key, part) in [
         ("wrong", "write numbers with a `u`"),
         ("odd", "there is no type \"Tokens\""),
-        ("total", "has no such metadataKey, so the limit would never count (all, cached, cel"),
+        ("total", "rules[0].cost.response.metadata.key: no llmRequestCosts"),
     ] {
         let fault = global(&rule(key), &costs).unwrap_err();
         assert!(fault.contains(part), "{key}: {fault}");

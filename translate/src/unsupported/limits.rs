@@ -22,8 +22,8 @@ pub(crate) struct Limiting {
     global: Option<usize>,
     /// The policy that is told what is wrong.
     own: usize,
-    /// Whether it is for the route or the rule, and not for all of a Gateway's.
-    is_own: bool,
+    /// Whether the global ones are of the route or the rule, and not of all of a Gateway's.
+    is_global_own: bool,
 }
 
 impl Limiting {
@@ -98,7 +98,8 @@ impl Unsupported<'_> {
             |of: fn(&Limits) -> &Option<Group>| [own, parent].into_iter().flatten().find(|it| has(it, of));
         let (local, global) = (first(|limits| &limits.local), first(|limits| &limits.global));
         let first = [own, parent].into_iter().flatten().find(|it| local == Some(*it) || global == Some(*it));
-        first.map(|index| Limiting { local, global, own: index, is_own: own == Some(index) })
+        let is_global_own = global.is_some() && global == own;
+        first.map(|index| Limiting { local, global, own: index, is_global_own })
     }
 
     /// The limits of requests, where they count what `costs` say.
@@ -111,7 +112,7 @@ impl Unsupported<'_> {
         costs: &Costs<'_>,
     ) -> Result<Vec<RawLimit>, String> {
         // A Gateway's policy may be about routes for models, where it has others too.
-        let may_lack = !limiting.is_own && !costs.is_of_models;
+        let may_lack = !limiting.is_global_own && !costs.is_of_models;
         let mut all = Vec::new();
         let groups: [(Option<usize>, fn(&Limits) -> &Option<Group>); 2] =
             [(limiting.local, |limits| &limits.local), (limiting.global, |limits| &limits.global)];
@@ -120,7 +121,7 @@ impl Unsupported<'_> {
             let named = |fault: String| format!("{} (spec.{fault})", policy.name);
             let limits = policy.limits.as_ref().map_err(|fault| named(fault.clone()))?;
             let Some(group) = limits.as_ref().and_then(|limits| of(limits).as_ref()) else { continue };
-            all.extend(group.limits(costs, may_lack).map_err(|fault| named(format!("rateLimit: {fault}")))?);
+            all.extend(group.limits(costs, may_lack).map_err(named)?);
         }
         Ok(all)
     }

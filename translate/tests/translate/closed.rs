@@ -220,9 +220,6 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "extAuth: {failOpen: true, later: {}}", true),
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
-        ("BackendTrafficPolicy", "rateLimit: {local: {rules: [{limit: {fromMetadata: {}}}]}}", true),
-        ("BackendTrafficPolicy", "rateLimit: {later: {}}", true),
-        ("BackendTrafficPolicy", "rateLimit: {local: {rules: [{limit: {requests: 1, unit: Hour}}]}}", false),
         ("BackendTrafficPolicy", "circuitBreaker: {}, somethingNew: {}", false),
         ("ClientTrafficPolicy", "tls: {clientValidation: {mode: RequireAny, spkiHashes: [a]}}", true),
         ("ClientTrafficPolicy", "headers: {earlyRequestHeaders: {removeOnMatch: [{value: x}]}}", true),
@@ -244,6 +241,27 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         let mut events = translation.events.iter();
         assert!(events.any(|it| it.object.kind == kind && it.severity == Severity::Warning), "{spec}");
     }
+}
+
+#[test]
+fn limits_that_cannot_be_close_what_they_are_for() {
+    for (limits, part) in [
+        ("later: {}", "spec.rateLimit: unknown field `later`"),
+        ("global: {rules: [{limit: {fromMetadata: {}}}]}", "unknown field `fromMetadata`"),
+        ("local: {rules: [{limit: {requests: 1, unit: Age}}]}", "spec.rateLimit.local.rules[0].limit.unit"),
+    ] {
+        let translation =
+            scene(&policy("BackendTrafficPolicy", "p", &format!("{{{GW}, rateLimit: {{{limits}}}}}")));
+        assert_eq!(closed(&translation), ["all"], "{limits}");
+        let of_policy = condition(&translation, (Kind::BackendTrafficPolicy, "p"), "Accepted");
+        assert_eq!((of_policy.0, of_policy.1), (false, "Invalid"), "{limits}");
+        assert!(of_policy.2.contains(part), "{limits}: {}", of_policy.2);
+        let (_, _, message) = condition(&translation, (Kind::Gateway, "gw"), CLOSED);
+        assert!(message.contains(part), "{limits}: {message}");
+    }
+    let sound =
+        format!("{{{GW}, rateLimit: {{local: {{rules: [{{limit: {{requests: 1, unit: Hour}}}}]}}}}}}");
+    assert!(closed(&scene(&policy("BackendTrafficPolicy", "p", &sound))).is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod credentials;
 mod filters;
 mod golden;
 mod hostile;
+mod limits;
 mod properties;
 mod statuses;
 mod support;

@@ -53,6 +53,20 @@ fn as_many_requests_pass_as_the_limit_says_and_each_consumer_has_its_own() {
 }
 
 #[test]
+fn without_a_store_each_gateway_has_its_share_of_what_is_shared() {
+    for (amount, replicas, share) in [(10, 3, 3), (10, 1, 10), (2, 5, 1), (0, 5, 0)] {
+        let policy = policy([LimitSpec { is_shared: true, ..requests(amount) }]);
+        let limiter = Limiter::new(&policy, &Counters::new(10), replicas, false).unwrap();
+        let passes = (0..20).map_while(|_| {
+            let mut holds = reserve(&limiter, &Request::by("a"), usage(0, 0), at(0.0)).ok()?;
+            holds.settle(Spent::Failed, at(0.0));
+            Some(())
+        });
+        assert_eq!(passes.count(), share, "{amount} by {replicas}");
+    }
+}
+
+#[test]
 fn the_limit_that_refuses_is_named_and_those_before_it_count_nothing() {
     let limiter = limiter(&Counters::new(10), [requests(10), tokens(100)]);
     let request = Request::by("a");

@@ -144,3 +144,33 @@ fn methods_are_some_or_all_but_some() {
     assert!(is_for(&some, &Request::new()) && !is_for(&some, &get));
     assert!(!is_for(&others, &Request::new()) && is_for(&others, &get));
 }
+
+#[test]
+fn the_model_of_the_body_stands_for_its_header() {
+    let when = |value, is_inverted| LimitMatch {
+        headers: [text(HeaderName::from_static("x-ai-eg-model"), value, is_inverted)].into(),
+        ..LimitMatch::default()
+    };
+    let of = |model| Request { model, ..Request::new() };
+    for (value, is_inverted, model, expected) in [
+        (Some("gpt"), false, Some("gpt"), true),
+        (Some("gpt"), false, Some("llama"), false),
+        (Some("gpt"), true, Some("gpt"), false),
+        (Some("gpt"), true, Some("llama"), true),
+        (None, false, Some("gpt"), true),
+        // What cannot be known leads past no limit.
+        (Some("gpt"), false, None, true),
+        (Some("gpt"), true, None, true),
+    ] {
+        assert_eq!(is_for(&when(value, is_inverted), &of(model)), expected, "{value:?} {is_inverted} {model:?}");
+    }
+}
+
+#[test]
+fn of_what_an_upstream_is_asked_for_the_model_is_the_one_that_it_knows() {
+    let when = LimitMatch { models: Some(ModelNames::new(["gpt-4o-2024"])), ..LimitMatch::default() };
+    let of = |target_model| Request { model: Some("gpt"), target_model, ..Request::new() };
+    assert!(is_for(&when, &of(Some("gpt-4o-2024"))));
+    assert!(!is_for(&when, &of(Some("gpt-4o-2025"))));
+    assert!(!is_for(&when, &of(None)));
+}
