@@ -4,10 +4,10 @@
 //! learned of each model, and how much is generated of each model and consumer, as the number that 19 of 20 requests stay
 //! within. An estimate decides what is held, never what is counted in the end.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use super::ask::{Ask, Usage};
 
@@ -30,8 +30,9 @@ const HALVED_AFTER: u32 = 512;
 /// What requests are expected to take. Bounded: where there is no room for more, something that was learned is forgotten.
 #[derive(Debug)]
 pub struct Estimator {
+    /// Keyed by chance, so that what it makes of names may be hashed quickly.
     hasher: RandomState,
-    shards: [Mutex<HashMap<u64, Entry>>; SHARDS],
+    shards: [Mutex<FxHashMap<u64, Entry>>; SHARDS],
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ impl Estimator {
         change(shard.entry(key).or_default());
     }
 
-    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Entry>> {
+    fn shard(&self, key: u64) -> &Mutex<FxHashMap<u64, Entry>> {
         &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or_default()]
     }
 }

@@ -5,7 +5,7 @@
 //! gateways exceed a limit N times in between).
 //!
 //! The store is asked by somebody else, who takes asks out of the queue and hands answers in. An ask that is repeated since
-//! its answer was lost has the number that it had: a store that has executed it answers as it did.
+//! its answer was lost has the number that it had, so that the store can tell.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -57,8 +57,9 @@ pub struct LeaseAsk {
     pub give_back: u64,
     /// Of [`LeaseWindow::Concurrency`]: what this gateway has and keeps, beside what it asks for. The store sets it.
     pub keep: u64,
-    /// Grows with each ask of this process, and stays the same where one is repeated because its answer was lost: a store
-    /// that has executed it for this gateway grants what it granted, as long as the window lasts, and debits nothing.
+    /// Grows with each ask of this process, and stays the same where one is repeated because its answer was lost. A store that
+    /// has executed it for this gateway grants what it granted, as long as the window lasts, or undoes that before it executes
+    /// it anew; either way nothing is debited twice.
     pub sequence: u64,
     counter: Arc<Counter>,
     asked_at: Now,

@@ -99,3 +99,6 @@ impl PriceFor {
         NanoDollars::try_from(cost).unwrap_or(NanoDollars::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,10 @@ pub(crate) const LEASE_TIME: Duration = Duration::from_secs(2);
 const REFUSED_FOR: Duration = Duration::from_millis(100);
 /// How long nothing is asked after the store did not answer.
 const FAILED_FOR: Duration = Duration::from_millis(250);
+/// How long after that it counts as away, if it is not asked.
+const FAILURE_LASTS: Duration = Duration::from_secs(1);
+/// How long a lease is asked after whose answer was lost.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What a counter has of the store.
 #[derive(Debug, Default)]
@@ -25,6 +29,7 @@ pub(crate) struct Lease {
     held: u64,
     /// When what was granted lapses.
     ends: Duration,
+    has_lapsed: bool,
     asked_at: Duration,
     granted_at: Duration,
     /// The most that somebody lacks who waits for the next answer.
@@ -35,6 +40,7 @@ pub(crate) struct Lease {
     /// Whether the counter is in the queue.
     is_queued: bool,
     is_failing: bool,
+    failing_since: Duration,
     retry_at: Duration,
     refused: Option<Refused>,
     /// What was left for all when the store answered last; `None` if it never did.
@@ -100,10 +106,14 @@ impl Lease {
             self.hold(hold, now);
             return Take::Held;
         }
-        if self.is_failing {
-            return Take::Failing;
-        }
         let lack = to_u64(i128::from(need) - free.max(0));
+        if self.is_failing {
+            // Under load the store is asked again while requests pass by it; where none came for a while, one waits for it.
+            self.need = self.need.max(lack);
+            let is_asked = self.is_queued || self.is_in_flight;
+            let is_late = now >= self.retry_at.saturating_add(FAILURE_LASTS);
+            return if is_late && !is_asked { Take::Ask } else { Take::Failing };
+        }
         match self.refused {
             Some(refused) if now < refused.until && lack >= refused.lack => {
                 Take::Refused { retry_after: refused.retry_at.saturating_sub(now) }
@@ -160,7 +170,7 @@ impl Lease {
             self.balance += i128::from(granted.lease);
         }
         // From when it was asked: the answer was on its way for a while, and the store's window does not wait for it.
-        self.ends = self.asked_at.saturating_add(granted.window_ends);
+        (self.ends, self.has_lapsed) = (self.asked_at.saturating_add(granted.window_ends), false);
         (self.granted_at, self.left) = (now, Some(granted.left));
         let retry_after = granted.retry_after.unwrap_or(granted.window_ends);
         let is_refused = granted.lease < told.need || granted.lease == 0 && told.want > 0;
@@ -176,6 +186,9 @@ impl Lease {
 
     /// The store did not answer. What it was told is repeated: it may have heard it.
     pub(crate) fn failed(&mut self, now: Duration) {
+        if !self.is_failing {
+            self.failing_since = now;
+        }
         (self.is_in_flight, self.is_failing) = (false, true);
         self.answers += 1;
         self.retry_at = now.saturating_add(FAILED_FOR);
@@ -200,8 +213,10 @@ impl Lease {
     /// Whether forgetting it loses nothing.
     pub(crate) fn is_idle(&mut self, now: Duration) -> bool {
         self.lapse(now);
-        // What was told and perhaps not heard is lost with it, unless it was debt: then at most a lease is stranded.
-        let is_told = self.told.is_none_or(|told| told.debt == 0 && !self.is_in_flight);
+        // What was told and perhaps not heard is lost with it after a while, unless it was debt: a lease is stranded then, at
+        // most. While the store is away, nobody fills the table with what is never told.
+        let is_late = self.is_failing && now >= self.failing_since.saturating_add(FORGOTTEN_AFTER);
+        let is_told = self.told.is_none_or(|told| told.debt == 0 && !self.is_in_flight && is_late);
         self.held == 0 && self.balance == 0 && is_told && !self.is_queued
     }
 
@@ -246,8 +261,10 @@ impl Lease {
     /// What was granted for a window that has ended is nothing. Debt stays, and what is held becomes one: it will be used in
     /// a window that did not grant it.
     fn lapse(&mut self, now: Duration) {
-        if now >= self.ends {
+        // Once: what is told after that, the store debits in the next.
+        if now >= self.ends && !self.has_lapsed {
             self.balance = self.balance.min(0);
+            self.has_lapsed = true;
         }
     }
 

@@ -1,0 +1,4 @@
+mod local;
+mod shared;
+mod shared_examples;
+mod store;
