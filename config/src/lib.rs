@@ -6,7 +6,6 @@ mod compile;
 mod decimal;
 mod digest;
 mod endpoints;
-mod expression;
 mod fault;
 mod knob;
 mod lower;
@@ -20,12 +19,12 @@ mod settings;
 mod snapshot;
 mod spec;
 mod table;
+mod usage;
 
 pub use cidr::{Cidr, CidrError};
 pub use decimal::{Decimal, DecimalError};
 pub use digest::digest;
 pub use endpoints::{Endpoints, check_endpoints};
-pub use expression::{USAGE_VARIABLES, check_expression};
 pub use fault::{Fault, Faults, NoProfileCheck, ProfileCheck};
 pub use knob::{Address, Knob, QuantityError, Size, Span, Timeout};
 pub use lower::{check_model_name, known_api};
@@ -53,3 +52,4 @@ pub use spec::{
     SecretUse, Secrets, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream,
     UpstreamTls, Window,
 };
+pub use usage::{USAGE_VARIABLES, check_expression};

@@ -207,6 +207,7 @@ fn routing(
     let pool_names = Names::of(document.pools.iter().map(|pool| pool.name.as_str()));
     let backend_names = Names::of(document.backends.iter().map(|backend| backend.name.as_str()));
     let upstreams = target::Upstreams { pools: &pool_names, backends: &backend_names };
+    let asking = policy::asking(document);
 
     let place = FieldPath::Root.field("routes");
     Names::unique(document.routes.iter().map(|route| route.name.as_str()), &place, report);
@@ -227,6 +228,7 @@ fn routing(
             let alternatives = matching.alternatives(raw, rules.len(), &place, report);
             // What leads nowhere is not offered.
             let is_served = raw.targets.iter().any(|target| target.weight > 0 && target.status.is_none());
+            let is_listed = !raw.policies.iter().any(|name| asking.contains(name.as_str()));
             let mut named: Vec<Arc<str>> = Vec::new();
             for alternative in alternatives.iter().filter(|_| is_served) {
                 if let Some(ValueTest::Exact(model)) = &alternative.model {
@@ -235,7 +237,7 @@ fn routing(
                 }
             }
             for listener in &attached {
-                rule::attach(&mut builders[*listener], &hosts, &alternatives, raw);
+                rule::attach(&mut builders[*listener], &hosts, &alternatives, is_listed);
             }
             let lowered = rule::lower(raw, route, index, rules.len(), &upstreams, &place, report);
             let policies = policy::named(&raw.policies, policies, &place.field("policies"), report);

@@ -50,7 +50,7 @@ fn a_limit_has_one_window_and_one_count() {
         ("amount: 1, window: {sliding: 1m, timeZone: UTC}", "window.timeZone", "without calendar"),
         ("amount: 1, window: {calendar: Day, weekStart: Sunday}", "window.weekStart", "calendar: Week"),
         ("amount: 1, window: {calendar: Day, timeZone: Europe/Bonn}", "window.timeZone", "\"Europe/Berlin\""),
-        ("amount: 1, window: {sliding: 10ms}", "window.sliding", "choose 1s to 8784h"),
+        ("amount: 1, window: {sliding: 10ms, fixed: 1s}", "window.sliding", "choose 1s to 8784h"),
         (
             "amount: 1, window: {fixed: 1s}, count: Cost, expression: '1'",
             "expression",
@@ -80,7 +80,7 @@ fn amounts_are_exact() {
 fn what_is_counted_for_is_something_that_requests_have() {
     assert_limit_faults(&[
         ("window: {fixed: 1s}, amount: 1, per: [consumers]", "per[0]", "did you mean \"consumer\"?"),
-        ("window: {fixed: 1s}, amount: 1, per: ['headers:x']", "per[0]", "header:NAME"),
+        ("window: {fixed: 1s}, amount: 1, per: ['headers:x']", "per[0]", "is nothing that requests have"),
         ("window: {fixed: 1s}, amount: 1, per: ['header:a b']", "per[0]", "is not a header's name"),
         ("window: {fixed: 1s}, amount: 1, per: ['tag:']", "per[0]", "is empty"),
         ("window: {fixed: 1s}, amount: 1, per: ['claim:a..b']", "per[0]", "is no claim"),
@@ -244,7 +244,7 @@ fn a_model_without_a_price_is_warned_of_where_costs_are_limited() {
         format!(
             "policies: [{{name: budget, limits: [{{name: l, count: Cost, amount: 5, window: {{calendar: Month}}}}]}}]\n\
              backends: [{{name: b, endpoints: [{{host: a.example, port: 80}}]}}]\n\
-             routes: [{{name: r, rules: [{{models: [m, n], policies: [budget], targets: [{{backend: b}}, {{backend: b, \
+             routes: [{{name: r, rules: [{{models: [m, k], policies: [budget], targets: [{{backend: b}}, {{backend: b, \
              modelOverride: o}}]}}, {{models: [free], targets: [{{backend: b}}]}}]}}]\n{prices}"
         )
     };

@@ -110,7 +110,7 @@ fn there_is_a_counter_for_each_value_of_what_is_named() {
 fn a_limit_can_be_for_some_requests() {
     let when = limit(
         "amount: 1, window: {sliding: 1s}, when: {methods: [POST], notMethods: [GET], models: [gpt-*], consumers: [a], \
-         tags: {team: [x, y]}, addresses: [10.0.0.0/8], notAddresses: [10.1.0.0/16], headers: [{name: X-A, value: b}, \
+         tags: {team: [x, z]}, addresses: [10.0.0.0/8], notAddresses: [10.1.0.0/16], headers: [{name: X-A, value: b}, \
          {name: x-c, type: Present, invert: true}], queryParams: [{name: d, type: RegularExpression, value: 'e|f'}], \
          paths: [{value: /v1/}, {type: Exact, value: /v1/models, invert: true}]}",
     )
@@ -118,7 +118,7 @@ fn a_limit_can_be_for_some_requests() {
     assert_eq!((&*when.methods, &*when.other_methods), (&[Method::POST][..], &[Method::GET][..]));
     assert_eq!(when.models, Some(ModelNames::new(["gpt-*"])));
     assert_eq!(*when.consumers, ["a".into()]);
-    assert_eq!(*when.tags, [("team".into(), ["x".into(), "y".into()].into())]);
+    assert_eq!(*when.tags, [("team".into(), ["x".into(), "z".into()].into())]);
     let range = |text| Cidr::parse(text).expect("a range");
     assert_eq!(*when.addresses, [range("10.0.0.0/8")]);
     assert_eq!(*when.other_addresses, [range("10.1.0.0/16")]);

@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use penstock_apiserver::Limits;
 use penstock_config::Span;
+use penstock_config::raw::RawLimitStore;
 use penstock_logging::LogOptions;
 use penstock_picker::EpcCheck;
 use penstock_translate::{Adoption, DEFAULT_CONTROLLER, Options};
@@ -54,6 +55,10 @@ pub struct RunOptions {
     /// The domain of the cluster's Services
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
+    /// The Redis or Valkey in which data planes share the counters of limits: `redis://HOST:PORT`, `rediss://` with TLS,
+    /// several addresses with commas for a cluster, `redis+sentinel://HOST:PORT,…/PRIMARY`. Without it each lets its share pass
+    #[arg(long, value_name = "URL", value_parser = penstock_translate::limit_store)]
+    pub limit_store: Option<RawLimitStore>,
     /// The Lease by which replicas agree on who writes; without it this one does
     #[arg(long, value_name = "NAME")]
     pub lease: Option<String>,
@@ -159,6 +164,7 @@ async fn serve(options: &RunOptions, data_plane: DataPlane) -> Result<(), RunErr
             controller_name: options.controller_name.clone(),
             adoption: if options.take_over_envoy_gateway { Adoption::EnvoyGateway } else { Adoption::None },
             cluster_domain: options.cluster_domain.clone(),
+            limit_store: options.limit_store.clone(),
             profiles: Arc::new(EpcCheck),
             ..Options::default()
         },

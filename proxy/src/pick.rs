@@ -46,12 +46,7 @@ pub(crate) async fn choose(
         let decided = decide::target(runtime, facts, routed, &mut book);
         let Book { held, passed_over } = book;
         let (mut holds, lease) = held.into_parts();
-        for (target, upstream, outcome) in passed_over {
-            // What it did to this request says more than why it is not asked again.
-            if !routed.trail.has(target) {
-                routed.trail.add(target, upstream, outcome.label());
-            }
-        }
+        note(routed, passed_over);
         let (at, upstream, unavailable, wait) = match decided {
             Ok(selected) => {
                 if !routed.trail.is_empty() {
@@ -93,6 +88,16 @@ pub(crate) async fn choose(
                 last = Some(decide::worse(last, unavailable.error));
                 routed.candidates.exhaust(at);
             }
+        }
+    }
+}
+
+/// Notes the targets that were passed over, and why.
+fn note(routed: &mut Routed, passed_over: Vec<(TargetAt, UpstreamAt, PickOutcome)>) {
+    for (target, upstream, outcome) in passed_over {
+        // What it did to this request says more than why it is not asked again.
+        if !routed.trail.has(target) {
+            routed.trail.add(target, upstream, outcome.label());
         }
     }
 }

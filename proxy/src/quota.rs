@@ -14,7 +14,7 @@ pub(crate) mod settle;
 pub(crate) mod target;
 mod told;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
@@ -33,7 +33,8 @@ pub(crate) use self::told::headers;
 /// How many counters there may be. One takes some 200 bytes.
 const MAX_COUNTERS: usize = 1_000_000;
 
-/// How many counters are looked at in a second for those that say nothing any more: all of them in some ten.
+/// How often counters are looked at for those that say nothing any more, and how many: all of them in some ten seconds.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEPT_COUNTERS: usize = 100_000;
 
 /// What outlives configurations: counters, what requests took, and what tokens cost.
@@ -97,11 +98,6 @@ impl Meter {
         snapshot.policies.iter().map(quota).collect()
     }
 
-    /// Forgets counters that say nothing any more. To be called about each second.
-    pub(crate) fn sweep(&self) {
-        self.counters.sweep(self.now(), SWEPT_COUNTERS);
-    }
-
     /// What time it is.
     pub(crate) fn now(&self) -> Now {
         Now { wall: SystemTime::now(), mono: self.started.elapsed() }
@@ -131,13 +127,22 @@ impl Arrived {
     /// The name of who asks, by the first policy that found one; empty if none did.
     pub(crate) fn consumer(&self) -> &str {
         let identities = self.caller.as_ref().map_or(&[][..], |caller| caller.identities());
-        let names = identities.iter().map(|identity| &*identity.consumer.name);
-        names.filter(|name| !name.is_empty()).next().unwrap_or_default()
+        let mut names = identities.iter().map(|identity| &*identity.consumer.name);
+        names.find(|name| !name.is_empty()).unwrap_or_default()
     }
 
     /// How urgent requests of who asks are to pools.
     pub(crate) fn priority(&self) -> i32 {
         self.caller.as_ref().and_then(|caller| caller.priority()).unwrap_or_default()
+    }
+}
+
+/// Forgets counters that say nothing any more, again and again, for as long as somebody counts.
+pub(crate) async fn sweep(meter: Weak<Meter>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let Some(meter) = meter.upgrade() else { return };
+        meter.counters.sweep(meter.now(), SWEPT_COUNTERS);
     }
 }
 

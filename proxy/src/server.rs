@@ -28,7 +28,7 @@ use crate::lists::{self, Lists};
 use crate::metrics::{Configured, Metrics};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
-use crate::quota::Meter;
+use crate::quota;
 use crate::runtime::Live;
 
 pub(crate) mod certificates;
@@ -42,7 +42,7 @@ use certificates::Certificates;
 use exported::Exported;
 use listeners::{Bound, Listeners};
 
-/// How often idle connections to upstreams are looked at, and counters of limits.
+/// How often idle connections to upstreams are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long connections that have nothing in flight may take to close, at the end of a drain: what was written is on its
@@ -132,7 +132,7 @@ impl Server {
             Arc::downgrade(&core.picker),
             Arc::downgrade(&core.balancers),
         ));
-        tokio::spawn(sweep_counters(Arc::downgrade(&core.meter)));
+        tokio::spawn(quota::sweep(Arc::downgrade(&core.meter)));
         let server = Self {
             live,
             core,
@@ -369,15 +369,6 @@ impl Applier for Server {
         self.certificates.lock().reload();
         self.core.keys.reload();
         self.core.meter.prices().reload();
-    }
-}
-
-/// Forgets counters of limits that say nothing any more, again and again.
-async fn sweep_counters(meter: Weak<Meter>) {
-    loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-        let Some(meter) = meter.upgrade() else { return };
-        meter.sweep();
     }
 }
 

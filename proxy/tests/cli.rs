@@ -84,6 +84,19 @@ fn up_tells_which_server_does_not_answer() {
 }
 
 #[test]
+fn explain_says_that_nobody_answers_and_what_no_header_is() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let output = penstock(&["explain", "--model", "m", "--admin", &admin], "");
+    assert_eq!(output.status.code(), Some(69));
+    assert!(err(&output).contains(&format!("no gateway answers at {admin}")), "{}", err(&output));
+    let output = penstock(&["explain", "--admin", &admin, "--header", "sk-hush"], "");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("one header") && !err(&output).contains("hush"), "{}", err(&output));
+}
+
+#[test]
 fn up_prints_a_document_that_validates() {
     let output = penstock(&["up", "--model", "m=http://127.0.0.1:9", "--print"], "");
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));

@@ -13,6 +13,7 @@ mod envoy;
 mod gateway;
 mod inference;
 mod policy;
+mod rate_limit;
 mod reference;
 mod route;
 mod security;
@@ -49,6 +50,11 @@ pub use inference::{
     RewriteTarget,
 };
 pub use policy::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
+pub use rate_limit::{
+    ModelQuota, QuotaDefinition, QuotaPolicy, QuotaRule, QuotaValue, RateLimit, RateLimitCost,
+    RateLimitCostOf, RateLimitMatch, RateLimitMetadata, RateLimitPlain, RateLimitRule, RateLimitRules,
+    RateLimitSelector, RateLimitValue, ServiceQuota,
+};
 pub use reference::{
     LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
     TargetRef,
@@ -71,6 +77,6 @@ pub use traffic::{
 pub use unsupported::{
     ClientTrafficPolicy, EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, HttpRouteFilter,
     InferencePoolImport, LegacyInferenceModel, LegacyInferencePool, McpRoute, MetadataOnly, PolicyTargets,
-    QuotaPolicy, TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute,
-    XBackendTrafficPolicy, XListenerSet, XMesh,
+    TargetNamespaces, TargetSelector, TcpRoute, TlsRoute, UdpRoute, UnsupportedRoute, XBackendTrafficPolicy,
+    XListenerSet, XMesh,
 };

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use crate::api::{AllowedRoutes, ParentRef};
 use crate::context::Context;
 use crate::gateway::{Gateway, Listener};
+use crate::limits::Costs;
 use crate::rules::BuiltRoute;
 use crate::status::Condition;
 use crate::traffic::Traffic;
-use crate::unsupported::InForce;
+use crate::unsupported::{InForce, Limiting};
 use crate::world::{Key, Kind, ObjectId, World};
 use crate::{hosts, listener_sets};
 
@@ -60,6 +61,10 @@ pub(crate) struct AttachedRoute<'r> {
     pub(crate) traffic: BTreeMap<usize, BTreeMap<usize, Traffic>>,
     /// What policies ask of requests, by listener and by the position of the rule, where the listener itself does not.
     pub(crate) access: BTreeMap<usize, BTreeMap<usize, InForce>>,
+    /// What policies limit of requests, by listener and by the position of the rule.
+    pub(crate) limiting: BTreeMap<usize, BTreeMap<usize, Limiting>>,
+    /// What is counted of its requests.
+    pub(crate) costs: Costs<'r>,
     /// Positions of its rules whose requests get an error, by listener.
     pub(crate) closed: BTreeMap<usize, BTreeSet<usize>>,
 }

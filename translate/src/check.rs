@@ -9,7 +9,7 @@ use penstock_config::raw::{Document, RawAuthorization, RawPolicy, RawRule};
 use penstock_config::{Fault, MAX_DOCUMENT_BYTES, ProfileCheck};
 
 use crate::compile::{compile, shown};
-use crate::{pools, rules};
+use crate::{limiters, pools, rules};
 
 /// The most times a document is checked. Each time takes out all faults that were reported, up to 200.
 const MAX_ROUNDS: usize = 40;
@@ -303,8 +303,12 @@ impl Mending<'_> {
 
 /// A policy of the same name that refuses all requests.
 fn refusing(policy: &RawPolicy) -> RawPolicy {
-    let authorization = Some(RawAuthorization::default());
-    RawPolicy { name: policy.name.clone(), authentication: None, authorization, limits: Vec::new() }
+    let name = policy.name.clone();
+    if policy.authentication.is_none() && policy.authorization.is_none() {
+        // Upstreams have policies of limits alone.
+        return RawPolicy { name, limits: vec![limiters::none()], ..RawPolicy::default() };
+    }
+    RawPolicy { name, authorization: Some(RawAuthorization::default()), ..RawPolicy::default() }
 }
 
 /// Which part a path leads to: `routes[2].rules[0].targets[1].pool` is in a rule.

@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use penstock_config::raw::{Document, RawListener, RawMetadata, RawPolicy};
+use penstock_config::raw::{Document, RawLimitStore, RawListener, RawMetadata, RawPolicy};
 use penstock_config::{Address, Fault, NoProfileCheck, ProfileCheck, Snapshot};
 
+use crate::pools;
 use crate::world::shorten;
 
 /// The name by which documents know the Secret that has what they name.
@@ -24,9 +25,42 @@ pub(crate) fn compile(document: &Document, profiles: &dyn ProfileCheck) -> Resul
 /// # Errors
 /// It does not: the first fault.
 pub(crate) fn compile_policies(policies: &[RawPolicy]) -> Result<(), Fault> {
-    let mut document = blank(None);
+    let mut document = with_listener(policies.iter().map(|policy| policy.name.clone()).collect());
     document.secrets_from = Some(SECRETS.to_owned());
     document.policies = policies.to_vec();
+    first_fault(&document)
+}
+
+/// Whether the data plane takes limits of what upstreams are asked for.
+///
+/// # Errors
+/// It does not: the first fault.
+pub(crate) fn compile_quota(policy: RawPolicy) -> Result<(), Fault> {
+    let mut document = with_listener(Vec::new());
+    let mut pool = pools::raw_pool("pool".to_owned());
+    pool.policies.push(policy.name.clone());
+    document.pools.push(pool);
+    document.policies.push(policy);
+    first_fault(&document)
+}
+
+/// Whether the data plane takes a store of counters.
+///
+/// # Errors
+/// It does not: the first fault.
+pub(crate) fn compile_store(store: RawLimitStore) -> Result<(), Fault> {
+    let mut document = with_listener(Vec::new());
+    document.limit_store = Some(store);
+    first_fault(&document)
+}
+
+fn first_fault(document: &Document) -> Result<(), Fault> {
+    let faults = compile(document, &NoProfileCheck).err();
+    faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
+}
+
+fn with_listener(policies: Vec<String>) -> Document {
+    let mut document = blank(None);
     document.listeners.push(RawListener {
         name: "all".to_owned(),
         address: Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -36,11 +70,10 @@ pub(crate) fn compile_policies(policies: &[RawPolicy]) -> Result<(), Fault> {
         headers_with_underscores: Default::default(),
         trusted_proxies: Vec::new(),
         health_path: None,
-        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
+        policies,
         target_headers: Default::default(),
     });
-    let faults = compile(&document, &NoProfileCheck).err();
-    faults.and_then(|faults| faults.into_iter().next()).map_or(Ok(()), Err)
+    document
 }
 
 /// A document with nothing but a name.
@@ -55,6 +88,9 @@ pub(crate) fn blank(name: Option<String>) -> Document {
         routes: Vec::new(),
         consumers: Vec::new(),
         policies: Vec::new(),
+        prices: Vec::new(),
+        prices_file: None,
+        limit_store: None,
         models: Vec::new(),
         pools: Vec::new(),
         backends: Vec::new(),

@@ -9,14 +9,15 @@ use crate::attach::AttachedRoute;
 use crate::check::{self, Origin, Problem};
 use crate::compile;
 use crate::context::{Context, RefError, Referrer, Secrets};
-use crate::gateway::{self, Gateway};
+use crate::gateway::Gateway;
 use crate::guards::Guards;
+use crate::limiters::{self, Limiters};
 use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
 use crate::traffic::Traffic;
-use crate::unsupported::InForce;
+use crate::unsupported::{InForce, Limiting, Unsupported};
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
 use crate::world::{Key, Kind, ObjectId};
@@ -41,29 +42,40 @@ pub(crate) struct Finished {
     pub(crate) guards: BTreeMap<String, InForce>,
     /// What is asked of requests and has no room in it.
     pub(crate) without_room: BTreeSet<InForce>,
+    /// What limits requests and has no room in it.
+    pub(crate) limits_without_room: BTreeSet<Limiting>,
     /// What its check took out.
     pub(crate) problems: Vec<Problem>,
     /// Rules that never see a request.
     pub(crate) shadows: Vec<Shadow>,
 }
 
-/// Puts a Gateway's document together. `routes` are in the order of precedence, `upstreams` are all there are, `guards` are
-/// its policies, and `whole` is what is asked of all requests at listeners, by their positions.
+/// What policies ask of requests in a document.
+pub(crate) struct Policies<'p, 'a> {
+    /// Those that ask who may ask for what.
+    pub(crate) guards: Guards,
+    /// What is asked of all requests at listeners, by their positions.
+    pub(crate) whole: &'p BTreeMap<usize, InForce>,
+    /// All that there are, with their limits.
+    pub(crate) unsupported: &'p Unsupported<'a>,
+}
+
+/// Puts a Gateway's document together. `routes` are in the order of precedence, `upstreams` are all there are.
 pub(crate) fn build(
     context: &Context<'_>,
     gateway: &Gateway<'_>,
     routes: &[AttachedRoute<'_>],
     upstreams: &MadeUpstreams<'_, '_>,
-    guards: Guards,
-    whole: &BTreeMap<usize, InForce>,
+    Policies { guards, whole, unsupported }: Policies<'_, '_>,
 ) -> Finished {
     let mut document = empty(context, gateway);
     guard_listeners(&mut document, gateway, &guards, whole);
-    let counts_requests = gateway::counts_requests(context, gateway);
+    let mut limiters = Limiters::new(unsupported, gateway, &guards);
+    let counts_requests = !gateway.request_costs.is_empty();
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
     for attached in routes {
-        for (mut route, origin) in raw_routes(gateway, attached, &guards, &mut names) {
+        for (mut route, origin) in raw_routes(gateway, attached, (&guards, &mut limiters), &mut names) {
             if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
                 route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
             }
@@ -79,12 +91,13 @@ pub(crate) fn build(
         policies: BTreeMap::new(),
         guards: guards.origins,
         without_room: guards.without_room,
+        limits_without_room: BTreeSet::new(),
         problems: Vec::new(),
         shadows: shadows::find(routes),
     };
     let mut refused = Vec::new();
     for name in used(&document) {
-        let Some((_, upstream)) = upstreams.by_name.get(&name) else { continue };
+        let Some((key, upstream)) = upstreams.by_name.get(&name) else { continue };
         if let Err(error) = may_be_itself(context, gateway, upstream) {
             check::disconnect(&mut document, &name);
             refused.push(match upstream.raw {
@@ -95,15 +108,18 @@ pub(crate) fn build(
         }
         // Documents want to know where endpoints come from; whoever publishes puts the real names in.
         let from: Vec<String> = upstream.source.iter().map(|_| name.clone()).collect();
+        let policies: Vec<String> = limiters.of_upstream(key.object()).into_iter().collect();
         match &upstream.raw {
             RawUpstream::Pool(raw) => {
                 let mut raw = (**raw).clone();
                 raw.endpoints_from = from;
+                raw.policies = policies;
                 document.pools.push(raw);
             }
             RawUpstream::Backend(raw) => {
                 let mut raw = (**raw).clone();
                 raw.endpoints_from = from;
+                raw.policies = policies;
                 document.backends.push(raw);
             }
         }
@@ -111,6 +127,8 @@ pub(crate) fn build(
         finished.endpoints.extend(upstream.source.clone().map(|source| (name, source)));
         finished.secrets.extend(upstream.secrets.clone());
     }
+    document.policies.extend(limiters.policies);
+    finished.limits_without_room = limiters.without_room;
     for listener in gateway.listeners.iter().filter(|listener| listener.raw.is_some()) {
         finished.secrets.extend(listener.secrets.clone());
     }
@@ -144,6 +162,8 @@ fn may_be_itself(context: &Context<'_>, gateway: &Gateway<'_>, upstream: &Upstre
 fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
     let name = crate::world::shorten(&gateway.key().to_string(), 200);
     let mut document = compile::blank(Some(name));
+    document.limit_store =
+        context.options.limit_store.clone().map(|store| limiters::own(store, gateway.key()));
     document.listeners = gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect();
     if let Some(address) = context.options.admin {
         document.admin.address = Address(address);
@@ -156,11 +176,11 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
-    guards: &Guards,
+    (guards, limiters): (&Guards, &mut Limiters<'_, '_>),
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
-    for (Outcome { port, closed, traffic, access }, listeners) in by_outcome(gateway, attached) {
+    for (Outcome { port, closed, traffic, access, limiting }, listeners) in by_outcome(gateway, attached) {
         let mut current: Option<&Option<Offer>> = None;
         for rule in &attached.built.rules {
             if current != Some(&rule.offer) {
@@ -183,14 +203,18 @@ fn raw_routes(
                 // None where something is asked that cannot be enforced.
                 let policies = asked.map_or(Some(&[][..]), |in_force| guards.names(*in_force));
                 let is_closed = closed.is_some_and(|closed| closed.contains(&rule.position));
-                let raw = match policies.filter(|_| !is_closed) {
-                    None => rules::close(&rule.raw),
-                    Some(policies) => {
+                let limiting =
+                    limiting.and_then(|limiting| limiting.get(&rule.position)).filter(|_| !is_closed);
+                let limits =
+                    limiting.map(|limiting| limiters.of_requests(*limiting, &attached.costs, &listeners));
+                let raw = match (policies.filter(|_| !is_closed), limits.unwrap_or(Some(None))) {
+                    (None, _) | (_, None) => rules::close(&rule.raw),
+                    (Some(policies), Some(limits)) => {
                         let mut raw = with_port(&rule.raw, port);
                         if let Some(traffic) = traffic.and_then(|traffic| traffic.get(&rule.position)) {
                             traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
                         }
-                        raw.policies = policies.to_vec();
+                        raw.policies = policies.iter().cloned().chain(limits).collect();
                         raw
                     }
                 };
@@ -230,6 +254,8 @@ struct Outcome<'r> {
     traffic: Option<&'r BTreeMap<usize, Traffic>>,
     /// What policies ask of their requests.
     access: Option<&'r BTreeMap<usize, InForce>>,
+    /// What policies limit of them.
+    limiting: Option<&'r BTreeMap<usize, Limiting>>,
 }
 
 /// The names of the listeners that a route attaches to, by what becomes of it there.
@@ -246,6 +272,7 @@ fn by_outcome<'r>(
             closed: attached.closed.get(index),
             traffic: attached.traffic.get(index),
             access: attached.access.get(index),
+            limiting: attached.limiting.get(index),
         };
         groups.entry(outcome).or_default().push(listener.spec.name.clone());
     }
@@ -294,7 +321,10 @@ fn used(document: &Document) -> BTreeSet<String> {
 fn tidy(document: &mut Document) {
     let rules = document.routes.iter().flat_map(|route| &route.rules);
     let named = document.listeners.iter().flat_map(|listener| &listener.policies);
-    let named: BTreeSet<String> = named.chain(rules.flat_map(|rule| &rule.policies)).cloned().collect();
+    let of_pools = document.pools.iter().flat_map(|pool| &pool.policies);
+    let of_upstreams = of_pools.chain(document.backends.iter().flat_map(|backend| &backend.policies));
+    let named = named.chain(rules.flat_map(|rule| &rule.policies)).chain(of_upstreams);
+    let named: BTreeSet<String> = named.cloned().collect();
     document.policies.retain(|policy| named.contains(&policy.name));
     for route in &mut document.routes {
         for (index, rule) in route.rules.iter_mut().enumerate() {

@@ -33,6 +33,8 @@ pub(crate) struct Gateway<'a> {
     pub(crate) listeners: Vec<Listener<'a>>,
     /// Its own settings or its class's, or why they cannot be had.
     pub(crate) parameters: Result<Option<Parameters>, String>,
+    /// What its GatewayConfig has counted of requests.
+    pub(crate) request_costs: &'a [api::AiRequestCost],
     /// Whether the settings are its own.
     has_own_parameters: bool,
 }
@@ -83,7 +85,8 @@ impl<'a> Gateway<'a> {
             }
         }
         let controller = class.controller.clone();
-        Self { object, controller, listeners, parameters, has_own_parameters: own.is_some() }
+        let request_costs = request_costs(context, object);
+        Self { object, controller, listeners, parameters, request_costs, has_own_parameters: own.is_some() }
     }
 
     /// Its name.
@@ -287,14 +290,13 @@ impl<'a> Listener<'a> {
     }
 }
 
-/// Whether something is to be counted of all requests for models that come by a Gateway, as its GatewayConfig says.
-pub(crate) fn counts_requests(context: &Context<'_>, gateway: &Gateway<'_>) -> bool {
-    let name = gateway.object.meta.annotations.get(CONFIG_ANNOTATION);
-    let key = name.map(|name| Key::new(gateway.key().namespace.as_str(), name));
+/// What is to be counted of all requests for models that come by a Gateway, as its GatewayConfig says.
+fn request_costs<'a>(context: &Context<'a>, gateway: &Object<api::Gateway>) -> &'a [api::AiRequestCost] {
+    let name = gateway.meta.annotations.get(CONFIG_ANNOTATION);
+    let key = name.map(|name| Key::new(gateway.meta.key.namespace.as_str(), name));
     let config = key.and_then(|key| context.world.gateway_configs.get(&key));
-    config
-        .and_then(|config| config.spec.as_ref().ok())
-        .is_some_and(|spec| !spec.global_llm_request_costs.is_empty())
+    let spec = config.and_then(|config| config.spec.as_ref().ok());
+    spec.map_or(&[], |spec| &spec.global_llm_request_costs)
 }
 
 /// What the statuses of GatewayConfigs shall say that Gateways of ours refer to.

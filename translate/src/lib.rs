@@ -27,6 +27,9 @@ mod guards;
 mod headers;
 mod hosts;
 mod http;
+mod limit_store;
+mod limiters;
+mod limits;
 mod listener_sets;
 mod names;
 mod options;
@@ -61,6 +64,7 @@ use world::{Key, Object, World};
 pub use endpoints::{Endpoints, endpoints};
 pub use epp::CONFIG_ANNOTATION;
 pub use features::FEATURES;
+pub use limit_store::limit_store;
 pub use options::{ADMIN_PORT, Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, Options};
 pub use output::{
     DataSource, EndpointSource, Event, GatewayOutput, HostSource, Made, PortMapping, Provisioning, Severity,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use penstock_config::raw::RawLimitStore;
 use penstock_config::{NoProfileCheck, ProfileCheck};
 
 use crate::world::Key;
@@ -51,6 +52,8 @@ pub struct Options {
     pub allow_loopback: bool,
     /// The address of the admin listener in documents; the format's default if `None`.
     pub admin: Option<SocketAddr>,
+    /// Where data planes share the counters of limits; each counts for itself if `None`.
+    pub limit_store: Option<RawLimitStore>,
     /// Judges `EndpointPickerConfig` documents.
     pub profiles: Arc<dyn ProfileCheck + Send + Sync>,
 }
@@ -81,6 +84,7 @@ impl Default for Options {
             use_dns_without_slices: false,
             allow_loopback: false,
             admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, ADMIN_PORT))),
+            limit_store: None,
             profiles: Arc::new(NoProfileCheck),
         }
     }

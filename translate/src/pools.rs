@@ -225,5 +225,6 @@ pub(crate) fn raw_pool(name: String) -> RawPool {
         ejection: Default::default(),
         objectives: Vec::new(),
         model_rewrites: Vec::new(),
+        policies: Vec::new(),
     }
 }

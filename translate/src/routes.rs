@@ -2,6 +2,7 @@
 
 mod access;
 mod closed;
+mod limits;
 mod statuses;
 mod unsupported;
 
@@ -100,7 +101,8 @@ impl<'a, 'c> Routing<'a, 'c> {
             let routes = self.attached_to(gateway);
             let guards = self.guards(gateway, &routes);
             let whole = self.whole.get(key).unwrap_or(&nothing);
-            let finished = document::build(context, gateway, &routes, &self.upstreams, guards, whole);
+            let policies = document::Policies { guards, whole, unsupported: self.unsupported };
+            let finished = document::build(context, gateway, &routes, &self.upstreams, policies);
             for problem in &finished.problems {
                 self.note(context, gateway, pools, problem);
             }
@@ -183,7 +185,7 @@ impl<'a, 'c> Routing<'a, 'c> {
     }
 
     /// What attaches to a Gateway.
-    fn attached_to(&self, gateway: &Gateway<'_>) -> Vec<AttachedRoute<'_>> {
+    fn attached_to<'r>(&'r self, gateway: &'r Gateway<'_>) -> Vec<AttachedRoute<'r>> {
         let mut attached_routes = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
             let mut listeners = BTreeSet::new();
@@ -203,6 +205,8 @@ impl<'a, 'c> Routing<'a, 'c> {
                 let closed = self.closed(route, gateway, &listeners);
                 let traffic = self.traffic(route, gateway, &listeners);
                 let access = self.access(route, gateway, &listeners);
+                let limiting = self.limiting(route, gateway, &listeners);
+                let costs = route.costs(gateway);
                 let route = index;
                 attached_routes.push(AttachedRoute {
                     route,
@@ -212,6 +216,8 @@ impl<'a, 'c> Routing<'a, 'c> {
                     hostnames,
                     traffic,
                     access,
+                    limiting,
+                    costs,
                     closed,
                 });
             }

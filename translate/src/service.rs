@@ -101,5 +101,6 @@ pub(crate) fn raw_backend(name: String) -> RawBackend {
         response_encoding: Encoding::Identity,
         connection: Default::default(),
         ejection: Default::default(),
+        policies: Vec::new(),
     }
 }

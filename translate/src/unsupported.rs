@@ -7,6 +7,7 @@
 
 mod access;
 mod effect;
+mod limits;
 mod policy;
 mod target;
 
@@ -25,6 +26,7 @@ use crate::world::{Key, Kind, ObjectId};
 
 pub(crate) use access::InForce;
 pub(crate) use effect::{Effect, closed_condition};
+pub(crate) use limits::Limiting;
 pub(crate) use policy::{Policy, UNSUPPORTED};
 pub(crate) use target::Target;
 
@@ -38,6 +40,8 @@ pub(crate) struct Unsupported<'a> {
     blind: BTreeMap<&'a str, Vec<usize>>,
     /// Whether any policy asks who asks.
     has_access: bool,
+    /// Whether any policy limits requests.
+    has_limits: bool,
     /// What those that are put together ask of requests, or why they cannot be, as far as somebody wanted to know.
     merged: RefCell<BTreeMap<InForce, Result<Rc<Asked>, String>>>,
     /// Gateways that want certificates of clients.
@@ -52,6 +56,7 @@ impl<'a> Unsupported<'a> {
             in_force: BTreeMap::new(),
             blind: BTreeMap::new(),
             has_access: false,
+            has_limits: false,
             merged: RefCell::default(),
             frontends: BTreeMap::new(),
         };
@@ -59,6 +64,7 @@ impl<'a> Unsupported<'a> {
             all.attach(context, index);
         }
         all.read_access(context);
+        all.read_limits(context);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
         }

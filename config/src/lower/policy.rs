@@ -16,7 +16,7 @@ use super::file::Files;
 use super::names::Names;
 use super::{models, text};
 use crate::knob::Size;
-use crate::raw::Document;
+use crate::raw::{Document, RawPolicy};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::{ModelNames, PolicyIndex, PolicySpec};
 
@@ -43,6 +43,12 @@ struct Known<'d> {
 /// The names of policies, for those who refer to them.
 pub(super) fn names(document: &Document) -> Names<'_> {
     Names::of(document.policies.iter().map(|policy| policy.name.as_str()))
+}
+
+/// The names of policies that ask who may ask for what.
+pub(super) fn asking(document: &Document) -> FxHashSet<&str> {
+    let asks = |policy: &&RawPolicy| policy.authentication.is_some() || policy.authorization.is_some();
+    document.policies.iter().filter(asks).map(|policy| policy.name.as_str()).collect()
 }
 
 /// All policies.

@@ -70,15 +70,14 @@ pub(super) fn attached(
     reachable
 }
 
-/// Adds a rule to a listener's table. The models of one that has policies of its own are not listed there: who asks for the
-/// list has passed the listener's policies and no others.
+/// Adds a rule to a listener's table. The models of one that has policies of its own that ask who may ask are not listed
+/// there: who asks for the list has passed the listener's policies and no others.
 pub(super) fn attach(
     table: &mut TableBuilder,
     hosts: &[HostPattern],
     alternatives: &[Arc<Alternative>],
-    raw: &RawRule,
+    is_listed: bool,
 ) {
-    let is_listed = raw.policies.is_empty();
     for alternative in alternatives {
         if hosts.is_empty() {
             table.add(None, alternative, is_listed);

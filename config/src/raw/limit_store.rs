@@ -63,7 +63,7 @@ pub struct RawRedis {
     pub deadline: Span,
     /// What stands before each key, so that several installations can use one store.
     #[serde(default = "key_prefix", skip_serializing_if = "is_key_prefix")]
-    #[schemars(length(min = 1, max = 64), extend("default" = KEY_PREFIX))]
+    #[schemars(length(min = 1, max = 512), extend("default" = KEY_PREFIX))]
     pub key_prefix: String,
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use penstock_config::raw::{Document, RawEndpoint};
+use penstock_config::raw::{Document, RawEndpoint, RawLimitStore};
 use penstock_config::{Address, Snapshot};
 use penstock_picker::EpcCheck;
 use penstock_translate::{
@@ -59,6 +59,9 @@ pub(super) struct TranslateOptions {
     /// The domain of the cluster's Services
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// The Redis or Valkey in which data planes share the counters of limits, such as `redis://HOST:PORT`
+    #[arg(long, value_name = "URL", value_parser = penstock_translate::limit_store)]
+    limit_store: Option<RawLimitStore>,
 }
 
 pub(super) fn run(arguments: &TranslateOptions) -> io::Result<ExitCode> {
@@ -103,6 +106,7 @@ fn options(arguments: &TranslateOptions) -> Options {
         adoption: if takes_over { Adoption::EnvoyGateway } else { Adoption::None },
         gateway: arguments.gateway.clone(),
         cluster_domain: arguments.cluster_domain.clone(),
+        limit_store: arguments.limit_store.clone(),
         use_dns_without_slices: true,
         allow_loopback: true,
         admin: None,

@@ -23,6 +23,7 @@ fn entry() -> Entry {
             consumer: Some("search".into()),
             policy: Some("tenants".into()),
             rule: Some("no-embeddings".into()),
+            limit: Some("tokens".into()),
         })),
         listener: "http".into(),
         route: Some("llama".into()),
@@ -49,6 +50,13 @@ fn entry() -> Entry {
         duration: Duration::from_millis(500),
         request_bytes: 1200,
         response_bytes: 9000,
+        bill: Some(Box::new(Bill {
+            charged: vec![
+                Charged { policy: "tenants".into(), limit: "requests".into(), held: 1, used: 1 },
+                Charged { policy: "tenants".into(), limit: "tokens".into(), held: 900, used: 14 },
+            ],
+            cost: Some(Some(1_500_000)),
+        })),
         matched_blocks: Some(3),
     }
 }
@@ -71,11 +79,15 @@ fn a_line_says_all_about_a_request_but_its_query() {
         json!({
             "time": "2023-11-14T22:13:20.123Z", "request_id": "r-1", "method": "POST", "path": "/v1/chat/completions",
             "client": "10.0.0.9:5000", "user_agent": "curl/8",
-            "consumer": "search", "policy": "tenants", "rule": "no-embeddings", "listener": "http", "route": "llama", "model": "m",
+            "consumer": "search", "policy": "tenants", "rule": "no-embeddings", "limit": "tokens", "listener": "http", "route": "llama", "model": "m",
             "target_model": "m-v2", "pool": "p", "endpoint": "[::1]:8000",
             "tried": [{"backend": "openai", "reason": "status_429"}, {"pool": "q", "reason": "saturated"}], "dropped": "seed, logit_bias",
             "attempts": 2, "status": 200, "stream": true,
-            "tokens": {"input": 10, "cached_input": 4}, "usage_source": "reported", "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
+            "tokens": {"input": 10, "cached_input": 4}, "usage_source": "reported", "cost": 0.0015,
+            "charged": [
+                {"policy": "tenants", "limit": "requests", "held": 1, "used": 1},
+                {"policy": "tenants", "limit": "tokens", "held": 900, "used": 14},
+            ], "content_events": 7, "ttft_ms": 12.345, "duration_ms": 500.0,
             "request_bytes": 1200, "response_bytes": 9000, "matched_blocks": 3
         })
     );
@@ -85,6 +97,21 @@ fn a_line_says_all_about_a_request_but_its_query() {
 fn a_client_behind_a_trusted_proxy_is_told_from_it() {
     let line = written(&Entry { forwarded_for: Some("2001:db8::7".parse().unwrap()), ..entry() });
     assert_eq!((&line["client"], &line["proxy"]), (&json!("2001:db8::7"), &json!("10.0.0.9:5000")));
+}
+
+#[test]
+fn costs_are_dollars_and_one_that_nobody_knows_is_null() {
+    for (cost, told) in [
+        (Some(0), json!(0)),
+        (Some(1), json!(1e-9)),
+        (Some(12_000_000_000), json!(12)),
+        (Some(2_500_000_000), json!(2.5)),
+        (None, Value::Null),
+    ] {
+        let bill = Bill { cost: Some(cost), charged: Vec::new() };
+        let line = written(&Entry { bill: Some(Box::new(bill)), ..entry() });
+        assert_eq!((line.get("cost"), line.get("charged")), (Some(&told), None), "{cost:?}");
+    }
 }
 
 #[test]
@@ -103,6 +130,7 @@ fn what_is_unknown_is_left_out() {
         is_stream: false,
         usage: Usage::default(),
         usage_source: None,
+        bill: None,
         matched_blocks: None,
         status: 404,
         error: Some("no_route"),

@@ -291,13 +291,12 @@ fn limit_text(limit: &Value) -> String {
         (true, false) => ": too little",
     };
     format!(
-        "{} of {}: {} of {} {} left, {} needed, all of it in {} s{verdict}",
+        "{} of {}: {} of {} {} left, all of it in {} s{verdict}",
         text("limit"),
         text("policy"),
         limit["remaining"],
         limit["amount"],
         text("count"),
-        limit["needed"],
         limit["reset_seconds"].as_f64().unwrap_or_default() as u64,
     )
 }
@@ -313,7 +312,7 @@ mod tests {
             "route": "r", "rule": "0", "model": "m",
             "limits": [{
                 "policy": "tenants", "limit": "tokens", "count": "TotalTokens", "amount": 100, "remaining": 3,
-                "needed": 40, "reset_seconds": 60.0, "exceeded": true, "shadow": false,
+                "reset_seconds": 60.0, "exceeded": true, "shadow": false,
             }],
             "refused": "the limit is reached", "refused_by": { "policy": "tenants", "limit": "tokens" }, "picked": null,
         });
@@ -321,7 +320,7 @@ mod tests {
         for line in [
             "caller        search (team: web)\n",
             "route         r, rule 0\n",
-            "limit         tokens of tenants: 3 of 100 TotalTokens left, 40 needed, all of it in 60 s: too little\n",
+            "limit         tokens of tenants: 3 of 100 TotalTokens left, all of it in 60 s: too little\n",
             "refused       the limit is reached\n",
             "refused by    policy tenants, limit tokens\n",
         ] {

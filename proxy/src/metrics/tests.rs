@@ -112,7 +112,8 @@ fn names_beyond_the_bound_share_other() {
     assert!(!page.contains("route=\"c\""));
 
     let none = FxHashSet::default();
-    metrics.retain(Configured { routes: &FxHashSet::from_iter(["b"]), upstreams: &none, models: &none });
+    let routes = FxHashSet::from_iter(["b"]);
+    metrics.retain(Configured { routes: &routes, upstreams: &none, models: &none, limited: &none });
     metrics.settle(Settlement { route: Some(&metrics.route("c")), ..settlement() });
     let page = metrics.encode();
     for (route, count) in [("a", None), ("b", Some("1")), ("c", Some("1")), ("other", Some("2"))] {
@@ -136,6 +137,7 @@ fn a_reload_keeps_the_counts_of_what_stays() {
             routes: &FxHashSet::default(),
             upstreams: &FxHashSet::from_iter(["p"]),
             models: &FxHashSet::from_iter(["m"]),
+            limited: &FxHashSet::default(),
         });
     }
     let page = metrics.encode();

@@ -83,7 +83,6 @@ fn describe(standing: &Standing) -> Value {
         "count": standing.count.name(),
         "amount": amount(standing.amount),
         "remaining": amount(standing.remaining),
-        "needed": amount(standing.held),
         "reset_seconds": standing.reset.as_secs_f64().ceil(),
         "exceeded": standing.is_exceeded,
         "shadow": standing.is_shadow,

@@ -45,7 +45,8 @@ pub(crate) async fn reserve(
 ) -> Result<(), Error> {
     let runtime = arrived.runtime().clone();
     let mut tab = Box::new(Tab::default());
-    if arrived.model().is_none() {
+    let wants = |quota: &Arc<Quota>| quota.wants().model || quota.wants().tokens || quota.wants().cost;
+    if arrived.model().is_none() && quotas(&runtime, arrived.listener, rule).any(wants) {
         // Some APIs have it in their paths.
         let of_path = penstock_providers::models_in_path(arrived.target.path());
         tab.model = of_path.names.into_iter().next().map(Into::into);

@@ -30,7 +30,9 @@ enum Basis {
 pub(crate) fn settle(ctx: &mut RequestContext, report: &Report) -> Option<Box<Bill>> {
     let runtime = ctx.arrived.runtime().clone();
     let is_limited = ctx.arrived.tab.is_some() || ctx.attempt.as_ref().is_some_and(|of| of.holds.is_some());
-    if !is_limited && !runtime.meter().prices().rates().are_known() {
+    let snapshot = runtime.snapshot();
+    let is_priced = !snapshot.prices.is_empty() || snapshot.prices_file.is_some();
+    if !is_limited && !is_priced {
         return None;
     }
     Some(Box::new(charge(ctx, &runtime, report, is_limited)))
@@ -60,8 +62,15 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     };
     let price = upstream.and_then(|upstream| rates.of(&upstream.name, model?));
     let mut bill = Bill::default();
-    if let (Basis::Used(usage), Some(upstream), true) = (&basis, upstream, rates.are_known()) {
-        let cost = price.map(|price| price.cost(usage));
+    let took = match basis {
+        Basis::Used(usage) => Some(usage),
+        Basis::Seen(output) if is_limited => {
+            Some(Usage { input: estimate.input, output, ..Usage::default() })
+        }
+        _ => None,
+    };
+    if let (Some(usage), Some(upstream), true) = (took, upstream, rates.are_known()) {
+        let cost = price.map(|price| price.cost(&usage));
         upstream.metrics.costed(arrived.model().unwrap_or_default(), cost);
         bill.cost = Some(cost);
     }
@@ -166,7 +175,11 @@ fn learn(arrived: &Arrived, runtime: &Runtime, model: &str, estimate: &Usage, us
     let facts = facts(arrived, &headers);
     let ask = ask(arrived, &facts, None);
     let meter = runtime.meter();
-    meter.estimator.learn(model, arrived.consumer(), ask.prompt_bytes, ask.allowed_output, usage);
+    // Before the target is known, what is expected goes by the client's name of the model.
+    let asked = arrived.asked_model().filter(|asked| *asked != model);
+    for model in std::iter::once(model).chain(asked) {
+        meter.estimator.learn(model, arrived.consumer(), ask.prompt_bytes, ask.allowed_output, usage);
+    }
     runtime.metrics().limits.estimated(estimate, usage);
 }
 

@@ -12,16 +12,19 @@ pub(crate) fn headers(
     arrived: &Arrived,
     attempt: &Attempt,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    let is_limited = arrived.tab.is_some() || attempt.holds.is_some();
+    is_limited.then(|| tightest(arrived, attempt)).into_iter().flatten()
+}
+
+fn tightest(arrived: &Arrived, attempt: &Attempt) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let dialect = Dialect::of_path(arrived.target.path());
     let mut tightest = Tightest::default();
-    if arrived.tab.is_some() || attempt.holds.is_some() {
-        let now = arrived.runtime().meter().at(arrived, Instant::now());
-        let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
-        let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
-        for standing in of_request.chain(of_attempt) {
-            if let Some(figures) = figures(&standing) {
-                tightest.add(figures, dialect);
-            }
+    let now = arrived.runtime().meter().at(arrived, Instant::now());
+    let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
+    let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
+    for standing in of_request.chain(of_attempt) {
+        if let Some(figures) = figures(&standing) {
+            tightest.add(figures, dialect);
         }
     }
     tightest.headers(dialect)

@@ -13,14 +13,14 @@ use crate::harness::{
 };
 
 /// A gateway and its admin listener.
-struct Explained {
-    gateway: Gateway,
+pub(crate) struct Explained {
+    pub(crate) gateway: Gateway,
     admin: SocketAddr,
     stop: CancellationToken,
 }
 
 impl Explained {
-    async fn start(document: Value) -> Self {
+    pub(crate) async fn start(document: Value) -> Self {
         // The name by which the harness's clients ask.
         let gateway = Gateway::start(with(document, json!({"admin": {"hosts": ["gateway.test"]}}))).await;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -36,7 +36,15 @@ impl Explained {
         client.send(post_json(&format!("/debug/pick{query}"), body)).await.json()
     }
 
-    async fn stop(self) {
+    /// What becomes of a chat request with this key.
+    pub(crate) async fn ask(&self, key: &str) -> Value {
+        let mut client = Client::connect(self.admin, Protocol::H1).await;
+        let headers = [("content-type", "application/json"), ("x-api-key", key)];
+        let request = post("/debug/pick?address=10.0.0.1", &headers, chat("m", false).to_string());
+        client.send(request).await.json()
+    }
+
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.gateway.stop().await;
     }

@@ -15,15 +15,22 @@ pub struct AiGatewayRoute {
     pub hostnames: Vec<String>,
     /// Its rules.
     pub rules: Vec<AiRule>,
-    /// What is counted of requests. Where anything is, streams have to report their tokens; the costs themselves are not
-    /// computed so far.
+    /// What is counted of requests, for limits that refer to it. Where anything is, streams have to report their tokens.
     pub llm_request_costs: Vec<AiRequestCost>,
 }
 
-/// Something that is counted of requests. None of its fields is acted on so far.
+/// Something that is counted of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct AiRequestCost {}
+pub struct AiRequestCost {
+    /// What limits refer to it by (`cost.response.metadata.key`).
+    pub metadata_key: String,
+    /// `InputToken`, `CachedInputToken`, `CacheCreationInputToken`, `OutputToken`, `ReasoningToken`, `TotalToken` or `CEL`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// With `CEL`: the expression.
+    pub cel: Option<String>,
+}
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -38,6 +38,8 @@ pub struct TrafficSettings {
     pub retry: Option<TrafficRetry>,
     /// Deadlines.
     pub timeout: Option<TrafficTimeout>,
+    /// How often clients may ask: a [`RateLimit`](super::RateLimit).
+    pub rate_limit: Option<Value>,
 }
 
 /// When a failed attempt is followed by another.

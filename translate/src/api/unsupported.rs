@@ -97,8 +97,6 @@ kinds_of! { PolicyTargets:
     EnvoyExtensionPolicy,
     /// Changes to Envoy's own configuration.
     EnvoyPatchPolicy,
-    /// How many tokens clients may use.
-    QuotaPolicy,
     /// Budgets of retries, and sessions.
     XBackendTrafficPolicy,
 }

@@ -10,7 +10,7 @@ use crate::attach::AttachedRoute;
 use crate::check::Problem;
 use crate::gateway::Gateway;
 use crate::guards::Guards;
-use crate::unsupported::InForce;
+use crate::unsupported::{InForce, Limiting};
 use crate::world::Key;
 
 impl Routing<'_, '_> {
@@ -104,7 +104,7 @@ impl Routing<'_, '_> {
         documents: &Documents,
     ) -> BTreeMap<usize, String> {
         let mut faults = BTreeMap::new();
-        if !self.unsupported.has_access() {
+        if !self.unsupported.has_access() && !self.unsupported.has_limits() {
             return faults;
         }
         for finished in documents.values() {
@@ -115,10 +115,12 @@ impl Routing<'_, '_> {
                 faults.entry(in_force.own()).or_insert_with(message);
             }
         }
-        for in_force in documents.values().flat_map(|finished| &finished.without_room) {
+        let access = documents.values().flat_map(|finished| &finished.without_room).map(|it| it.own());
+        let limits = documents.values().flat_map(|finished| &finished.limits_without_room).map(|it| it.own());
+        for index in access.chain(limits) {
             let message =
                 "what it is for is refused: older policies of the Gateway leave no room for what it has";
-            faults.entry(in_force.own()).or_insert_with(|| message.to_owned());
+            faults.entry(index).or_insert_with(|| message.to_owned());
         }
         for route in &self.routes {
             for attachment in &route.attachments {
@@ -128,11 +130,15 @@ impl Routing<'_, '_> {
                     .iter()
                     .flat_map(|at| route.built.positions().into_iter().map(move |it| (*at, it)))
                 {
-                    let Some(in_force) = self.in_force(route, gateway, index, position) else { continue };
-                    let Some(fault) = self.access_fault(route, gateway, index, position) else { continue };
-                    let message =
-                        || format!("{fault} cannot be enforced, so some of what it is for answers 500");
-                    faults.entry(in_force.own()).or_insert_with(message);
+                    let access = self.in_force(route, gateway, index, position).map(InForce::own);
+                    let access = access.zip(self.access_fault(route, gateway, index, position));
+                    let limits = self.limiting_of(route, gateway, index, position).map(Limiting::own);
+                    let limits = limits.zip(self.limit_fault(route, gateway, index, position));
+                    for (own, fault) in access.into_iter().chain(limits) {
+                        let message =
+                            || format!("{fault} cannot be enforced, so some of what it is for answers 500");
+                        faults.entry(own).or_insert_with(message);
+                    }
                 }
             }
         }

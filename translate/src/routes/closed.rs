@@ -120,6 +120,7 @@ impl Routing<'_, '_> {
     ) -> impl Iterator<Item = (usize, Effect<'_>)> {
         self.closing_effects(route, gateway, listener).map(move |(position, mut effect)| {
             effect.invalidate(self.access_fault(route, gateway, listener, position));
+            effect.invalidate(self.limit_fault(route, gateway, listener, position));
             (position, effect)
         })
     }

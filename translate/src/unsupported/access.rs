@@ -163,7 +163,7 @@ impl<'a> Unsupported<'a> {
     }
 
     /// The policy of a kind for a listener, or for its Gateway.
-    fn of_listener(&self, kind: Kind, gateway: &Gateway<'_>, listener: &str) -> Option<usize> {
+    pub(super) fn of_listener(&self, kind: Kind, gateway: &Gateway<'_>, listener: &str) -> Option<usize> {
         let (attached, key) = (self.in_force.get(&kind)?, gateway.key());
         let of_listener = attached.get(&Target::Listener(key.clone(), listener.to_owned()));
         of_listener.or_else(|| attached.get(&Target::Gateway(key.clone()))).copied()

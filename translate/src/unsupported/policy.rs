@@ -3,11 +3,13 @@
 use std::ops::Deref;
 use std::rc::Rc;
 
+use penstock_config::raw::RawLimit;
 use serde_json::Value;
 
 use super::Target;
 use crate::access::{Access, Asked};
 use crate::api::PolicyTargets;
+use crate::limits::Limits;
 use crate::status::Condition;
 use crate::traffic::{self, Traffic};
 use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
@@ -43,6 +45,12 @@ pub(crate) struct Policy<'a> {
     pub(super) traffic: Result<Option<Traffic>, String>,
     /// What it says of who may ask, if that is in force for something.
     pub(super) access: Option<Access>,
+    /// What it limits of requests, or why it cannot.
+    pub(super) limits: Result<Option<Rc<Limits>>, String>,
+    /// What it limits of what upstreams are asked for, or why it cannot.
+    pub(super) quota: Result<Vec<RawLimit>, String>,
+    /// What its status shall say of limits beside that it is in force.
+    pub(super) notes: Vec<String>,
     /// What it asks of requests where it is in force alone, or why it cannot be.
     pub(super) asked: Result<Option<Rc<Asked>>, String>,
     /// What it is called if it asks something for a rule that may be any of its route's.
@@ -96,6 +104,9 @@ where
             name,
             traffic: Ok(None),
             access: None,
+            limits: Ok(None),
+            quota: Ok(Vec::new()),
+            notes: Vec::new(),
             asked: Ok(None),
             vague: None,
         });
@@ -123,7 +134,10 @@ impl Policy<'_> {
 
     /// Whether something of it is acted on.
     fn is_acted_on(&self) -> bool {
-        matches!(self.traffic, Ok(Some(_))) || self.access.is_some()
+        matches!(self.traffic, Ok(Some(_)))
+            || self.access.is_some()
+            || matches!(self.limits, Ok(Some(_)))
+            || self.quota.as_ref().is_ok_and(|limits| !limits.is_empty())
     }
 
     /// Whether it is known what it is for.
@@ -133,7 +147,9 @@ impl Policy<'_> {
 
     /// What it is called, with why it cannot be enforced, if so.
     pub(super) fn fault(&self) -> Option<String> {
-        self.asked.as_ref().err().map(|fault| format!("{} (spec.{fault})", self.name))
+        let limits = self.limits.as_ref().err().or(self.quota.as_ref().err());
+        let fault = self.asked.as_ref().err().or(limits)?;
+        Some(format!("{} (spec.{fault})", self.name))
     }
 
     /// Whether it has proxies tell clients' addresses, which nobody here acts on.
@@ -174,10 +190,13 @@ impl Policy<'_> {
             (None, _) if let (Err(fault), false) = (&self.asked, self.merges()) => {
                 no("Invalid", format!("spec.{fault}; what it is for answers 500"))
             }
+            (None, _) if let Some(fault) = self.limits.as_ref().err().or(self.quota.as_ref().err()) => {
+                no("Invalid", format!("spec.{fault}; what it is for answers 500"))
+            }
             (None, _) if let Some(fault) = fault => no("Invalid", fault.to_owned()),
             (None, idle) if self.is_acted_on() => {
                 let without = idle.as_ref().map(|idle| format!(" without {idle}")).unwrap_or_default();
-                let notes = self.access.iter().flat_map(|access| &access.notes);
+                let notes = self.access.iter().flat_map(|access| &access.notes).chain(&self.notes);
                 let notes: String = notes.map(|note| format!("; {note}")).collect();
                 Condition::yes("Accepted", "Accepted", format!("the policy is in force{without}{notes}"))
             }

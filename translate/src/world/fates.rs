@@ -49,13 +49,7 @@ const NONE: Fates = Fates {
 };
 
 /// Of a GatewayConfig.
-const GATEWAY_CONFIG: &[&str] = &[
-    "extProc",
-    "forwardProxy",
-    "globalLLMRequestCosts[].cel",
-    "globalLLMRequestCosts[].metadataKey",
-    "globalLLMRequestCosts[].type",
-];
+const GATEWAY_CONFIG: &[&str] = &["extProc", "forwardProxy"];
 
 /// All kinds that have such fields.
 pub const FATES: &[Fates] = &[
@@ -87,11 +81,7 @@ pub const FATES: &[Fates] = &[
         ..NONE
     },
     Fates { kind: Kind::BackendTlsPolicy, named: &["options"], ..NONE },
-    Fates {
-        kind: Kind::AiGatewayRoute,
-        named: &["llmRequestCosts[].cel", "llmRequestCosts[].metadataKey", "llmRequestCosts[].type"],
-        ..NONE
-    },
+    Fates { kind: Kind::AiGatewayRoute, ..NONE },
     Fates { kind: Kind::AiServiceBackend, named: &["backendRef.port"], ..NONE },
     Fates { kind: Kind::BackendSecurityPolicy, named: OPENID_CONNECT, ..NONE },
     Fates { kind: Kind::GatewayConfig, named: GATEWAY_CONFIG, ..NONE },
@@ -141,7 +131,7 @@ pub const FATES: &[Fates] = &[
     },
     Fates {
         kind: Kind::BackendTrafficPolicy,
-        acted_on: &["retry", "timeout"],
+        acted_on: &["rateLimit", "retry", "timeout"],
         named: &[
             "admissionControl",
             "bandwidthLimit",
@@ -163,7 +153,6 @@ pub const FATES: &[Fates] = &[
             "telemetry",
             "useClientProtocol",
         ],
-        closes: &["rateLimit"],
         ..NONE
     },
     Fates {
@@ -175,7 +164,7 @@ pub const FATES: &[Fates] = &[
         ..NONE
     },
     Fates { kind: Kind::EnvoyPatchPolicy, named: &["jsonPatches", "priority", "type"], ..NONE },
-    Fates { kind: Kind::QuotaPolicy, closes: &["perModelQuotas", "serviceQuota"], is_strict: true, ..NONE },
+    Fates { kind: Kind::QuotaPolicy, acted_on: &["perModelQuotas", "serviceQuota"], is_strict: true, ..NONE },
     Fates { kind: Kind::XBackendTrafficPolicy, named: &["retryConstraint", "sessionPersistence"], ..NONE },
 ];
 
@@ -319,9 +308,12 @@ pub(crate) fn find(kind: Kind, spec: &Value, ignored: &[String]) -> Found {
 }
 
 impl Fates {
-    /// Whether any of its fields closes something.
+    /// Whether any of its fields restricts: those that close, and limits, which are acted on.
     pub(crate) fn restricts(&self) -> bool {
-        self.is_strict || !self.closes.is_empty() || !self.closes_unless_open.is_empty()
+        self.is_strict
+            || self.acted_on.contains(&"rateLimit")
+            || !self.closes.is_empty()
+            || !self.closes_unless_open.is_empty()
     }
 
     /// Fields in those that are acted on that nobody reads and that are not declared. Each once.

@@ -221,7 +221,9 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
         ("SecurityPolicy", "cors: {}", false),
-        ("BackendTrafficPolicy", "rateLimit: {local: {}}", true),
+        ("BackendTrafficPolicy", "rateLimit: {local: {rules: [{limit: {fromMetadata: {}}}]}}", true),
+        ("BackendTrafficPolicy", "rateLimit: {later: {}}", true),
+        ("BackendTrafficPolicy", "rateLimit: {local: {rules: [{limit: {requests: 1, unit: Hour}}]}}", false),
         ("BackendTrafficPolicy", "circuitBreaker: {}, somethingNew: {}", false),
         ("ClientTrafficPolicy", "tls: {clientValidation: {optional: true}}", true),
         ("ClientTrafficPolicy", "headers: {earlyRequestHeaders: {remove: [x-user]}}", true),
@@ -385,7 +387,7 @@ spec: {{ports: [{{port: 80}}]}}
 }
 
 #[test]
-fn a_quota_closes_the_backend_that_it_is_for() {
+fn a_quota_that_cannot_be_closes_the_backend_that_it_is_for() {
     let manifests = "
 apiVersion: aigateway.envoyproxy.io/v1alpha1
 kind: AIServiceBackend
@@ -410,7 +412,7 @@ spec:
     let (is_accepted, reason, message) = condition(&translation, (Kind::AiServiceBackend, "p"), "Accepted");
     assert_eq!((is_accepted, reason), (false, "UnsupportedPolicy"), "{message}");
     let (is_accepted, reason, _) = condition(&translation, (Kind::QuotaPolicy, "q"), "Accepted");
-    assert_eq!((is_accepted, reason), (false, "Unsupported"));
+    assert_eq!((is_accepted, reason), (false, "Invalid"));
     assert!(closed(&scene(&manifests.replace("perModelQuotas: [{modelName: m, quota: {}}]", ""))).is_empty());
 }
 

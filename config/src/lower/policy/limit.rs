@@ -9,12 +9,12 @@ mod window;
 use std::sync::Arc;
 
 use super::Known;
-use crate::expression::check_expression;
 use crate::lower::names::Names;
 use crate::lower::text;
 use crate::raw::{RawCount, RawLimit, RawMissing};
 use crate::report::{FieldPath, Report};
 use crate::spec::{Count, Dimension, LimitSpec, Missing, Window};
+use crate::usage::check_expression;
 
 pub(super) use amount::overrides;
 pub(super) use condition::Patterns;

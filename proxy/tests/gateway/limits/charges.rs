@@ -9,7 +9,8 @@ use crate::harness::{Gateway, Protocol, eventually, with};
 
 /// A limit of so many of something, in a long time.
 fn of(count: &str, amount: impl Into<Value>) -> Value {
-    json!([{"name": "l", "count": count, "amount": amount.into(), "window": {"tokenBucket": "8000h"}}])
+    let amount: Value = amount.into();
+    json!([{"name": "l", "count": count, "amount": amount, "window": {"tokenBucket": "8000h"}}])
 }
 
 /// Prices by which [`super::usage`] costs 80 × 2 + 20 × 1 + 40 × 10 + 10 × 20 dollars.

@@ -1,16 +1,13 @@
 //! Limits of pools and backends, which each attempt there takes from.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use penstock_proxy::admin::{self, Admin};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::{DOCS, SEARCH, answering, ask, limited, server, statuses, three};
-use crate::harness::{Client, Gateway, Protocol, RawServer, backend, chat, post, with};
+use crate::explain::Explained;
+use crate::harness::{Gateway, Protocol, RawServer, backend, pool, with};
 
 /// A document with two backends, `a` before `b`, of which each may be asked so often.
 fn two(a: SocketAddr, b: SocketAddr, amounts: [u64; 2]) -> Value {
@@ -104,51 +101,51 @@ async fn an_attempt_that_was_reset_is_charged_and_the_answer_of_another_is_too()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_names_the_caller_the_limits_and_who_refuses_and_takes_nothing() {
     let ((a, _), (b, _)) = (server().await, server().await);
-    let document = two(a.addr(), b.addr(), [1, 9]);
-    let gateway = Gateway::start(with(document, json!({"admin": {"hosts": ["gateway.test"]}}))).await;
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let pages = Arc::new(Admin::of(gateway.server().clone(), None));
-    let serving = tokio::spawn(admin::serve(socket, pages, stop.clone()));
-    let explain = async |key: &str| {
-        let mut admin = Client::connect(address, Protocol::H1).await;
-        let headers = [("content-type", "application/json"), ("x-api-key", key)];
-        admin.send(post("/debug/pick?address=10.0.0.1", &headers, chat("m", false).to_string())).await.json()
-    };
-    let told = explain(SEARCH).await;
+    let explained = Explained::start(two(a.addr(), b.addr(), [1, 9])).await;
+    let gateway = &explained.gateway;
+    let told = explained.ask(SEARCH).await;
     assert_eq!(
         (&told["caller"]["consumer"], &told["caller"]["tags"]["team"]),
         (&json!("search"), &json!("web"))
     );
     assert_eq!((&told["route"], &told["backend"]), (&json!("r"), &json!("a")), "{told:#}");
-    let limit =
-        |limit: &Value| [limit["remaining"].clone(), limit["amount"].clone(), limit["needed"].clone()];
-    assert_eq!(limit(&told["limits"][0]), [json!(3), json!(3), json!(1)], "{told:#}");
-    assert_eq!(limit(&told["target_limits"][0]), [json!(1), json!(1), json!(1)], "{told:#}");
-    assert_eq!(limit(&explain(DOCS).await["limits"][0]), [json!(3), json!(3), json!(1)], "nothing is taken");
+    let limit = |limit: &Value| [limit["remaining"].clone(), limit["amount"].clone()];
+    assert_eq!(limit(&told["limits"][0]), [json!(3), json!(3)], "{told:#}");
+    assert_eq!(limit(&told["target_limits"][0]), [json!(1), json!(1)], "{told:#}");
+    assert_eq!(limit(&explained.ask(DOCS).await["limits"][0]), [json!(3), json!(3)], "nothing is taken");
 
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(statuses(&mut client, SEARCH).await, [200]);
     gateway.log(1).await;
-    let told = explain(SEARCH).await;
+    let told = explained.ask(SEARCH).await;
     assert_eq!(
         (&told["backend"], &told["passed_over"][0]["backend"]),
         (&json!("b"), &json!("a")),
         "{told:#}"
     );
     assert_eq!(statuses(&mut client, SEARCH).await, [200, 200, 429]);
-    let told = explain(SEARCH).await;
+    let told = explained.ask(SEARCH).await;
     assert_eq!(told["refused_by"], json!({"policy": "p", "limit": "few"}), "{told:#}");
     assert!(told["picked"].is_null() && told["refused"].is_string(), "{told:#}");
-    let told = explain("sk-of-nobody").await;
+    let told = explained.ask("sk-of-nobody").await;
     assert_eq!(
         (&told["refused_by"]["policy"], &told["refused_status"]),
         (&json!("keys"), &json!(401)),
         "{told:#}"
     );
     drop(client);
-    stop.cancel();
-    serving.await.unwrap();
-    gateway.stop().await;
+    explained.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_hears_how_urgent_the_requests_of_a_consumer_are() {
+    let (server, _) = server().await;
+    let mut document = limited(server.addr(), &json!([three()]));
+    document["consumers"][0]["priority"] = json!(-3);
+    document["routes"][0]["rules"][0]["targets"] = json!([{"pool": "servers"}]);
+    document["pools"] = json!([pool("servers", &[server.addr()])]);
+    let explained = Explained::start(document).await;
+    assert_eq!(explained.ask(SEARCH).await["priority"], -3);
+    assert_eq!(explained.ask(DOCS).await["priority"], 0);
+    explained.stop().await;
 }

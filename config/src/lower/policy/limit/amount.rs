@@ -28,13 +28,12 @@ pub(super) fn each(raw: &RawLimit, count: &Count, place: &FieldPath<'_>, report:
     match raw.each {
         None => u64::from(is_of_requests),
         Some(each) => {
-            let each = in_units(each, *count == Count::Cost, &place, report);
-            if each == 0 && is_of_requests {
+            if each == Decimal::default() && is_of_requests {
                 let message =
                     || "is 0, so nothing is ever counted: leave it out, or take the limit away".to_owned();
                 report.add(&place, message);
             }
-            each
+            in_units(each, *count == Count::Cost, &place, report)
         }
     }
 }

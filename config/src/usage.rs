@@ -1,11 +1,13 @@
 //! Checking expressions of CEL that say what usage counts.
 //!
 //! Here, and not by whoever evaluates them: an expression that does not compile is a fault of the document, and a snapshot
-//! is proof that its document has none.
+//! is proof that its document has none. The grammar's generated parser was turned down, because it recurses without a bound.
 
 use std::sync::Arc;
 
-use cel::{Context, Program, Value};
+use cel::common::ast::IdedExpr;
+use cel::parser::PrattParser;
+use cel::{Context, Value};
 
 /// What an expression of a limit can speak of: texts first, then numbers (`uint`).
 pub const USAGE_VARIABLES: [&str; 9] = [
@@ -26,6 +28,12 @@ const TEXTS: usize = 3;
 /// The longest expression.
 pub(crate) const MAX_EXPRESSION_BYTES: usize = 1024;
 
+/// The most operators, brackets and dots: each may be a level of what the interpreter recurses into.
+const MAX_MARKS: usize = 96;
+
+/// How deep brackets and branches may lie in each other.
+const MAX_NESTING: u16 = 24;
+
 /// Checks that an expression compiles, and makes a whole number of usage.
 ///
 /// # Errors
@@ -38,22 +46,30 @@ pub fn check_expression(source: &str) -> Result<(), String> {
     if source.contains(['[', '{']) {
         return Err("has a list or an object: it can only reckon with numbers and texts".to_owned());
     }
-    let program = Program::compile(source).map_err(|errors| first_line(&errors.to_string()))?;
-    let references = program.references();
+    let is_mark = |byte: &u8| b"+-*/%?!&|=<>.(".contains(byte);
+    if source.bytes().filter(is_mark).count() > MAX_MARKS {
+        return Err(format!("has more than {MAX_MARKS} operators, brackets and dots"));
+    }
+    let parser = PrattParser::new().max_recursion_depth(MAX_NESTING).error_reporting_limit(1);
+    let tree = parser.parse(source).map_err(|errors| {
+        let message = errors.errors.first().map_or("is no expression", |error| error.msg.as_str());
+        first_line(message.trim_start_matches("Syntax error: "))
+    })?;
+    let references = tree.references();
     if let Some(unknown) = references.variables().into_iter().find(|name| !USAGE_VARIABLES.contains(name)) {
         return Err(format!("there is no variable {unknown}; there are {}", USAGE_VARIABLES.join(", ")));
     }
     // Types are only known when it is evaluated: with little usage, and with much.
-    [1_u64, 1_000].into_iter().try_for_each(|tokens| evaluate(&program, tokens))
+    [1_u64, 1_000].into_iter().try_for_each(|tokens| evaluate(&tree, tokens))
 }
 
-fn evaluate(program: &Program, tokens: u64) -> Result<(), String> {
+fn evaluate(tree: &IdedExpr, tokens: u64) -> Result<(), String> {
     let mut context = Context::default();
     for (index, name) in USAGE_VARIABLES.into_iter().enumerate() {
         let value = if index < TEXTS { Value::String(Arc::new("a".to_owned())) } else { Value::UInt(tokens) };
         context.add_variable_from_value(name, value);
     }
-    match program.execute(&context) {
+    match Value::resolve(tree, &context) {
         // A difference may be negative for some usage; it counts as nothing then.
         Ok(Value::Int(_) | Value::UInt(_)) => Ok(()),
         Ok(other) => Err(format!(

@@ -1,0 +1,161 @@
+//! Which BackendTrafficPolicies limit the requests of a rule, and which QuotaPolicies what upstreams are asked for.
+
+use std::rc::Rc;
+
+use penstock_config::raw::RawLimit;
+
+use super::{Policy, Target, Unsupported};
+use crate::context::Context;
+use crate::gateway::Gateway;
+use crate::limits::{self, Costs, Group, Limits};
+use crate::names;
+use crate::world::{Key, Kind, ObjectId};
+
+/// What a status says of limits that data planes should share and cannot.
+const NOT_SHARED: &str = "there is no store that data planes share counters in (--limit-store), so each lets its share of the \
+                          amount pass: the amount by the number of replicas";
+
+/// The policies that limit the requests of a rule: those whose local limits count, and whose global ones do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Limiting {
+    local: Option<usize>,
+    global: Option<usize>,
+    /// The policy that is told what is wrong.
+    own: usize,
+    /// Whether it is for the route or the rule, and not for all of a Gateway's.
+    is_own: bool,
+}
+
+impl Limiting {
+    /// The position of the policy that is told what is wrong.
+    pub(crate) fn own(self) -> usize {
+        self.own
+    }
+}
+
+impl Unsupported<'_> {
+    /// Reads what policies limit that are for something.
+    pub(super) fn read_limits(&mut self, context: &Context<'_>) {
+        let has_store = context.options.limit_store.is_some();
+        for policy in &mut self.policies {
+            if policy.in_force.is_empty() || policy.is_ignored || policy.closing.is_some() {
+                continue;
+            }
+            let key = &policy.meta.key;
+            match policy.kind {
+                Kind::BackendTrafficPolicy => {
+                    let spec = context.world.traffic_policies.get(key).and_then(|it| it.spec.as_ref().ok());
+                    let settings = spec.and_then(|spec| spec.settings.rate_limit.as_ref());
+                    policy.limits = settings.map_or(Ok(None), Limits::read).map(|limits| limits.map(Rc::new));
+                    if let Ok(Some(limits)) = &policy.limits {
+                        policy.notes.extend(limits.notes().cloned());
+                        let is_shared = limits.global.is_some();
+                        policy.notes.extend((is_shared && !has_store).then(|| NOT_SHARED.to_owned()));
+                    }
+                    let is_vague = policy.in_force.iter().any(|it| matches!(it, Target::AnyRule(..)));
+                    if is_vague && !matches!(policy.limits, Ok(None)) {
+                        policy.vague =
+                            Some(format!("{} (for a rule that its route does not have)", policy.name));
+                    }
+                }
+                Kind::QuotaPolicy => {
+                    let spec = context.world.quota_policies.get(key).and_then(|it| it.spec.as_ref().ok());
+                    policy.quota = spec.map_or_else(|| Ok(Vec::new()), limits::read_quota);
+                    policy.notes.extend((!has_store).then(|| NOT_SHARED.to_owned()));
+                }
+                _ => continue,
+            }
+            self.has_limits |= !matches!(policy.limits, Ok(None));
+        }
+    }
+
+    /// Whether any policy limits requests.
+    pub(crate) fn has_limits(&self) -> bool {
+        self.has_limits
+    }
+
+    /// What limits the requests of a rule at a listener.
+    pub(crate) fn limiting(
+        &self,
+        gateway: &Gateway<'_>,
+        listener: &str,
+        route: &Key,
+        rule: Option<&str>,
+    ) -> Option<Limiting> {
+        let attached = self.in_force.get(&Kind::BackendTrafficPolicy)?;
+        let of_rule = rule.and_then(|rule| attached.get(&Target::Rule(route.clone(), rule.to_owned())));
+        let own = of_rule.or_else(|| attached.get(&Target::Route(route.clone()))).copied();
+        let parent = match own {
+            Some(own) if !self.policies[own].merges() => None,
+            _ => self.of_listener(Kind::BackendTrafficPolicy, gateway, listener),
+        };
+        // What cannot be read counts for both, so that it closes.
+        let has = |index: &usize, of: fn(&Limits) -> &Option<Group>| match &self.policies[*index].limits {
+            Ok(limits) => limits.as_ref().is_some_and(|limits| of(limits).is_some()),
+            Err(_) => true,
+        };
+        let first =
+            |of: fn(&Limits) -> &Option<Group>| [own, parent].into_iter().flatten().find(|it| has(it, of));
+        let (local, global) = (first(|limits| &limits.local), first(|limits| &limits.global));
+        let first = [own, parent].into_iter().flatten().find(|it| local == Some(*it) || global == Some(*it));
+        first.map(|index| Limiting { local, global, own: index, is_own: own == Some(index) })
+    }
+
+    /// The limits of requests, where they count what `costs` say.
+    ///
+    /// # Errors
+    /// They cannot be enforced: why, with the policy's name.
+    pub(crate) fn limits(
+        &self,
+        limiting: Limiting,
+        costs: &Costs<'_>,
+        (gateway, listener): (&Gateway<'_>, &str),
+    ) -> Result<Vec<RawLimit>, String> {
+        // A Gateway's policy may be about routes for models, where it has others too.
+        let may_lack = !limiting.is_own && !costs.is_of_models;
+        let mut all = Vec::new();
+        let groups: [(Option<usize>, fn(&Limits) -> &Option<Group>); 2] =
+            [(limiting.local, |limits| &limits.local), (limiting.global, |limits| &limits.global)];
+        for (index, of) in groups {
+            let Some(policy) = index.map(|index| &self.policies[index]) else { continue };
+            let named = |fault: String| format!("{} (spec.{fault})", policy.name);
+            let limits = policy.limits.as_ref().map_err(|fault| named(fault.clone()))?;
+            let Some(group) = limits.as_ref().and_then(|limits| of(limits).as_ref()) else { continue };
+            if group.goes_by_address
+                && let Some(proxies) = self.tells_addresses(gateway, listener)
+            {
+                let fault = format!(
+                    "rateLimit: clientSelectors[].sourceCIDR: {} has proxies tell clients' addresses, which is not supported",
+                    proxies.name
+                );
+                return Err(named(fault));
+            }
+            all.extend(group.limits(costs, may_lack).map_err(|fault| named(format!("rateLimit: {fault}")))?);
+        }
+        Ok(all)
+    }
+
+    /// What documents call the limits of requests.
+    pub(crate) fn limits_name(&self, limiting: Limiting) -> String {
+        let key = |index: usize| &self.policies[index].meta.key;
+        let own = key(limiting.own);
+        let others = [limiting.local, limiting.global].into_iter().flatten();
+        let over = others.filter(|index| *index != limiting.own).map(key).next();
+        let over = over.into_iter().flat_map(|over| ["over", &over.namespace, &over.name]);
+        names::in_document(["limits", &*own.namespace, &own.name].into_iter().chain(over))
+    }
+
+    /// The limits of what an upstream is asked for, and what documents call them.
+    pub(crate) fn quota(&self, upstream: ObjectId) -> Option<(String, &[RawLimit])> {
+        let index = *self.in_force.get(&Kind::QuotaPolicy)?.get(&Target::Upstream(upstream))?;
+        let policy = &self.policies[index];
+        let limits = policy.quota.as_deref().ok().filter(|limits| !limits.is_empty())?;
+        let key = &policy.meta.key;
+        Some((names::in_document(["quota", &*key.namespace, &key.name]), limits))
+    }
+
+    fn tells_addresses(&self, gateway: &Gateway<'_>, listener: &str) -> Option<&Policy<'_>> {
+        let proxies = self.of_listener(Kind::ClientTrafficPolicy, gateway, listener);
+        proxies.map(|index| &self.policies[index]).filter(|policy| policy.tells_addresses())
+    }
+}
