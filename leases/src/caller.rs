@@ -98,7 +98,7 @@ impl Caller {
     /// Tells a store that is back what is booked, of the counters that nobody asks about at the moment: what it lost is
     /// booked again before others are lent it, and what it did without being heard is undone.
     pub(crate) async fn tell_again(&self, link: &Link) {
-        let tell = async |(key, window, amount): (Arc<str>, LeaseWindow, u64)| {
+        let tell = |(key, window, amount): (Arc<str>, LeaseWindow, u64)| async move {
             let (key, window) = (&key, &window);
             let (need, want, debt, give_back, keep) = (0, 0, 0, 0, 0);
             let nothing = Wish { key, window, amount, need, want, debt, give_back, keep, is_reminder: true };
