@@ -17,7 +17,7 @@ use crate::body::Forms;
 use crate::budget::RetryBudget;
 use crate::metrics::{LimitMetrics, Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
-use crate::quota::{Meter, Quota};
+use crate::quota::{Meter, Quota, prices};
 use crate::upstreams::Upstream;
 
 /// One configuration, ready to serve. Never changes; a reload makes another.
@@ -85,9 +85,13 @@ impl Runtime {
         let at = |index| &upstreams[position(&snapshot, index)];
         let named =
             |indices: &[PolicyIndex]| indices.iter().map(|of| policies[of.0].clone()).collect::<Vec<_>>();
+        let is_priced = prices::are_named(&snapshot);
         let rules = snapshot.rules().iter().map(|rule| {
             let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
-            CompiledRule::new(rule, chain, at, metrics)
+            let mut compiled = CompiledRule::new(rule, chain, at, metrics);
+            // What a request costs depends on its model.
+            compiled.wants.peek |= is_priced && !rule.tiers().is_empty();
+            compiled
         });
         let rules = rules.collect();
         let chain = |listener: &Listener| {
