@@ -1,9 +1,9 @@
 //! The admit phase: what can only be asked once route and model are known.
 
+use http::HeaderMap;
 use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
 use penstock_wire::Connections;
-use http::HeaderMap;
 use pingora_http::RequestHeader;
 
 use crate::context::Arrived;

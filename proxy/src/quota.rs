@@ -18,8 +18,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use penstock_config::{PolicySpec, Rule, Snapshot};
-use penstock_policies::limits::{Ask, Counters, Estimator, Holds, Limiter, Now, Seen, Usage, Wants};
 use penstock_policies::Facts;
+use penstock_policies::limits::{Ask, Counters, Estimator, Holds, Limiter, Now, Seen, Usage, Wants};
 use tokio::time::Instant;
 
 use self::prices::PriceBook;

@@ -18,7 +18,7 @@ use crate::budget::RetryBudget;
 use crate::decide::Question;
 use crate::metrics::{LimitMetrics, Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
-use crate::quota::{Meter, Quota};
+use crate::quota::{Meter, Quota, prices};
 use crate::upstreams::Upstream;
 
 /// One configuration, ready to serve. Never changes; a reload makes another.
@@ -99,10 +99,14 @@ impl Runtime {
         let cors_of = |indices: &[PolicyIndex]| {
             indices.iter().rev().find_map(|of| snapshot.policies[of.0].cors.clone())
         };
+        let is_priced = prices::are_named(&snapshot);
         let rules = snapshot.rules().iter().map(|rule| {
             let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
             let cors = rule.cors.clone().or_else(|| cors_of(&rule.policies));
-            CompiledRule { cors, ..CompiledRule::new(rule, chain, at, metrics) }
+            let mut compiled = CompiledRule { cors, ..CompiledRule::new(rule, chain, at, metrics) };
+            // What a request costs depends on its model.
+            compiled.wants.peek |= is_priced && !rule.tiers().is_empty();
+            compiled
         });
         let rules: Vec<CompiledRule> = rules.collect();
         let chain = |listener: &Listener| {

@@ -15,8 +15,8 @@ mod tokens;
 mod users;
 
 use penstock_config::raw::{
-    RawAccess, RawApiKeys, RawAuthentication, RawAuthorization, RawBackend, RawBasic, RawCors,
-    RawExternal, RawExtract, RawJwt, RawPolicy,
+    RawAccess, RawApiKeys, RawAuthentication, RawAuthorization, RawBackend, RawBasic, RawCors, RawExternal,
+    RawExtract, RawJwt, RawPolicy,
 };
 
 use crate::api::{AccessSettings, CorsAccess};

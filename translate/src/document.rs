@@ -220,8 +220,7 @@ fn raw_routes(
                 });
                 let limiting =
                     limiting.and_then(|limiting| limiting.get(&rule.position)).filter(|_| !is_closed);
-                let limits =
-                    limiting.map(|limiting| limiters.of_requests(*limiting, &attached.costs));
+                let limits = limiting.map(|limiting| limiters.of_requests(*limiting, &attached.costs));
                 let raw = match (policies, limits.unwrap_or(Some(None))) {
                     (None, _) | (_, None) => rules::close(&rule.raw),
                     (Some(policies), Some(limits)) => {

@@ -53,11 +53,7 @@ impl<'p, 'a> Limiters<'p, 'a> {
 
     /// The name of the policy that limits requests of a rule at listeners; none if nothing is limited; `None` if it cannot be
     /// enforced.
-    pub(crate) fn of_requests(
-        &mut self,
-        limiting: Limiting,
-        costs: &Costs<'_>,
-    ) -> Option<Option<String>> {
+    pub(crate) fn of_requests(&mut self, limiting: Limiting, costs: &Costs<'_>) -> Option<Option<String>> {
         let limits = self.unsupported.limits(limiting, costs).ok()?;
         if limits.is_empty() {
             return Some(None);

@@ -91,6 +91,7 @@ impl Val for Part {
 
 impl StaticVal for Part {}
 
+#[expect(clippy::needless_pass_by_value, reason = "functions of CEL own their arguments")]
 fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [text, pattern] = args.as_slice() else { return Err(ExecutionError::missing_argument_or_target()) };
     let text = text.downcast_ref::<CelString<'_>>();

@@ -30,7 +30,14 @@ fn asked() -> Asked {
         address: Some("10.1.2.3".parse().unwrap()),
         model: Some("gpt-4o"),
         tokens: Some(100),
-        consumer: Consumer { name: "ann".into(), keys: Box::default(), tags, models: None },
+        consumer: Consumer {
+            name: "ann".into(),
+            keys: Box::default(),
+            tags,
+            models: None,
+            limits: BTreeMap::new(),
+            priority: None,
+        },
         claims: None,
         is_known: true,
     }

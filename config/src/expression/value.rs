@@ -56,7 +56,7 @@ impl<'a> Headers<'a> {
         Self { map, is_sample, names: OnceLock::new() }
     }
 
-    fn name<'k>(key: &'k dyn Val) -> Result<&'k str, ExecutionError> {
+    fn name(key: &dyn Val) -> Result<&str, ExecutionError> {
         key.downcast_ref::<CelString<'_>>().map(CelString::inner).ok_or_else(|| {
             ExecutionError::UnexpectedType {
                 got: key.get_type().name().to_owned(),

@@ -75,7 +75,7 @@ pub(crate) enum Limit {
 
 impl Limit {
     /// Every limit, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::HeaderBytes,
         Self::HeaderCount,
         Self::HeaderTimeout,

@@ -134,7 +134,11 @@ pub(super) async fn ask(
 async fn choose(upstream: &Upstream, excluded: &Excluded, deadline: Instant) -> Result<Chosen, Fault> {
     // What clients say of endpoints is not about these.
     let headers = HeaderMap::new();
-    let request = decide::pick_request(Facts { peeked: None, headers: &headers, priority: 0, consumer: "" }, None, excluded);
+    let request = decide::pick_request(
+        Facts { peeked: None, headers: &headers, priority: 0, consumer: "" },
+        None,
+        excluded,
+    );
     let chosen = match upstream.choose(&request, excluded) {
         Err(Unavailable { wait: Some(wait), .. }) => {
             let chosen = timeout_at(deadline, upstream.choose_after(wait, &request, excluded)).await;

@@ -134,6 +134,11 @@ impl Sources {
     }
 }
 
+/// Whether a document says what anything costs.
+pub(crate) fn are_named(snapshot: &Snapshot) -> bool {
+    !snapshot.prices.is_empty() || snapshot.prices_file.is_some()
+}
+
 /// Looks at the file of prices that a document names, without using it.
 pub(crate) fn check(snapshot: &Snapshot) -> Option<Fault> {
     let error = parse(snapshot.prices_file.as_deref()?).err()?;

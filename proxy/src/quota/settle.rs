@@ -8,7 +8,7 @@ use penstock_policies::limits::{Settled, Spent, Usage};
 use penstock_tap::{Report, UsageSource};
 use tokio::time::Instant;
 
-use super::{ask, facts};
+use super::{ask, facts, prices};
 use crate::access_log::{Bill, Charged};
 use crate::context::{Arrived, Attempt, RequestContext, Response, Routed};
 use crate::error::{Error, Origin};
@@ -30,9 +30,7 @@ enum Basis {
 pub(crate) fn settle(ctx: &mut RequestContext, report: &Report) -> Option<Box<Bill>> {
     let runtime = ctx.arrived.runtime().clone();
     let is_limited = ctx.arrived.tab.is_some() || ctx.attempt.as_ref().is_some_and(|of| of.holds.is_some());
-    let snapshot = runtime.snapshot();
-    let is_priced = !snapshot.prices.is_empty() || snapshot.prices_file.is_some();
-    if !is_limited && !is_priced {
+    if !is_limited && !prices::are_named(runtime.snapshot()) {
         return None;
     }
     Some(Box::new(charge(ctx, &runtime, report, is_limited)))

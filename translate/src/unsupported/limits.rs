@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use penstock_config::raw::RawLimit;
 
-use super::{Policy, Target, Unsupported};
+use super::{Target, Unsupported};
 use crate::context::Context;
 use crate::gateway::Gateway;
 use crate::limits::{self, Costs, Group, Limits};
@@ -106,11 +106,7 @@ impl Unsupported<'_> {
     ///
     /// # Errors
     /// They cannot be enforced: why, with the policy's name.
-    pub(crate) fn limits(
-        &self,
-        limiting: Limiting,
-        costs: &Costs<'_>,
-    ) -> Result<Vec<RawLimit>, String> {
+    pub(crate) fn limits(&self, limiting: Limiting, costs: &Costs<'_>) -> Result<Vec<RawLimit>, String> {
         // A Gateway's policy may be about routes for models, where it has others too.
         let may_lack = !limiting.is_global_own && !costs.is_of_models;
         let mut all = Vec::new();
