@@ -42,8 +42,10 @@ fn limiter(counters: &Arc<Counters>, has_store: bool) -> Limiter {
     ];
     let policy = PolicySpec {
         name: "tenants".into(),
+        external: None,
         authentication: None,
         authorization: None,
+        cors: None,
         limits: limits.into(),
     };
     Limiter::new(&policy, counters, 2, has_store).unwrap()
@@ -68,7 +70,18 @@ fn asked<T>(with: impl FnOnce(&Ask<'_>) -> T) -> T {
     let user = HeaderName::from_static("x-user");
     let headers = HeaderMap::from_iter([(user, HeaderValue::from_static("somebody@example.com"))]);
     let (method, model) = (Method::POST, Model::Named("gpt"));
-    let facts = Facts { method: &method, model, address: None, identities: &identities, headers: &headers };
+    let facts = Facts {
+        method: &method,
+        host: "models.test",
+        path: "/v1/chat/completions",
+        query: None,
+        tokens: None,
+        port: 0,
+        model,
+        address: None,
+        identities: &identities,
+        headers: &headers,
+    };
     with(&Ask {
         facts: &facts,
         model: Some("gpt"),

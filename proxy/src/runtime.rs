@@ -21,6 +21,9 @@ use crate::policy::{Access, Chain, Extension, Wants};
 use crate::quota::{Meter, Quota, prices};
 use crate::upstreams::Upstream;
 
+/// What is counted of each limit, by its policy and its name.
+type Counted = FxHashMap<Arc<str>, Box<[(Arc<str>, LimitMetrics)]>>;
+
 /// One configuration, ready to serve. Never changes; a reload makes another.
 pub(crate) struct Runtime {
     snapshot: Arc<Snapshot>,
@@ -36,7 +39,7 @@ pub(crate) struct Runtime {
     /// Whether limits differ at any listener.
     has_own_limits: bool,
     /// What is counted of each limit, by its policy and its name.
-    limits: FxHashMap<Arc<str>, Box<[(Arc<str>, LimitMetrics)]>>,
+    limits: Counted,
     peek_options: Options,
     metrics: Arc<Metrics>,
     meter: Arc<Meter>,
@@ -333,10 +336,7 @@ fn counts_usage(quotas: &[Arc<Quota>]) -> bool {
 }
 
 /// What is counted of each limit of a document.
-fn limit_metrics(
-    snapshot: &Snapshot,
-    metrics: &Metrics,
-) -> FxHashMap<Arc<str>, Box<[(Arc<str>, LimitMetrics)]>> {
+fn limit_metrics(snapshot: &Snapshot, metrics: &Metrics) -> Counted {
     let limited = snapshot.policies.iter().filter(|policy| !policy.limits.is_empty());
     let of_policy = |policy: &Arc<PolicySpec>| {
         let limits = policy.limits.iter().map(|limit| {

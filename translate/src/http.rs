@@ -57,14 +57,12 @@ struct Leads<'r> {
     targets: Vec<(&'r HttpBackendRef, Result<Rc<Upstream>, RefError>)>,
 }
 
+/// Whom a rule has decide, and where that server is.
+type Server = Option<Box<(RawExternal, Upstream)>>;
+
 impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
-    fn rule(
-        &mut self,
-        rule: &HttpRule,
-        position: usize,
-        name: String,
-    ) -> Option<(RawRule, Option<Box<(RawExternal, Upstream)>>)> {
+    fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<(RawRule, Server)> {
         let filters = Filters::read(self.context, self.from.namespace, &rule.filters);
         let mut external = None;
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.

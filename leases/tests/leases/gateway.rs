@@ -54,8 +54,10 @@ impl Gateway {
         let counters = Counters::new(1000);
         let policy = PolicySpec {
             name: "tenants".into(),
+            external: None,
             authentication: None,
             authorization: None,
+            cors: None,
             limits: [limit.clone()].into(),
         };
         let limiter = Limiter::new(&policy, &counters, replicas, true).expect("limits");
@@ -81,6 +83,11 @@ impl Gateway {
         let (method, headers) = (Method::POST, HeaderMap::new());
         let facts = Facts {
             method: &method,
+            host: "models.test",
+            path: "/v1/chat/completions",
+            query: None,
+            tokens: None,
+            port: 0,
             model: Model::Unknown,
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             identities: &[],

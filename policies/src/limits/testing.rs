@@ -56,6 +56,11 @@ impl Request {
         let model = self.of_model.unwrap_or(self.model.map_or(Model::Unknown, Model::Named));
         let facts = Facts {
             method: &self.method,
+            host: "models.test",
+            path: "/v1/chat/completions",
+            query: None,
+            tokens: None,
+            port: 0,
             model,
             address: self.address,
             identities: &self.identities,
@@ -123,8 +128,10 @@ pub(crate) fn tokens(amount: u64) -> LimitSpec {
 pub(crate) fn policy(limits: impl IntoIterator<Item = LimitSpec>) -> PolicySpec {
     PolicySpec {
         name: "tenants".into(),
+        external: None,
         authentication: None,
         authorization: None,
+        cors: None,
         limits: limits.into_iter().collect(),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn of_request(arrived: &Arrived, headers: &HeaderMap, rule: Option<&R
     let standing = quotas(runtime, arrived.listener, rule)
         .flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now))
         .collect();
-    explained(standing)
+    explained(&standing)
 }
 
 /// How the limits of a pool or backend stand, where the model is called `model`.
@@ -62,10 +62,12 @@ pub(crate) fn of_upstream(
     let price = ask.target_model.and_then(|model| rates.of(&upstream.name, model));
     let now = meter.at(arrived, Instant::now());
     let quotas = upstream.quotas.iter();
-    explained(quotas.flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now)).collect())
+    let standing: Vec<Standing> =
+        quotas.flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now)).collect();
+    explained(&standing)
 }
 
-fn explained(standing: Vec<Standing>) -> Explained {
+fn explained(standing: &[Standing]) -> Explained {
     let refuses = standing.iter().find(|of| of.is_exceeded && !of.is_shadow);
     let refusal = refuses.map(|of| Refusal { policy: of.policy.clone(), limit: of.limit.clone() });
     Explained { limits: standing.iter().map(describe).collect(), refusal }

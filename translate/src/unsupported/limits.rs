@@ -110,13 +110,15 @@ impl Unsupported<'_> {
         // A Gateway's policy may be about routes for models, where it has others too.
         let may_lack = !limiting.is_global_own && !costs.is_of_models;
         let mut all = Vec::new();
-        let groups: [(Option<usize>, fn(&Limits) -> &Option<Group>); 2] =
-            [(limiting.local, |limits| &limits.local), (limiting.global, |limits| &limits.global)];
-        for (index, of) in groups {
+        for (index, is_local) in [(limiting.local, true), (limiting.global, false)] {
             let Some(policy) = index.map(|index| &self.policies[index]) else { continue };
             let named = |fault: String| format!("{} (spec.{fault})", policy.name);
             let limits = policy.limits.as_ref().map_err(|fault| named(fault.clone()))?;
-            let Some(group) = limits.as_ref().and_then(|limits| of(limits).as_ref()) else { continue };
+            let group = limits.as_ref().and_then(|limits| {
+                let group = if is_local { &limits.local } else { &limits.global };
+                group.as_ref()
+            });
+            let Some(group) = group else { continue };
             all.extend(group.limits(costs, may_lack).map_err(named)?);
         }
         Ok(all)

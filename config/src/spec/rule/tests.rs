@@ -130,7 +130,8 @@ fn patterns_replace_what_they_match_as_re2_does() {
         let replacement = RegexReplacement::new(Regex::new(pattern).unwrap(), substitution).unwrap();
         assert_eq!(PathRewrite::Regex(replacement).apply(path, ""), expected, "{pattern}");
     }
+    let pattern = Regex::new("(a)").unwrap();
     for substitution in [r"\2", r"\x", "\\"] {
-        assert!(RegexReplacement::new(Regex::new("(a)").unwrap(), substitution).is_none(), "{substitution}");
+        assert!(RegexReplacement::new(pattern.clone(), substitution).is_none(), "{substitution}");
     }
 }
