@@ -123,7 +123,11 @@ impl Rule {
     pub(crate) fn amount(&self, ask: &Ask<'_>) -> u64 {
         let own = |consumer: &Consumer| consumer.limits.get(&*self.name).copied();
         let amount = ask.consumers().find_map(own).unwrap_or(self.amount);
-        if self.has_share_alone { (amount / u64::from(self.replicas.max(1))).max(amount.min(1)) } else { amount }
+        if self.has_share_alone {
+            (amount / u64::from(self.replicas.max(1))).max(amount.min(1))
+        } else {
+            amount
+        }
     }
 
     pub(crate) fn replicas(&self) -> u32 {

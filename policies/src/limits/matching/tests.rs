@@ -162,7 +162,11 @@ fn the_model_of_the_body_stands_for_its_header() {
         (Some("gpt"), false, None, true),
         (Some("gpt"), true, None, true),
     ] {
-        assert_eq!(is_for(&when(value, is_inverted), &of(model)), expected, "{value:?} {is_inverted} {model:?}");
+        assert_eq!(
+            is_for(&when(value, is_inverted), &of(model)),
+            expected,
+            "{value:?} {is_inverted} {model:?}"
+        );
     }
 }
 
