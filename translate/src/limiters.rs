@@ -54,24 +54,21 @@ impl<'p, 'a> Limiters<'p, 'a> {
         }
     }
 
-    /// The name of the policy that limits requests of a rule at listeners; none if nothing is limited; `None` if it cannot be
-    /// enforced.
+    /// The names of policies that limit requests of a rule at listeners; `None` if they cannot be enforced.
     pub(crate) fn of_requests(
         &mut self,
         limiting: Limiting,
         costs: &Costs<'_>,
         listeners: &[String],
-    ) -> Option<Option<String>> {
+    ) -> Option<Vec<String>> {
         let listener = listeners.first().map_or("", String::as_str);
         let limits = self.unsupported.limits(limiting, costs, (self.gateway, listener)).ok()?;
-        if limits.is_empty() {
-            return Some(None);
-        }
-        let name = self.name(self.unsupported.limits_name(limiting), &limits);
-        if name.is_none() {
+        let names = limits.into_iter().map(|(name, limits)| self.name(name, &limits));
+        let names: Option<Vec<String>> = names.collect();
+        if names.is_none() {
             self.without_room.insert(limiting);
         }
-        name.map(Some)
+        names
     }
 
     /// The name of the policy that limits what an upstream is asked for.
