@@ -221,7 +221,7 @@ fn raw_routes(
                 let limiting =
                     limiting.and_then(|limiting| limiting.get(&rule.position)).filter(|_| !is_closed);
                 let limits = limiting.map(|limiting| limiters.of_requests(*limiting, &attached.costs));
-                let raw = match (policies, limits.unwrap_or(Some(None))) {
+                let raw = match (policies, limits.unwrap_or_else(|| Some(Vec::new()))) {
                     (None, _) | (_, None) => rules::close(&rule.raw),
                     (Some(policies), Some(limits)) => {
                         let mut raw = with_port(&rule.raw, port);

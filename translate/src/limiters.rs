@@ -51,18 +51,15 @@ impl<'p, 'a> Limiters<'p, 'a> {
         }
     }
 
-    /// The name of the policy that limits requests of a rule at listeners; none if nothing is limited; `None` if it cannot be
-    /// enforced.
-    pub(crate) fn of_requests(&mut self, limiting: Limiting, costs: &Costs<'_>) -> Option<Option<String>> {
+    /// The names of policies that limit requests of a rule; `None` if they cannot be enforced.
+    pub(crate) fn of_requests(&mut self, limiting: Limiting, costs: &Costs<'_>) -> Option<Vec<String>> {
         let limits = self.unsupported.limits(limiting, costs).ok()?;
-        if limits.is_empty() {
-            return Some(None);
-        }
-        let name = self.name(self.unsupported.limits_name(limiting), &limits);
-        if name.is_none() {
+        let names = limits.into_iter().map(|(name, limits)| self.name(name, &limits));
+        let names: Option<Vec<String>> = names.collect();
+        if names.is_none() {
             self.without_room.insert(limiting);
         }
-        name.map(Some)
+        names
     }
 
     /// The name of the policy that limits what an upstream is asked for.

@@ -37,7 +37,7 @@ pub(crate) fn of_request(arrived: &Arrived, headers: &HeaderMap, rule: Option<&R
     let rates = runtime.meter().prices().rates();
     let (estimate, price) = expected(arrived, rule, &ask, &rates);
     let now = runtime.meter().at(arrived, Instant::now());
-    let standing = quotas(runtime, arrived.listener, rule)
+    let standing: Vec<Standing> = quotas(runtime, arrived.listener, rule)
         .flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now))
         .collect();
     explained(&standing)

@@ -102,14 +102,20 @@ impl Unsupported<'_> {
         first.map(|index| Limiting { local, global, own: index, is_global_own })
     }
 
-    /// The limits of requests, where they count what `costs` say.
+    /// The limits of requests, where they count what `costs` say: by the name of the document's policy that has them, since
+    /// counters are those of a policy. One that is for all targets together has a policy of its own, so that it is the same for
+    /// all routes, whatever else limits them.
     ///
     /// # Errors
     /// They cannot be enforced: why, with the policy's name.
-    pub(crate) fn limits(&self, limiting: Limiting, costs: &Costs<'_>) -> Result<Vec<RawLimit>, String> {
+    pub(crate) fn limits(
+        &self,
+        limiting: Limiting,
+        costs: &Costs<'_>,
+    ) -> Result<Vec<(String, Vec<RawLimit>)>, String> {
         // A Gateway's policy may be about routes for models, where it has others too.
         let may_lack = !limiting.is_global_own && !costs.is_of_models;
-        let mut all = Vec::new();
+        let mut all: Vec<(String, Vec<RawLimit>)> = Vec::new();
         for (index, is_local) in [(limiting.local, true), (limiting.global, false)] {
             let Some(policy) = index.map(|index| &self.policies[index]) else { continue };
             let named = |fault: String| format!("{} (spec.{fault})", policy.name);
@@ -119,19 +125,18 @@ impl Unsupported<'_> {
                 group.as_ref()
             });
             let Some(group) = group else { continue };
-            all.extend(group.limits(costs, may_lack).map_err(named)?);
+            let key = &policy.meta.key;
+            let base = names::in_document(["limits", &*key.namespace, &key.name]);
+            for limit in group.limits(costs, may_lack).map_err(named)? {
+                let is_of_route = limit.per.iter().any(|per| per == "route");
+                let name = if is_of_route { base.clone() } else { names::in_document([&*base, &limit.name]) };
+                match all.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, limits)) => limits.push(limit),
+                    None => all.push((name, vec![limit])),
+                }
+            }
         }
         Ok(all)
-    }
-
-    /// What documents call the limits of requests.
-    pub(crate) fn limits_name(&self, limiting: Limiting) -> String {
-        let key = |index: usize| &self.policies[index].meta.key;
-        let own = key(limiting.own);
-        let others = [limiting.local, limiting.global].into_iter().flatten();
-        let over = others.filter(|index| *index != limiting.own).map(key).next();
-        let over = over.into_iter().flat_map(|over| ["over", &over.namespace, &over.name]);
-        names::in_document(["limits", &*own.namespace, &own.name].into_iter().chain(over))
     }
 
     /// The limits of what an upstream is asked for, and what documents call them.
