@@ -155,7 +155,8 @@ async fn a_gateway_that_is_cut_off_goes_on_with_its_share_and_tells_later() {
     let apart = pass(&cut_off, 200).await;
     let there = pass(&other, 200).await;
     println!("limit 100, two gateways, one cut off: {} by it, {there} by the other", 5 + apart);
-    assert!((50..=70).contains(&apart), "its share, and what it had been lent: {apart}");
+    // The first five may be of its share already, if the store was not connected to in time.
+    assert!((45..=70).contains(&apart), "its share, and what it had been lent: {apart}");
     assert!(there >= 70, "the other has all that is left: {there}");
     wire.cut(false);
     cut_off.until(State::Closed).await;
