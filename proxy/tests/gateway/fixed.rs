@@ -10,7 +10,7 @@ use crate::harness::{
 
 const CHAT: &str = "/v1/chat/completions";
 
-fn routes(rules: Value) -> Value {
+fn routes(rules: &Value) -> Value {
     json!([{"name": "r", "rules": rules}])
 }
 
@@ -20,7 +20,7 @@ async fn a_rule_answers_by_itself_whatever_it_is_sent() {
     let mut teapot =
         at("/teapot", json!({"status": 418, "contentType": "text/plain", "body": "short and stout"}));
     teapot["responseHeaders"] = json!({"set": [{"name": "x-kind", "value": "pot"}]});
-    let gateway = Gateway::start(json!({"routes": routes(json!([
+    let gateway = Gateway::start(json!({"routes": routes(&json!([
         teapot,
         at("/nothing", json!({"status": 204})),
         at("/plain", json!({})),
@@ -54,7 +54,7 @@ async fn a_rule_answers_by_itself_whatever_it_is_sent() {
 async fn an_answer_of_a_rule_is_behind_its_policies() {
     let gateway = Gateway::start(json!({
         "policies": [{"name": "none", "authorization": {}}],
-        "routes": routes(json!([{"respond": {"body": "secret"}, "policies": ["none"]}])),
+        "routes": routes(&json!([{"respond": {"body": "secret"}, "policies": ["none"]}])),
     }))
     .await;
     let mut client = gateway.client(Protocol::H1).await;
@@ -71,7 +71,7 @@ async fn a_pattern_changes_the_path_and_a_header_the_host() {
         "pattern": "^/tenants/([^/]+)/(.*)$", "substitution": r"/v1/\2",
     }});
     let gateway = Gateway::start(json!({
-        "routes": routes(json!([{
+        "routes": routes(&json!([{
             "urlRewrite": {"path": path, "hostnameHeader": "x-host"}, "targets": [{"backend": "b"}],
         }])),
         "backends": [backend("b", &[server.addr()])],
@@ -101,7 +101,7 @@ async fn a_pattern_changes_the_path_and_a_header_the_host() {
 async fn a_rule_bounds_bodies_however_they_are_framed() {
     let server = sim(MODEL).await;
     let gateway = Gateway::start(json!({
-        "routes": routes(json!([{"bodyBytes": "1KiB", "targets": [{"backend": "b"}]}])),
+        "routes": routes(&json!([{"bodyBytes": "1KiB", "targets": [{"backend": "b"}]}])),
         "backends": [backend("b", &[server.addr()])],
     }))
     .await;

@@ -62,7 +62,7 @@ async fn server(words: usize, end: Option<&'static str>) -> (RawServer, Task<()>
         }
     })
     .await;
-    (server, spawn(async move { drop(was_closed.recv().await) }), bodies)
+    (server, spawn(async move { was_closed.recv().await.unwrap_or_default() }), bodies)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,7 +64,7 @@ fn a_server_is_asked_first_and_is_a_backend_of_its_own() {
     let (external, backend) = only(&with("{grpc: {backendRef: {name: auth, port: 9000}}}"));
     assert_eq!(external, RawExternal { grpc: external.grpc.clone(), ..RawExternal::default() });
     assert_eq!((backend.protocol, backend.tls), (UpstreamProtocol::H2c, None));
-    assert_eq!(backend.endpoints_from, [backend.name.clone()]);
+    assert_eq!(backend.endpoints_from, std::slice::from_ref(&backend.name));
     assert!(!backend.name.contains('.'), "no route's upstream is called so: {}", backend.name);
     let translation = with("{grpc: {backendRefs: [{name: auth, port: 9000}]}}");
     let source = &gateway(&translation).endpoints[&backend.name];
