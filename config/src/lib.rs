@@ -3,6 +3,7 @@
 
 mod cidr;
 mod compile;
+mod consumer;
 mod decimal;
 mod digest;
 mod endpoints;
@@ -11,6 +12,7 @@ mod fault;
 mod knob;
 mod lower;
 mod parse;
+mod pattern;
 pub mod prices;
 pub mod raw;
 mod reference;

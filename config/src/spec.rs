@@ -13,6 +13,7 @@ mod request;
 mod rule;
 mod upstream;
 
+pub use crate::consumer::{ClaimPath, Consumer, KeyDigest, ModelNames, OneOf};
 pub use cors::{Cors, Listed, Origin};
 pub use credential::{
     AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
@@ -30,9 +31,8 @@ pub use limit::{
 pub use listener::{CertificateFiles, ClientAddressHeader, ClientCertificates, Listener, ListenerTls};
 pub use path::{PathTest, plain_path};
 pub use policy::{
-    Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, ClaimPath, Consumer,
-    External, ExternalPath, ExternalProtocol, Extract, JwtProvider, KeyDigest, KeySetSource, ModelNames,
-    OneOf, PolicyIndex, PolicySpec,
+    Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, External, ExternalPath,
+    ExternalProtocol, Extract, JwtProvider, KeySetSource, PolicyIndex, PolicySpec,
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::spec::{HostPattern, Lookup, Matched, ModelEntry, RequestModel, RouteRequest, Rule, bare_host};
 
-pub(crate) use condition::{Alternative, Conditions, NamedTest, PathCondition, Pattern, ValueTest};
+pub(crate) use condition::{Alternative, Conditions, NamedTest, ValueTest};
 
 use bucket::HostTable;
 use condition::RequestView;

@@ -36,7 +36,8 @@ pub(crate) async fn admit(
     let reach = Reach { runtime: &runtime, connections };
     let of_listener = runtime.listener_chain(arrived.listener);
     if of_listener.wants().whole_body
-        && let answer @ Verdict::Answer(_) = of_listener.check_body(reach, &mut arrived.subject(head)).await?
+        && let answer @ Verdict::Answer(_) =
+            of_listener.check_body(&reach, &mut arrived.subject(head)).await?
     {
         return Ok(answer);
     }
@@ -50,7 +51,7 @@ pub(crate) async fn admit(
     if let Some((rule, _)) = rule {
         let chain = &runtime.rule(rule.index).chain;
         if let answer @ Verdict::Answer(_) =
-            chain.admit(of_listener, reach, &mut arrived.subject(head), rule, &models).await?
+            chain.admit(of_listener, &reach, &mut arrived.subject(head), rule, &models).await?
         {
             return Ok(answer);
         }

@@ -32,9 +32,9 @@ use crate::client::{Client, ClientState};
 use crate::count::Admitted;
 use crate::deadline::Deadlines;
 use crate::error::Error;
+use crate::meter::Tab;
 use crate::metrics::StreamClock;
 use crate::policy::{Caller, Reply, Subject};
-use crate::quota::Tab;
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
 

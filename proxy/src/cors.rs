@@ -6,7 +6,7 @@
 //! takes it. Turned down: leaving preflights to upstreams, which do not know who is let in here.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use penstock_config::{Cors, Listed};
+use penstock_config::{Cors, Listed, RequestModel, RouteRequest};
 use pingora_http::ResponseHeader;
 
 use crate::client::Client;
@@ -34,7 +34,9 @@ pub(crate) fn meet(client: &Client<'_>, arrived: &mut Arrived) -> Option<Reply> 
     let asked = asked_method(&arrived.target.method, headers);
     let question = route::question(client, arrived);
     let method = asked.as_ref().unwrap_or(question.method);
-    let cors = arrived.runtime().cors_of(&Question { method, ..question }).cloned();
+    let Question { listener, host, path, query, headers, .. } = question;
+    let request = RouteRequest { host, path, query, method, headers, model: RequestModel::Unread };
+    let cors = arrived.runtime().cors_of(listener, &request).cloned();
     if asked.is_some() {
         return cors.map(|cors| preflight(&cors, origin, headers));
     }

@@ -14,23 +14,22 @@ mod changes;
 mod messages;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use penstock_config::{ExternalProtocol, MODEL_HEADER, Upstream as UpstreamAt};
 use penstock_wire::Connections;
 use pingora_http::RequestHeader;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use self::ask::Fault;
 use self::changes::Changes;
 use crate::error::Error;
-use crate::metrics::{CheckMetrics, CheckOutcome};
-use crate::policy::{Reply, Subject, Verdict};
+use crate::metrics::CheckOutcome;
+use crate::policy::{Reply, Server, Servers, Subject, Verdict};
 use crate::prepare::is_hop_by_hop;
 use crate::runtime::Runtime;
 
@@ -49,15 +48,6 @@ pub(crate) struct Reach<'a> {
     pub(crate) runtime: &'a Runtime,
     /// Connections to them.
     pub(crate) connections: &'a Connections,
-}
-
-/// A server that decides, ready to be asked.
-pub(crate) struct External {
-    policy: Arc<str>,
-    spec: penstock_config::External,
-    /// One for each request that it may be asked about at a time.
-    permits: Semaphore,
-    metrics: CheckMetrics,
 }
 
 /// What a server says.
@@ -89,23 +79,19 @@ struct Seen<'a> {
     always: &'static [HeaderName],
 }
 
-impl External {
-    /// The server of the policy of this name.
-    pub(crate) fn new(policy: Arc<str>, spec: penstock_config::External, metrics: CheckMetrics) -> Self {
-        let permits = Semaphore::new(spec.concurrency.min(Semaphore::MAX_PERMITS));
-        Self { policy, spec, permits, metrics }
+#[async_trait]
+impl Servers for Reach<'_> {
+    async fn check(&self, server: &Server, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+        server.check(*self, request).await
     }
+}
 
-    /// Whether it is shown bodies.
-    pub(crate) fn needs_body(&self) -> bool {
-        self.spec.max_body_bytes.is_some()
-    }
-
+impl Server {
     /// Asks whether a request may be served, and changes it as the answer says.
     ///
     /// # Errors
     /// It may not, or nobody could say, or its body is too long to ask.
-    pub(crate) async fn check(&self, reach: Reach<'_>, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+    async fn check(&self, reach: Reach<'_>, request: &mut Subject<'_>) -> Result<Verdict, Error> {
         if let Some(limit_bytes) = self.spec.max_body_bytes
             && request.body.iter().map(Bytes::len).sum::<usize>() > limit_bytes
         {

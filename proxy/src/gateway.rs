@@ -109,7 +109,7 @@ impl Gateway {
             let chain = runtime.listener_chain(arrived.listener);
             let reach = Reach { runtime: &runtime, connections: &self.shared.connections };
             if let Verdict::Answer(answer) =
-                Box::pin(chain.identify(reach, &mut arrived.subject(client.head_mut()))).await?
+                Box::pin(chain.identify(&reach, &mut arrived.subject(client.head_mut()))).await?
             {
                 *reply = Some(answer);
             }

@@ -19,9 +19,9 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use self::source::{Place, Sink, Source};
+use crate::meter::Quota;
 use crate::metrics::{KeysInUse, Metrics};
 use crate::policy::{Access, Consumers};
-use crate::quota::Quota;
 
 pub(crate) use self::source::KeysError;
 

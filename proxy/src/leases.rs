@@ -7,8 +7,8 @@ use std::time::Duration;
 use penstock_config::Snapshot;
 use penstock_leases::{Leases, Observe};
 
+use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::quota::Meter;
 
 /// How long the end of the gateway waits for the store to be told what is given back.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(1);

@@ -30,6 +30,7 @@ mod keys;
 mod leases;
 mod listen;
 pub mod lists;
+mod meter;
 pub mod metrics;
 mod mirror;
 mod models;

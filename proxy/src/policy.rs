@@ -9,6 +9,7 @@
 
 mod access;
 pub(crate) mod edits;
+mod server;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
@@ -25,10 +26,10 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::codec::Codec;
 use crate::error::{Cause, Error};
-use crate::external::Reach;
-use crate::quota::Quota;
+use crate::meter::Quota;
 
 pub(crate) use self::access::{Access, Caller, Consumers, port};
+pub(crate) use self::server::{Server, Servers};
 
 pub use crate::metrics::UpstreamKind;
 
@@ -233,13 +234,13 @@ impl Chain {
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
     pub(crate) async fn identify(
         &self,
-        reach: Reach<'_>,
+        servers: &dyn Servers,
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
         edits::reserve(self.reserved.iter(), request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(reach, request, false).await? {
+                Policy::Access(access) => match access.check(servers, request, false).await? {
                     Verdict::Continue => {
                         access.identify(request)?;
                         Verdict::Continue
@@ -261,11 +262,11 @@ impl Chain {
     /// They do not let the request be served, or could not say.
     pub(crate) async fn check_body(
         &self,
-        reach: Reach<'_>,
+        servers: &dyn Servers,
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
         for access in self.named() {
-            if let answer @ Verdict::Answer(_) = access.check(reach, request, true).await? {
+            if let answer @ Verdict::Answer(_) = access.check(servers, request, true).await? {
                 return Ok(answer);
             }
         }
@@ -280,7 +281,7 @@ impl Chain {
     pub(crate) async fn admit(
         &self,
         before: &Self,
-        reach: Reach<'_>,
+        servers: &dyn Servers,
         request: &mut Subject<'_>,
         rule: &Rule,
         models: &[Model<'_>],
@@ -289,7 +290,7 @@ impl Chain {
         edits::reserve(reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(reach, request, true).await? {
+                Policy::Access(access) => match access.check(servers, request, true).await? {
                     Verdict::Continue => {
                         access.admit(request, models)?;
                         Verdict::Continue

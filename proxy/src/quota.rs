@@ -8,114 +8,29 @@
 //! Copies for mirrors are limited by nothing: nobody asked for them.
 
 pub(crate) mod explain;
-pub(crate) mod prices;
 pub(crate) mod reserve;
 pub(crate) mod settle;
 pub(crate) mod target;
 mod told;
 
-use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::Weak;
+use std::time::Duration;
 
-use penstock_config::{PolicySpec, Rule, Snapshot};
+use penstock_config::Rule;
 use penstock_policies::Facts;
-use penstock_policies::limits::{Ask, Counters, Estimator, Holds, Limiter, Now, Seen, Usage, Wants};
+use penstock_policies::limits::{Ask, Seen};
 use tokio::time::Instant;
 
-use self::prices::PriceBook;
 use crate::context::{Arrived, Attempt, Response};
 use crate::error::{Error, LimitReached};
+use crate::meter::Meter;
 
 pub(crate) use self::told::headers;
 pub(crate) use crate::admit::facts;
 
-/// How many counters there may be. One takes some 200 bytes.
-const MAX_COUNTERS: usize = 1_000_000;
-
 /// How often counters are looked at for those that say nothing any more, and how many: all of them in some ten seconds.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEPT_COUNTERS: usize = 100_000;
-
-/// What outlives configurations: counters, what requests took, and what tokens cost.
-pub(crate) struct Meter {
-    counters: Arc<Counters>,
-    estimator: Estimator,
-    prices: PriceBook,
-    started: Instant,
-}
-
-/// The limits of one policy.
-pub(crate) struct Quota {
-    policy: Arc<str>,
-    limiter: Limiter,
-    /// Whether some of them only count.
-    has_shadows: bool,
-}
-
-/// What a request holds of the limits of its listener and its rule.
-#[derive(Default)]
-pub(crate) struct Tab {
-    holds: Holds,
-    /// What it was expected to take.
-    estimate: Usage,
-    /// The model that its path names, where its body names none.
-    model: Option<Box<str>>,
-}
-
-impl Meter {
-    /// One that has counted nothing.
-    pub(crate) fn new() -> Self {
-        Self {
-            counters: Counters::new(MAX_COUNTERS),
-            estimator: Estimator::new(),
-            prices: PriceBook::default(),
-            started: Instant::now(),
-        }
-    }
-
-    /// All counters.
-    pub(crate) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
-    }
-
-    /// What tokens cost.
-    pub(crate) fn prices(&self) -> &PriceBook {
-        &self.prices
-    }
-
-    /// The limits of each policy of a document, in its order. Counters of limits that stay as they are go on.
-    pub(crate) fn quotas(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Quota>>> {
-        if let Some(store) = &snapshot.limit_store {
-            self.counters.set_on_failure(store.on_failure);
-        }
-        let (replicas, has_store) = (snapshot.replicas.max(1), snapshot.limit_store.is_some());
-        let quota = |policy: &Arc<PolicySpec>| {
-            let limiter = Limiter::new(policy, &self.counters, replicas, has_store)?;
-            let has_shadows = policy.limits.iter().any(|limit| limit.is_shadow);
-            Some(Arc::new(Quota { policy: policy.name.clone(), limiter, has_shadows }))
-        };
-        snapshot.policies.iter().map(quota).collect()
-    }
-
-    /// What time it is.
-    pub(crate) fn now(&self) -> Now {
-        Now { wall: SystemTime::now(), mono: self.started.elapsed() }
-    }
-
-    /// What time it is for a request, without asking a clock again: that on the wall is as old as the request, and what has
-    /// passed since.
-    fn at(&self, arrived: &Arrived, now: Instant) -> Now {
-        let passed: Duration = now.saturating_duration_since(arrived.started);
-        Now { wall: arrived.started_at + passed, mono: now.saturating_duration_since(self.started) }
-    }
-}
-
-impl Quota {
-    /// What has to be known of a request.
-    pub(crate) fn wants(&self) -> Wants {
-        self.limiter.wants()
-    }
-}
 
 impl Arrived {
     /// The model that the client asks for: its body names it, or its path does as far as limits looked for it there.
@@ -180,7 +95,7 @@ pub(crate) fn seen(
         return Ok(());
     }
     let runtime = arrived.runtime().clone();
-    let now = runtime.meter().at(arrived, now);
+    let now = runtime.meter().at((arrived.started, arrived.started_at), now);
     let tokens = response.content_events;
     let of_request = arrived.tab.as_mut().map_or(Seen::Go, |tab| tab.holds.seen(tokens, now));
     let of_attempt = attempt.holds.as_mut().map_or(Seen::Go, |holds| holds.seen(tokens, now));

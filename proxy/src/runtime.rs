@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use penstock_config::{
     BackendIndex, Cors, Encoding, Limits, Listener, ListenerIndex, ModelEntry, PolicyIndex, PolicySpec,
-    PoolIndex, RequestModel, RouteRequest, Rule, Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
+    PoolIndex, RouteRequest, Rule, Snapshot, StreamUsage, Target, Upstream as UpstreamAt,
 };
 use penstock_peek::{MemberEdits, Options};
 use penstock_policies::limits::CountKind;
@@ -15,10 +15,9 @@ use rustc_hash::FxHashMap;
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
-use crate::decide::Question;
+use crate::meter::{Meter, Quota, prices};
 use crate::metrics::{LimitMetrics, Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
-use crate::quota::{Meter, Quota, prices};
 use crate::upstreams::Upstream;
 
 /// What is counted of each limit, by its policy and its name.
@@ -217,10 +216,8 @@ impl Runtime {
     }
 
     /// Which web pages may ask this, as far as that can be told before the body is read.
-    pub(crate) fn cors_of(&self, question: &Question<'_>) -> Option<&Arc<Cors>> {
-        let Question { listener, host, path, query, method, headers } = *question;
-        let request = RouteRequest { host, path, query, method, headers, model: RequestModel::Unread };
-        match self.snapshot.route_of_some_model(ListenerIndex(listener), &request) {
+    pub(crate) fn cors_of(&self, listener: usize, request: &RouteRequest<'_>) -> Option<&Arc<Cors>> {
+        match self.snapshot.route_of_some_model(ListenerIndex(listener), request) {
             Some(rule) => self.cors_of_rule(listener, rule.index),
             None => self.listener_cors[listener].as_ref(),
         }

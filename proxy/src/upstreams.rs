@@ -24,8 +24,8 @@ use crate::balance::{BalanceError, Balancer};
 use crate::codec::Codec;
 use crate::credential::Credential;
 use crate::error::{Error, LimitReached};
+use crate::meter::Quota;
 use crate::metrics::{PickOutcome, UpstreamMetrics};
-use crate::quota::Quota;
 use crate::random;
 
 /// What requests are forwarded to, with everything that takes.

@@ -22,8 +22,6 @@ use crate::traffic::Traffic;
 use crate::world::{Key, shorten};
 use secure::Secure;
 
-pub(crate) use apply::apply;
-
 /// The most bytes of a body that documents take by default, and at all.
 const USUAL_BODY: Size = Size(64 << 20);
 const MAX_BODY: Size = Size(4 << 30);

@@ -15,6 +15,7 @@ mod bodies;
 mod certificates;
 mod check;
 mod class;
+mod client_listeners;
 mod clients;
 mod compile;
 mod context;
@@ -90,7 +91,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let mut gateways = gateways(&context, &classes);
     let policies = Policies::read(&context);
     let unsupported = Unsupported::read(&context, &policies);
-    clients::apply(&unsupported, &mut gateways);
+    client_listeners::apply(&unsupported, &mut gateways);
     let mut pools = Pools::read(&context);
     let mut routing = Routing::of(&context, &gateways, &policies, &unsupported, &pools);
     let finished = routing.documents(&context, &mut gateways, &mut pools);

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method};
 
 use super::environment::{ENVIRONMENT, Part};
 use super::variables::{ExpressionIdentity, ExpressionRequest, Variables};
-use crate::spec::Consumer;
+use crate::consumer::Consumer;
 
 /// Tries an expression out.
 ///

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::spec::Consumer;
+use crate::consumer::Consumer;
 
 /// What is known of a request.
 struct Asked {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::environment::Part;
 use super::value::{self, Headers, text};
-use crate::spec::Consumer;
+use crate::consumer::Consumer;
 
 /// Variables that have a value of their own.
 pub(super) const VARIABLES: [&str; 10] =

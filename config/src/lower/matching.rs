@@ -8,12 +8,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{models, text};
 use crate::knob::Size;
+use crate::pattern::{PathCondition, Pattern};
 use crate::raw::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawRule, RawValueMatchType,
 };
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::MODEL_HEADER;
-use crate::table::{Alternative, Conditions, NamedTest, PathCondition, Pattern, ValueTest};
+use crate::table::{Alternative, Conditions, NamedTest, ValueTest};
 
 /// The most ways to match that all rules together may have. Each takes some hundred bytes.
 const MAX_ALTERNATIVES: usize = 250_000;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::{ClaimPath, ModelNames, OneOf};
 use crate::cidr::Cidr;
+use crate::consumer::{ClaimPath, ModelNames, OneOf};
 
 /// A billionth of a US dollar: what costs are counted in.
 pub type NanoDollars = u64;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::table::{PathCondition, Pattern};
+use crate::pattern::{PathCondition, Pattern};
 
 /// A condition on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

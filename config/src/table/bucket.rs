@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::condition::{Alternative, Conditions, PathCondition, Pattern, RequestView, ValueTest};
+use super::condition::{Alternative, Conditions, RequestView, ValueTest};
 use super::index::Index;
+use crate::pattern::{PathCondition, Pattern};
 
 /// The rules of one host.
 #[derive(Debug, Default)]

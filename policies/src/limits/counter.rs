@@ -10,7 +10,7 @@ use penstock_config::OnStoreFailure;
 use super::ask::Now;
 use super::key::Key;
 use super::lease::state::{Lease, Take, Told};
-use super::lease::{Granted, LeaseWait, LeaseWindow, Queue};
+use super::lease::{Granted, LeaseWait, LeaseWindow, Leased, Queue};
 use super::window::{A_WHILE, Meter, Shape};
 
 /// What is used and held. Requests that hold something of it keep it alive.
@@ -26,8 +26,8 @@ pub(crate) struct Counter {
 /// What a counter has that gateways share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) key: Arc<str>,
-    pub(crate) window: LeaseWindow,
+    key: Arc<str>,
+    window: LeaseWindow,
     queue: Arc<Queue>,
     answered: Event,
 }
@@ -113,10 +113,6 @@ impl Counter {
         self.hash
     }
 
-    pub(crate) fn shared(&self) -> Option<&Shared> {
-        self.shared.as_ref()
-    }
-
     /// Holds what a request wants, if it is there.
     pub(crate) fn reserve(self: &Arc<Self>, want: &Want, now: Now) -> Reserved {
         let mut state = self.state.lock();
@@ -128,7 +124,7 @@ impl Counter {
         let is_to_be_queued = state.lease.as_mut().is_some_and(|lease| lease.is_to_be_queued(now.mono));
         drop(state);
         if is_to_be_queued {
-            shared.queue.push(Arc::clone(self));
+            shared.queue.push(Arc::clone(self) as Arc<dyn Leased>);
         }
         reserved
     }
@@ -203,26 +199,6 @@ impl Counter {
         lease.is_to_be_queued(now.mono)
     }
 
-    /// What the store is told, and the most.
-    pub(crate) fn ask(&self, now: Now, sequence: impl FnOnce() -> u64) -> Option<(Told, u64)> {
-        let mut state = self.state.lock();
-        let amount = state.amount;
-        Some((state.lease.as_mut()?.ask(now.mono, sequence)?, amount))
-    }
-
-    pub(crate) fn granted(self: &Arc<Self>, granted: Granted, now: Now) {
-        self.answered(now, |lease| lease.granted(granted, now.mono));
-    }
-
-    pub(crate) fn failed(self: &Arc<Self>, now: Now) {
-        self.answered(now, |lease| lease.failed(now.mono));
-    }
-
-    /// How often the store answered or failed.
-    pub(crate) fn answers(&self) -> u64 {
-        self.state.lock().lease.as_ref().map_or(0, |lease| lease.answers())
-    }
-
     fn answered(self: &Arc<Self>, now: Now, answer: impl FnOnce(&mut Lease)) {
         let mut state = self.state.lock();
         let Some(lease) = &mut state.lease else { return };
@@ -237,7 +213,7 @@ impl Counter {
 
     fn queue_if(self: &Arc<Self>, is_to_be_queued: bool) {
         if let (true, Some(shared)) = (is_to_be_queued, &self.shared) {
-            shared.queue.push(Arc::clone(self));
+            shared.queue.push(Arc::clone(self) as Arc<dyn Leased>);
         }
     }
 
@@ -260,10 +236,35 @@ impl Counter {
             Take::Refused { retry_after } => Reserved::Short(retry_after),
             Take::Ask => {
                 let listener = shared.answered.listen();
-                Reserved::Wait(LeaseWait::new(Arc::clone(self), lease.answers(), listener))
+                Reserved::Wait(LeaseWait::new(Arc::clone(self) as Arc<dyn Leased>, lease.answers(), listener))
             }
             Take::Failing => state.reserve_apart(&self.shape, shared.queue.on_failure(), want, now),
         }
+    }
+}
+
+impl Leased for Counter {
+    fn known_as(&self) -> Option<(Arc<str>, LeaseWindow)> {
+        let shared = self.shared.as_ref()?;
+        Some((Arc::clone(&shared.key), shared.window.clone()))
+    }
+
+    fn ask(&self, now: Now, sequence: &dyn Fn() -> u64) -> Option<(Told, u64)> {
+        let mut state = self.state.lock();
+        let amount = state.amount;
+        Some((state.lease.as_mut()?.ask(now.mono, sequence)?, amount))
+    }
+
+    fn granted(self: Arc<Self>, granted: Granted, now: Now) {
+        self.answered(now, |lease| lease.granted(granted, now.mono));
+    }
+
+    fn failed(self: Arc<Self>, now: Now) {
+        self.answered(now, |lease| lease.failed(now.mono));
+    }
+
+    fn answers(&self) -> u64 {
+        self.state.lock().lease.as_ref().map_or(0, |lease| lease.answers())
     }
 }
 

@@ -17,10 +17,28 @@ use event_listener::EventListener;
 use parking_lot::{Mutex, RwLock};
 use penstock_config::{OnStoreFailure, Window};
 
+use self::state::Told;
 use super::ask::Now;
-use super::counter::Counter;
 
 pub(crate) mod state;
+
+/// A counter that gateways share, as the queue knows it.
+pub(crate) trait Leased: fmt::Debug + Send + Sync {
+    /// What the store knows it by, and over what time it counts.
+    fn known_as(&self) -> Option<(Arc<str>, LeaseWindow)>;
+
+    /// What it wants, and the most that all gateways may have; `None` if it wants nothing any more.
+    fn ask(&self, now: Now, sequence: &dyn Fn() -> u64) -> Option<(Told, u64)>;
+
+    /// The store has answered.
+    fn granted(self: Arc<Self>, granted: Granted, now: Now);
+
+    /// The store has not answered.
+    fn failed(self: Arc<Self>, now: Now);
+
+    /// How often the store answered or failed.
+    fn answers(&self) -> u64;
+}
 
 /// What shared counters want of the store. Each counter is in it once at most, and asks one thing at a time.
 #[derive(Debug, Default)]
@@ -31,7 +49,7 @@ pub struct LeaseQueue {
 /// The part of the queue that counters know.
 #[derive(Default)]
 pub(crate) struct Queue {
-    counters: Mutex<VecDeque<Arc<Counter>>>,
+    counters: Mutex<VecDeque<Arc<dyn Leased>>>,
     call: OnceLock<Box<dyn Fn() + Send + Sync>>,
     sequence: AtomicU64,
     on_failure: RwLock<OnStoreFailure>,
@@ -61,7 +79,7 @@ pub struct LeaseAsk {
     /// has executed it for this gateway grants what it granted, as long as the window lasts, or undoes that before it executes
     /// it anew; either way nothing is debited twice.
     pub sequence: u64,
-    counter: Arc<Counter>,
+    counter: Arc<dyn Leased>,
     asked_at: Now,
     is_answered: bool,
 }
@@ -90,7 +108,7 @@ pub struct Granted {
 
 /// The answer of the store, which somebody waits for.
 pub struct LeaseWait {
-    counter: Arc<Counter>,
+    counter: Arc<dyn Leased>,
     /// How often the store had answered before.
     answers: u64,
     listener: EventListener,
@@ -102,11 +120,11 @@ impl LeaseQueue {
         loop {
             let counter = self.shared.counters.lock().pop_front()?;
             let sequence = || self.shared.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-            let Some((told, amount)) = counter.ask(now, sequence) else { continue };
-            let Some(shared) = counter.shared() else { continue };
+            let Some((told, amount)) = counter.ask(now, &sequence) else { continue };
+            let Some((key, window)) = counter.known_as() else { continue };
             return Some(LeaseAsk {
-                key: Arc::clone(&shared.key),
-                window: shared.window.clone(),
+                key,
+                window,
                 amount,
                 need: told.need,
                 want: told.want,
@@ -114,7 +132,7 @@ impl LeaseQueue {
                 give_back: told.give_back,
                 keep: told.keep,
                 sequence: told.sequence,
-                counter: Arc::clone(&counter),
+                counter,
                 asked_at: now,
                 is_answered: false,
             });
@@ -150,7 +168,7 @@ impl Drop for LeaseQueue {
 }
 
 impl Queue {
-    pub(crate) fn push(&self, counter: Arc<Counter>) {
+    pub(crate) fn push(&self, counter: Arc<dyn Leased>) {
         self.counters.lock().push_back(counter);
         if let Some(call) = self.call.get() {
             call();
@@ -176,26 +194,26 @@ impl LeaseAsk {
     /// The store has answered. Wakes those who wait.
     pub fn granted(mut self, granted: Granted, now: Now) {
         self.is_answered = true;
-        self.counter.granted(granted, now);
+        Arc::clone(&self.counter).granted(granted, now);
     }
 
     /// The store has not answered, or refused the call. Wakes those who wait: they are served as the store's failure has it.
     pub fn failed(mut self, now: Now) {
         self.is_answered = true;
-        self.counter.failed(now);
+        Arc::clone(&self.counter).failed(now);
     }
 }
 
 impl Drop for LeaseAsk {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.counter.failed(self.asked_at);
+            Arc::clone(&self.counter).failed(self.asked_at);
         }
     }
 }
 
 impl LeaseWait {
-    pub(crate) fn new(counter: Arc<Counter>, answers: u64, listener: EventListener) -> Self {
+    pub(crate) fn new(counter: Arc<dyn Leased>, answers: u64, listener: EventListener) -> Self {
         Self { counter, answers, listener }
     }
 

@@ -13,7 +13,7 @@ use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES};
 
 use super::EXIT_USAGE;
 use crate::keys;
-use crate::quota::prices;
+use crate::meter::prices;
 use crate::server::certificates::Certificates;
 
 /// Options of `validate`.

@@ -11,16 +11,16 @@ use penstock_policies::{
     Refused, Sources, Why,
 };
 
+use super::server::{Server, Servers};
 use super::{Subject, Verdict, Wants, edits};
 use crate::error::{Error, Unauthenticated};
-use crate::external::{External, Reach};
+use crate::meter::Quota;
 use crate::metrics::Metrics;
-use crate::quota::Quota;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
     name: Arc<str>,
-    external: Option<External>,
+    external: Option<Server>,
     authenticator: Option<Authenticator>,
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
@@ -74,7 +74,7 @@ impl Access {
         metrics: &Metrics,
     ) -> Self {
         let external = |of: &penstock_config::External| {
-            External::new(spec.name.clone(), of.clone(), metrics.checks(&spec.name))
+            Server::new(spec.name.clone(), of.clone(), metrics.checks(&spec.name))
         };
         let ways = spec.authentication.as_ref();
         let authenticator =
@@ -121,7 +121,7 @@ impl Access {
             || counts.model
             || counts.tokens
             || counts.cost;
-        let whole_body = self.external.as_ref().is_some_and(External::needs_body);
+        let whole_body = self.external.as_ref().is_some_and(Server::needs_body);
         Wants { peek, whole_body, ..Wants::default() }
     }
 
@@ -132,7 +132,7 @@ impl Access {
     /// It may not, or nobody could say.
     pub(super) async fn check(
         &self,
-        reach: Reach<'_>,
+        servers: &dyn Servers,
         request: &mut Subject<'_>,
         is_read: bool,
     ) -> Result<Verdict, Error> {
@@ -145,7 +145,7 @@ impl Access {
         }
         caller.checked.push(self.name.clone());
         // In a place of its own: hardly any policy has a server.
-        let verdict = Box::pin(external.check(reach, request)).await?;
+        let verdict = Box::pin(servers.check(external, request)).await?;
         if matches!(verdict, Verdict::Answer(_)) {
             request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
         }

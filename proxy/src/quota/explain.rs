@@ -36,7 +36,7 @@ pub(crate) fn of_request(arrived: &Arrived, headers: &HeaderMap, rule: Option<&R
     let ask = ask(arrived, &facts, rule);
     let rates = runtime.meter().prices().rates();
     let (estimate, price) = expected(arrived, rule, &ask, &rates);
-    let now = runtime.meter().at(arrived, Instant::now());
+    let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
     let standing: Vec<Standing> = quotas(runtime, arrived.listener, rule)
         .flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now))
         .collect();
@@ -60,7 +60,7 @@ pub(crate) fn of_upstream(
     let estimate = meter.estimator.estimate(&ask);
     let rates = meter.prices().rates();
     let price = ask.target_model.and_then(|model| rates.of(&upstream.name, model));
-    let now = meter.at(arrived, Instant::now());
+    let now = meter.at((arrived.started, arrived.started_at), Instant::now());
     let quotas = upstream.quotas.iter();
     let standing: Vec<Standing> =
         quotas.flat_map(|quota| quota.limiter.peek(&ask, &estimate, price, now)).collect();

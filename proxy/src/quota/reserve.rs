@@ -11,11 +11,12 @@ use penstock_policies::limits::{
 };
 use tokio::time::Instant;
 
-use super::prices::Rates;
-use super::{Quota, Tab, ask, facts, told};
+use super::{ask, facts, told};
 use crate::client::Client;
 use crate::context::Arrived;
 use crate::error::{Error, LimitReached};
+use crate::meter::prices::Rates;
+use crate::meter::{Quota, Tab};
 use crate::runtime::Runtime;
 
 /// How often a request asks again after it was told to wait: counters that others empty as soon as they are filled are for
@@ -115,7 +116,7 @@ fn hold(
     let rates = meter.prices().rates();
     let (estimate, price) = expected(arrived, rule, &ask, &rates);
     tab.estimate = estimate;
-    let now = meter.at(arrived, Instant::now());
+    let now = meter.at((arrived.started, arrived.started_at), Instant::now());
     let holds = &mut tab.holds;
     for quota in quotas(runtime, arrived.listener, rule).skip(*done) {
         one(runtime, quota, &ask, &estimate, price, now, holds)?;

@@ -8,10 +8,11 @@ use penstock_policies::limits::{Settled, Spent, Usage};
 use penstock_tap::{Report, UsageSource};
 use tokio::time::Instant;
 
-use super::{ask, facts, prices};
+use super::{ask, facts};
 use crate::access_log::{Bill, Charged};
 use crate::context::{Arrived, Attempt, RequestContext, Response, Routed};
 use crate::error::{Error, Origin};
+use crate::meter::prices;
 use crate::runtime::Runtime;
 
 /// Bytes of an answer that stand for a token.
@@ -78,7 +79,7 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     if let (Basis::Used(usage), Some(model)) = (&basis, model) {
         learn(arrived, runtime, model, &estimate, usage);
     }
-    let now = runtime.meter().at(arrived, Instant::now());
+    let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
     let mut tell = |spent: Spent<'_>, settled: Settled| {
         count(runtime, spent, &settled);
         let Settled { policy, limit, held, used, .. } = settled;

@@ -44,7 +44,7 @@ impl<'a> Held<'a> {
         let estimate = meter.estimator.estimate(&ask);
         let rates = meter.prices().rates();
         let price = ask.target_model.and_then(|model| rates.of(&upstream.name, model));
-        let now = meter.at(self.arrived, Instant::now());
+        let now = meter.at((self.arrived.started, self.arrived.started_at), Instant::now());
         let holds = self.holds.get_or_insert_default();
         for quota in &upstream.quotas {
             let (error, wait) = match one(runtime, quota, &ask, &estimate, price, now, holds) {

@@ -19,7 +19,7 @@ pub(crate) fn headers(
 fn tightest(arrived: &Arrived, attempt: &Attempt) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let dialect = Dialect::of_path(arrived.target.path());
     let mut tightest = Tightest::default();
-    let now = arrived.runtime().meter().at(arrived, Instant::now());
+    let now = arrived.runtime().meter().at((arrived.started, arrived.started_at), Instant::now());
     let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
     let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
     for standing in of_request.chain(of_attempt) {

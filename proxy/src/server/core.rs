@@ -18,10 +18,10 @@ use crate::decode::Decoders;
 use crate::keys::KeyStore;
 use crate::leases::SharedLimits;
 use crate::lists::Lists;
+use crate::meter::{Meter, Quota};
 use crate::metrics::{Metrics, UpstreamKind};
 use crate::policy::Extension;
 use crate::provider;
-use crate::quota::{Meter, Quota};
 use crate::runtime::{self, Runtime};
 use crate::upstreams::{Chooser, Upstream};
 

@@ -3,10 +3,10 @@
 use super::Known;
 use crate::expression::Expression;
 use crate::lower::text;
+use crate::pattern::{PathCondition, Pattern};
 use crate::raw::{RawAccess, RawAccessRule, RawPathMatch, RawPathMatchType};
 use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::PathTest;
-use crate::table::{PathCondition, Pattern};
 
 /// The most patterns and expressions that the policies of a document may have. Each takes up to some milliseconds to
 /// compile.
