@@ -88,7 +88,7 @@ fn names_of_policies_lead_to_policies() {
     assert_fault(
         "policies: [{name: a}]\n",
         "policies[0]",
-        "give it external, authentication, authorization or cors",
+        "give it external, authentication, authorization, limits or cors",
     );
 }
 
@@ -257,7 +257,7 @@ fn faults_of_paths_and_expressions() {
         ("cel: 'nothing == 1'", "cel", "there is no variable \"nothing\""),
         ("cel: 'path == '", "cel", "column"),
         ("cel: path", "cel", "comes to a value of the type string"),
-        ("cel: ''", "cel", "at least 1"),
+        ("cel: ''", "cel", "is empty: give it a value"),
         ("paths: [{value: v1}]", "paths[0].value", "must start with /"),
         ("paths: [{value: /v1}, {value: /v1}]", "paths[1]", "is given twice"),
         ("paths: [{type: RegularExpression, value: '('}]", "paths[0].value", "not a regular expression"),

@@ -123,7 +123,7 @@ fn names_of_limits_are_unique_in_their_policy() {
     assert_fault(
         "policies: [{name: p, limits: []}]\n",
         "policies[0]",
-        "authentication, authorization or limits",
+        "authorization, limits or cors",
     );
 }
 

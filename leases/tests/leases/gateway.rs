@@ -140,16 +140,18 @@ impl Gateway {
         *self.seen.state.lock()
     }
 
-    /// Waits until the store is known to be away. Something has to ask for it to be found out.
+    /// Waits until the store is known to be away. Something has to ask for it to be found out: what is held is more and more,
+    /// so that the lease does not last.
     pub(crate) async fn until_away(&self) {
         let deadline = Instant::now() + SOON;
+        let mut held = Vec::new();
         while matches!(self.store_state(), State::Closed | State::None) {
             assert!(Instant::now() < deadline, "the store is thought to be there");
-            self.admit(&Usage::default())
-                .await
-                .map(|mut holds| holds.settle(Spent::Nothing, self.now()))
-                .ok();
+            held.extend(self.admit(&Usage::default()).await.ok());
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for holds in &mut held {
+            holds.settle(Spent::Nothing, self.now());
         }
     }
 
