@@ -164,7 +164,7 @@ fn span(time: Duration) -> HeaderValue {
     let text = if seconds == 0 && time.subsec_millis() > 0 {
         format!("{}ms", time.subsec_millis())
     } else {
-        let seconds = seconds + u64::from(time.subsec_nanos() > 0);
+        let seconds = seconds.saturating_add(u64::from(time.subsec_nanos() > 0));
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         let mut text = String::with_capacity(16);
         // Writing to memory does not fail.
