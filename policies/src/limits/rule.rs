@@ -16,6 +16,9 @@ use super::prices::PriceFor;
 use super::standing::CountKind;
 use super::window::Shape;
 
+/// By how much tokens of a prompt may have been reckoned too high. Nobody is told that a request can never pass who might.
+const MAX_ERROR: u64 = 4;
+
 /// A limit, ready to use.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -139,7 +142,7 @@ impl Rule {
     pub(crate) fn part(&self, expected: Took<'_>, amount: u64, counters: &Counters) -> Part {
         let least = match self.count {
             CountKind::Concurrency => 1,
-            CountKind::InputTokens => self.each.saturating_add(expected.usage.input),
+            CountKind::InputTokens => self.each.saturating_add(expected.usage.input / MAX_ERROR),
             _ => self.each,
         };
         let expected = self.took(expected, counters);

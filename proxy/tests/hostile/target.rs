@@ -149,8 +149,10 @@ async fn headers_that_only_the_gateway_sets_are_dropped_from_what_clients_send()
     for name in &names {
         let is_own =
             name.starts_with("x-gateway-") || name.starts_with("x-penstock") || *name == "x-ai-eg-model";
-        assert!(!is_own, "{name} went through");
+        assert!(!is_own || *name == "x-penstock-hops", "{name} went through");
     }
+    // The gateway's own.
+    assert_eq!(seen.header("x-penstock-hops"), Some("1"));
     assert_eq!(seen.header("x-mine"), Some("kept"));
     assert_eq!(seen.header("endpoint-load-metrics-format"), Some("text"));
 

@@ -109,8 +109,8 @@ fn a_request_that_may_take_much_holds_half_of_the_amount_at_most() {
 fn a_request_that_is_more_than_the_whole_amount_never_passes() {
     let input = limit("input", Count::InputTokens, 100, Window::Fixed(MINUTE));
     let limiter = limiter(&Counters::new(10), [input]);
-    assert!(reserve(&limiter, &Request::by("a"), usage(100, 500), at(0.0)).is_ok());
-    let denied = refusal(&limiter, &Request::by("a"), usage(101, 0), at(0.0));
+    assert!(reserve(&limiter, &Request::by("a"), usage(400, 500), at(0.0)).is_ok());
+    let denied = refusal(&limiter, &Request::by("a"), usage(404, 0), at(0.0));
     assert!(denied.is_never && denied.retry_after.is_none());
     let nothing = super::super::testing::limiter(&Counters::new(10), [requests(0)]);
     assert!(refusal(&nothing, &Request::by("a"), usage(0, 0), at(0.0)).is_never);
