@@ -29,6 +29,7 @@ complete -c penstock -n "__fish_penstock_needs_command" -s V -l version -d 'Prin
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "serve" -d 'Serve a routing document'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "validate" -d 'Check routing documents without serving them'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "keys" -d 'Make the keys by which consumers are known, and their digests'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "explain" -d 'Ask a gateway that runs what would become of a request, and why'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "schema" -d 'Print what a routing document may say: its JSON schema, or its reference page'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve model servers without any file: ask each which models it has'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
@@ -57,6 +58,17 @@ complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_
 complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from digest" -l consumer -d 'Print a line for a file of keys: this consumer\'s name, and the digest' -r
 complete -c penstock -n "__fish_penstock_using_subcommand keys; and __fish_seen_subcommand_from digest" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -s m -l model -d 'Explain a small request for this model, in the place of a body' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l admin -d 'The admin listener of the gateway' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l path -d 'The request\'s path and query [default: /v1/chat/completions]' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l host -d 'The host that it is for' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l listener -d 'The listener that it comes to [default: the first]' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l method -d 'Its method [default: POST]' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l address -d 'The address that it comes from' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -s H -l header -d 'A header of it, such as `authorization: Bearer KEY`; a file with it, as `@FILE`, keeps keys out of the list of processes' -r
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -l format -d 'How the explanation is printed' -r -f -a "text\t'In lines for people'
+json\t'All of it, as the gateway says it'"
+complete -c penstock -n "__fish_penstock_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l kind -d 'The kind of document' -r -f -a "routing-config\t'The routing document'
 endpoints\t'A list of endpoints that pools and backends name in `endpointsFrom`'"
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in; the reference page has both kinds' -r -f -a "json\t'JSON schema, for editors that complete and check'
