@@ -178,12 +178,7 @@ spec:
       backendRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: circle}]`)
 	awaitRefusal(t, "HTTPRoute", ns, "circle", "ResolvedRefs", "HTTPRoute")
 	url := awaitGateway(t, ns, "gw", 80)
-	got, err := post(url, "/circle", chat("any"))
-	if err != nil {
-		t.Fatalf("a request that goes in circles has no end: %v", err)
-	}
-	if got.status != http.StatusLoopDetected {
-		t.Errorf("a request that goes in circles is answered %d, not 508", got.status)
-	}
+	// Nothing ends it but the gateways: each takes what the one before sends on.
+	awaitPost(t, url, "/circle", string(chat("any")), http.StatusLoopDetected)
 	check()
 }

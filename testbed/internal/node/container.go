@@ -231,6 +231,11 @@ func (c *container) prepare(ctx context.Context) (string, error) {
 		Root: filepath.Join(w.sandbox.dir, c.spec.Name+".root"), Netns: w.sandbox.netnsPath(), Hostname: pod.Name,
 		Program: program, Env: env, Dir: c.spec.WorkingDir, Hosts: hosts,
 	}
+	for name, value := range image.Env {
+		if _, given := env[name]; !given {
+			env[name] = value
+		}
+	}
 	mapping := expansion.MappingFuncFor(env)
 	entrypoint := c.spec.Command
 	if len(entrypoint) == 0 {

@@ -20,6 +20,8 @@ type Image struct {
 	User int64 `json:"user"`
 	// Programs are tried in order; the first that exists is the image's entrypoint.
 	Programs []string `json:"programs"`
+	// Env is what the image sets, where the pod does not.
+	Env map[string]string `json:"env"`
 }
 
 // LoadImages reads the map. $VARIABLES in paths are replaced from the environment, and a relative path starts at the
