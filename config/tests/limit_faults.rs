@@ -120,11 +120,7 @@ fn names_of_limits_are_unique_in_their_policy() {
     let body =
         format!("policies: [{{name: p, limits: [{limit}, {limit}]}}, {{name: q, limits: [{limit}]}}]\n");
     assert_fault(&body, "policies[0].limits[1].name", "already");
-    assert_fault(
-        "policies: [{name: p, limits: []}]\n",
-        "policies[0]",
-        "authorization, limits or cors",
-    );
+    assert_fault("policies: [{name: p, limits: []}]\n", "policies[0]", "authorization, limits or cors");
 }
 
 #[test]
