@@ -46,7 +46,7 @@ func TestRateLimits(t *testing.T) {
 				if err != nil || wait < 1 || wait > 3600 {
 					t.Errorf("retry-after %q is no time until the hour is over", got.header.Get("retry-after"))
 				}
-				if !strings.Contains(got.body, "global-0") {
+				if !strings.Contains(got.body, "`global-") {
 					t.Errorf("the answer does not name the limit: %.300s", got.body)
 				}
 				return served

@@ -130,14 +130,15 @@ func manifest(t *testing.T, name string, values any) string {
 }
 
 var kinds = map[string]schema.GroupVersionResource{
-	"Gateway":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"},
-	"GatewayClass":       {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"},
-	"HTTPRoute":          {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
-	"InferencePool":      {Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"},
-	"InferenceObjective": {Group: "inference.networking.x-k8s.io", Version: "v1alpha2", Resource: "inferenceobjectives"},
-	"AIGatewayRoute":     {Group: "aigateway.envoyproxy.io", Version: "v1alpha1", Resource: "aigatewayroutes"},
-	"Backend":            {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backends"},
-	"SecurityPolicy":     {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "securitypolicies"},
+	"Gateway":              {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"},
+	"GatewayClass":         {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"},
+	"HTTPRoute":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
+	"InferencePool":        {Group: "inference.networking.k8s.io", Version: "v1", Resource: "inferencepools"},
+	"InferenceObjective":   {Group: "inference.networking.x-k8s.io", Version: "v1alpha2", Resource: "inferenceobjectives"},
+	"AIGatewayRoute":       {Group: "aigateway.envoyproxy.io", Version: "v1alpha1", Resource: "aigatewayroutes"},
+	"Backend":              {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backends"},
+	"SecurityPolicy":       {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "securitypolicies"},
+	"BackendTrafficPolicy": {Group: "gateway.envoyproxy.io", Version: "v1alpha1", Resource: "backendtrafficpolicies"},
 
 	"BackendSecurityPolicy": {Group: "aigateway.envoyproxy.io", Version: "v1beta1", Resource: "backendsecuritypolicies"},
 }
