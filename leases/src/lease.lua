@@ -5,6 +5,7 @@
 --            used      what is counted, leases included     at     the time of the last call
 --            born      the time of the first                win    the window (sliding: the newest slot)
 --            frac      what a bucket was filled beyond whole units, in units times microseconds
+--            learns    until when nothing is lent, since it was found out that what was counted is lost
 --            s<SLOT>   what is counted in a slot            h<HOLDER>  SEQUENCE:LEASE:DEBT:RETURNED:WINDOW:AMOUNT
 -- KEYS[2]  its holders, by when they were last heard of: a sorted set
 local counter, holders = KEYS[1], KEYS[2]
@@ -16,12 +17,15 @@ local their_window, their_birth, known = tonumber(ARGV[11]), tonumber(ARGV[12]),
 -- After how many microseconds a holder is forgotten; then the calendar's period: when it began, ends, and the next ends.
 local patience, begins, ends, next_ends = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local SLOTS, MOST = 60, 9007199254740991
+-- For how many microseconds a counter that has lost what was counted hears of it from all gateways before it lends again.
+local LEARNING = 2000000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local state = redis.call('HMGET', counter, 'used', 'at', 'born', 'win', 'frac', 'h' .. holder)
+local state = redis.call('HMGET', counter, 'used', 'at', 'born', 'win', 'frac', 'h' .. holder, 'learns')
 local used, at = tonumber(state[1] or '0'), tonumber(state[2] or now)
 local born, window, frac = tonumber(state[3] or now), tonumber(state[4] or '0'), tonumber(state[5] or '0')
+local learns = tonumber(state[7] or '0')
 now = math.max(now, at)
 
 -- The holder's last call. One that comes after a later one was given up long ago.
@@ -148,6 +152,7 @@ else
   if their_birth ~= born and stands(their_window) then
     book(known)
     lost = known
+    if known > 0 then learns = born + LEARNING end
   end
 end
 
@@ -165,13 +170,15 @@ holds = holds - returned + debt
 redis.call('ZADD', holders, now, holder)
 local sharers = redis.call('ZCARD', holders)
 local left, lease = amount - used, 0
-if left >= need then lease = math.max(need, math.min(want, math.floor(left / (2 * sharers)))) end
+if left >= need and now >= learns then lease = math.max(need, math.min(want, math.floor(left / (2 * sharers)))) end
 book(lease)
 holds = holds + lease
 
 -- After how long there may be what was needed; 0 if that is not known, or when the window ends.
 local wait, missing = 0, need - left
-if missing > 0 and kind == 'bucket' then
+if now < learns then
+  wait = learns - now
+elseif missing > 0 and kind == 'bucket' then
   wait = math.min(math.ceil(missing * length / math.max(amount, 1)), MOST)
 elseif missing > 0 and kind == 'sliding' then
   local names = slots(current - SLOTS, current)
@@ -186,7 +193,7 @@ end
 
 if kind == 'bucket' then keep = keep + math.ceil(math.max(used, 0) / math.max(amount, 1)) * length else keep = keep + good_for end
 keep = math.min(math.ceil(keep / 1000) + 10000, MOST / 1000)
-redis.call('HSET', counter, 'used', used, 'at', now, 'born', born, 'win', window, 'frac', frac, 'h' .. holder,
+redis.call('HSET', counter, 'used', used, 'at', now, 'born', born, 'win', window, 'frac', frac, 'learns', learns, 'h' .. holder,
   string.format('%.0f:%.0f:%.0f:%.0f:%.0f:%.0f', sequence, lease, debt + lost, returned, window, kind == 'now' and holds or 0))
 redis.call('PEXPIRE', counter, keep)
 redis.call('PEXPIRE', holders, keep)

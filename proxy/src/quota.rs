@@ -19,6 +19,7 @@ use std::time::Duration;
 use penstock_config::Rule;
 use penstock_policies::Facts;
 use penstock_policies::limits::{Ask, Seen};
+use penstock_providers::Api;
 use tokio::time::Instant;
 
 use crate::context::{Arrived, Attempt, Response};
@@ -75,9 +76,17 @@ pub(crate) fn ask<'a>(arrived: &'a Arrived, facts: &'a Facts<'a>, rule: Option<&
         path: arrived.target.path(),
         query: arrived.target.query(),
         prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),
-        allowed_output: peeked
-            .and_then(|peeked| Some(peeked.max_tokens?.saturating_mul(peeked.answers.unwrap_or(1).max(1)))),
+        allowed_output: allowed_output(arrived),
     }
+}
+
+/// How many tokens may be generated; `None` if that is not said.
+fn allowed_output(arrived: &Arrived) -> Option<u64> {
+    if let Some(Api::Embeddings | Api::Rerank | Api::CountTokens) = Api::of_path(arrived.target.path()) {
+        return Some(0);
+    }
+    let peeked = arrived.peeked.as_ref()?;
+    Some(peeked.max_tokens?.saturating_mul(peeked.answers.unwrap_or(1).max(1)))
 }
 
 /// Notes what an answer has brought so far.

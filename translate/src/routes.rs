@@ -369,3 +369,17 @@ impl<'a> RouteObject<'a> {
         }
     }
 }
+
+/// What there is for a route's rules, by listener and by the position of the rule; only listeners with any.
+fn by_listener_and_rule<'l, T>(
+    route: &Route<'_>,
+    listeners: impl IntoIterator<Item = &'l usize>,
+    of: impl Fn(usize, usize) -> Option<T>,
+) -> BTreeMap<usize, BTreeMap<usize, T>> {
+    let of_listener = |index: &usize| {
+        let rules = route.built.positions().into_iter();
+        let found = rules.filter_map(|position| Some((position, of(*index, position)?)));
+        (*index, found.collect::<BTreeMap<usize, T>>())
+    };
+    listeners.into_iter().map(of_listener).filter(|(_, found)| !found.is_empty()).collect()
+}

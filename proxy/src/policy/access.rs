@@ -264,9 +264,10 @@ impl Caller {
         self.identities.last().map(|identity| &identity.consumer.name)
     }
 
-    /// How urgent its requests are to pools, by the last policy that found out who it is.
+    /// How urgent its requests are to pools, by the first policy that found out who it is and knows: what a client shows beside
+    /// that makes them no more urgent.
     pub(crate) fn priority(&self) -> Option<i32> {
-        self.identities.last()?.consumer.priority
+        self.identities.iter().find_map(|identity| identity.consumer.priority)
     }
 }
 

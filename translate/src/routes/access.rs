@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Documents, Route, Routing};
+use super::{Documents, Route, Routing, by_listener_and_rule};
 use crate::attach::AttachedRoute;
 use crate::check::Problem;
 use crate::gateway::Gateway;
@@ -61,19 +61,13 @@ impl Routing<'_, '_> {
         gateway: &Gateway<'_>,
         listeners: &BTreeSet<usize>,
     ) -> BTreeMap<usize, BTreeMap<usize, InForce>> {
-        let mut access = BTreeMap::new();
         if !self.unsupported.has_access() {
-            return access;
+            return BTreeMap::new();
         }
-        for index in listeners.iter().filter(|index| !self.is_whole(gateway, **index)) {
-            let rules = route.built.positions().into_iter();
-            let of_rule = |position| Some((position, self.in_force(route, gateway, *index, position)?));
-            let asked: BTreeMap<usize, InForce> = rules.filter_map(of_rule).collect();
-            if !asked.is_empty() {
-                access.insert(*index, asked);
-            }
-        }
-        access
+        let listeners = listeners.iter().filter(|index| !self.is_whole(gateway, **index));
+        by_listener_and_rule(route, listeners, |index, position| {
+            self.in_force(route, gateway, index, position)
+        })
     }
 
     /// Why what is asked of requests for a rule cannot be enforced, if so.

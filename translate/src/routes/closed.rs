@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::statuses::by_rules;
-use super::{Route, Routing};
+use super::{Route, Routing, by_listener_and_rule};
 use crate::attach::Attachment;
 use crate::gateway::Gateway;
 use crate::status::Condition;
@@ -42,24 +42,14 @@ impl Routing<'_, '_> {
         gateway: &Gateway<'_>,
         listeners: &BTreeSet<usize>,
     ) -> BTreeMap<usize, BTreeMap<usize, Traffic>> {
-        let mut traffic = BTreeMap::new();
         if self.unsupported.is_empty() {
-            return traffic;
+            return BTreeMap::new();
         }
-        for index in listeners {
-            let name = gateway.listeners.get(*index).map_or("", |listener| listener.spec.name.as_str());
-            let key = &route.object.meta().key;
-            let rules = route.built.positions().into_iter();
-            let of_rule = |position: usize| {
-                let rule = route.object.rule_name(position);
-                Some((position, self.unsupported.traffic(gateway, name, key, rule)?))
-            };
-            let changed: BTreeMap<usize, Traffic> = rules.filter_map(of_rule).collect();
-            if !changed.is_empty() {
-                traffic.insert(*index, changed);
-            }
-        }
-        traffic
+        by_listener_and_rule(route, listeners, |index, position| {
+            let name = gateway.listeners.get(index).map_or("", |listener| listener.spec.name.as_str());
+            let rule = route.object.rule_name(position);
+            self.unsupported.traffic(gateway, name, &route.object.meta().key, rule)
+        })
     }
 
     /// Conditions of a route about what nobody acts on, towards one of its parents.

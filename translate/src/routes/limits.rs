@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Route, RouteObject, Routing};
+use super::{Route, RouteObject, Routing, by_listener_and_rule};
 use crate::api::AiRequestCost;
 use crate::gateway::Gateway;
 use crate::limits::Costs;
@@ -16,19 +16,12 @@ impl Routing<'_, '_> {
         gateway: &Gateway<'_>,
         listeners: &BTreeSet<usize>,
     ) -> BTreeMap<usize, BTreeMap<usize, Limiting>> {
-        let mut limiting = BTreeMap::new();
         if !self.unsupported.has_limits() {
-            return limiting;
+            return BTreeMap::new();
         }
-        for index in listeners {
-            let rules = route.built.positions().into_iter();
-            let of_rule = |position| Some((position, self.limiting_of(route, gateway, *index, position)?));
-            let limited: BTreeMap<usize, Limiting> = rules.filter_map(of_rule).collect();
-            if !limited.is_empty() {
-                limiting.insert(*index, limited);
-            }
-        }
-        limiting
+        by_listener_and_rule(route, listeners, |index, position| {
+            self.limiting_of(route, gateway, index, position)
+        })
     }
 
     /// Why what limits the requests of a rule cannot be enforced, if so.

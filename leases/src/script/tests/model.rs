@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use crate::script::{Answer, Booked, Call, Frame, Lent};
 
 const SLOTS: u64 = 60;
+/// In microseconds.
+const LEARNING: u64 = 2_000_000;
 
 /// One counter.
 #[derive(Default)]
 pub(super) struct Model {
     at: u64,
     birth: Option<u64>,
+    /// Until when nothing is lent.
+    learns: u64,
     /// Of stretches that follow one another: which, and what is counted.
     window: u64,
     used: u64,
@@ -59,6 +63,9 @@ impl Model {
             if call.booked.birth != birth && stands(call.frame, call.booked.window, window) {
                 self.book(call, known);
                 lost = known;
+                if known > 0 {
+                    self.learns = birth + LEARNING;
+                }
             }
         }
         let returned = match call.frame {
@@ -76,8 +83,9 @@ impl Model {
         self.holders.insert(call.holder.to_owned(), holder);
         let left = i128::from(call.amount) - i128::from(self.counted(call));
         let sharers = self.holders.len() as u64;
-        let lease = lease(call, left, sharers);
-        let wait = self.wait(call, now, left);
+        let is_learning = now < self.learns;
+        let lease = if is_learning { 0 } else { lease(call, left, sharers) };
+        let wait = if is_learning { Some(self.learns - now) } else { self.wait(call, now, left) };
         if call.frame == Frame::Now {
             holder.has += lease;
         } else {
