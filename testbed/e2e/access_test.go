@@ -89,10 +89,7 @@ func (g guarded) users(t *testing.T) {
 	login := func(name, password string) option {
 		return func(r *http.Request) { r.SetBasicAuth(name, password) }
 	}
-	got := g.refuses(t, http.StatusUnauthorized)
-	if challenge := got.header.Get("www-authenticate"); !strings.HasPrefix(challenge, "Basic ") {
-		t.Errorf("the challenge is %q", challenge)
-	}
+	g.challenges(t, "Basic ")
 	g.serves(t, login("foo", "a:password"), withHeader("x-user", "root"), sees("x-user", "foo"))
 	g.refuses(t, http.StatusUnauthorized, login("foo", "another"))
 	g.refuses(t, http.StatusUnauthorized, login("bar", "a:password"))
@@ -128,10 +125,7 @@ func (g guarded) tokens(t *testing.T) {
 		}
 		return all
 	}
-	got := g.refuses(t, http.StatusUnauthorized)
-	if challenge := got.header.Get("www-authenticate"); !strings.HasPrefix(challenge, "Bearer ") {
-		t.Errorf("the challenge is %q", challenge)
-	}
+	g.challenges(t, "Bearer ")
 	g.serves(t, issuer.token(t, claims(nil)), withHeader("x-name", "root"), sees("x-name", "Jane Doe"))
 	g.refuses(t, http.StatusUnauthorized, stranger.token(t, claims(nil)))
 	for name, value := range map[string]any{"iss": "https://other.example.com", "aud": "others", "exp": time.Now().Add(-time.Hour).Unix()} {
@@ -245,6 +239,19 @@ func (g guarded) secret(t *testing.T, name string, values map[string]string) {
 func (g guarded) serves(t *testing.T, options ...option) *answer {
 	t.Helper()
 	return g.awaits(t, http.StatusOK, options)
+}
+
+// challenges waits until the blue route's requests are asked for such a credential. The policy before may refuse them as
+// well, so that the status does not tell whose answer it is.
+func (g guarded) challenges(t *testing.T, scheme string) {
+	t.Helper()
+	eventually(t, "a challenge of "+scheme, func() error {
+		got := g.refuses(t, http.StatusUnauthorized)
+		if challenge := got.header.Get("www-authenticate"); !strings.HasPrefix(challenge, scheme) {
+			return fmt.Errorf("the challenge is %q", challenge)
+		}
+		return nil
+	})
 }
 
 // refuses waits until the blue route's requests get this status.

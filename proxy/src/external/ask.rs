@@ -170,7 +170,8 @@ async fn once(
         Err(error) => Err(error.into()),
     };
     let is_stale = connection.is_stale() && matches!(answered, Err(Fault::Wire(_)));
-    if matches!(answered, Err(Fault::Timeout)) {
+    // One that ends is there for others until it has ended: all tries could be spent on it.
+    if matches!(answered, Err(Fault::Timeout | Fault::Wire(_))) {
         connection.distrust();
     }
     reach.connections.release(connection);

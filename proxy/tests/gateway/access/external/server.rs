@@ -59,7 +59,10 @@ impl Server {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(serve(stream, service.clone(), told.clone()));
+                let mut told = told.clone();
+                // What was told before is not for this connection.
+                told.borrow_and_update();
+                connections.spawn(serve(stream, service.clone(), told));
             }
         });
         Self { addr, asked, accepted, going, _task: task }
