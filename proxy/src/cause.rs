@@ -27,7 +27,7 @@ pub(crate) fn note(upstream: &Upstream, endpoint: &Chosen, error: &Error) {
 
 /// What lies beneath an error: each cause in turn, unless the one above it says it already. The error itself, where it
 /// has none.
-fn beneath(error: &Error) -> String {
+fn beneath(error: &dyn StdError) -> String {
     let mut text = String::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -41,6 +41,12 @@ fn beneath(error: &Error) -> String {
         next = cause.source();
     }
     if text.is_empty() { error.to_string() } else { text }
+}
+
+/// An error with what lies beneath it, each said once.
+pub(crate) fn whole(error: &dyn StdError) -> String {
+    let (own, beneath) = (error.to_string(), beneath(error));
+    if own.contains(&beneath) { own } else { format!("{own}: {beneath}") }
 }
 
 #[cfg(test)]
@@ -58,6 +64,8 @@ mod tests {
         let io = || io::Error::other("wrong certificate");
         let error = Error::UpstreamTls(Some(Box::new(Handshake(io()))));
         assert_eq!(beneath(&error), "the handshake failed: wrong certificate");
+        assert_eq!(whole(&Handshake(io())), "the handshake failed: wrong certificate");
+        assert_eq!(whole(&io()), "wrong certificate");
         let error = Error::UpstreamTls(Some("outer: inner".into()));
         assert_eq!(beneath(&error), "outer: inner");
         assert_eq!(

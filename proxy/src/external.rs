@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::ask::Fault;
 use self::changes::Changes;
+use crate::cause;
 use crate::error::Error;
 use crate::metrics::CheckOutcome;
 use crate::policy::{Reply, Server, Servers, Subject, Verdict};
@@ -143,9 +144,15 @@ impl Server {
     /// What becomes of a request about which nobody could say.
     #[cold]
     fn fail(&self, fault: Fault, request: &mut Subject<'_>) -> Result<Verdict, Error> {
-        let cause = std::error::Error::source(&fault);
         let (policy, is_open) = (&*self.policy, self.spec.is_open_on_error);
-        tracing::debug!(request_id = request.request_id, policy, error = %fault, cause, is_open, "no decision");
+        let request_id = request.request_id;
+        match self.failures.note(fault.kind(), &cause::whole(&fault)) {
+            Some(cause) => tracing::warn!(
+                policy, reason = fault.kind(), %cause, is_open, request_id,
+                "nobody could say whether a request may be served; further failures like this are not told for a minute"
+            ),
+            None => tracing::debug!(policy, error = %fault, is_open, request_id, "no decision"),
+        }
         if !is_open {
             self.metrics.count(CheckOutcome::Failed);
             let (policy, status) = (self.policy.clone(), self.spec.status_on_error.as_u16());

@@ -369,3 +369,32 @@ async fn why_a_server_cannot_be_used_is_told_once_and_kept() {
         assert!(cause.contains("InvalidContentType"), "{cause}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_nobody_could_say_who_may_ask_is_told_once() {
+    let server = sim(MODEL).await;
+    // It speaks no gRPC.
+    let auth = with(backend("auth", &[server.addr()]), json!({"protocol": "h2c"}));
+    let folder = Folder::new(json!({
+        "policies": [{"name": "p", "external": {"grpc": {"backend": "auth"}}}],
+        "routes": [{"name": "r", "rules": [{"policies": ["p"], "targets": [{"backend": "b"}]}]}],
+        "backends": [backend("b", &[server.addr()]), auth],
+    }));
+    let mut running = Serve::start(&folder.document(), None);
+    let address = running.address(r#""listener":"http""#).await;
+    for _ in 0..3 {
+        let mut client = Client::connect(address, Protocol::H1).await;
+        assert_eq!(client.send(post_json("/v1/chat/completions", &chat(MODEL, false))).await.status, 403);
+    }
+    running.signal("TERM").await;
+    let mut told = Vec::new();
+    while let Some(line) = running.log.next_line().await.unwrap() {
+        told.extend(line.contains("nobody could say").then(|| serde_json::from_str::<Value>(&line).unwrap()));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["level"], &told[0]["policy"], &told[0]["reason"]),
+        (&json!("WARN"), &json!("p"), &json!("status")),
+        "{told:?}"
+    );
+}

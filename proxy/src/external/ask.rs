@@ -75,6 +75,21 @@ pub(super) enum Fault {
     Failed,
 }
 
+impl Fault {
+    /// What kind it is, by which the log tells of it once a minute.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::NoEndpoint(_) => "no_endpoint",
+            Self::Wire(_) => "connection",
+            Self::Timeout => "timeout",
+            Self::TooLong => "too_long",
+            Self::Status(_) | Self::GrpcStatus(_) => "status",
+            Self::Malformed(_) | Self::Unreadable(_) => "malformed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Why an attempt failed.
 struct Failure {
     fault: Fault,

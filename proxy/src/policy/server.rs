@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use penstock_picker::Failures;
 use tokio::sync::Semaphore;
 
 use super::{Subject, Verdict};
@@ -20,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) permits: Semaphore,
     /// What is counted.
     pub(crate) metrics: CheckMetrics,
+    /// Why it could not be asked, of which the log tells.
+    pub(crate) failures: Failures,
 }
 
 /// Whoever can ask servers.
@@ -36,7 +39,7 @@ impl Server {
     /// The server of the policy of this name.
     pub(crate) fn new(policy: Arc<str>, spec: penstock_config::External, metrics: CheckMetrics) -> Self {
         let permits = Semaphore::new(spec.concurrency.min(Semaphore::MAX_PERMITS));
-        Self { policy, spec, permits, metrics }
+        Self { policy, spec, permits, metrics, failures: Failures::default() }
     }
 
     /// Whether it is shown bodies.
