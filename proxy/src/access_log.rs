@@ -132,4 +132,4 @@ impl AccessLog {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

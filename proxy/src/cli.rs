@@ -1,6 +1,6 @@
 //! The command line: what the user types, and everything that happens before the gateway serves.
 //!
-//! [`run`] does the whole of commands that need no gateway (`validate`, `keys`, `explain`, `schema`, `completions`, `man`)
+//! [`run`] does the whole of commands that need no gateway (`validate`, `keys`, `explain`, `cost`, `schema`, `completions`, `man`)
 //! and prepares those that do (`serve`, `up`), so that a bad configuration ends the program before any
 //! port is bound.
 
@@ -19,6 +19,7 @@ use penstock_config::Snapshot;
 use penstock_picker::EpcCheck;
 use penstock_sources::{cluster, file::FileSource, up::UpSource};
 
+mod cost;
 mod explain;
 mod generate;
 mod help;
@@ -27,6 +28,7 @@ pub mod logging;
 pub(crate) mod up;
 mod validate;
 
+use cost::CostOptions;
 use explain::ExplainOptions;
 use generate::{CompletionOptions, ManOptions, SchemaOptions};
 use keys::KeysCommand;
@@ -66,6 +68,9 @@ enum Command {
     /// Ask a gateway that runs what would become of a request, and why
     #[command(after_long_help = help::AFTER_EXPLAIN)]
     Explain(ExplainOptions),
+    /// Add up what the requests of access logs took and cost
+    #[command(after_long_help = help::AFTER_COST)]
+    Cost(CostOptions),
     /// Print what a routing document may say: its JSON schema, or its reference page
     #[command(after_long_help = help::AFTER_SCHEMA)]
     Schema(SchemaOptions),
@@ -150,6 +155,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Next {
         Ok(Command::Validate(options)) => validate::run(&options, &EpcCheck),
         Ok(Command::Keys(command)) => keys::run(&command),
         Ok(Command::Explain(options)) => explain::run(&options),
+        Ok(Command::Cost(options)) => cost::run(&options),
         Ok(Command::Schema(options)) => generate::schema(&options),
         // What is generated leaves out `help`, which would come with a copy of every command.
         Ok(Command::Completions(options)) => {

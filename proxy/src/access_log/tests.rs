@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{entry::MAX_MODEL_BYTES, *};
 use crate::{metrics::UpstreamKind, request_id::RequestId};
 
-fn entry() -> Entry {
+/// An entry that has everything.
+pub(crate) fn entry() -> Entry {
     Entry {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         request_id: RequestId::accept(&HeaderValue::from_static("r-1")).unwrap(),

@@ -83,6 +83,18 @@ Examples:
           key.txt has `authorization: Bearer KEY`
   penstock explain request.json --path /v1/messages --admin 127.0.0.1:9901 --format json";
 
+/// For `cost`.
+pub(super) const AFTER_COST: &str = "\
+Costs are those of the routing document's prices when the requests were served. Requests whose model had no price then cost \
+nothing in these sums, and are counted as `without price`. Days are those of UTC. Lines that are no request's, such as those of \
+the gateway's own log, are passed over, and standard error says how many.
+
+Examples:
+  penstock cost access.log
+  penstock cost --by month,consumer --format csv access.log > bill.csv
+  zcat access.log.*.gz | penstock cost --by model --since 2026-11-01 --until 2026-11-30 -
+  kubectl logs -l gateway.networking.k8s.io/gateway-name=models --tail=-1 | penstock cost -";
+
 /// For `up`.
 pub(super) const AFTER_UP: &str = "\
 Each server is asked for its /v1/models, and models that the same servers have share a pool. Clients see what the \

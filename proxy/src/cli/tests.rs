@@ -76,6 +76,10 @@ fn a_wrong_command_line_is_a_usage_error_and_help_is_not() {
         &["keys", "new", "--prefix", "with space"],
         &["keys", "new", "--consumer", "two\nlines"],
         &["keys", "digest", "the-key-itself"],
+        &["cost"],
+        &["cost", "--by", "week", "-"],
+        &["cost", "--since", "yesterday", "-"],
+        &["cost", "--until", "2026-02-30", "-"],
     ] {
         assert!(is(exit_code(wrong), EXIT_USAGE), "{wrong:?}");
     }
@@ -91,7 +95,7 @@ fn every_command_has_help_with_an_example() {
     for words in ["Examples:", "Exit codes:", "Environment:", "SIGHUP", "64"] {
         assert!(help.contains(words), "{words}");
     }
-    for name in ["serve", "validate", "keys", "schema", "up", "completions"] {
+    for name in ["serve", "validate", "keys", "explain", "cost", "schema", "up", "completions"] {
         let command = command.find_subcommand_mut(name).unwrap();
         assert!(command.render_long_help().to_string().contains("Examples:"), "{name}");
         for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
