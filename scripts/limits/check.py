@@ -37,9 +37,6 @@ class Use:
 
 
 def uses(kind, ledger, clock):
-    if kind.window == "now":
-        # For certain, a stream runs from its head to its last byte.
-        return [Use(one.began, one.ended, 1) for one in ledger.served]
     return [Use(clock.time(one.sent), clock.time(one.ended), kind.units(one.prompt, one.output)) for one in ledger.served]
 
 
@@ -48,13 +45,6 @@ def beyond(kind, all_uses, share=1.0):
     amount = kind.amount * share
     if not all_uses:
         return -amount
-    if kind.window == "now":
-        edges = sorted([(use.begins, 1) for use in all_uses] + [(use.ends, -1) for use in all_uses], key=lambda edge: (edge[0], edge[1]))
-        running = most = 0
-        for _, change in edges:
-            running += change
-            most = max(most, running)
-        return ceil(most - amount)
     if kind.window in ("fixed", "hour", "year"):
         sums = {}
         for use in all_uses:
@@ -102,8 +92,12 @@ def charged(kind, ledgers, gateways, metrics, servers):
         wrong.append(f"{kind.name}: servers say that they served {prompts} and {outputs} tokens, clients had {given}")
     if outputs < given[1]:
         wrong.append(f"{kind.name}: servers say that they served {outputs} tokens, clients had {given[1]}")
+    # The first event of a stream names the role alone, and is reckoned as a token where nothing else is known.
+    broken = sum(not one.is_whole for one in answers)
     told = sum(metrics[gateway][kind.name] for gateway in gateways)
     used = sum(kind.units(one.prompt, one.output) for one in answers if one.gateway in gateways)
-    if kind.leaves and told > outputs:
-        wrong.append(f"{kind.name}: gateways charged {told}, and servers served {outputs}")
+    if kind.leaves and told > outputs + broken:
+        wrong.append(f"{kind.name}: gateways charged {told}, and servers served {outputs} in streams of which {broken} broke off")
+    if not kind.leaves and broken and not lost:
+        wrong.append(f"{kind.name}: {broken} streams broke off")
     return told, used, wrong

@@ -10,7 +10,7 @@ from kinds import CONSUMERS, KINDS
 from stand import key_of
 
 # After a refusal.
-PAUSE_SECONDS = 0.03
+PAUSE_SECONDS = 0.015
 # Nothing takes as long, so what does is a fault.
 PATIENCE_SECONDS = 30
 LEAVES_AFTER = 5
@@ -101,28 +101,28 @@ class Client:
             self.hang_up(gateway)
 
     async def chunks(self, reader, answer, gateway, leaves):
-        whole = b""
+        rest = b""
         while size := int((await reader.readline()).strip() or b"0", 16):
-            piece = (await reader.readexactly(size + 2))[:-2]
+            rest += (await reader.readexactly(size + 2))[:-2]
             if answer.status == 200 and self.kind.streams:
-                self.events(answer, piece)
+                *events, rest = rest.split(b"\n\n")
+                for event in events:
+                    self.event(answer, event)
                 if leaves and answer.output >= LEAVES_AFTER:
                     self.hang_up(gateway)
                     return
-            else:
-                whole += piece
         await reader.readline()
-        if whole:
-            self.read(answer, whole)
+        if rest:
+            self.read(answer, rest)
 
     @staticmethod
-    def events(answer, piece):
-        """Counts tokens: the servers send one an event, and the gateway passes each on in one piece."""
-        if b'"usage":{' in piece:
-            usage = json.loads(piece[piece.index(b'"usage":') + 8:].partition(b"}}")[0] + b"}}")
+    def event(answer, event):
+        """Counts tokens: the servers send one an event."""
+        if b'"usage":{' in event:
+            usage = json.loads(event.removeprefix(b"data: "))["usage"]
             answer.prompt, answer.output, answer.is_whole = usage["prompt_tokens"], usage["completion_tokens"], True
-        elif not answer.is_whole:
-            answer.output += piece.count(b'"content":"') - piece.count(b'"content":""')
+        elif b'"content":"' in event and b'"content":""' not in event:
+            answer.output += 1
 
     @staticmethod
     def read(answer, body):

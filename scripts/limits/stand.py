@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -15,11 +17,13 @@ from kinds import CONSUMERS, KINDS, NANO_INPUT, NANO_OUTPUT
 
 GATEWAYS = 3
 READY_SECONDS = 60
-# Of a pool, the first fails of a hundred requests so many, and the second takes them over.
-ENDPOINTS, FAILS = 2, 5
+# Of two servers, the first fails of a hundred requests so many, and the second takes them over.
+FAILS = 5
 # Of streams that may be broken off, the upstream breaks off so many of a hundred.
 BREAKS = 2
-FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
+# How often it is looked how many requests run.
+LOOK_SECONDS = 0.02
+CLOCK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clock.c")
 
 
 def free_port():
@@ -57,25 +61,22 @@ class Redis:
 
     def __init__(self, work, clock=False):
         self.folder, self.port, self.clock = os.path.join(work, "redis"), free_port(), clock
-        self.clock_file = os.path.join(work, "clock")
+        self.clock_file, self.library = os.path.join(work, "clock"), os.path.join(work, "clock.so")
         self.set_clock(0)
+        if clock:
+            subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.library, CLOCK], check=True)
         self.start()
 
     def set_clock(self, seconds):
-        """By how much its clock is ahead of the machine's."""
-        with open(self.clock_file + ".new", "w") as out:
-            out.write(f"{seconds:+d}\n")
-        os.replace(self.clock_file + ".new", self.clock_file)
+        """By how much its clock is ahead of the machine's. The file stays the one that the store looks into."""
+        with open(self.clock_file, "r+b" if os.path.exists(self.clock_file) else "wb") as out:
+            out.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
     def start(self):
         os.makedirs(self.folder, exist_ok=True)
         environment = dict(os.environ)
         if self.clock:
-            library = next(filter(os.path.exists, FAKETIME), None)
-            if library is None:
-                raise SystemExit("limits: there is no libfaketime: scripts/setup.sh limits installs it")
-            environment |= {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": self.clock_file, "FAKETIME_NO_CACHE": "1",
-                            "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            environment |= {"LD_PRELOAD": self.library, "PENSTOCK_CLOCK": self.clock_file}
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
                    "--appendfsync", "always", "--dir", self.folder]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
@@ -104,18 +105,21 @@ class Servers:
         self.ports, self.processes = {}, []
         for streams in (False, True):
             names = [(kind, who) for kind in KINDS if kind.streams == streams for who in CONSUMERS]
-            base = self.base(len(names) * ENDPOINTS)
+            count = sum(kind.servers for kind, _ in names)
+            base = self.base(count)
             models = [f"{kind.name}.{who}" for kind, who in names]
             command = [f"{bin}/penstock-sim", "--model", "m", "--served-model-name", *models, "--host", "127.0.0.1",
-                       "--port-base", str(base), "--count", str(len(names) * ENDPOINTS), "--max-num-seqs", "64"]
+                       "--port-base", str(base), "--count", str(count), "--max-num-seqs", "64"]
             if streams:
                 command += ["--inter-token-latency", "5"]
             log = open(os.path.join(work, f"servers-{base}.log"), "w")
             self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-            for index, key in enumerate(names):
-                self.ports[key] = [base + index * ENDPOINTS + endpoint for endpoint in range(ENDPOINTS)]
-            wait_for("the model servers' start", lambda: is_open(base + len(names) * ENDPOINTS - 1), self.processes[-1])
+            ports = iter(range(base, base + count))
+            self.ports |= {key: [next(ports) for _ in range(key[0].servers)] for key in names}
+            wait_for("the model servers' start", lambda: is_open(base + count - 1), self.processes[-1])
         for (kind, _), ports in self.ports.items():
+            if kind.servers == 1:
+                continue
             faults = [{"action": {"status": {"code": 503}}, "rate": FAILS / 100}]
             if kind.leaves:
                 faults.append({"action": {"reset_after": {"chunks": 6}}, "rate": BREAKS / 100})
@@ -123,10 +127,10 @@ class Servers:
 
     @staticmethod
     def base(count):
-        """The first of so many ports in a row that are free."""
+        """The first of so many ports in a row that are free, below those that the kernel gives to connections."""
         while True:
-            base = free_port()
-            if base + count < 65536 and not any(is_open(port) for port in range(base, base + count)):
+            base = random.randrange(12_000, 32_000)
+            if not any(is_open(port) for port in range(base, base + count)):
                 return base
 
     def served(self, kind, who):
@@ -135,9 +139,20 @@ class Servers:
         names = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
         return tuple(int(sum(value for page in pages for _, value in samples(page, name))) for name in names)
 
+    def in_flight(self, ports):
+        return sum(json.loads(fetch(f"http://127.0.0.1:{port}/sim/stats"))["in_flight"] for port in ports)
+
     def are_idle(self):
-        stats = (json.loads(fetch(f"http://127.0.0.1:{port}/sim/stats")) for ports in self.ports.values() for port in ports)
-        return all(one["in_flight"] == 0 for one in stats)
+        return not any(self.in_flight(ports) for ports in self.ports.values())
+
+    def watch(self, is_over):
+        """The most that ran at a time in the servers of each limit of what runs at a time, as far as looks find it."""
+        watched = {key: ports for key, ports in self.ports.items() if key[0].window == "now"}
+        most = dict.fromkeys(watched, 0)
+        while not is_over.wait(LOOK_SECONDS):
+            for key, ports in watched.items():
+                most[key] = max(most[key], self.in_flight(ports))
+        return most
 
     def stop(self):
         for process in self.processes:
