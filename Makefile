@@ -76,10 +76,10 @@ clients: setup ## Real SDKs for Python and Node.js against simulated providers, 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)
 	scripts/torture.sh
 
-limits: setup ## Limits with three gateways, a real Redis and the worst of faults: totals agree, nothing leaks (about 80 s once built)
+limits: setup ## Limits with three gateways, a real Redis and the worst of faults: totals agree, nothing leaks (under 2 minutes once built)
 	scripts/limits.sh --short --seconds 4
 
-limits-full: setup ## The same with all faults and tens of thousands of requests each (about 10 minutes once built)
+limits-full: setup ## The same with all faults and a minute of load each (about 11 minutes once built)
 	scripts/limits.sh --seconds 60
 
 bench: ## All benchmarks (minutes; compare within one run)
