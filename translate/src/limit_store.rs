@@ -122,7 +122,7 @@ mod tests {
             ("redis://a:1?onFailure=Never", "LocalShare"),
             ("redis://a:1?database=x", "database"),
             ("redis://a:1?user=limits", "username"),
-            ("redis://a:1?deadline=1h", "deadline"),
+            ("redis://a:1?deadline=1h", "5s"),
         ] {
             let message = limit_store(text).expect_err(text);
             assert!(message.contains(said), "{text}: {message}");
