@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e clients torture
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e clients torture limits limits-full
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -75,6 +75,12 @@ clients: setup ## Real SDKs for Python and Node.js against simulated providers, 
 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)
 	scripts/torture.sh
+
+limits: setup ## Limits with three gateways, a real Redis and the worst of faults: totals agree, nothing leaks (under 2 minutes once built)
+	scripts/limits.sh --short --seconds 4
+
+limits-full: setup ## The same with all faults and a minute of load each (about 11 minutes once built)
+	scripts/limits.sh --seconds 60
 
 bench: ## All benchmarks (minutes; compare within one run)
 	$(CARGO) bench --workspace

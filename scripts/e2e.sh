@@ -3,7 +3,7 @@
 #   E2E_CLUSTER=NAME   use this cluster, which runs already and has Penstock installed, and leave it as it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh
+scripts/setup.sh e2e
 cargo build --workspace --locked --bins
 read -r bin testbed < <(testbed/tools.sh helm epp)
 [ -n "${testbed:-}" ] || exit 1
@@ -12,6 +12,8 @@ export TESTBED_TARGET=${TESTBED_TARGET:-$(realpath "${CARGO_TARGET_DIR:-target}"
 export TESTBED_IMAGES=$PWD/testbed/images.json
 export CGO_ENABLED=0 GOFLAGS=-buildvcs=false
 PATH=$(scripts/go.sh):$PATH
+TESTBED_EXT_AUTH=$(testbed/ext-auth.sh)
+export TESTBED_EXT_AUTH
 cd testbed
 go vet -trimpath ./cmd/testbed ./internal/... ./e2e
 go test -trimpath ./internal/...

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and running Penstock needs and this machine lacks; says what and why. Debian or Ubuntu.
-#   setup.sh [gates]     what the regression gates need, too
+#   setup.sh [gates|e2e]     what the regression gates or the end-to-end tests need, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,6 +35,7 @@ need cmake cmake "builds C parts of the dependencies"
 need curl curl "the demo sends its requests with it"
 need python3 python3 "the demo prints tables with it"
 need redis-server redis-server "tests of limits that gateways share need a real one"
+[ "${1:-}" != e2e ] || need node nodejs "an example of Envoy Gateway's for external authorization runs on it"
 [ "${1:-}" != gates ] || need valgrind valgrind "it counts the instructions"
 [ ${#missing[@]} -eq 0 ] || install_packages ca-certificates "${missing[@]}"
 

@@ -87,6 +87,11 @@ fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
 pub(crate) async fn connect(spec: &RedisSpec, files: &Files) -> Result<Connection, ConnectError> {
     let servers =
         spec.addresses.iter().map(|address| server(spec, files, address)).collect::<Result<Vec<_>, _>>()?;
+    if spec.tls.is_some() {
+        // One provider, said once, as the client of the API server does: whatever else is linked in must not make the choice
+        // ambiguous, at which the library panics. Who chose before us meant this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     match &spec.mode {
         RedisMode::Single => one_of(servers, files).await,
         RedisMode::Cluster => cluster(spec, files, servers).await,

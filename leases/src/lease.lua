@@ -17,8 +17,9 @@ local their_window, their_birth, known = tonumber(ARGV[11]), tonumber(ARGV[12]),
 -- After how many microseconds a holder is forgotten; then the calendar's period: when it began, ends, and the next ends.
 local patience, begins, ends, next_ends = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 local SLOTS, MOST = 60, 9007199254740991
--- For how many microseconds a counter that has lost what was counted hears of it from all gateways before it lends again.
-local LEARNING = 2000000
+-- For how many microseconds a counter that has lost what was counted hears of it from all gateways before it lends again;
+-- what runs at a time is told each three seconds.
+local LEARNING, LEARNING_NOW = 2000000, 4000000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -144,6 +145,8 @@ local lost = 0
 if kind == 'now' then
   -- The holder knows best what it holds.
   used, holds = used - holds + known, known
+  -- Counters are kept for longer than holders remember them: who knows of another birth has seen one that was lost.
+  if their_birth ~= 0 and their_birth ~= born then learns = born + LEARNING_NOW end
 else
   if last > acknowledged and stands(last_window) then
     take_back(last_lease + last_debt)

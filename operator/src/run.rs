@@ -56,7 +56,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
     /// The Redis or Valkey in which data planes share the counters of limits: `redis://HOST:PORT`, `rediss://` with TLS,
-    /// several addresses with commas for a cluster, `redis+sentinel://HOST:PORT,…/PRIMARY`. Without it each lets its share pass
+    /// several addresses with commas for a cluster, `redis+sentinel://HOST:PORT,…/PRIMARY`; behind it `?` and, with `&` between
+    /// them, `username`, `passwordFile` and `caFile` (in their pods), `database`, `deadline`, `onFailure`. Without it each lets
+    /// its share pass
     #[arg(long, value_name = "URL", value_parser = penstock_translate::limit_store)]
     pub limit_store: Option<RawLimitStore>,
     /// The Lease by which replicas agree on who writes; without it this one does

@@ -2,7 +2,7 @@
 
 use penstock_config::{Count, LimitSpec, LimitStore, OnStoreFailure, RedisMode, Window};
 use penstock_leases::{Outcome, State};
-use penstock_policies::limits::Usage;
+use penstock_policies::limits::{Holds, Usage};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::exact::used;
@@ -176,6 +176,49 @@ async fn a_store_that_comes_back_with_its_data_goes_on_where_it_was() {
 async fn a_store_that_comes_back_without_data_is_told_what_gateways_know() {
     let mut redis = Redis::start().await;
     check_restart(&mut redis, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_comes_back_without_data_lets_no_more_run_at_a_time_than_may() {
+    let mut redis = Redis::start().await;
+    let store = store_of(redis.address(), OnStoreFailure::Closed);
+    let slots = limit(Count::Concurrency, 10, Window::Now);
+    let (first, second) = (Gateway::start(&slots, &store, 2), Gateway::start(&slots, &store, 2));
+    let nothing = Usage::default();
+    let mut running = Vec::new();
+    wait_until_held(&second, 2, &mut running).await;
+    wait_until_held(&first, 10, &mut running).await;
+    redis.kill();
+    first.until_away().await;
+    second.until_away().await;
+    redis.start_again().await;
+    second.until(State::Closed).await;
+    // It knows of two of the ten, and asks for as many as it can get.
+    let deadline = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < deadline {
+        if let Ok(holds) = second.admit(&nothing).await {
+            running.push(holds);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(running.len(), 10, "so many run at a time, and ten may");
+    for holds in running.drain(..2) {
+        second.settle(holds, &nothing);
+    }
+    wait_until_held(&second, 10, &mut running).await;
+    running.into_iter().for_each(std::mem::forget);
+}
+
+/// Has requests run in a gateway until so many run in all.
+async fn wait_until_held(gateway: &Gateway, count: usize, running: &mut Vec<Holds>) {
+    let deadline = Instant::now() + SOON;
+    while running.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} run", running.len());
+        match gateway.admit(&Usage::default()).await {
+            Ok(holds) => running.push(holds),
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
 }
 
 /// Uses 60 of 100 over two gateways, kills the store and starts it again: no more than `beyond` over the limit pass.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -151,6 +152,11 @@ func (j *jail) bind(source, target string, readOnly bool) error {
 	}
 	if info.IsDir() {
 		err = os.MkdirAll(inside, 0o755)
+		if errors.Is(err, unix.EROFS) {
+			if err = j.cover(inside); err == nil {
+				err = os.MkdirAll(inside, 0o755)
+			}
+		}
 	} else if err = os.MkdirAll(filepath.Dir(inside), 0o755); err == nil {
 		err = os.WriteFile(inside, nil, 0o644)
 	}
@@ -167,6 +173,22 @@ func (j *jail) bind(source, target string, readOnly bool) error {
 		return fmt.Errorf("make %s read-only: %w", target, err)
 	}
 	return nil
+}
+
+// cover puts an empty folder over the innermost one on the way to a mount point that lies within what is shown of the host,
+// such as /usr/src, where an image has its program. Nothing of the host itself, such as /usr, is covered.
+func (j *jail) cover(inside string) error {
+	over := filepath.Dir(inside)
+	for {
+		if _, err := os.Stat(over); err == nil {
+			break
+		}
+		over = filepath.Dir(over)
+	}
+	if at := strings.TrimPrefix(over, j.Root); at == "" || slices.Contains(hostFolders, at) {
+		return fmt.Errorf("%s is the host's", at)
+	}
+	return unix.Mount("tmpfs", over, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755")
 }
 
 func (j *jail) writeEtc() error {

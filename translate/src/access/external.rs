@@ -266,6 +266,11 @@ fn upstream(
     if references.len() > MAX_REFERENCES {
         return Err(format!(" has more than {MAX_REFERENCES} items"));
     }
+    let weight = |reference: &ExternalBackendRef| reference.weight.unwrap_or(1);
+    let weights = || references.iter().map(weight);
+    if let Some(index) = weights().position(|weight| weight == 0 || Some(weight) != weights().next()) {
+        return Err(format!("[{index}].weight: servers are asked alike, each with the same weight above 0"));
+    }
     let mut whole: Option<Upstream> = None;
     for (index, reference) in references.iter().enumerate() {
         let own = one(context, policies, from, reference).map_err(|fault| format!("[{index}]: {fault}"))?;

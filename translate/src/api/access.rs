@@ -360,6 +360,8 @@ pub struct ExternalBackendRef {
     pub name: String,
     /// Of a Service: the port.
     pub port: Option<u16>,
+    /// 1 if left out, as the API server has it. Servers are asked alike, so that it is the same for all of them.
+    pub weight: Option<u32>,
 }
 
 /// Bodies that a server is shown.

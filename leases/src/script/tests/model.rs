@@ -7,6 +7,7 @@ use crate::script::{Answer, Booked, Call, Frame, Lent};
 const SLOTS: u64 = 60;
 /// In microseconds.
 const LEARNING: u64 = 2_000_000;
+const LEARNING_NOW: u64 = 4_000_000;
 
 /// One counter.
 #[derive(Default)]
@@ -55,6 +56,9 @@ impl Model {
         let Booked { acknowledged, amount: known, .. } = call.booked;
         if call.frame == Frame::Now {
             has = known;
+            if call.booked.birth != 0 && call.booked.birth != birth {
+                self.learns = birth + LEARNING_NOW;
+            }
         } else {
             if last.sequence > acknowledged && stands(call.frame, last.window, window) {
                 self.take_back(call, last.booked);

@@ -173,7 +173,9 @@ impl Lease {
         (self.ends, self.has_lapsed) = (self.asked_at.saturating_add(granted.window_ends), false);
         (self.granted_at, self.left) = (now, Some(granted.left));
         let retry_after = granted.retry_after.unwrap_or(granted.window_ends);
-        let is_refused = granted.lease < told.need || granted.lease == 0 && told.want > 0;
+        // Where nobody waits, a share of what is left may be nothing while something is left: who needs it gets it.
+        let is_refused =
+            granted.lease < told.need || granted.lease == 0 && told.want > 0 && granted.left == 0;
         let until = now.saturating_add(REFUSED_FOR);
         self.refused = is_refused.then(|| Refused {
             lack: told.need.max(1),

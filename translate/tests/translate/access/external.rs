@@ -113,11 +113,18 @@ fn several_servers_are_asked_alike_or_not_at_all() {
         gateway(&many).endpoints[&backend.name],
         EndpointSource::Hosts(vec![service("ns", "auth"), fixed])
     );
-    let uneven = with("{grpc: {backendRefs: [{name: auth, port: 9000, weight: 3}]}}");
-    assert!(asked(&uneven).values().all(|it| it == "closed"));
-    let (_, reason, message) = accepted(&uneven, "p");
-    assert_eq!(reason, "Unsupported");
-    assert!(message.contains("spec.extAuth.grpc.backendRefs[].weight"), "{message}");
+    // The API server fills it in where it is left out.
+    let (_, backend) = only(&with("{grpc: {backendRefs: [{name: auth, port: 9000, weight: 1}]}}"));
+    assert!(!backend.name.is_empty());
+    for uneven in [
+        "{name: auth, port: 9000, weight: 0}",
+        "{name: auth, port: 9000, weight: 3}, {group: gateway.envoyproxy.io, kind: Backend, name: fixed, weight: 1}",
+    ] {
+        assert_closed(
+            &with(&format!("{{grpc: {{backendRefs: [{uneven}]}}}}")),
+            "].weight: servers are asked alike",
+        );
+    }
 }
 
 #[test]

@@ -88,6 +88,23 @@ fn the_store_is_not_asked_again_at_once_for_what_it_does_not_have() {
 }
 
 #[test]
+fn no_share_of_what_is_left_is_no_refusal_while_something_is_left() {
+    let now = seconds(100);
+    for (left, then) in [(2, Take::Ask), (0, Take::Refused { retry_after: seconds(60) })] {
+        let mut lease = tokens();
+        asked(&mut lease, 10, now);
+        lease.granted(grant(10, 60), now);
+        assert_eq!(lease.take(10, 10, now), Take::Held);
+        lease.settle(10, 10);
+        // It is asked in advance, and nobody waits.
+        let told = lease.ask(now, || 2).unwrap();
+        assert!(told.need == 0 && told.want > 0, "{told:?}");
+        lease.granted(Granted { left, ..grant(0, 60) }, now);
+        assert_eq!(lease.take(1, 1, now), then, "{left} are left");
+    }
+}
+
+#[test]
 fn requests_in_flight_are_told_as_a_whole_and_anew_each_time() {
     let mut lease = Lease::new(&LeaseWindow::Concurrency);
     asked(&mut lease, 1, seconds(0));
