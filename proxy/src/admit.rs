@@ -42,6 +42,10 @@ pub(crate) async fn admit(
         return Ok(answer);
     }
     let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
+    let is_asked = rule.is_some_and(|(rule, _)| !runtime.rule(rule.index).chain.is_empty());
+    if !is_asked && !goes_by_model(arrived) {
+        return Ok(Verdict::Continue);
+    }
     let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
     let models = match &asked {
         None => vec![Model::List],
@@ -92,10 +96,10 @@ pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> b
 /// one that they may not ask for the same as if it did.
 #[cold]
 pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> Error {
-    let (Error::UnknownModel { .. }, Some(model), Some(_)) = (&error, arrived.model(), &arrived.caller)
-    else {
+    let (Error::UnknownModel { .. }, Some(model)) = (&error, arrived.model()) else { return error };
+    if arrived.runtime().listener_chain(arrived.listener).is_empty() {
         return error;
-    };
+    }
     let models = [Model::Named(model)];
     if let Err(refusal) = admit_late(arrived, head, &models).and_then(|()| check_lists(arrived, &models)) {
         return refusal;
@@ -103,6 +107,13 @@ pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> 
     let mut known = arrived.runtime().models(arrived.listener, &arrived.target.host);
     known.retain(|known| may_ask(arrived, head, &known.id));
     Error::unknown_model(model, known.iter().map(|known| &*known.id))
+}
+
+/// Whether the listener's policies left something open, or somebody was identified who may ask for certain models.
+fn goes_by_model(arrived: &Arrived) -> bool {
+    let identities = arrived.caller.as_ref().map_or(&[][..], |caller| caller.identities());
+    of_listener(arrived).any(Access::goes_by_model)
+        || identities.iter().any(|identity| identity.consumer.models.is_some())
 }
 
 /// What the listener's policies left open.
