@@ -1,10 +1,13 @@
 //! The admit phase: what can only be asked once route and model are known.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
 use penstock_wire::Connections;
 use pingora_http::RequestHeader;
+use smallvec::SmallVec;
 
 use crate::context::Arrived;
 use crate::error::Error;
@@ -181,7 +184,7 @@ fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) ->
 }
 
 /// The paths under which upstreams may see a request for `path`.
-fn paths(path: &str, rule: &Rule, prefix_length: Option<usize>) -> Vec<String> {
+fn paths<'a>(path: &'a str, rule: &Rule, prefix_length: Option<usize>) -> SmallVec<[Cow<'a, str>; 1]> {
     let prefix = path.get(..prefix_length.unwrap_or(0)).unwrap_or_default();
     let of_targets = rule.tiers().iter().flat_map(|tier| &tier.targets).map(|target| target.rewrite.as_ref());
     // Mirrors go by the rule's rewrite alone.
@@ -190,9 +193,9 @@ fn paths(path: &str, rule: &Rule, prefix_length: Option<usize>) -> Vec<String> {
         let of_target = of_target.and_then(|rewrite| rewrite.path.as_ref());
         of_target.or_else(|| rule.rewrite.as_ref()?.path.as_ref())
     });
-    let mut paths: Vec<String> = Vec::new();
+    let mut paths = SmallVec::<[Cow<'a, str>; 1]>::new();
     for rewrite in rewrites {
-        let seen = rewrite.map_or_else(|| path.to_owned(), |rewrite| rewrite.apply(path, prefix));
+        let seen = rewrite.map_or(Cow::Borrowed(path), |rewrite| rewrite.apply(path, prefix).into());
         if !paths.contains(&seen) {
             paths.push(seen);
         }
