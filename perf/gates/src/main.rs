@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, process::Exit
 
 use http::{HeaderMap, HeaderValue, Method};
 use penstock_config::{
-    Consumer, EndpointSpec, Engine, Expression, ExpressionIdentity, ExpressionRequest, ListenerIndex, Lookup,
-    MetricsSpec, NoProfileCheck, PoolSpec, RequestModel, RouteRequest, Snapshot,
+    EndpointSpec, Engine, ListenerIndex, Lookup, MetricsSpec, NoProfileCheck, PoolSpec, RequestModel,
+    RouteRequest, Snapshot,
 };
 use penstock_peek::{Options, Peek};
 use penstock_picker::{
@@ -26,12 +26,11 @@ mod vllm_page;
 /// A gate: its name, and what it does so many times.
 type Gate = (&'static str, fn(u64));
 
-const GATES: [Gate; 8] = [
+const GATES: [Gate; 7] = [
     ("peek", peek),
     ("pick", pick),
     ("metrics", metrics),
     ("route", route),
-    ("expression", expression),
     ("tap", tap),
     ("encode", encode),
     ("decode", decode),
@@ -167,36 +166,6 @@ fn route(count: u64) {
     };
     for _ in 0..count {
         assert!(matches!(snapshot.route(ListenerIndex(0), black_box(&request)), Lookup::Rule(_)));
-    }
-}
-
-/// A condition in CEL of the kind that most are.
-fn expression(count: u64) {
-    let source = "tags.tier == 'trial' && (tokens > 1024 || !(model in ['small', 'embed']))";
-    let expression = Expression::parse(source).expect("the expression is sound");
-    let consumer = Consumer {
-        name: "ann".into(),
-        keys: Box::default(),
-        tags: BTreeMap::from([("team".into(), "web".into()), ("tier".into(), "trial".into())]),
-        models: None,
-        limits: BTreeMap::new(),
-        priority: None,
-    };
-    let identities = [ExpressionIdentity { consumer: &consumer, by: "api_key", provider: "", claims: None }];
-    let request = ExpressionRequest {
-        method: &Method::POST,
-        host: "llm.example.com",
-        path: "/v1/chat/completions",
-        query: None,
-        headers: &HeaderMap::new(),
-        address: None,
-        port: 0,
-        model: Some("large"),
-        tokens: Some(256),
-        identities: &identities,
-    };
-    for _ in 0..count {
-        assert_eq!(expression.is_met(black_box(&request)), Some(true));
     }
 }
 
