@@ -3,7 +3,7 @@
 //! An expression is compiled once, with its document. What would make it wrong, slow or deep is a fault of the document:
 //! unknown names, patterns that are not written out, loops within loops, nesting; and it is tried out on a sample, since
 //! the interpreter finds out about types while it runs. Requests are looked up while it runs, so that one costs what is
-//! asked of it and no more.
+//! asked of it and no more; what is common needs no interpreter (`plain.rs`).
 //!
 //! The grammar's generated parser was turned down: it recurses without a bound, and a hundred parentheses end the process
 //! where the stack has 2 MiB. The hand-written one that the same crate has knows its depth. It is hidden from the crate's
@@ -11,6 +11,7 @@
 
 mod check;
 mod environment;
+mod plain;
 mod sample;
 mod value;
 mod variables;
@@ -25,6 +26,7 @@ use cel::parser::PrattParser;
 use cel::{Context, Value};
 
 use environment::{ENVIRONMENT, Part};
+use plain::Plain;
 use variables::Variables;
 
 pub use variables::{ExpressionIdentity, ExpressionRequest};
@@ -49,6 +51,8 @@ struct Program {
     tree: IdedExpr,
     parts: Box<[Part]>,
     uses: Uses,
+    /// The same, where no interpreter is needed.
+    plain: Option<Plain>,
 }
 
 /// What an expression looks at.
@@ -81,6 +85,11 @@ impl Expression {
     /// Whether a request meets it; `None` if that cannot be told: it asks for what the request does not have, or comes to
     /// something else than a truth value.
     pub fn is_met(&self, request: &ExpressionRequest<'_>) -> Option<bool> {
+        let plain = self.program.plain.as_ref().and_then(|plain| plain.is_met(request));
+        plain.or_else(|| self.is_met_by_interpreter(request))
+    }
+
+    fn is_met_by_interpreter(&self, request: &ExpressionRequest<'_>) -> Option<bool> {
         let variables = Variables::new(request, &self.program.parts);
         // Whatever a client sends: a fault of the interpreter is one more thing that cannot be told.
         catch_unwind(AssertUnwindSafe(|| truth(&self.program.tree, &variables))).ok().flatten()
@@ -108,7 +117,8 @@ fn compile(source: &str) -> Result<Program, String> {
     check::size(&tree)?;
     let (uses, parts) = check::names(&mut tree)?;
     sample::try_out(&tree, &parts)?;
-    Ok(Program { tree, parts, uses })
+    let plain = Plain::of(&tree);
+    Ok(Program { tree, parts, uses, plain })
 }
 
 /// The first line: those behind it draw the expression.

@@ -9,6 +9,7 @@ use penstock_config::{
     ExpressionRequest, ModelNames, plain_path,
 };
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::authenticator::{By, Identity};
 use crate::jwt::claim;
@@ -17,6 +18,7 @@ use crate::jwt::claim;
 #[derive(Debug)]
 pub struct Authorizer {
     authorization: Authorization,
+    needs_model: bool,
 }
 
 /// What is known of a request.
@@ -73,13 +75,14 @@ pub enum Decision {
 impl Authorizer {
     /// The rules of `authorization`.
     pub fn new(authorization: &Authorization) -> Self {
-        Self { authorization: authorization.clone() }
+        let by_expression = |rule: &AccessRule| rule.cel.as_ref().is_some_and(Expression::uses_body);
+        let by_model = |rule: &AccessRule| rule.models.is_some() || by_expression(rule);
+        Self { authorization: authorization.clone(), needs_model: authorization.rules.iter().any(by_model) }
     }
 
     /// Whether a rule asks for the model, or for how many tokens are asked for, so that a decision has to wait for the body.
     pub fn needs_model(&self) -> bool {
-        let by_expression = |rule: &AccessRule| rule.cel.as_ref().is_some_and(Expression::uses_body);
-        self.authorization.rules.iter().any(|rule| rule.models.is_some() || by_expression(rule))
+        self.needs_model
     }
 
     /// Decides: the first rule that the request meets, else the default.
@@ -128,7 +131,7 @@ fn is_expression(expression: &Expression, action: Access, facts: &Facts<'_>) -> 
     if facts.model == Model::List && expression.uses_body() {
         return action == Access::Allow;
     }
-    let identities: Vec<_> = facts.identities.iter().map(identity).collect();
+    let identities: SmallVec<[_; 2]> = facts.identities.iter().map(identity).collect();
     let request = ExpressionRequest {
         method: facts.method,
         host: facts.host,

@@ -1,10 +1,13 @@
 //! The admit phase: what can only be asked once route and model are known.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use penstock_config::Rule;
 use penstock_policies::{Facts, Model};
 use penstock_wire::Connections;
 use pingora_http::RequestHeader;
+use smallvec::SmallVec;
 
 use crate::context::Arrived;
 use crate::error::Error;
@@ -42,6 +45,10 @@ pub(crate) async fn admit(
         return Ok(answer);
     }
     let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
+    let is_asked = rule.is_some_and(|(rule, _)| !runtime.rule(rule.index).chain.is_empty());
+    if !is_asked && !goes_by_model(arrived) {
+        return Ok(Verdict::Continue);
+    }
     let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
     let models = match &asked {
         None => vec![Model::List],
@@ -92,10 +99,10 @@ pub(crate) fn may_ask(arrived: &Arrived, head: &RequestHeader, model: &str) -> b
 /// one that they may not ask for the same as if it did.
 #[cold]
 pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> Error {
-    let (Error::UnknownModel { .. }, Some(model), Some(_)) = (&error, arrived.model(), &arrived.caller)
-    else {
+    let (Error::UnknownModel { .. }, Some(model)) = (&error, arrived.model()) else { return error };
+    if arrived.runtime().listener_chain(arrived.listener).is_empty() {
         return error;
-    };
+    }
     let models = [Model::Named(model)];
     if let Err(refusal) = admit_late(arrived, head, &models).and_then(|()| check_lists(arrived, &models)) {
         return refusal;
@@ -103,6 +110,13 @@ pub(crate) fn conceal(error: Error, arrived: &Arrived, head: &RequestHeader) -> 
     let mut known = arrived.runtime().models(arrived.listener, &arrived.target.host);
     known.retain(|known| may_ask(arrived, head, &known.id));
     Error::unknown_model(model, known.iter().map(|known| &*known.id))
+}
+
+/// Whether the listener's policies left something open, or somebody was identified who may ask for certain models.
+fn goes_by_model(arrived: &Arrived) -> bool {
+    let identities = arrived.caller.as_ref().map_or(&[][..], |caller| caller.identities());
+    of_listener(arrived).any(Access::goes_by_model)
+        || identities.iter().any(|identity| identity.consumer.models.is_some())
 }
 
 /// What the listener's policies left open.
@@ -170,7 +184,7 @@ fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) ->
 }
 
 /// The paths under which upstreams may see a request for `path`.
-fn paths(path: &str, rule: &Rule, prefix_length: Option<usize>) -> Vec<String> {
+fn paths<'a>(path: &'a str, rule: &Rule, prefix_length: Option<usize>) -> SmallVec<[Cow<'a, str>; 1]> {
     let prefix = path.get(..prefix_length.unwrap_or(0)).unwrap_or_default();
     let of_targets = rule.tiers().iter().flat_map(|tier| &tier.targets).map(|target| target.rewrite.as_ref());
     // Mirrors go by the rule's rewrite alone.
@@ -179,9 +193,9 @@ fn paths(path: &str, rule: &Rule, prefix_length: Option<usize>) -> Vec<String> {
         let of_target = of_target.and_then(|rewrite| rewrite.path.as_ref());
         of_target.or_else(|| rule.rewrite.as_ref()?.path.as_ref())
     });
-    let mut paths: Vec<String> = Vec::new();
+    let mut paths = SmallVec::<[Cow<'a, str>; 1]>::new();
     for rewrite in rewrites {
-        let seen = rewrite.map_or_else(|| path.to_owned(), |rewrite| rewrite.apply(path, prefix));
+        let seen = rewrite.map_or(Cow::Borrowed(path), |rewrite| rewrite.apply(path, prefix).into());
         if !paths.contains(&seen) {
             paths.push(seen);
         }

@@ -147,7 +147,8 @@ impl Gateway {
                     arrived.limit_body(client, rule.body_bytes)?;
                 }
                 let found = Found { rule: routed.rule, prefix_length: routed.prefix_length };
-                if (arrived.caller.is_some() || !compiled.chain.is_empty())
+                let is_guarded = !runtime.listener_chain(arrived.listener).is_empty();
+                if (is_guarded || !compiled.chain.is_empty())
                     && !Box::pin(is_admitted(client, arrived, response, connections, Some(found))).await?
                 {
                     return Ok(());

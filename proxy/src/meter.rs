@@ -12,9 +12,6 @@ use tokio::time::Instant;
 
 use self::prices::PriceBook;
 
-/// How many counters there may be. One takes some 200 bytes.
-const MAX_COUNTERS: usize = 1_000_000;
-
 /// What outlives configurations: counters, what requests took, and what tokens cost.
 pub(crate) struct Meter {
     /// All counters.
@@ -50,7 +47,8 @@ impl Meter {
     /// One that has counted nothing.
     pub(crate) fn new() -> Self {
         Self {
-            counters: Counters::new(MAX_COUNTERS),
+            // A document says for how many there is room.
+            counters: Counters::new(0),
             estimator: Estimator::new(),
             prices: PriceBook::default(),
             started: Instant::now(),
@@ -69,6 +67,7 @@ impl Meter {
 
     /// The limits of each policy of a document, in its order. Counters of limits that stay as they are go on.
     pub(crate) fn quotas(&self, snapshot: &Snapshot) -> Vec<Option<Arc<Quota>>> {
+        self.counters.set_max(snapshot.limits.limit_counters as usize);
         if let Some(store) = &snapshot.limit_store {
             self.counters.set_on_failure(store.on_failure);
         }

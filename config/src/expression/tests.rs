@@ -9,6 +9,7 @@ use super::*;
 use crate::consumer::Consumer;
 
 /// What is known of a request.
+#[derive(Debug)]
 struct Asked {
     headers: HeaderMap,
     query: Option<&'static str>,
@@ -55,13 +56,17 @@ fn with_headers(headers: &[(&str, &str)]) -> Asked {
 }
 
 fn is_met(expression: &Expression, asked: &Asked) -> Option<bool> {
+    with_request(asked, |request| expression.is_met(request))
+}
+
+fn with_request<T>(asked: &Asked, look: impl FnOnce(&ExpressionRequest<'_>) -> T) -> T {
     let identity = ExpressionIdentity {
         consumer: &asked.consumer,
         by: if asked.claims.is_some() { "jwt" } else { "api_key" },
         provider: if asked.claims.is_some() { "company" } else { "" },
         claims: asked.claims.as_ref(),
     };
-    expression.is_met(&ExpressionRequest {
+    look(&ExpressionRequest {
         method: &Method::POST,
         host: "llm.example",
         path: asked.path,
@@ -273,4 +278,114 @@ proptest! {
     fn no_text_ends_in_a_panic(source in any::<String>()) {
         let _ = Expression::parse(&source);
     }
+}
+
+/// Texts that requests have in expressions of the common kind.
+const TEXTS: [&str; 14] = [
+    "method",
+    "request.host",
+    "path",
+    "request.url_path",
+    "request.query",
+    "model",
+    "identity.name",
+    "identity.by",
+    "identity.provider",
+    "tags.team",
+    "tags['tier']",
+    "claims.sub",
+    "headers['x-team']",
+    "request.headers['x-other']",
+];
+
+const WRITTEN: [&str; 7] = ["''", "'ann'", "'gpt-4o'", "'gpt'", "'search'", "'POST'", "'company'"];
+
+fn plain_test() -> impl Strategy<Value = String> {
+    let text = || proptest::sample::select([TEXTS.as_slice(), WRITTEN.as_slice()].concat());
+    let list = proptest::collection::vec(proptest::sample::select(WRITTEN.as_slice()), 0..4);
+    prop_oneof![
+        (text(), proptest::sample::select(vec!["==", "!="]), text())
+            .prop_map(|(a, by, b)| format!("{a} {by} {b}")),
+        (text(), proptest::sample::select(vec!["startsWith", "endsWith", "contains"]), text())
+            .prop_map(|(a, by, b)| format!("{a}.{by}({b})")),
+        (text(), list).prop_map(|(text, list)| format!("{text} in [{}]", list.join(", "))),
+        proptest::sample::select(vec!["'x-team' in headers", "'x-other' in request.headers"])
+            .prop_map(str::to_owned),
+        (proptest::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]), 99..102)
+            .prop_map(|(by, number)| format!("tokens {by} {number}")),
+    ]
+}
+
+fn plain_expression() -> impl Strategy<Value = String> {
+    plain_test().prop_recursive(3, 12, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
+            inner.prop_map(|inner| format!("!({inner})")),
+        ]
+    })
+}
+
+/// Requests that have what is asked for, lack it, or have it in a form that cannot be told.
+fn any_asked() -> impl Strategy<Value = Asked> {
+    let headers = proptest::collection::vec(
+        (
+            proptest::sample::select(vec!["x-team", "x-other"]),
+            proptest::sample::select(vec!["search", "", "ann"]),
+        ),
+        0..3,
+    );
+    let claims = proptest::sample::select(vec![
+        None,
+        Some(json!({"sub": "ann"})),
+        Some(json!({"sub": 1})),
+        Some(json!({})),
+    ]);
+    let model = proptest::sample::select(vec![None, Some("gpt-4o"), Some("ann")]);
+    let tokens = proptest::option::of(99_u64..102);
+    (headers, claims, model, tokens, any::<bool>(), any::<bool>()).prop_map(
+        |(headers, claims, model, tokens, is_known, has_query)| Asked {
+            claims,
+            model,
+            tokens,
+            is_known,
+            query: has_query.then_some("search"),
+            ..with_headers(&headers)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_needs_no_interpreter_comes_to_what_the_interpreter_says(source in plain_expression(), asked in any_asked()) {
+        // Some come to the same whatever is asked, which is a fault of the document.
+        let Ok(expression) = Expression::parse(&source) else { return Ok(()) };
+        prop_assert!(expression.program.plain.is_some(), "{} is not plain", source);
+        let by_interpreter = with_request(&asked, |request| expression.is_met_by_interpreter(request));
+        let by_plain = with_request(&asked, |request| expression.program.plain.as_ref().unwrap().is_met(request));
+        prop_assert!(by_plain.is_none() || by_plain == by_interpreter, "{}: {:?}, {:?}", source, by_plain, by_interpreter);
+        prop_assert_eq!(is_met(&expression, &asked), by_interpreter, "{}", source);
+    }
+}
+
+#[test]
+fn common_conditions_need_no_interpreter_and_others_have_one() {
+    for (source, is_plain) in [
+        ("model.startsWith('gpt-') && tags.team == 'search'", true),
+        ("identity.name in ['ann', 'bob'] || !(path == '/v1/models')", true),
+        ("model.matches('^gpt')", false),
+        ("claims.level >= 3", false),
+        ("headers.exists(name, name == 'x')", false),
+        ("request.path == '/'", false),
+    ] {
+        let expression = parsed(source);
+        assert_eq!(expression.program.plain.is_some(), is_plain, "{source}");
+    }
+    let told = parsed("model.startsWith('gpt-') && tags.team == 'search'");
+    let plain =
+        |asked: &Asked| with_request(asked, |request| told.program.plain.as_ref().unwrap().is_met(request));
+    assert_eq!(plain(&asked()), Some(true));
+    assert_eq!(plain(&Asked { model: None, ..asked() }), None);
 }

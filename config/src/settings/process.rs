@@ -59,6 +59,10 @@ knobs! {
         hops: u32 = 8, in 1..=64;
         /// The most copies of requests for mirrors that are on their way at one time. Further ones are not sent.
         mirrored_requests: u32 = 1000, in 0..=1_000_000;
+        /// The most counters of policies' limits that are kept in memory: one for each set of values that a limit counts by,
+        /// some 300 bytes, those of sliding windows 800. Where there is no room, further values of a limit share one counter,
+        /// which `penstock_limit_counters_overflowed_total` counts.
+        limit_counters: u32 = 1_000_000, in 1..=100_000_000;
         /// The most idle connections to upstreams that are kept for reuse. Takes effect at start.
         idle_upstream_connections: u32 = 4096, in 0..=1_000_000;
     }

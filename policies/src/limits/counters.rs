@@ -4,11 +4,11 @@
 //! apart by is a client's word often. Where it is full of counters that are in use, further values of a limit share one:
 //! they are neither without a limit, nor do they push out what others have used.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 use penstock_config::OnStoreFailure;
@@ -25,8 +25,8 @@ const MIN_MILLISECONDS_BETWEEN_SWEEPS: u64 = 100;
 /// All counters of the process.
 #[derive(Debug)]
 pub struct Counters {
-    max: usize,
-    /// Keyed by chance: clients cannot tell which keys lie together.
+    max: AtomicUsize,
+    /// Keyed by chance, and made for that: clients cannot tell which keys lie together.
     hasher: RandomState,
     shards: Box<[RwLock<HashTable<Arc<Counter>>>]>,
     len: AtomicUsize,
@@ -43,7 +43,7 @@ impl Counters {
     /// Room for `max` counters, beside one for each limit whose values there is no room for.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            max,
+            max: AtomicUsize::new(max),
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             len: AtomicUsize::new(0),
@@ -54,6 +54,11 @@ impl Counters {
             failed_expressions: AtomicU64::new(0),
             leases: LeaseQueue::default(),
         })
+    }
+
+    /// Makes room for so many. What is there beyond that stays until it says nothing any more.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// How many there are.
@@ -136,10 +141,11 @@ impl Counters {
         if let Some(counter) = self.find_hashed(hash, key) {
             return counter;
         }
-        if self.len() >= self.max {
+        let max = self.max.load(Ordering::Relaxed);
+        if self.len() >= max {
             self.look_for_room(hash, now);
         }
-        if self.len() < self.max {
+        if self.len() < max {
             return self.insert(hash, key, make);
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);

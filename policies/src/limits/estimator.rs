@@ -4,8 +4,7 @@
 //! learned of each model, and how much is generated of each model and consumer, as the number that 19 of 20 requests stay
 //! within. An estimate decides what is held, never what is counted in the end.
 
-use std::hash::{BuildHasher as _, RandomState};
-
+use ahash::RandomState;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 

@@ -149,6 +149,15 @@ impl Holds {
         self.list.iter().map(move |hold| hold.standing(now))
     }
 
+    /// As [`Self::standing`], of those that count what `is_asked` for, and do more than count.
+    pub fn enforced(&self, now: Now, is_asked: fn(CountKind) -> bool) -> impl Iterator<Item = Standing> + '_ {
+        // How a limit stands takes its lock and some arithmetic: not for those that nobody hears of.
+        self.list
+            .iter()
+            .filter(move |hold| !hold.rule.is_shadow && is_asked(hold.rule.count))
+            .map(move |hold| hold.standing(now))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }

@@ -1,9 +1,10 @@
 //! What tokens cost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_config::{NanoDollars, Price, PriceTier};
+use rustc_hash::FxHashMap;
 
 use super::ask::Usage;
 
@@ -14,7 +15,8 @@ const TOKENS_PER_PRICE: u128 = 1_000_000;
 #[derive(Debug, Clone, Default)]
 pub struct Prices {
     /// By the upstream; those of any have no name.
-    by_upstream: HashMap<Box<str>, Models>,
+    /// Names that are looked for change nothing here: those that are there are the operator's.
+    by_upstream: FxHashMap<Box<str>, Models>,
     of_any: Models,
 }
 
@@ -30,8 +32,8 @@ struct Tariff {
 
 #[derive(Debug, Clone, Default)]
 struct Models {
-    exact: HashMap<Box<str>, PriceFor>,
-    prefixes: HashMap<Box<str>, PriceFor>,
+    exact: FxHashMap<Box<str>, PriceFor>,
+    prefixes: FxHashMap<Box<str>, PriceFor>,
     prefix_lengths: BTreeSet<usize>,
 }
 

@@ -108,6 +108,10 @@ impl Meter {
             (Time::Bucket { filled_at, remainder }, Shape::Bucket { period_ns }) => {
                 let elapsed = now.mono.saturating_sub(*filled_at);
                 *filled_at = (*filled_at).max(now.mono);
+                if self.used == 0 {
+                    *remainder = 0;
+                    return;
+                }
                 let parts = u128::from(nanoseconds(elapsed)) * u128::from(amount) + *remainder;
                 let filled = u64::try_from(parts / u128::from(*period_ns)).unwrap_or(u64::MAX);
                 self.used = self.used.saturating_sub(filled);
@@ -164,7 +168,7 @@ impl Meter {
                 Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
             }
             (Time::Sliding { slots, slot, at }, Shape::Sliding { slot_ns }) => {
-                let passed = until_freed(slots, *slot, excess);
+                let passed = until_freed(slots, *slot, most);
                 let freed_at = Duration::from_nanos(slot.saturating_add(passed).saturating_mul(*slot_ns));
                 freed_at.saturating_sub(*at)
             }
@@ -174,14 +178,15 @@ impl Meter {
     }
 }
 
-/// In how many slots' time so much is free: the slot after the present one takes the place of the oldest.
-fn until_freed(slots: &[u64; RING], slot: u64, excess: u64) -> u64 {
-    let mut freed = 0_u64;
-    let is_enough = |next: &u64| {
-        freed = freed.saturating_add(slots[index(slot.saturating_add(*next))]);
-        freed >= excess
+/// In how many slots' time no more than `most` is left: the slot after the present one takes the place of the oldest. The
+/// newest are looked at first, since answers tell when all is free: that is the last one's to say that has anything.
+fn until_freed(slots: &[u64; RING], slot: u64, most: u64) -> u64 {
+    let mut left = 0_u64;
+    let is_too_much = |passed: &u64| {
+        left = left.saturating_add(slots[index(slot.saturating_add(*passed))]);
+        left > most
     };
-    (1..=RING as u64).find(is_enough).unwrap_or(RING as u64)
+    (1..=RING as u64).rev().find(is_too_much).unwrap_or(RING as u64)
 }
 
 fn index(slot: u64) -> usize {

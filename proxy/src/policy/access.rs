@@ -10,6 +10,7 @@ use penstock_policies::{
     Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identified, Identity, KeyTable, Model, Outcome,
     Refused, Sources, Why,
 };
+use smallvec::SmallVec;
 
 use super::server::{Server, Servers};
 use super::{Subject, Verdict, Wants, edits};
@@ -40,11 +41,11 @@ pub(crate) struct Consumers {
 /// Who asks, as far as policies found out.
 #[derive(Default)]
 pub(crate) struct Caller {
-    identities: Vec<Identity>,
+    identities: SmallVec<[Identity; 1]>,
     /// The policies that were asked who it is.
-    asked: Vec<Arc<str>>,
+    asked: SmallVec<[Arc<str>; 2]>,
     /// The policies whose servers were asked whether the request may be served.
-    checked: Vec<Arc<str>>,
+    checked: SmallVec<[Arc<str>; 1]>,
     /// The policy whose server answered the request.
     answered_by: Option<Arc<str>>,
 }
@@ -178,6 +179,11 @@ impl Access {
         }
     }
 
+    /// Of a listener: whether [`Self::identify`] leaves something open.
+    pub(crate) fn goes_by_model(&self) -> bool {
+        self.late_authorizer().is_some()
+    }
+
     /// Of a listener: what [`Self::identify`] left open, since it depends on the model.
     ///
     /// # Errors
@@ -205,8 +211,8 @@ impl Access {
     /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
     /// then.
     fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
-        let caller = request.caller.get_or_insert_default();
         let Some(authenticator) = &self.authenticator else { return Ok(()) };
+        let caller = request.caller.get_or_insert_default();
         if caller.asked.contains(&self.name) {
             return Ok(());
         }

@@ -20,8 +20,9 @@ fn tightest(arrived: &Arrived, attempt: &Attempt) -> impl Iterator<Item = (Heade
     let dialect = Dialect::of_path(arrived.target.path());
     let mut tightest = Tightest::default();
     let now = arrived.runtime().meter().at((arrived.started, arrived.started_at), Instant::now());
-    let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.standing(now));
-    let of_attempt = attempt.holds.iter().flat_map(|holds| holds.standing(now));
+    let is_told = |count| told(count).is_some();
+    let of_request = arrived.tab.iter().flat_map(|tab| tab.holds.enforced(now, is_told));
+    let of_attempt = attempt.holds.iter().flat_map(|holds| holds.enforced(now, is_told));
     for standing in of_request.chain(of_attempt) {
         if let Some(figures) = figures(&standing) {
             tightest.add(figures, dialect);
@@ -35,15 +36,19 @@ pub(super) fn figures(standing: &Standing) -> Option<Figures> {
     if standing.is_shadow {
         return None;
     }
-    let told = match standing.count {
-        CountKind::Requests => Told::Requests,
+    let Standing { count, amount, remaining, reset, .. } = *standing;
+    Some(Figures { told: told(count)?, amount, remaining, reset })
+}
+
+/// As what clients are told of a limit, if they are.
+fn told(count: CountKind) -> Option<Told> {
+    match count {
+        CountKind::Requests => Some(Told::Requests),
         CountKind::InputTokens | CountKind::CachedInputTokens | CountKind::CacheWriteTokens => {
-            Told::InputTokens
+            Some(Told::InputTokens)
         }
-        CountKind::OutputTokens | CountKind::ReasoningTokens => Told::OutputTokens,
-        CountKind::TotalTokens => Told::Tokens,
-        CountKind::Cost | CountKind::Expression | CountKind::Concurrency => return None,
-    };
-    let Standing { amount, remaining, reset, .. } = *standing;
-    Some(Figures { told, amount, remaining, reset })
+        CountKind::OutputTokens | CountKind::ReasoningTokens => Some(Told::OutputTokens),
+        CountKind::TotalTokens => Some(Told::Tokens),
+        CountKind::Cost | CountKind::Expression | CountKind::Concurrency => None,
+    }
 }

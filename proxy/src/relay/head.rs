@@ -48,19 +48,15 @@ pub(super) fn begin(
         header.remove_header(&header::CONTENT_LENGTH);
     }
     response.tap = Some(tap);
-    set(header, request_id::HEADER, arrived.request_id.header_value().clone())?;
-    if let Some((name, value)) = attempt.endpoint.session() {
-        set(header, name.clone(), value.clone())?;
-    }
-    if let Some(dropped) = &attempt.dropped {
-        set(header, DROPPED, dropped.clone())?;
-    }
-    for (name, value) in trail::headers(arrived, routed, Some(attempt)) {
-        set(header, name, value)?;
-    }
-    for (name, value) in quota::headers(arrived, attempt) {
-        set(header, name, value)?;
-    }
+    let request_id = (request_id::HEADER, arrived.request_id.header_value().clone());
+    let session = attempt.endpoint.session().map(|(name, value)| (name.clone(), value.clone()));
+    let dropped = attempt.dropped.clone().map(|dropped| (DROPPED, dropped));
+    let told = std::iter::once(request_id)
+        .chain(session)
+        .chain(dropped)
+        .chain(trail::headers(arrived, routed, Some(attempt)))
+        .chain(quota::headers(arrived, attempt));
+    set_all(header, told)?;
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];
     apply_edits(header, &rule.response_headers)?;
@@ -91,6 +87,28 @@ fn frame(client: &Client<'_>, header: &mut ResponseHeader, is_end: bool) -> Resu
         set(header, header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     Ok(())
+}
+
+/// Sets headers whose names are sound. Pingora makes each name anew of its bytes, which takes more than all else about a
+/// header: they are set in the map itself, which it hands out with the rest of the head.
+fn set_all(
+    header: &mut ResponseHeader,
+    mut headers: impl Iterator<Item = (HeaderName, HeaderValue)>,
+) -> Result<(), Error> {
+    if header.has_case() {
+        return headers.try_for_each(|(name, value)| set(header, name, value));
+    }
+    let reason =
+        header.get_reason_phrase().filter(|reason| Some(*reason) != header.status.canonical_reason());
+    let reason = reason.map(str::to_owned);
+    let nothing = ResponseHeader::from(http::Response::new(()).into_parts().0);
+    let mut parts = http::response::Parts::from(std::mem::replace(header, nothing));
+    headers.for_each(|(name, value)| drop(parts.headers.insert(name, value)));
+    *header = ResponseHeader::from(parts);
+    match reason {
+        Some(reason) => header.set_reason_phrase(Some(&reason)).map_err(Error::internal),
+        None => Ok(()),
+    }
 }
 
 fn set(header: &mut ResponseHeader, name: HeaderName, value: HeaderValue) -> Result<(), Error> {

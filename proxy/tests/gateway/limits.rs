@@ -2,6 +2,7 @@
 //! clients are told.
 
 mod charges;
+mod flood;
 mod shared;
 mod streams;
 mod targets;
