@@ -1,6 +1,7 @@
 //! The groups of knobs, each declared once for the raw document and for the snapshot.
 
 mod choice;
+mod circuit;
 mod process;
 mod traffic;
 mod upstream;
@@ -10,6 +11,7 @@ pub use choice::{
     EscapedSlashes, HeadersWithUnderscores, Provider, ProxyProtocol, RequestIds, SaturationAction, ServedApi,
     StreamUsage, TargetHeaders, TlsVersion, Untranslatable, UpstreamProtocol,
 };
+pub use circuit::CircuitBreaker;
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,

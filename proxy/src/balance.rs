@@ -21,12 +21,16 @@ use penstock_config::BackendSpec;
 use pingora_core::connectors::http::Connector;
 use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::credential::Credential;
 use crate::tls::UpstreamContext;
 
+mod circuit;
 mod ejection;
 mod endpoint;
 mod health;
@@ -35,12 +39,14 @@ mod report;
 mod select;
 mod weight;
 
+pub(crate) use circuit::{Circuit, CircuitBound};
 pub(crate) use endpoint::BackendAddress;
 pub(crate) use penstock_picker::Outcome;
 
 use penstock_picker::Failures;
 pub(crate) use report::BackendReport;
 
+use circuit::Slot;
 use endpoint::{Admission, Endpoint};
 use health::{Asked, Registry};
 use members::{Members, Resolve, SystemResolver};
@@ -48,7 +54,7 @@ use select::Selection;
 
 /// Why no endpoint of a backend was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BalanceError {
+pub(crate) enum BalanceError {
     /// None of the backend's names has been resolved yet.
     #[error("no address of the backend is known: its DNS names have not been resolved")]
     Unresolved,
@@ -58,6 +64,18 @@ pub enum BalanceError {
     /// Those that are left are unhealthy or ejected.
     #[error("every endpoint of the backend is unhealthy or ejected")]
     NoneAvailable,
+    /// As much is under way there as may be.
+    #[error("as much is under way at the backend as its circuitBreaker lets be ({})", _0.name())]
+    CircuitOpen(CircuitBound),
+}
+
+/// What an endpoint is wanted for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Those that are not to be tried.
+    pub(crate) exclude: &'a [SocketAddr],
+    /// Whether the request follows an attempt that failed.
+    pub(crate) is_retry: bool,
 }
 
 /// All backends, by name.
@@ -168,11 +186,13 @@ impl Balancers {
             }
         });
         let selection = Selection::new(spec.balancing, members.clone(), health.clone());
+        let circuit = Circuit::of(&spec, before.and_then(|before| before.circuit.as_ref()));
         let shared = Arc::new(Shared {
             spec,
             tls,
             credential,
             members,
+            circuit,
             health,
             selection,
             ejections: AtomicU64::new(0),
@@ -225,29 +245,44 @@ impl Balancer {
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub fn pick(&self, exclude: &[SocketAddr]) -> Result<Chosen, BalanceError> {
+    pub(crate) fn pick(&self, wanted: Wanted<'_>) -> Result<Chosen, BalanceError> {
         let running = self.running.load();
         let shared = &running.shared;
+        let slot = shared.circuit.as_ref().map(|circuit| circuit.enter(wanted.is_retry));
+        let slot = slot.transpose().map_err(BalanceError::CircuitOpen)?;
+        let per_endpoint = shared.circuit.as_ref().and_then(|circuit| circuit.per_endpoint());
         let members = shared.members.table();
         let now = Instant::now();
-        let admission = Cell::new(Admission::Regular);
+        let (admission, is_full) = (Cell::new(Admission::Regular), Cell::new(false));
         let accept = |address: SocketAddr, is_healthy: bool| {
-            if !is_healthy || exclude.contains(&address) {
+            if !is_healthy || wanted.exclude.contains(&address) {
                 return false;
             }
-            let admitted = members.get(&address).and_then(|endpoint| endpoint.ejection.admit(now));
-            admitted.map(|admitted| admission.set(admitted)).is_some()
+            let Some(endpoint) = members.get(&address) else { return false };
+            if !circuit::take(&endpoint.in_flight, per_endpoint) {
+                is_full.set(true);
+                return false;
+            }
+            let admitted = endpoint.ejection.admit(now);
+            match admitted {
+                Some(admitted) => admission.set(admitted),
+                None => drop(endpoint.in_flight.fetch_sub(1, Relaxed)),
+            }
+            admitted.is_some()
         };
         let chosen = shared.selection.select(&accept);
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
-            return Err(none_of(&members, exclude));
+            return Err(match is_full.get() {
+                true => BalanceError::CircuitOpen(CircuitBound::EndpointConnections),
+                false => none_of(&members, wanted.exclude),
+            });
         };
-        endpoint.in_flight.fetch_add(1, Relaxed);
         endpoint.requests.fetch_add(1, Relaxed);
         Ok(Chosen {
             endpoint: endpoint.clone(),
             admission: admission.get(),
             shared: shared.clone(),
+            slot,
             is_settled: false,
         })
     }
@@ -256,35 +291,47 @@ impl Balancer {
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub(crate) fn would_pick(&self, exclude: &[SocketAddr]) -> Result<(), BalanceError> {
+    pub(crate) fn would_pick(&self, wanted: Wanted<'_>) -> Result<(), BalanceError> {
         let running = self.running.load();
         let members = running.shared.members.table();
+        let circuit = running.shared.circuit.as_ref();
+        circuit
+            .map_or(Ok(()), |circuit| circuit.would_enter(wanted.is_retry))
+            .map_err(BalanceError::CircuitOpen)?;
+        let per_endpoint = circuit.and_then(|circuit| circuit.per_endpoint());
+        let is_full =
+            |endpoint: &Endpoint| per_endpoint.is_some_and(|most| endpoint.in_flight.load(Relaxed) >= most);
         let now = Instant::now();
         let is_open = |address: &SocketAddr, is_healthy: bool| {
             let is_out = |until: Instant| until > now;
             is_healthy
-                && !exclude.contains(address)
+                && !wanted.exclude.contains(address)
                 && members.get(address).is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out))
         };
-        if running.shared.selection.members().iter().any(|(address, _, healthy)| is_open(address, *healthy)) {
-            return Ok(());
+        let all = running.shared.selection.members();
+        let mut open = all.iter().filter(|(address, _, healthy)| is_open(address, *healthy)).peekable();
+        if open.peek().is_none() {
+            return Err(none_of(&members, wanted.exclude));
         }
-        Err(none_of(&members, exclude))
+        match open.all(|(address, ..)| members.get(address).is_none_or(|endpoint| is_full(endpoint))) {
+            true => Err(BalanceError::CircuitOpen(CircuitBound::EndpointConnections)),
+            false => Ok(()),
+        }
     }
 
     /// As [`Self::pick`], but waits up to `limit` for the first look-up of the backend's names.
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub async fn pick_when_resolved(
+    pub(crate) async fn pick_when_resolved(
         &self,
-        exclude: &[SocketAddr],
+        wanted: Wanted<'_>,
         limit: Duration,
     ) -> Result<Chosen, BalanceError> {
-        match self.pick(exclude) {
+        match self.pick(wanted) {
             Err(BalanceError::Unresolved) if !*self.running.load().looked_up.borrow() => {
                 let _ = tokio::time::timeout(limit, self.looked_up()).await;
-                self.pick(exclude)
+                self.pick(wanted)
             }
             picked => picked,
         }
@@ -352,6 +399,8 @@ struct Shared {
     tls: Option<Arc<UpstreamContext>>,
     credential: Option<Arc<Credential>>,
     members: Arc<Members>,
+    /// What is under way there, where there are bounds.
+    circuit: Option<Arc<Circuit>>,
     health: Option<Registry>,
     selection: Selection,
     ejections: AtomicU64,
@@ -380,24 +429,38 @@ impl Shared {
 
 /// An endpoint that was chosen for an attempt. To be told how it ended; dropped, the client went away.
 #[derive(Debug)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     endpoint: Arc<Endpoint>,
     admission: Admission,
     shared: Arc<Shared>,
+    /// Its place among what is under way, where that has bounds.
+    slot: Option<Slot>,
     is_settled: bool,
 }
 
 impl Chosen {
     /// Where to connect to.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.endpoint.address
     }
 
     /// What the endpoint is called: the name for TLS and the authority for `Host`.
     #[must_use]
-    pub fn name(&self) -> &BackendAddress {
+    pub(crate) fn name(&self) -> &BackendAddress {
         &self.endpoint.name
+    }
+
+    /// What is under way at the backend, where that has bounds.
+    pub(crate) fn circuit(&self) -> Option<&Arc<Circuit>> {
+        self.slot.as_ref().map(Slot::circuit)
+    }
+
+    /// Keeps a place at a connection until the attempt is settled.
+    pub(crate) fn keep(&mut self, connection: OwnedSemaphorePermit) {
+        if let Some(slot) = &mut self.slot {
+            slot.keep(connection);
+        }
     }
 
     /// Why attempts at the endpoint failed.
@@ -406,7 +469,7 @@ impl Chosen {
     }
 
     /// Says how the attempt ended.
-    pub fn finish(mut self, outcome: Outcome) {
+    pub(crate) fn finish(mut self, outcome: Outcome) {
         self.settle(outcome);
     }
 

@@ -83,8 +83,8 @@ pub use security::{
     OverrideFromRequestHeaders,
 };
 pub use traffic::{
-    BackendTrafficPolicy, TrafficBackOff, TrafficHttpTimeout, TrafficPerRetry, TrafficRetry, TrafficRetryOn,
-    TrafficSettings, TrafficTimeout,
+    BackendTrafficPolicy, TrafficBackOff, TrafficCircuitBreaker, TrafficHttpTimeout, TrafficPerEndpoint,
+    TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings, TrafficTcpTimeout, TrafficTimeout,
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,

@@ -101,6 +101,7 @@ pub(crate) fn raw_backend(name: String) -> RawBackend {
         response_encoding: Encoding::Identity,
         connection: Default::default(),
         ejection: Default::default(),
+        circuit_breaker: None,
         policies: Vec::new(),
     }
 }

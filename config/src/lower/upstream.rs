@@ -214,6 +214,7 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
         ejection: raw.ejection.value(),
+        circuit_breaker: raw.circuit_breaker,
         policies: Box::default(),
     }
 }

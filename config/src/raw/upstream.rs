@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{RawConnection, RawCredential, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
 use crate::knob::{Address, Span};
-use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, ServedApi, UpstreamProtocol};
+use crate::settings::{
+    ApiSchema, Balancing, CircuitBreaker, Encoding, Engine, Provider, ServedApi, UpstreamProtocol,
+};
 
 /// A group of model servers that serve the same models. The picker chooses among them for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -254,6 +256,9 @@ pub struct RawBackend {
     /// When an endpoint is left out for a while.
     #[serde(default)]
     pub ejection: RawEjection,
+    /// How much may be under way there at one time. Left out, there is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// The names of policies whose limits hold for what is asked of it. They have limits only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::{Credential, PolicyIndex};
 use crate::settings::{
-    ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
-    SaturationSpec, ServedApi, UpstreamProtocol,
+    ApiSchema, Balancing, CircuitBreaker, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec,
+    MetricsSpec, SaturationSpec, ServedApi, UpstreamProtocol,
 };
 
 /// A group of model servers that serve the same models, among which the picker chooses.
@@ -203,6 +203,8 @@ pub struct BackendSpec {
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
     pub ejection: EjectionSpec,
+    /// How much may be under way there at one time.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// Limits of what is asked of it: policies that have nothing else.
     pub policies: Box<[PolicyIndex]>,
 }
@@ -225,6 +227,7 @@ impl BackendSpec {
             response_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             ejection: EjectionSpec::default(),
+            circuit_breaker: None,
             policies: Box::default(),
         }
     }

@@ -69,6 +69,10 @@ fn apply(balancers: &Balancers, spec: BackendSpec) -> Arc<Balancer> {
     balancers.apply(&[Arc::new(spec)], |_| (None, None)).remove(0)
 }
 
+fn besides(exclude: &[SocketAddr]) -> Wanted<'_> {
+    Wanted { exclude, ..Wanted::default() }
+}
+
 fn three() -> BackendSpec {
     spec(vec![endpoint("10.0.0.1", 80, 1), endpoint("10.0.0.2", 80, 1), endpoint("::1", 8000, 1)])
 }
@@ -76,7 +80,7 @@ fn three() -> BackendSpec {
 fn pick_many(balancer: &Balancer, count: usize) -> HashMap<SocketAddr, usize> {
     let mut picks = HashMap::new();
     for _ in 0..count {
-        let chosen = balancer.pick(&[]).unwrap();
+        let chosen = balancer.pick(besides(&[])).unwrap();
         *picks.entry(chosen.address()).or_default() += 1;
         chosen.finish(Outcome::Served);
     }
@@ -105,11 +109,11 @@ async fn what_failed_this_request_is_not_chosen_again() {
     let balancer = apply(&balancers, three());
     let mut tried = Vec::new();
     for _ in 0..3 {
-        let chosen = balancer.pick(&tried).unwrap();
+        let chosen = balancer.pick(besides(&tried)).unwrap();
         assert!(!tried.contains(&chosen.address()));
         tried.push(chosen.address());
     }
-    assert_eq!(balancer.pick(&tried).unwrap_err(), BalanceError::AllExcluded);
+    assert_eq!(balancer.pick(besides(&tried)).unwrap_err(), BalanceError::AllExcluded);
 }
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn a_chosen_endpoint_has_its_name_for_host_and_tls() {
     let balancer = apply(&balancers, three());
     let names: HashSet<_> = (0..3)
         .map(|_| {
-            let chosen = balancer.pick(&[]).unwrap();
+            let chosen = balancer.pick(besides(&[])).unwrap();
             (chosen.name().host.to_string(), chosen.name().authority.to_string())
         })
         .collect();
@@ -130,7 +134,7 @@ async fn a_chosen_endpoint_has_its_name_for_host_and_tls() {
 async fn requests_in_flight_are_counted_until_they_end_or_are_dropped() {
     let balancers = Balancers::new();
     let balancer = apply(&balancers, spec(vec![endpoint("10.0.0.1", 80, 1)]));
-    let (first, second) = (balancer.pick(&[]).unwrap(), balancer.pick(&[]).unwrap());
+    let (first, second) = (balancer.pick(besides(&[])).unwrap(), balancer.pick(&[]).unwrap());
     assert_eq!(balancer.report().endpoints[0].in_flight, 2);
     first.finish(Outcome::Failed);
     drop(second);
@@ -145,20 +149,20 @@ async fn an_endpoint_that_keeps_failing_is_left_out_and_tried_again() {
     let bad: SocketAddr = "10.0.0.1:80".parse().unwrap();
     let others: Vec<SocketAddr> = ["10.0.0.2:80", "[::1]:8000"].map(|other| other.parse().unwrap()).into();
     for _ in 0..EjectionSpec::default().consecutive_failures {
-        balancer.pick(&others).unwrap().finish(Outcome::Failed);
+        balancer.pick(besides(&others)).unwrap().finish(Outcome::Failed);
     }
     assert!(!pick_many(&balancer, 30).contains_key(&bad));
-    assert_eq!(balancer.pick(&others).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&others)).unwrap_err(), BalanceError::NoneAvailable);
 
     // One of three was out; a second one would be two thirds.
     for _ in 0..20 {
-        balancer.pick(&[bad, others[1]]).unwrap().finish(Outcome::Failed);
+        balancer.pick(besides(&[bad, others[1]])).unwrap().finish(Outcome::Failed);
     }
-    assert!(balancer.pick(&[bad, others[1]]).is_ok(), "not more than half may be ejected");
+    assert!(balancer.pick(besides(&[bad, others[1]])).is_ok(), "not more than half may be ejected");
 
     tokio::time::advance(EjectionSpec::default().base_time).await;
-    let trial = balancer.pick(&others).unwrap();
-    assert_eq!(balancer.pick(&others).unwrap_err(), BalanceError::NoneAvailable, "one at a time");
+    let trial = balancer.pick(besides(&others)).unwrap();
+    assert_eq!(balancer.pick(besides(&others)).unwrap_err(), BalanceError::NoneAvailable, "one at a time");
     trial.finish(Outcome::Served);
     assert_eq!(pick_many(&balancer, 30).len(), 3);
 }
@@ -168,7 +172,7 @@ async fn names_are_resolved_again_and_their_last_good_addresses_stay() {
     let dns = Arc::new(FakeDns::default());
     let balancers = Balancers::with_resolver(dns.clone());
     let balancer = apply(&balancers, spec(vec![endpoint("a.test", 443, 1)]));
-    assert_eq!(balancer.pick(&[]).unwrap_err(), BalanceError::Unresolved);
+    assert_eq!(balancer.pick(besides(&[])).unwrap_err(), BalanceError::Unresolved);
     balancers.settled(Duration::from_secs(1)).await;
     let report = balancer.report();
     assert_eq!(report.lookup_error.as_deref(), Some("a.test: no such name"));
@@ -176,7 +180,7 @@ async fn names_are_resolved_again_and_their_last_good_addresses_stay() {
     dns.set("a.test", &["10.0.0.2:443", "10.0.0.1:443"]);
     dns.looked_up_again().await;
     assert_eq!(addresses(&balancer), ["10.0.0.1:443", "10.0.0.2:443"]);
-    let chosen = balancer.pick(&[]).unwrap();
+    let chosen = balancer.pick(besides(&[])).unwrap();
     assert_eq!((&*chosen.name().host, &*chosen.name().authority), ("a.test", "a.test:443"));
 
     dns.fail("a.test");
@@ -196,7 +200,7 @@ async fn a_first_request_waits_for_the_first_look_up() {
     dns.set("a.test", &["10.0.0.1:80"]);
     let balancers = Balancers::with_resolver(dns);
     let balancer = apply(&balancers, spec(vec![endpoint("a.test", 80, 1)]));
-    assert!(balancer.pick_when_resolved(&[], Duration::from_secs(1)).await.is_ok());
+    assert!(balancer.pick_when_resolved(besides(&[]), Duration::from_secs(1)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +210,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
     let balancers = Balancers::with_resolver(dns.clone());
     let before = apply(&balancers, spec(vec![endpoint("a.test", 80, 1)]));
     balancers.settled(Duration::from_secs(1)).await;
-    let chosen = before.pick(&[]).unwrap();
+    let chosen = before.pick(besides(&[])).unwrap();
     let unchanged = apply(&balancers, (*before.spec()).clone());
     assert!(Arc::ptr_eq(&before, &unchanged), "an unchanged backend is left alone");
 
@@ -221,7 +225,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
 
     balancers.apply(&[], |_| (None, None));
     assert!(balancers.get("b").is_none());
-    assert!(after.pick(&[]).is_ok(), "a request that holds its snapshot goes on");
+    assert!(after.pick(besides(&[])).is_ok(), "a request that holds its snapshot goes on");
 }
 
 /// An HTTP server whose health can be switched.
@@ -298,7 +302,7 @@ async fn an_unhealthy_endpoint_is_left_out_by_its_thresholds() {
     let bad_report = report.endpoints.iter().find(|endpoint| endpoint.address == bad.address).unwrap();
     assert!(!bad_report.is_healthy);
     assert!(bad_report.check_error.as_deref().unwrap().starts_with("answered 503"), "{bad_report:?}");
-    assert_eq!(balancer.pick(&[good.address]).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&[good.address])).unwrap_err(), BalanceError::NoneAvailable);
 
     bad.status.send_replace(200);
     check(&balancer).await;
@@ -338,7 +342,7 @@ async fn an_endpoint_that_refuses_connections_is_unhealthy() {
     let balancer = apply(&balancers, checked(vec![endpoint("127.0.0.1", address.port(), 1)]));
     check(&balancer).await;
     check(&balancer).await;
-    assert_eq!(balancer.pick(&[]).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&[])).unwrap_err(), BalanceError::NoneAvailable);
     assert!(balancer.report().endpoints[0].check_error.is_some());
 }
 

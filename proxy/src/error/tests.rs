@@ -61,6 +61,7 @@ fn all() -> Vec<Error> {
         Error::RequestTimeout,
         Error::internal("x"),
         Error::NoCredential,
+        Error::CircuitOpen { bound: CircuitBound::Requests },
         Error::InvalidTarget { status: 500 },
         Error::UnsupportedPolicy { status: 500 },
         Error::Saturated { retry_after: SECOND },

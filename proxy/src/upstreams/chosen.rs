@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use penstock_config::Engine;
 use penstock_picker::{Endpoint, EndpointId, Failures, InFlight, Outcome, Picked};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::balance;
+use crate::balance::{self, Circuit};
 
 /// The chosen endpoint. The attempt is booked there until it is settled; dropped, the client went away.
 pub(crate) struct Chosen {
@@ -116,6 +117,21 @@ impl Chosen {
         match &self.account {
             Account::Pool { endpoint, .. } => Some(endpoint.failures()),
             Account::Backend { chosen, .. } => chosen.as_ref().map(balance::Chosen::failures),
+        }
+    }
+
+    /// What is under way at the backend, where that has bounds.
+    pub(crate) fn circuit(&self) -> Option<&Arc<Circuit>> {
+        match &self.account {
+            Account::Pool { .. } => None,
+            Account::Backend { chosen, .. } => chosen.as_ref()?.circuit(),
+        }
+    }
+
+    /// Keeps a place at a connection until the attempt is settled.
+    pub(crate) fn keep(&mut self, connection: OwnedSemaphorePermit) {
+        if let Account::Backend { chosen: Some(chosen), .. } = &mut self.account {
+            chosen.keep(connection);
         }
     }
 

@@ -7,6 +7,7 @@ mod harness;
 
 mod access;
 mod attempts;
+mod circuit;
 mod client_certificates;
 mod clients;
 mod contract;

@@ -145,7 +145,7 @@ pub const FATES: &[Fates] = &[
     },
     Fates {
         kind: Kind::BackendTrafficPolicy,
-        acted_on: &["loadBalancer", "rateLimit", "requestBuffer", "retry", "timeout"],
+        acted_on: &["circuitBreaker", "loadBalancer", "rateLimit", "requestBuffer", "retry", "timeout"],
         named: &[
             "admissionControl",
             "bandwidthLimit",
