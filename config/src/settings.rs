@@ -2,6 +2,7 @@
 
 mod choice;
 mod circuit;
+mod health;
 mod process;
 mod traffic;
 mod upstream;
@@ -12,12 +13,16 @@ pub use choice::{
     StreamUsage, TargetHeaders, TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use circuit::CircuitBreaker;
+pub use health::{
+    FailureRuns, HealthCheckKind, HealthCheckMethod, HealthCheckSpec, HealthyStatuses, RawFailureRuns,
+    RawHealthCheck,
+};
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,
 };
 pub use traffic::{RawRetry, RawTimeouts, RetryPolicy, StatusSet, Statuses, Timeouts};
 pub use upstream::{
-    ConnectionSpec, EjectionSpec, HealthCheckSpec, MetricsSpec, QueueSpec, RawConnection, RawEjection,
-    RawHealthCheck, RawMetrics, RawQueue, RawSaturation, SaturationSpec,
+    ConnectionSpec, EjectionSpec, MetricsSpec, QueueSpec, RawConnection, RawEjection, RawMetrics, RawQueue,
+    RawSaturation, SaturationSpec,
 };

@@ -17,19 +17,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use penstock_config::BackendSpec;
+use penstock_config::{BackendSpec, Balancing};
 use pingora_core::connectors::http::Connector;
 use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::credential::Credential;
 use crate::tls::UpstreamContext;
 
+mod chosen;
 mod circuit;
 mod ejection;
 mod endpoint;
@@ -39,14 +37,11 @@ mod report;
 mod select;
 mod weight;
 
+pub(crate) use chosen::Chosen;
 pub(crate) use circuit::{Circuit, CircuitBound};
 pub(crate) use endpoint::BackendAddress;
-pub(crate) use penstock_picker::Outcome;
-
-use penstock_picker::Failures;
 pub(crate) use report::BackendReport;
 
-use circuit::Slot;
 use endpoint::{Admission, Endpoint};
 use health::{Asked, Registry};
 use members::{Members, Resolve, SystemResolver};
@@ -253,9 +248,10 @@ impl Balancer {
         let per_endpoint = shared.circuit.as_ref().and_then(|circuit| circuit.per_endpoint());
         let members = shared.members.table();
         let now = Instant::now();
+        let panics = shared.panics(&members, now);
         let (admission, is_full) = (Cell::new(Admission::Regular), Cell::new(false));
         let accept = |address: SocketAddr, is_healthy: bool| {
-            if !is_healthy || wanted.exclude.contains(&address) {
+            if !(is_healthy || panics) || wanted.exclude.contains(&address) {
                 return false;
             }
             let Some(endpoint) = members.get(&address) else { return false };
@@ -263,14 +259,19 @@ impl Balancer {
                 is_full.set(true);
                 return false;
             }
-            let admitted = endpoint.ejection.admit(now);
+            let admitted = endpoint.ejection.admit(now).or(panics.then_some(Admission::Regular));
             match admitted {
                 Some(admitted) => admission.set(admitted),
                 None => drop(endpoint.in_flight.fetch_sub(1, Relaxed)),
             }
             admitted.is_some()
         };
-        let chosen = shared.selection.select(&accept);
+        let preferred = match shared.spec.balancing {
+            Balancing::LeastRequest => shared.less_busy(&members, wanted.exclude),
+            Balancing::RoundRobin | Balancing::Random => None,
+        };
+        let chosen = preferred.filter(|address| accept(*address, true));
+        let chosen = chosen.or_else(|| shared.selection.select(&accept));
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
             return Err(match is_full.get() {
                 true => BalanceError::CircuitOpen(CircuitBound::EndpointConnections),
@@ -278,13 +279,7 @@ impl Balancer {
             });
         };
         endpoint.requests.fetch_add(1, Relaxed);
-        Ok(Chosen {
-            endpoint: endpoint.clone(),
-            admission: admission.get(),
-            shared: shared.clone(),
-            slot,
-            is_settled: false,
-        })
+        Ok(Chosen::new(endpoint.clone(), admission.get(), shared.clone(), slot))
     }
 
     /// Whether [`Self::pick`] would find an endpoint. Changes nothing.
@@ -302,11 +297,14 @@ impl Balancer {
         let is_full =
             |endpoint: &Endpoint| per_endpoint.is_some_and(|most| endpoint.in_flight.load(Relaxed) >= most);
         let now = Instant::now();
+        let panics = running.shared.panics(&members, now);
         let is_open = |address: &SocketAddr, is_healthy: bool| {
             let is_out = |until: Instant| until > now;
-            is_healthy
+            (is_healthy || panics)
                 && !wanted.exclude.contains(address)
-                && members.get(address).is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out))
+                && members
+                    .get(address)
+                    .is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out) || panics)
         };
         let all = running.shared.selection.members();
         let mut open = all.iter().filter(|(address, _, healthy)| is_open(address, *healthy)).peekable();
@@ -418,84 +416,42 @@ impl Shared {
             && self.has_tls(tls)
     }
 
+    /// Of two members that are well and drawn at random, the one with fewer requests.
+    fn less_busy(&self, members: &members::Table, exclude: &[SocketAddr]) -> Option<SocketAddr> {
+        let now = Instant::now();
+        let is_in = |endpoint: &Arc<Endpoint>| {
+            // One whose time is over is to be tried.
+            !endpoint.ejection.is_out() || endpoint.ejection.out_until(now).is_none_or(|end| end <= now)
+        };
+        let is_open = |address: SocketAddr, is_healthy: bool| {
+            is_healthy && !exclude.contains(&address) && members.get(&address).is_some_and(is_in)
+        };
+        let draw = || self.selection.select(&is_open);
+        let busy = |address: &SocketAddr| members.get(address).map(|it| it.in_flight.load(Relaxed));
+        [draw()?, draw()?].into_iter().min_by_key(busy)
+    }
+
+    /// Whether too few endpoints are well for that to matter.
+    fn panics(&self, members: &members::Table, now: Instant) -> bool {
+        let percent = self.spec.panic_percent as usize;
+        if percent == 0 {
+            return false;
+        }
+        let all = self.selection.members();
+        let is_well = |address: &SocketAddr, is_healthy: bool| {
+            let is_out = |endpoint: &Arc<Endpoint>| endpoint.ejection.out_until(now).is_some();
+            is_healthy && members.get(address).is_some_and(|endpoint| !is_out(endpoint))
+        };
+        let well = all.iter().filter(|(address, _, is_healthy)| is_well(address, *is_healthy)).count();
+        well * 100 < all.len() * percent
+    }
+
     fn has_tls(&self, tls: Option<&Arc<UpstreamContext>>) -> bool {
         match (&self.tls, tls) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
         }
-    }
-}
-
-/// An endpoint that was chosen for an attempt. To be told how it ended; dropped, the client went away.
-#[derive(Debug)]
-pub(crate) struct Chosen {
-    endpoint: Arc<Endpoint>,
-    admission: Admission,
-    shared: Arc<Shared>,
-    /// Its place among what is under way, where that has bounds.
-    slot: Option<Slot>,
-    is_settled: bool,
-}
-
-impl Chosen {
-    /// Where to connect to.
-    #[must_use]
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// What the endpoint is called: the name for TLS and the authority for `Host`.
-    #[must_use]
-    pub(crate) fn name(&self) -> &BackendAddress {
-        &self.endpoint.name
-    }
-
-    /// What is under way at the backend, where that has bounds.
-    pub(crate) fn circuit(&self) -> Option<&Arc<Circuit>> {
-        self.slot.as_ref().map(Slot::circuit)
-    }
-
-    /// Keeps a place at a connection until the attempt is settled.
-    pub(crate) fn keep(&mut self, connection: OwnedSemaphorePermit) {
-        if let Some(slot) = &mut self.slot {
-            slot.keep(connection);
-        }
-    }
-
-    /// Why attempts at the endpoint failed.
-    pub(crate) fn failures(&self) -> &Failures {
-        &self.endpoint.causes
-    }
-
-    /// Says how the attempt ended.
-    pub(crate) fn finish(mut self, outcome: Outcome) {
-        self.settle(outcome);
-    }
-
-    fn settle(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return;
-        }
-        let endpoint = &self.endpoint;
-        endpoint.in_flight.fetch_sub(1, Relaxed);
-        if outcome == Outcome::Failed {
-            endpoint.failures.fetch_add(1, Relaxed);
-        }
-        let spec = &self.shared.spec.ejection;
-        let may_eject = || self.shared.members.may_eject_one_more(spec.max_ejected_percent);
-        let was_ejected = endpoint.ejection.settle(self.admission, outcome, spec, Instant::now(), may_eject);
-        if was_ejected {
-            self.shared.ejections.fetch_add(1, Relaxed);
-            let backend = &*self.shared.spec.name;
-            tracing::warn!(backend, address = %endpoint.address, "endpoint ejected after repeated failures");
-        }
-    }
-}
-
-impl Drop for Chosen {
-    fn drop(&mut self) {
-        self.settle(Outcome::Cancelled);
     }
 }
 

@@ -13,6 +13,7 @@ mod core;
 mod envoy;
 mod filter;
 mod gateway;
+mod health;
 mod inference;
 mod policy;
 mod rate_limit;
@@ -54,6 +55,9 @@ pub use filter::{
 pub use gateway::{
     AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
     LabelRequirement, LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
+};
+pub use health::{
+    TrafficActiveCheck, TrafficExpectedResponse, TrafficHealthCheck, TrafficHttpCheck, TrafficPassiveCheck,
 };
 pub use inference::{
     EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,

@@ -6,6 +6,7 @@
 //! instead of beginning anew.
 
 mod backing;
+mod health;
 
 pub(crate) use self::backing::Backing;
 
@@ -169,7 +170,7 @@ pub(crate) fn idle(settings: &TrafficSettings) -> Vec<String> {
     let buffer = settings.request_buffer.iter().flat_map(|buffer| buffer.others.keys());
     let buffer = buffer.map(|name| format!("spec.requestBuffer.{}", shorten(name, 40)));
     let balancer = settings.load_balancer.iter();
-    let kind = balancer.clone().filter(|balancer| balancer.kind != "RoundRobin");
+    let kind = balancer.clone().filter(|balancer| backing::balancing(&balancer.kind).is_none());
     let kind = kind.map(|balancer| format!("spec.loadBalancer.type: {}", shorten(&balancer.kind, 40)));
     let balancer = balancer.flat_map(|balancer| balancer.others.keys());
     let balancer = balancer.map(|name| format!("spec.loadBalancer.{}", shorten(name, 40)));
@@ -322,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_in_turn_is_said_over_what_a_less_specific_policy_says() {
+        let read_kind = |kind: &str| read(json!({"loadBalancer": {"type": kind}})).unwrap();
+        let mut backend = crate::service::raw_backend("b".to_owned());
+        read_kind("RoundRobin").over(&read_kind("Random")).backing().apply(&mut backend);
+        assert_eq!(backend.balancing, penstock_config::Balancing::RoundRobin);
+        assert_eq!(read_kind("RoundRobin").backing().essence(), Backing::default());
+    }
+
+    #[test]
     fn a_buffer_bounds_the_bodies_of_its_rules() {
         let rule = applied(json!({"requestBuffer": {"limit": "4Ki"}}));
         assert_eq!(rule.body_bytes, Some(Size(4096)));
@@ -344,8 +354,8 @@ mod tests {
         };
         assert!(named(json!({"type": "RoundRobin"})).is_empty());
         assert_eq!(
-            named(json!({"type": "LeastRequest", "slowStart": {}})),
-            ["spec.loadBalancer.type: LeastRequest", "spec.loadBalancer.slowStart"]
+            named(json!({"type": "ConsistentHash", "consistentHash": {}})),
+            ["spec.loadBalancer.type: ConsistentHash", "spec.loadBalancer.consistentHash"]
         );
     }
 

@@ -27,6 +27,7 @@ impl<'t> Variants<'t> {
 
     /// Lets a rule lead to its backends in the way in which it wants them. Mirrors have them as they are.
     pub(crate) fn lead(&mut self, rule: &mut RawRule, backing: &Backing) {
+        let backing = &backing.essence();
         for name in rule.targets.iter_mut().filter_map(|target| target.backend.as_mut()) {
             *name = self.name(name, backing);
         }

@@ -10,6 +10,7 @@ use penstock_config::{
     BackendEndpoint, BackendHost, Balancing, CertificateFiles, EjectionSpec, HealthCheckSpec, ListenerTls,
     UpstreamTls,
 };
+use penstock_picker::Outcome;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -134,7 +135,7 @@ async fn a_chosen_endpoint_has_its_name_for_host_and_tls() {
 async fn requests_in_flight_are_counted_until_they_end_or_are_dropped() {
     let balancers = Balancers::new();
     let balancer = apply(&balancers, spec(vec![endpoint("10.0.0.1", 80, 1)]));
-    let (first, second) = (balancer.pick(besides(&[])).unwrap(), balancer.pick(&[]).unwrap());
+    let (first, second) = (balancer.pick(besides(&[])).unwrap(), balancer.pick(besides(&[])).unwrap());
     assert_eq!(balancer.report().endpoints[0].in_flight, 2);
     first.finish(Outcome::Failed);
     drop(second);
@@ -272,6 +273,7 @@ fn checked(endpoints: Vec<BackendEndpoint>) -> BackendSpec {
         timeout: Duration::from_secs(30),
         unhealthy_threshold: 2,
         healthy_threshold: 2,
+        ..HealthCheckSpec::default()
     };
     BackendSpec { health_check: Some(health_check), ..spec(endpoints) }
 }
@@ -391,4 +393,40 @@ async fn a_check_over_tls_asks_for_the_right_name() {
         let report = balancer.report();
         assert_eq!(report.endpoints[0].is_healthy, is_healthy, "{report:?}");
     }
+}
+
+#[tokio::test]
+async fn of_two_that_are_drawn_the_one_with_fewer_requests_is_chosen() {
+    let balancers = Balancers::new();
+    let endpoints = vec![endpoint("10.0.0.1", 80, 1), endpoint("10.0.0.2", 80, 1)];
+    let balancer = apply(&balancers, BackendSpec { balancing: Balancing::LeastRequest, ..spec(endpoints) });
+    let free: SocketAddr = "10.0.0.2:80".parse().unwrap();
+    let busy: Vec<Chosen> = (0..50).map(|_| balancer.pick(besides(&[free])).unwrap()).collect();
+    // Both draws are the busy one a quarter of the time.
+    let picks = pick_many(&balancer, 1000);
+    assert!((650..=850).contains(&picks[&free]), "{picks:?}");
+    drop(busy);
+    assert_eq!(balancer.pick(besides(&[free])).unwrap().address(), "10.0.0.1:80".parse().unwrap());
+}
+
+#[tokio::test]
+async fn all_are_used_while_too_few_are_well() {
+    let balancers = Balancers::new();
+    let off = BackendSpec { ejection: one_failure(), ..three() };
+    let balancer = apply(&balancers, BackendSpec { panic_percent: 50, ..off.clone() });
+    let eject_one = |balancer: &Balancer| balancer.pick(besides(&[])).unwrap().finish(Outcome::Failed);
+    eject_one(&balancer);
+    assert_eq!(pick_many(&balancer, 30).len(), 2, "two of three are well");
+    eject_one(&balancer);
+    assert_eq!(pick_many(&balancer, 30).len(), 3, "one of three is");
+
+    let calm = apply(&Balancers::new(), off);
+    eject_one(&calm);
+    eject_one(&calm);
+    assert_eq!(pick_many(&calm, 30).len(), 1);
+}
+
+/// One failure is enough, and all may be out.
+fn one_failure() -> EjectionSpec {
+    EjectionSpec { consecutive_failures: 1, max_ejected_percent: 100, ..EjectionSpec::default() }
 }

@@ -150,6 +150,13 @@ impl Chosen {
         }
     }
 
+    /// Notes the status that the attempt was answered with.
+    pub(crate) fn answered(&mut self, status: u16) {
+        if let Account::Backend { chosen: Some(chosen), .. } = &mut self.account {
+            chosen.answered(status);
+        }
+    }
+
     /// Closes the endpoint's account and judges its health. Later calls do nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         match &mut self.account {

@@ -20,6 +20,7 @@ mod encodings;
 mod explain;
 mod failover;
 mod fixed;
+mod health;
 mod limits;
 mod policies;
 mod pools;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, PolicyTargets};
+use super::{Body, PolicyTargets, TrafficHealthCheck};
 
 /// `BackendTrafficPolicy`: how backends are asked, and how often clients may.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -46,6 +46,8 @@ pub struct TrafficSettings {
     pub load_balancer: Option<TrafficBalancer>,
     /// How much may be under way at one time.
     pub circuit_breaker: Option<TrafficCircuitBreaker>,
+    /// How endpoints that are well are told from others.
+    pub health_check: Option<TrafficHealthCheck>,
 }
 
 /// How much may be under way at one time.

@@ -4,8 +4,9 @@
 //! Pools choose by themselves among endpoints that they know, so nothing of this is for them.
 
 use penstock_config::raw::RawBackend;
-use penstock_config::{CircuitBreaker, Span};
+use penstock_config::{Balancing, CircuitBreaker, Span};
 
+use super::health::{self, Health};
 use super::span;
 use crate::api::{TrafficCircuitBreaker, TrafficSettings};
 use crate::world::shorten;
@@ -23,6 +24,8 @@ pub(crate) struct Backing {
     circuit: Option<CircuitBreaker>,
     connect_timeout: Option<Span>,
     idle_timeout: Option<Span>,
+    health: Option<Health>,
+    balancing: Option<Balancing>,
 }
 
 impl Backing {
@@ -41,6 +44,8 @@ impl Backing {
         Ok(Self {
             circuit: settings.circuit_breaker.as_ref().map(circuit),
             connect_timeout: within(span(connect, "timeout.tcp.connectTimeout")?, CONNECT_TIMEOUT),
+            balancing: settings.load_balancer.as_ref().and_then(|balancer| balancing(&balancer.kind)),
+            health: settings.health_check.as_ref().map(Health::read).transpose()?,
             idle_timeout: within(span(idle, "timeout.http.connectionIdleTimeout")?, IDLE_TIMEOUT),
         })
     }
@@ -51,21 +56,33 @@ impl Backing {
             circuit: self.circuit.or(parent.circuit),
             connect_timeout: self.connect_timeout.or(parent.connect_timeout),
             idle_timeout: self.idle_timeout.or(parent.idle_timeout),
+            balancing: self.balancing.or(parent.balancing),
+            health: self.health.clone().or_else(|| parent.health.clone()),
         }
     }
 
     /// Changes a backend.
     pub(crate) fn apply(&self, backend: &mut RawBackend) {
         backend.circuit_breaker = self.circuit.or(backend.circuit_breaker);
+        backend.balancing = self.balancing.unwrap_or(backend.balancing);
         let connection = &mut backend.connection;
         connection.connect_timeout = self.connect_timeout.unwrap_or(connection.connect_timeout);
         connection.idle_timeout = self.idle_timeout.unwrap_or(connection.idle_timeout);
+        self.health.iter().for_each(|health| health.apply(backend));
+    }
+
+    /// This without what backends are anyway: two that differ in that alone are one.
+    pub(crate) fn essence(&self) -> Self {
+        let balancing = self.balancing.filter(|balancing| *balancing != Balancing::default());
+        Self { balancing, ..self.clone() }
     }
 
     /// What it says, by the fields of the policy.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &'static str> {
         let said = [
             (self.circuit.is_some(), "circuitBreaker"),
+            (self.health.is_some(), "healthCheck"),
+            (self.balancing.is_some(), "loadBalancer.type"),
             (self.connect_timeout.is_some(), "timeout.tcp.connectTimeout"),
             (self.idle_timeout.is_some(), "timeout.http.connectionIdleTimeout"),
         ];
@@ -85,7 +102,18 @@ pub(super) fn idle(settings: &TrafficSettings) -> impl Iterator<Item = String> {
     let tcp = settings.timeout.iter().filter_map(|timeout| timeout.tcp.as_ref());
     let tcp =
         tcp.flat_map(|tcp| tcp.others.keys()).map(|name| format!("spec.timeout.tcp.{}", shorten(name, 40)));
-    of_circuit.chain(per_endpoint).chain(tcp)
+    let health = settings.health_check.iter().flat_map(health::idle);
+    of_circuit.chain(per_endpoint).chain(tcp).chain(health)
+}
+
+/// How endpoints are chosen; `None` if not in this way.
+pub(super) fn balancing(kind: &str) -> Option<Balancing> {
+    match kind {
+        "RoundRobin" => Some(Balancing::RoundRobin),
+        "Random" => Some(Balancing::Random),
+        "LeastRequest" => Some(Balancing::LeastRequest),
+        _ => None,
+    }
 }
 
 fn circuit(wanted: &TrafficCircuitBreaker) -> CircuitBreaker {
@@ -133,6 +161,18 @@ mod tests {
         };
         assert_eq!(backend.circuit_breaker, Some(bounds));
         assert_eq!(applied(json!({})), raw_backend("b".to_owned()));
+    }
+
+    #[test]
+    fn endpoints_are_chosen_as_is_said() {
+        for (kind, expected) in [
+            ("RoundRobin", Balancing::RoundRobin),
+            ("Random", Balancing::Random),
+            ("LeastRequest", Balancing::LeastRequest),
+            ("ConsistentHash", Balancing::RoundRobin),
+        ] {
+            assert_eq!(applied(json!({"loadBalancer": {"type": kind}})).balancing, expected, "{kind}");
+        }
     }
 
     #[test]
