@@ -66,7 +66,7 @@ async fn gateway(backends: &[Value], timeouts: Value) -> Gateway {
     Gateway::start(json!({"routes": [{"name": "r", "rules": [rule]}], "backends": backends})).await
 }
 
-fn bounded(name: &str, server: &Server, bounds: Value) -> Value {
+fn bounded(name: &str, server: &Server, bounds: &Value) -> Value {
     let ejects_nobody = json!({"ejection": {"consecutiveFailures": 0}, "circuitBreaker": bounds});
     with(backend(name, &[server.raw.addr()]), ejects_nobody)
 }
@@ -113,7 +113,7 @@ async fn end(gateway: Gateway, servers: impl IntoIterator<Item = Server>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_beyond_the_bound_is_refused_at_once_in_the_dialect_of_its_client() {
     let server = Server::start().await;
-    let gateway = gateway(&[bounded("b", &server, json!({"maxParallelRequests": 2}))], json!({})).await;
+    let gateway = gateway(&[bounded("b", &server, &json!({"maxParallelRequests": 2}))], json!({})).await;
     let (first, second) = (hold(&gateway, HELD).await, hold(&gateway, STREAMED).await);
     server.until_held(2).await;
     let reply = ask(&gateway, CHAT).await;
@@ -133,8 +133,8 @@ async fn what_is_beyond_the_bound_is_refused_at_once_in_the_dialect_of_its_clien
 async fn what_is_beyond_the_bound_goes_to_the_next_target_without_a_retry() {
     let (server, spare) = (Server::start().await, Server::start().await);
     let backends = [
-        bounded("b", &server, json!({"maxParallelRequests": 1})),
-        bounded("spare", &spare, json!({"maxParallelRetries": 0})),
+        bounded("b", &server, &json!({"maxParallelRequests": 1})),
+        bounded("spare", &spare, &json!({"maxParallelRetries": 0})),
     ];
     let gateway = gateway(&backends, json!({})).await;
     let first = hold(&gateway, HELD).await;
@@ -154,7 +154,7 @@ async fn what_is_beyond_the_bound_goes_to_the_next_target_without_a_retry() {
 async fn retries_have_a_bound_of_their_own() {
     let (failing, server) = (Server::start().await, Server::start().await);
     let backends =
-        [bounded("failing", &failing, json!({})), bounded("b", &server, json!({"maxParallelRetries": 0}))];
+        [bounded("failing", &failing, &json!({})), bounded("b", &server, &json!({"maxParallelRetries": 0}))];
     let gateway = gateway(&backends, json!({})).await;
     let reply = ask(&gateway, RESET).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), (503, "circuit_open"), "{}", reply.text());
@@ -206,7 +206,7 @@ async fn who_waits_for_a_connection_is_pending_and_makes_room_by_leaving() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_a_connection_where_all_are_in_use() {
     let server = Server::start().await;
-    let gateway = gateway(&[bounded("b", &server, json!({"maxConnections": 1}))], json!({})).await;
+    let gateway = gateway(&[bounded("b", &server, &json!({"maxConnections": 1}))], json!({})).await;
     let first = hold(&gateway, HELD).await;
     server.until_held(1).await;
     let mut client = gateway.client(Protocol::H1).await;
@@ -244,7 +244,7 @@ async fn places_are_given_back_whatever_ends_a_request() {
         "maxParallelRequests": 1, "maxParallelRetries": 1, "maxPendingRequests": 1, "maxConnections": 1,
         "maxConnectionsPerEndpoint": 1,
     });
-    let gateway = gateway(&[bounded("b", &server, bounds)], json!({"perTry": "300ms"})).await;
+    let gateway = gateway(&[bounded("b", &server, &bounds)], json!({"perTry": "300ms"})).await;
     for round in 0..40 {
         match round % 4 {
             0 => {
