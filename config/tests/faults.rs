@@ -364,7 +364,7 @@ fn pools_and_backends() {
     assert_fault(&pool("picker: 5"), "pools[0].picker", "an object");
     assert_fault(&pool("objectives: [{name: a}, {name: a}]"), "pools[0].objectives[1].name", "already");
     assert_fault(&backend("healthCheck: {path: '?'}"), "backends[0].healthCheck.path", "start with /");
-    assert_fault(&backend("healthCheck: {path: '/a#b'}"), "backends[0].healthCheck.path", "spaces or #");
+    assert_fault(&backend("healthCheck: {path: '/a?b#c'}"), "backends[0].healthCheck.path", "spaces or #");
     assert_fault(&backend("healthCheck: {host: 'a b'}"), "backends[0].healthCheck.host", "is no host");
     assert_fault(&backend("healthCheck: {statuses: [100]}"), "backends[0].healthCheck.statuses[0]", "200");
     assert_fault(

@@ -311,8 +311,7 @@ fn check_ejection(raw: &RawEjection, place: &FieldPath<'_>, report: &mut Report)
 fn check_health_check(raw: &RawHealthCheck, place: &FieldPath<'_>, report: &mut Report) {
     if let Err(message) = text::path(raw.path.split('?').next().unwrap_or_default()) {
         report.add(&place.field("path"), || message);
-    }
-    if raw.path.contains(|c: char| !c.is_ascii_graphic() || c == '#') {
+    } else if raw.path.contains(|c: char| !c.is_ascii_graphic() || c == '#') {
         report.add(&place.field("path"), || format!("{} must not contain spaces or #", Quoted(&raw.path)));
     }
     if !raw.host.is_empty() && raw.host.parse::<Authority>().is_err() {
