@@ -37,11 +37,12 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, ApiSchema, Balancing, CipherSuite, ClientProof, ClientProtocol, ConnectionSpec,
-    DebugAccess, EjectionSpec, Encoding, Engine, EscapedSlashes, HeadersWithUnderscores, HealthCheckSpec,
-    Limits, MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds, RetryPolicy,
-    SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage,
-    TargetHeaders, Timeouts, TlsVersion, Untranslatable, UpstreamProtocol,
+    AccessLog, AdminSpec, ApiSchema, Balancing, CipherSuite, CircuitBreaker, ClientProof, ClientProtocol,
+    ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine, EscapedSlashes, FailureRuns,
+    HeadersWithUnderscores, HealthCheckKind, HealthCheckMethod, HealthCheckSpec, HealthyStatuses, Limits,
+    MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds, RetryPolicy, SaturationAction,
+    SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage, TargetHeaders, Timeouts,
+    TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{

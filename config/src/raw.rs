@@ -20,8 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::settings::{
-    RawAccessLog, RawAdmin, RawConnection, RawEjection, RawHealthCheck, RawLimits, RawMetrics, RawPeek,
-    RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
+    RawAccessLog, RawAdmin, RawConnection, RawEjection, RawFailureRuns, RawHealthCheck, RawLimits,
+    RawMetrics, RawPeek, RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
 };
 pub use cors::RawCors;
 pub use credential::{

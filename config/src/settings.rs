@@ -1,6 +1,8 @@
 //! The groups of knobs, each declared once for the raw document and for the snapshot.
 
 mod choice;
+mod circuit;
+mod health;
 mod process;
 mod traffic;
 mod upstream;
@@ -10,12 +12,17 @@ pub use choice::{
     EscapedSlashes, HeadersWithUnderscores, Provider, ProxyProtocol, RequestIds, SaturationAction, ServedApi,
     StreamUsage, TargetHeaders, TlsVersion, Untranslatable, UpstreamProtocol,
 };
+pub use circuit::CircuitBreaker;
+pub use health::{
+    FailureRuns, HealthCheckKind, HealthCheckMethod, HealthCheckSpec, HealthyStatuses, RawFailureRuns,
+    RawHealthCheck,
+};
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
     ShutdownSpec,
 };
 pub use traffic::{RawRetry, RawTimeouts, RetryPolicy, StatusSet, Statuses, Timeouts};
 pub use upstream::{
-    ConnectionSpec, EjectionSpec, HealthCheckSpec, MetricsSpec, QueueSpec, RawConnection, RawEjection,
-    RawHealthCheck, RawMetrics, RawQueue, RawSaturation, SaturationSpec,
+    ConnectionSpec, EjectionSpec, MetricsSpec, QueueSpec, RawConnection, RawEjection, RawMetrics, RawQueue,
+    RawSaturation, SaturationSpec,
 };

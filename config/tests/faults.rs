@@ -364,6 +364,26 @@ fn pools_and_backends() {
     assert_fault(&pool("picker: 5"), "pools[0].picker", "an object");
     assert_fault(&pool("objectives: [{name: a}, {name: a}]"), "pools[0].objectives[1].name", "already");
     assert_fault(&backend("healthCheck: {path: '?'}"), "backends[0].healthCheck.path", "start with /");
+    assert_fault(&backend("healthCheck: {path: '/a?b#c'}"), "backends[0].healthCheck.path", "spaces or #");
+    assert_fault(&backend("healthCheck: {host: 'a b'}"), "backends[0].healthCheck.host", "is no host");
+    assert_fault(&backend("healthCheck: {statuses: [100]}"), "backends[0].healthCheck.statuses[0]", "200");
+    assert_fault(
+        &backend("healthCheck: {method: HEAD, contains: ok}"),
+        "backends[0].healthCheck.contains",
+        "no body",
+    );
+    assert_fault(&backend("panicPercent: 101"), "backends[0].panicPercent", "100");
+    assert_fault(
+        &backend("circuitBreaker: {maxConnections: -1}"),
+        "backends[0].circuitBreaker.maxConnections",
+        "",
+    );
+    assert_fault(&backend("circuitBreaker: {maxRequests: 1}"), "backends[0].circuitBreaker.maxRequests", "");
+    assert_fault(
+        &backend("failureRuns: {serverErrors: 2000000}"),
+        "backends[0].failureRuns.serverErrors",
+        "1000000",
+    );
     assert_fault("backends: [{name: b, endpoints: []}]\n", "backends[0].endpoints", "at least 1");
     assert_fault(
         "backends: [{name: b, endpoints: [{host: 'http://h', port: 1}]}]\n",

@@ -17,7 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use penstock_config::BackendSpec;
+use penstock_config::{BackendSpec, Balancing};
 use pingora_core::connectors::http::Connector;
 use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
@@ -27,6 +27,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::credential::Credential;
 use crate::tls::UpstreamContext;
 
+mod chosen;
+mod circuit;
 mod ejection;
 mod endpoint;
 mod health;
@@ -35,10 +37,9 @@ mod report;
 mod select;
 mod weight;
 
+pub(crate) use chosen::Chosen;
+pub(crate) use circuit::{Circuit, CircuitBound};
 pub(crate) use endpoint::BackendAddress;
-pub(crate) use penstock_picker::Outcome;
-
-use penstock_picker::Failures;
 pub(crate) use report::BackendReport;
 
 use endpoint::{Admission, Endpoint};
@@ -48,7 +49,7 @@ use select::Selection;
 
 /// Why no endpoint of a backend was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BalanceError {
+pub(crate) enum BalanceError {
     /// None of the backend's names has been resolved yet.
     #[error("no address of the backend is known: its DNS names have not been resolved")]
     Unresolved,
@@ -58,6 +59,18 @@ pub enum BalanceError {
     /// Those that are left are unhealthy or ejected.
     #[error("every endpoint of the backend is unhealthy or ejected")]
     NoneAvailable,
+    /// As much is under way there as may be.
+    #[error("as much is under way at the backend as its circuitBreaker lets be ({})", _0.name())]
+    CircuitOpen(CircuitBound),
+}
+
+/// What an endpoint is wanted for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Those that are not to be tried.
+    pub(crate) exclude: &'a [SocketAddr],
+    /// Whether the request follows an attempt that failed.
+    pub(crate) is_retry: bool,
 }
 
 /// All backends, by name.
@@ -168,11 +181,13 @@ impl Balancers {
             }
         });
         let selection = Selection::new(spec.balancing, members.clone(), health.clone());
+        let circuit = Circuit::of(&spec, before.and_then(|before| before.circuit.as_ref()));
         let shared = Arc::new(Shared {
             spec,
             tls,
             credential,
             members,
+            circuit,
             health,
             selection,
             ejections: AtomicU64::new(0),
@@ -225,66 +240,96 @@ impl Balancer {
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub fn pick(&self, exclude: &[SocketAddr]) -> Result<Chosen, BalanceError> {
+    pub(crate) fn pick(&self, wanted: Wanted<'_>) -> Result<Chosen, BalanceError> {
         let running = self.running.load();
         let shared = &running.shared;
+        let slot = shared.circuit.as_ref().map(|circuit| circuit.enter(wanted.is_retry));
+        let slot = slot.transpose().map_err(BalanceError::CircuitOpen)?;
+        let per_endpoint = shared.circuit.as_ref().and_then(|circuit| circuit.per_endpoint());
         let members = shared.members.table();
         let now = Instant::now();
-        let admission = Cell::new(Admission::Regular);
+        let panics = shared.panics(&members, now);
+        let (admission, is_full) = (Cell::new(Admission::Regular), Cell::new(false));
         let accept = |address: SocketAddr, is_healthy: bool| {
-            if !is_healthy || exclude.contains(&address) {
+            if !(is_healthy || panics) || wanted.exclude.contains(&address) {
                 return false;
             }
-            let admitted = members.get(&address).and_then(|endpoint| endpoint.ejection.admit(now));
-            admitted.map(|admitted| admission.set(admitted)).is_some()
+            let Some(endpoint) = members.get(&address) else { return false };
+            if !circuit::take(&endpoint.in_flight, per_endpoint) {
+                is_full.set(true);
+                return false;
+            }
+            let admitted = endpoint.ejection.admit(now).or(panics.then_some(Admission::Regular));
+            match admitted {
+                Some(admitted) => admission.set(admitted),
+                None => drop(endpoint.in_flight.fetch_sub(1, Relaxed)),
+            }
+            admitted.is_some()
         };
-        let chosen = shared.selection.select(&accept);
+        let preferred = match shared.spec.balancing {
+            Balancing::LeastRequest => shared.less_busy(&members, wanted.exclude),
+            Balancing::RoundRobin | Balancing::Random => None,
+        };
+        let chosen = preferred.filter(|address| accept(*address, true));
+        let chosen = chosen.or_else(|| shared.selection.select(&accept));
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
-            return Err(none_of(&members, exclude));
+            return Err(match is_full.get() {
+                true => BalanceError::CircuitOpen(CircuitBound::EndpointConnections),
+                false => none_of(&members, wanted.exclude),
+            });
         };
-        endpoint.in_flight.fetch_add(1, Relaxed);
         endpoint.requests.fetch_add(1, Relaxed);
-        Ok(Chosen {
-            endpoint: endpoint.clone(),
-            admission: admission.get(),
-            shared: shared.clone(),
-            is_settled: false,
-        })
+        Ok(Chosen::new(endpoint.clone(), admission.get(), shared.clone(), slot))
     }
 
     /// Whether [`Self::pick`] would find an endpoint. Changes nothing.
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub(crate) fn would_pick(&self, exclude: &[SocketAddr]) -> Result<(), BalanceError> {
+    pub(crate) fn would_pick(&self, wanted: Wanted<'_>) -> Result<(), BalanceError> {
         let running = self.running.load();
         let members = running.shared.members.table();
+        let circuit = running.shared.circuit.as_ref();
+        circuit
+            .map_or(Ok(()), |circuit| circuit.would_enter(wanted.is_retry))
+            .map_err(BalanceError::CircuitOpen)?;
+        let per_endpoint = circuit.and_then(|circuit| circuit.per_endpoint());
+        let is_full =
+            |endpoint: &Endpoint| per_endpoint.is_some_and(|most| endpoint.in_flight.load(Relaxed) >= most);
         let now = Instant::now();
+        let panics = running.shared.panics(&members, now);
         let is_open = |address: &SocketAddr, is_healthy: bool| {
             let is_out = |until: Instant| until > now;
-            is_healthy
-                && !exclude.contains(address)
-                && members.get(address).is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out))
+            (is_healthy || panics)
+                && !wanted.exclude.contains(address)
+                && members
+                    .get(address)
+                    .is_some_and(|of| !of.ejection.out_until(now).is_some_and(is_out) || panics)
         };
-        if running.shared.selection.members().iter().any(|(address, _, healthy)| is_open(address, *healthy)) {
-            return Ok(());
+        let all = running.shared.selection.members();
+        let mut open = all.iter().filter(|(address, _, healthy)| is_open(address, *healthy)).peekable();
+        if open.peek().is_none() {
+            return Err(none_of(&members, wanted.exclude));
         }
-        Err(none_of(&members, exclude))
+        match open.all(|(address, ..)| members.get(address).is_none_or(|endpoint| is_full(endpoint))) {
+            true => Err(BalanceError::CircuitOpen(CircuitBound::EndpointConnections)),
+            false => Ok(()),
+        }
     }
 
     /// As [`Self::pick`], but waits up to `limit` for the first look-up of the backend's names.
     ///
     /// # Errors
     /// See [`BalanceError`].
-    pub async fn pick_when_resolved(
+    pub(crate) async fn pick_when_resolved(
         &self,
-        exclude: &[SocketAddr],
+        wanted: Wanted<'_>,
         limit: Duration,
     ) -> Result<Chosen, BalanceError> {
-        match self.pick(exclude) {
+        match self.pick(wanted) {
             Err(BalanceError::Unresolved) if !*self.running.load().looked_up.borrow() => {
                 let _ = tokio::time::timeout(limit, self.looked_up()).await;
-                self.pick(exclude)
+                self.pick(wanted)
             }
             picked => picked,
         }
@@ -352,6 +397,8 @@ struct Shared {
     tls: Option<Arc<UpstreamContext>>,
     credential: Option<Arc<Credential>>,
     members: Arc<Members>,
+    /// What is under way there, where there are bounds.
+    circuit: Option<Arc<Circuit>>,
     health: Option<Registry>,
     selection: Selection,
     ejections: AtomicU64,
@@ -369,70 +416,42 @@ impl Shared {
             && self.has_tls(tls)
     }
 
+    /// Of two members that are well and drawn at random, the one with fewer requests.
+    fn less_busy(&self, members: &members::Table, exclude: &[SocketAddr]) -> Option<SocketAddr> {
+        let now = Instant::now();
+        let is_in = |endpoint: &Arc<Endpoint>| {
+            // One whose time is over is to be tried.
+            !endpoint.ejection.is_out() || endpoint.ejection.out_until(now).is_none_or(|end| end <= now)
+        };
+        let is_open = |address: SocketAddr, is_healthy: bool| {
+            is_healthy && !exclude.contains(&address) && members.get(&address).is_some_and(is_in)
+        };
+        let draw = || self.selection.select(&is_open);
+        let busy = |address: &SocketAddr| members.get(address).map(|it| it.in_flight.load(Relaxed));
+        [draw()?, draw()?].into_iter().min_by_key(busy)
+    }
+
+    /// Whether too few endpoints are well for that to matter.
+    fn panics(&self, members: &members::Table, now: Instant) -> bool {
+        let percent = self.spec.panic_percent as usize;
+        if percent == 0 {
+            return false;
+        }
+        let all = self.selection.members();
+        let is_well = |address: &SocketAddr, is_healthy: bool| {
+            let is_out = |endpoint: &Arc<Endpoint>| endpoint.ejection.out_until(now).is_some();
+            is_healthy && members.get(address).is_some_and(|endpoint| !is_out(endpoint))
+        };
+        let well = all.iter().filter(|(address, _, is_healthy)| is_well(address, *is_healthy)).count();
+        well * 100 < all.len() * percent
+    }
+
     fn has_tls(&self, tls: Option<&Arc<UpstreamContext>>) -> bool {
         match (&self.tls, tls) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
         }
-    }
-}
-
-/// An endpoint that was chosen for an attempt. To be told how it ended; dropped, the client went away.
-#[derive(Debug)]
-pub struct Chosen {
-    endpoint: Arc<Endpoint>,
-    admission: Admission,
-    shared: Arc<Shared>,
-    is_settled: bool,
-}
-
-impl Chosen {
-    /// Where to connect to.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// What the endpoint is called: the name for TLS and the authority for `Host`.
-    #[must_use]
-    pub fn name(&self) -> &BackendAddress {
-        &self.endpoint.name
-    }
-
-    /// Why attempts at the endpoint failed.
-    pub(crate) fn failures(&self) -> &Failures {
-        &self.endpoint.causes
-    }
-
-    /// Says how the attempt ended.
-    pub fn finish(mut self, outcome: Outcome) {
-        self.settle(outcome);
-    }
-
-    fn settle(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return;
-        }
-        let endpoint = &self.endpoint;
-        endpoint.in_flight.fetch_sub(1, Relaxed);
-        if outcome == Outcome::Failed {
-            endpoint.failures.fetch_add(1, Relaxed);
-        }
-        let spec = &self.shared.spec.ejection;
-        let may_eject = || self.shared.members.may_eject_one_more(spec.max_ejected_percent);
-        let was_ejected = endpoint.ejection.settle(self.admission, outcome, spec, Instant::now(), may_eject);
-        if was_ejected {
-            self.shared.ejections.fetch_add(1, Relaxed);
-            let backend = &*self.shared.spec.name;
-            tracing::warn!(backend, address = %endpoint.address, "endpoint ejected after repeated failures");
-        }
-    }
-}
-
-impl Drop for Chosen {
-    fn drop(&mut self) {
-        self.settle(Outcome::Cancelled);
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderValue, Method};
-use penstock_config::{Cors, Limits, ListenerIndex};
+use penstock_config::{Cors, Limits, ListenerIndex, Upstream as UpstreamAt};
 use penstock_peek::Peeked;
 use penstock_tap::{Filtered, StreamPosition, Tap, UsageFilter};
 use pingora_http::RequestHeader;
@@ -37,6 +37,7 @@ use crate::metrics::StreamClock;
 use crate::policy::{Caller, Reply, Subject};
 use crate::request_id::RequestId;
 use crate::runtime::Runtime;
+use crate::upstreams::Excluded;
 
 /// One request, from its head to its settlement.
 pub(crate) struct RequestContext {
@@ -320,6 +321,11 @@ impl Routed {
             unsuited: None,
             trail: Trail::default(),
         }
+    }
+
+    /// The endpoints that are not to be tried for a target, for what the request did before.
+    pub(crate) fn excluded(&self, target: TargetAt, upstream: UpstreamAt) -> Excluded {
+        Excluded { is_retry: self.attempts > 0, ..self.candidates.excluded(target, upstream) }
     }
 }
 

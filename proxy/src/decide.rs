@@ -233,7 +233,7 @@ pub(crate) fn target<A: Ask>(
         };
         let upstream = runtime.upstream(at_upstream);
         let model = model_at(upstream, facts, target.model_override.as_ref());
-        let mut excluded = routed.candidates.excluded(at, at_upstream);
+        let mut excluded = routed.excluded(at, at_upstream);
         let cooling = leave_alone(upstream, facts, model.as_deref(), &routed.candidates, &mut excluded);
         let request = pick_request(facts, model.as_deref(), &excluded);
         let asked = match &cooling {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use penstock_peek::PeekError;
 
 use self::access::{forbidden, model_not_allowed};
+use crate::balance::CircuitBound;
 use crate::codec::CodecError;
 use crate::text::clip;
 
@@ -358,6 +359,15 @@ pub(crate) enum Error {
     /// The gateway's own credential for the upstream is not there: it could not be fetched yet, or again.
     #[error("the gateway has no valid credential for the upstream of this request; try again shortly")]
     NoCredential,
+    /// As much is under way at the backend as its circuit breaker lets be.
+    #[error(
+        "too much is under way at the backend for this request (circuitBreaker.{}); try again shortly",
+        bound.name()
+    )]
+    CircuitOpen {
+        /// The bound that was reached.
+        bound: CircuitBound,
+    },
     /// The pool or backend has no endpoint that could be asked.
     #[error("no endpoint is available for this request")]
     NoEndpoints,

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use penstock_wire::{Connection, Connections};
+use penstock_wire::{Connection, Connections, Error as WireError, Peers};
 
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
@@ -12,6 +12,7 @@ use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
 use crate::retry::{self, Failure, Onward, Replacement};
 use crate::runtime::Runtime;
+use crate::upstreams::Chosen;
 
 /// Runs attempts, of which the first is chosen, until one was answered, and passes its response on.
 ///
@@ -129,19 +130,53 @@ async fn connect(
     client: &mut Client<'_>,
     arrived: &mut Arrived,
     routed: &Routed,
-    attempt: &Attempt,
+    attempt: &mut Attempt,
 ) -> Result<Connection, Error> {
     let runtime = arrived.runtime().clone();
-    let (peers, endpoint) = (&runtime.upstream(attempt.upstream).peers, &attempt.endpoint);
-    let connecting =
-        connections.connect(peers, endpoint.address(), endpoint.generation(), endpoint.tls_name());
+    let upstream = runtime.upstream(attempt.upstream);
+    let Some(circuit) = attempt.endpoint.circuit().cloned() else {
+        let connecting = connection(connections, &upstream.peers, &attempt.endpoint);
+        return unless_ended(connecting, client, arrived, routed, attempt).await?.map_err(Error::from);
+    };
+    let connecting = circuit.connect(connection(connections, &upstream.peers, &attempt.endpoint));
+    match unless_ended(connecting, client, arrived, routed, attempt).await? {
+        Ok((connection, place)) => {
+            place.into_iter().for_each(|place| attempt.endpoint.keep(place));
+            Ok(connection)
+        }
+        Err(error) => {
+            if let Error::CircuitOpen { bound } = error {
+                upstream.metrics.circuit_open(bound);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn connection<'a>(
+    connections: &'a Connections,
+    peers: &'a Peers,
+    endpoint: &'a Chosen,
+) -> impl Future<Output = Result<Connection, WireError>> + 'a {
+    connections.connect(peers, endpoint.address(), endpoint.generation(), endpoint.tls_name())
+}
+
+/// Waits for a connection, unless the client, the time or the endpoint is gone before.
+async fn unless_ended<T>(
+    connecting: impl Future<Output = T>,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    routed: &Routed,
+    attempt: &Attempt,
+) -> Result<T, Error> {
+    let endpoint = &attempt.endpoint;
     let mut connecting = std::pin::pin!(connecting);
     let mut watches_pool = true;
     loop {
         let deadlines = &mut arrived.deadlines;
         tokio::select! {
             biased;
-            connected = &mut connecting => return Ok(connected?),
+            connected = &mut connecting => return Ok(connected),
             // A pod that is gone may leave an address behind that never answers: nobody shall wait for that to time out.
             () = endpoint.left(), if watches_pool => {
                 if retry::has_other_endpoint(arrived, routed, attempt) {

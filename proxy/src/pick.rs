@@ -84,7 +84,7 @@ pub(crate) async fn choose(
             Err(unavailable) => {
                 give_back(arrived, &mut holds);
                 routed.trail.add(at, upstream, unavailable.outcome.label());
-                runtime.upstream(upstream).metrics.picked(unavailable.outcome);
+                runtime.upstream(upstream).passed_over(&unavailable);
                 last = Some(decide::worse(last, unavailable.error));
                 routed.candidates.exhaust(at);
             }
@@ -124,7 +124,7 @@ impl Ask for Book<'_> {
 
     fn passed_over(&mut self, target: TargetAt, (at, upstream): (UpstreamAt, &Upstream), why: &Unavailable) {
         self.held.release();
-        upstream.metrics.picked(why.outcome);
+        upstream.passed_over(why);
         // A target whose endpoints have all been tried was left for what they did.
         if why.outcome != PickOutcome::AllExcluded {
             self.passed_over.push((target, at, why.outcome));
@@ -160,7 +160,7 @@ async fn wait_at(
     let facts = Facts::of(arrived, &headers);
     let by_target = rule.tiers()[target.0].targets[target.1].model_override.as_ref();
     let model = decide::model_at(of, facts, by_target);
-    let mut excluded = routed.candidates.excluded(target, upstream);
+    let mut excluded = routed.excluded(target, upstream);
     decide::leave_alone(of, facts, model.as_deref(), &routed.candidates, &mut excluded);
     let request = decide::pick_request(facts, model.as_deref(), &excluded);
     let joined = Instant::now();

@@ -1,4 +1,4 @@
-//! One bounded `GET`, over the connectors that requests to upstreams take, so that what a probe finds
+//! One bounded request, such as a `GET`, over the connectors that requests to upstreams take, so that what a probe finds
 //! holds for them too: the same TLS, the same protocols, the same trusted authorities.
 
 use std::time::Duration;
@@ -64,6 +64,8 @@ pub struct Answer {
 pub struct Get<'a> {
     /// What `Host` says.
     pub authority: &'a str,
+    /// The method; `GET` is the usual one.
+    pub method: &'static str,
     /// The path.
     pub path: &'a str,
     /// Headers that show who asks, and what else the server needs to be told.
@@ -86,7 +88,7 @@ impl Get<'_> {
     }
 
     async fn exchange(&self, connector: &Connector, peer: &HttpPeer) -> Result<Answer, ProbeError> {
-        let mut request = RequestHeader::build("GET", self.path.as_bytes(), None)?;
+        let mut request = RequestHeader::build(self.method, self.path.as_bytes(), None)?;
         request.insert_header("host", self.authority)?;
         request.insert_header("user-agent", concat!("penstock/", env!("CARGO_PKG_VERSION")))?;
         request.insert_header("accept", "*/*")?;
@@ -126,7 +128,7 @@ impl up::Probe for ServerProbe {
         Box::pin(async move {
             let up::ProbeRequest { authority, path, headers, limit_bytes, timeout, .. } = request;
             let peer = peer(&request)?;
-            let get = Get { authority, path, headers, limit_bytes, timeout };
+            let get = Get { authority, method: "GET", path, headers, limit_bytes, timeout };
             let answer = get.send(&self.0, &peer).await.map_err(|error| refusal(&error, timeout))?;
             Ok(up::ProbeAnswer { status: answer.status, body: answer.body.into() })
         })

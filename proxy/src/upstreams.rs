@@ -20,7 +20,7 @@ pub(crate) use self::chosen::{Chosen, EndpointKey};
 pub(crate) use self::cooldown::{Cooldowns, Cooling, Scope};
 pub(crate) use crate::metrics::UpstreamKind;
 
-use crate::balance::{BalanceError, Balancer};
+use crate::balance::{BalanceError, Balancer, Wanted};
 use crate::codec::Codec;
 use crate::credential::Credential;
 use crate::error::{Error, LimitReached};
@@ -67,13 +67,15 @@ pub(crate) enum Chooser {
     Balancer(Arc<Balancer>),
 }
 
-/// Endpoints that a request is not to be sent to any more. Both lists are of one upstream, and one of them is empty.
+/// Endpoints that a request is not to be sent to any more, for what it did before. Both lists are of one upstream, and one of them is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Excluded {
     /// Of a pool.
     pub(crate) endpoints: Vec<EndpointId>,
     /// Of a backend.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Whether the request follows an attempt that failed.
+    pub(crate) is_retry: bool,
 }
 
 /// Why an upstream gave no endpoint.
@@ -143,7 +145,7 @@ impl Upstream {
         match &self.chooser {
             Chooser::Pool { pool, .. } => pool.pick(request).map(Chosen::from).map_err(Unavailable::from),
             Chooser::Balancer(balancer) => {
-                balancer.pick(&excluded.addresses).map(Chosen::from).map_err(Unavailable::from)
+                balancer.pick(excluded.wanted()).map(Chosen::from).map_err(Unavailable::from)
             }
         }
     }
@@ -176,7 +178,7 @@ impl Upstream {
             }
             (Chooser::Balancer(balancer), Wait::Names) => {
                 let limit: Duration = self.peers.connection().connect_timeout;
-                let picked = balancer.pick_when_resolved(&excluded.addresses, limit).await;
+                let picked = balancer.pick_when_resolved(excluded.wanted(), limit).await;
                 picked.map(Chosen::from).map_err(|error| Unavailable { wait: None, ..error.into() })
             }
             _ => self.choose(request, excluded),
@@ -205,7 +207,7 @@ impl Upstream {
                 (json!(explanation), outcome)
             }
             Chooser::Balancer(balancer) => {
-                let outcome = balancer.would_pick(&excluded.addresses).map_err(Unavailable::from);
+                let outcome = balancer.would_pick(excluded.wanted()).map_err(Unavailable::from);
                 (json!(balancer.report()), outcome)
             }
         }
@@ -220,6 +222,14 @@ impl Upstream {
         let Some(kept) = missing else { return Ok(()) };
         let wait = kept.is_awaited().then_some(Wait::Credential);
         Err(Unavailable { outcome: PickOutcome::NoCredential, error: Error::NoCredential, wait })
+    }
+
+    /// Counts that it gave no endpoint.
+    pub(crate) fn passed_over(&self, why: &Unavailable) {
+        self.metrics.picked(why.outcome);
+        if let Error::CircuitOpen { bound } = why.error {
+            self.metrics.circuit_open(bound);
+        }
     }
 
     /// Whether an endpoint is left that is not `excluded`. Those that were are not just counted: one may have left since.
@@ -275,6 +285,10 @@ impl Excluded {
             EndpointKey::Backend(address) => self.addresses.push(address),
         }
     }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { exclude: &self.addresses, is_retry: self.is_retry }
+    }
 }
 
 impl From<PickError> for Unavailable {
@@ -304,6 +318,10 @@ impl From<BalanceError> for Unavailable {
             BalanceError::AllExcluded => (PickOutcome::AllExcluded, None),
             BalanceError::Unresolved => (PickOutcome::NoEndpoints, Some(Wait::Names)),
             BalanceError::NoneAvailable => (PickOutcome::NoEndpoints, None),
+            BalanceError::CircuitOpen(bound) => {
+                let error = Error::CircuitOpen { bound };
+                return Self { outcome: PickOutcome::CircuitOpen, error, wait: None };
+            }
         };
         Self { outcome, error: Error::NoEndpoints, wait }
     }

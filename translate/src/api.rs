@@ -13,6 +13,7 @@ mod core;
 mod envoy;
 mod filter;
 mod gateway;
+mod health;
 mod inference;
 mod policy;
 mod rate_limit;
@@ -55,6 +56,9 @@ pub use gateway::{
     AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
     LabelRequirement, LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
 };
+pub use health::{
+    TrafficActiveCheck, TrafficExpectedResponse, TrafficHealthCheck, TrafficHttpCheck, TrafficPassiveCheck,
+};
 pub use inference::{
     EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,
     LegacyInferenceObjective, PoolPort, PoolRef, PoolSelector, RewriteMatch, RewriteModelMatch, RewriteRule,
@@ -83,8 +87,8 @@ pub use security::{
     OverrideFromRequestHeaders,
 };
 pub use traffic::{
-    BackendTrafficPolicy, TrafficBackOff, TrafficHttpTimeout, TrafficPerRetry, TrafficRetry, TrafficRetryOn,
-    TrafficSettings, TrafficTimeout,
+    BackendTrafficPolicy, TrafficBackOff, TrafficCircuitBreaker, TrafficHttpTimeout, TrafficPerEndpoint,
+    TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings, TrafficTcpTimeout, TrafficTimeout,
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,

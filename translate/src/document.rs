@@ -17,10 +17,11 @@ use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
-use crate::traffic::Traffic;
+use crate::traffic::{Backing, Traffic};
 use crate::unsupported::{InForce, Limiting, Unsupported};
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
+use crate::variants::Variants;
 use crate::world::{Key, Kind, ObjectId};
 
 /// Who offers models of routes that say nothing about it.
@@ -75,8 +76,11 @@ pub(crate) fn build(
     let counts_requests = !gateway.request_costs.is_empty();
     let mut origins = Vec::new();
     let mut names = BTreeSet::new();
+    let is_taken = |name: &str| upstreams.by_name.contains_key(name);
+    let mut variants = Variants::new(&is_taken);
     for attached in routes {
-        for (mut route, origin) in raw_routes(gateway, attached, (&mut guards, &mut limiters), &mut names) {
+        let asked = (&mut guards, &mut limiters, &mut variants);
+        for (mut route, origin) in raw_routes(gateway, attached, asked, &mut names) {
             if counts_requests && attached.id.kind == Kind::AiGatewayRoute {
                 route.rules.iter_mut().for_each(|rule| rule.usage = StreamUsage::Required);
             }
@@ -99,7 +103,9 @@ pub(crate) fn build(
     };
     let mut refused = Vec::new();
     for name in used(&document) {
-        let Some((key, upstream)) = upstreams.by_name.get(&name) else { continue };
+        let variant = variants.of(&name);
+        let own = variant.map_or(name.as_str(), |(own, _)| own);
+        let Some((key, upstream)) = upstreams.by_name.get(own) else { continue };
         if let Err(error) = may_be_itself(context, gateway, upstream) {
             check::disconnect(&mut document, &name);
             refused.push(match upstream.raw {
@@ -120,8 +126,10 @@ pub(crate) fn build(
             }
             RawUpstream::Backend(raw) => {
                 let mut raw = (**raw).clone();
+                raw.name.clone_from(&name);
                 raw.endpoints_from = from;
                 raw.policies = policies;
+                variant.iter().for_each(|(_, backing)| backing.apply(&mut raw));
                 document.backends.push(raw);
             }
         }
@@ -144,6 +152,13 @@ pub(crate) fn build(
     }
     finished.problems = check::mend(&mut document, &mut origins, &*context.options.profiles);
     finished.problems.extend(refused);
+    for problem in &mut finished.problems {
+        if let Problem::Backend { name, .. } = problem
+            && let Some((own, _)) = variants.of(name)
+        {
+            name.clone_from(own);
+        }
+    }
     tidy(&mut document);
     if !document.listeners.is_empty() {
         finished.document = Some(document);
@@ -183,7 +198,7 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
 fn raw_routes(
     gateway: &Gateway<'_>,
     attached: &AttachedRoute<'_>,
-    (guards, limiters): (&mut Guards, &mut Limiters<'_, '_>),
+    (guards, limiters, variants): (&mut Guards, &mut Limiters<'_, '_>, &mut Variants<'_>),
     names: &mut BTreeSet<String>,
 ) -> Vec<(RawRoute, Origin)> {
     let mut routes = Vec::new();
@@ -225,8 +240,12 @@ fn raw_routes(
                     (None, _) | (_, None) => rules::close(&rule.raw),
                     (Some(policies), Some(limits)) => {
                         let mut raw = with_port(&rule.raw, port);
-                        if let Some(traffic) = traffic.and_then(|traffic| traffic.get(&rule.position)) {
-                            traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
+                        match traffic.and_then(|traffic| traffic.get(&rule.position)) {
+                            Some(traffic) => {
+                                traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
+                                variants.lead(&mut raw, traffic.backing());
+                            }
+                            None => variants.lead(&mut raw, &Backing::default()),
                         }
                         raw.policies = policies.into_iter().chain(limits).collect();
                         raw

@@ -50,6 +50,7 @@ mod traffic;
 mod unsupported;
 mod upstream;
 mod upstreams;
+mod variants;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -101,6 +101,9 @@ pub(crate) fn raw_backend(name: String) -> RawBackend {
         response_encoding: Encoding::Identity,
         connection: Default::default(),
         ejection: Default::default(),
+        failure_runs: None,
+        panic_percent: 0,
+        circuit_breaker: None,
         policies: Vec::new(),
     }
 }

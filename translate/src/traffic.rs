@@ -5,6 +5,11 @@
 //! attempt, whatever the triggers say, since nothing was sent; and after each priority had its attempts the request ends
 //! instead of beginning anew.
 
+mod backing;
+mod health;
+
+pub(crate) use self::backing::Backing;
+
 use penstock_config::raw::{RawRetry, RawRule, RawTimeouts};
 use penstock_config::{Size, Span, Statuses, Timeout};
 
@@ -35,13 +40,14 @@ const MAX_BACKOFF: Span = Span::secs(60 * 60);
 const SERVER_ERRORS: [u16; 21] =
     [500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 521, 522, 523, 524, 525, 526, 527, 529, 530];
 
-/// What a policy changes of rules.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What a policy changes of rules, and of the backends that they lead to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Traffic {
     retry: Option<Retry>,
     request: Option<Span>,
     stream_idle: Option<Span>,
     body_bytes: Option<Size>,
+    backing: Backing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,9 +62,6 @@ struct Retry {
 }
 
 impl Traffic {
-    /// What changes nothing.
-    const NOTHING: Self = Self { retry: None, request: None, stream_idle: None, body_bytes: None };
-
     /// Reads what a policy says; `None` if it says nothing of this.
     ///
     /// # Errors
@@ -82,14 +85,15 @@ impl Traffic {
                 Ok(Size(limit).min(MAX_BODY))
             }
         });
-        let traffic = Self { retry, request, stream_idle, body_bytes: body_bytes.transpose()? };
-        Ok((traffic != Self::NOTHING).then_some(traffic))
+        let backing = Backing::read(settings)?;
+        let traffic = Self { retry, request, stream_idle, body_bytes: body_bytes.transpose()?, backing };
+        Ok((traffic != Self::default()).then_some(traffic))
     }
 
     /// Deadlines alone: of a request as a whole, and between two pieces of its response; `None` if there is neither.
     pub(crate) fn of_deadlines(request: Option<Span>, stream_idle: Option<Span>) -> Option<Self> {
-        let traffic = Self { request, stream_idle, ..Self::NOTHING };
-        (traffic != Self::NOTHING).then_some(traffic)
+        let traffic = Self { request, stream_idle, ..Self::default() };
+        (traffic != Self::default()).then_some(traffic)
     }
 
     /// This, and what a less specific policy says beside it.
@@ -99,7 +103,13 @@ impl Traffic {
             request: self.request.or(parent.request),
             stream_idle: self.stream_idle.or(parent.stream_idle),
             body_bytes: self.body_bytes.or(parent.body_bytes),
+            backing: self.backing.over(&parent.backing),
         }
+    }
+
+    /// What it changes of backends.
+    pub(crate) fn backing(&self) -> &Backing {
+        &self.backing
     }
 
     /// Changes a rule, where `defaults` are the deadlines of routes of its kind that say nothing of them.
@@ -160,11 +170,12 @@ pub(crate) fn idle(settings: &TrafficSettings) -> Vec<String> {
     let buffer = settings.request_buffer.iter().flat_map(|buffer| buffer.others.keys());
     let buffer = buffer.map(|name| format!("spec.requestBuffer.{}", shorten(name, 40)));
     let balancer = settings.load_balancer.iter();
-    let kind = balancer.clone().filter(|balancer| balancer.kind != "RoundRobin");
+    let kind = balancer.clone().filter(|balancer| backing::balancing(&balancer.kind).is_none());
     let kind = kind.map(|balancer| format!("spec.loadBalancer.type: {}", shorten(&balancer.kind, 40)));
     let balancer = balancer.flat_map(|balancer| balancer.others.keys());
     let balancer = balancer.map(|name| format!("spec.loadBalancer.{}", shorten(name, 40)));
-    triggers.chain(others).chain(http).chain(buffer).chain(kind).chain(balancer).take(MAX_IDLE).collect()
+    let all = triggers.chain(others).chain(http).chain(buffer).chain(kind).chain(balancer);
+    all.chain(backing::idle(settings)).take(MAX_IDLE).collect()
 }
 
 fn retry(wanted: &TrafficRetry) -> Result<Retry, String> {
@@ -312,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_in_turn_is_said_over_what_a_less_specific_policy_says() {
+        let read_kind = |kind: &str| read(json!({"loadBalancer": {"type": kind}})).unwrap();
+        let mut backend = crate::service::raw_backend("b".to_owned());
+        read_kind("RoundRobin").over(&read_kind("Random")).backing().apply(&mut backend);
+        assert_eq!(backend.balancing, penstock_config::Balancing::RoundRobin);
+        assert_eq!(read_kind("RoundRobin").backing().essence(), Backing::default());
+    }
+
+    #[test]
     fn a_buffer_bounds_the_bodies_of_its_rules() {
         let rule = applied(json!({"requestBuffer": {"limit": "4Ki"}}));
         assert_eq!(rule.body_bytes, Some(Size(4096)));
@@ -324,9 +344,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_named() {
         let settings =
-            json!({"timeout": {"tcp": {}, "http": {"maxStreamDuration": "1h", "requestTimeout": "1s"}}});
+            json!({"timeout": {"udp": {}, "http": {"maxStreamDuration": "1h", "requestTimeout": "1s"}}});
         let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
-        assert_eq!(idle(&settings), ["spec.timeout.tcp", "spec.timeout.http.maxStreamDuration"]);
+        assert_eq!(idle(&settings), ["spec.timeout.udp", "spec.timeout.http.maxStreamDuration"]);
         let named = |balancer: Value| {
             let settings: TrafficSettings =
                 serde_json::from_value(json!({"loadBalancer": balancer})).unwrap();
@@ -334,8 +354,8 @@ mod tests {
         };
         assert!(named(json!({"type": "RoundRobin"})).is_empty());
         assert_eq!(
-            named(json!({"type": "LeastRequest", "slowStart": {}})),
-            ["spec.loadBalancer.type: LeastRequest", "spec.loadBalancer.slowStart"]
+            named(json!({"type": "ConsistentHash", "consistentHash": {}})),
+            ["spec.loadBalancer.type: ConsistentHash", "spec.loadBalancer.consistentHash"]
         );
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
+use http::uri::Authority;
 use rustc_hash::FxHashMap;
 
 use super::file::{self, Files};
@@ -11,15 +12,18 @@ use super::{api, credential, policy, text};
 use crate::fault::ProfileCheck;
 use crate::knob::Knob as _;
 use crate::raw::{
-    Document, RawBackend, RawBackendEndpoint, RawEjection, RawEndpoint, RawMetrics, RawModelRewrite,
-    RawObjective, RawPool, RawUpstreamTls,
+    Document, RawBackend, RawBackendEndpoint, RawEjection, RawEndpoint, RawHealthCheck, RawMetrics,
+    RawModelRewrite, RawObjective, RawPool, RawUpstreamTls,
 };
 use crate::report::{FieldPath, Quoted, Report};
-use crate::settings::{Engine, UpstreamProtocol};
+use crate::settings::{Engine, HealthCheckMethod, UpstreamProtocol};
 use crate::spec::{
     BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite, Objective,
     PoolSpec, UpstreamTls,
 };
+
+/// The most bytes that the body of a healthy answer may be asked to contain.
+const MAX_EXPECTED_BYTES: usize = 4096;
 
 /// All pools.
 pub(super) fn pools(
@@ -183,9 +187,7 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
     check_ejection(&raw.ejection, &place.field("ejection"), report);
     if let Some(check) = &raw.health_check {
         let place = place.field("healthCheck");
-        if let Err(message) = text::path(&check.path) {
-            report.add(&place.field("path"), || message);
-        }
+        check_health_check(check, &place, report);
     }
     if raw.endpoints.is_empty() && raw.endpoints_from.is_empty() {
         let message = || "needs at least 1 item, or lists of them in endpointsFrom".to_owned();
@@ -214,6 +216,9 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         response_encoding: raw.response_encoding,
         connection: raw.connection.value(),
         ejection: raw.ejection.value(),
+        failure_runs: raw.failure_runs.as_ref().map(|runs| runs.value()),
+        panic_percent: raw.panic_percent,
+        circuit_breaker: raw.circuit_breaker,
         policies: Box::default(),
     }
 }
@@ -300,6 +305,27 @@ fn check_ejection(raw: &RawEjection, place: &FieldPath<'_>, report: &mut Report)
     if raw.base_time > raw.max_time {
         let message = || format!("{} is longer than maxTime ({})", raw.base_time, raw.max_time);
         report.add(&place.field("baseTime"), message);
+    }
+}
+
+fn check_health_check(raw: &RawHealthCheck, place: &FieldPath<'_>, report: &mut Report) {
+    if let Err(message) = text::path(raw.path.split('?').next().unwrap_or_default()) {
+        report.add(&place.field("path"), || message);
+    } else if raw.path.contains(|c: char| !c.is_ascii_graphic() || c == '#') {
+        report.add(&place.field("path"), || format!("{} must not contain spaces or #", Quoted(&raw.path)));
+    }
+    if !raw.host.is_empty() && raw.host.parse::<Authority>().is_err() {
+        report.add(&place.field("host"), || {
+            format!("{} is no host, with or without a port", Quoted(&raw.host))
+        });
+    }
+    if raw.contains.len() > MAX_EXPECTED_BYTES {
+        let message = || format!("has {} bytes; {MAX_EXPECTED_BYTES} are the most", raw.contains.len());
+        report.add(&place.field("contains"), message);
+    }
+    if raw.method == HealthCheckMethod::Head && !raw.contains.is_empty() {
+        let message = || "answers to HEAD have no body: write another method, or leave it out".to_owned();
+        report.add(&place.field("contains"), message);
     }
 }
 

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawConnection, RawCredential, RawEjection, RawHealthCheck, RawMetrics, RawSaturation};
+use super::{
+    RawConnection, RawCredential, RawEjection, RawFailureRuns, RawHealthCheck, RawMetrics, RawSaturation,
+};
 use crate::knob::{Address, Span};
-use crate::settings::{ApiSchema, Balancing, Encoding, Engine, Provider, ServedApi, UpstreamProtocol};
+use crate::settings::{
+    ApiSchema, Balancing, CircuitBreaker, Encoding, Engine, Provider, ServedApi, UpstreamProtocol,
+};
 
 /// A group of model servers that serve the same models. The picker chooses among them for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -254,6 +258,17 @@ pub struct RawBackend {
     /// When an endpoint is left out for a while.
     #[serde(default)]
     pub ejection: RawEjection,
+    /// Runs of failures that eject an endpoint too. Left out, there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_runs: Option<RawFailureRuns>,
+    /// The share of its endpoints, in percent, that has to be well: while fewer are, requests go to all of them, whatever
+    /// health checks and ejections say, since those that are left would break down. 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 100))]
+    pub panic_percent: u32,
+    /// How much may be under way there at one time. Left out, there is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// The names of policies whose limits hold for what is asked of it. They have limits only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -278,6 +293,11 @@ pub struct RawBackendEndpoint {
 
 fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "object" })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn any_encoding() -> Encoding {

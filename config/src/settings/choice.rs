@@ -157,13 +157,17 @@ pub enum SaturationAction {
 }
 
 /// How requests are spread over a backend's endpoints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Balancing {
     /// In turn, by weight.
     #[default]
     RoundRobin,
     /// At random, by weight.
     Random,
+    /// Of two that are drawn at random, by weight, the one with fewer requests.
+    LeastRequest,
 }
 
 /// What happens to a request that has headers with an underscore in their names.

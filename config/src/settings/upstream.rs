@@ -76,19 +76,3 @@ knobs! {
         retry_after: Span = Span::secs(1), in "0s"..="1h";
     }
 }
-
-knobs! {
-    /// Active health checks of a backend's endpoints by `GET`. A status of 200 to 299 is healthy.
-    pub struct HealthCheckSpec, raw RawHealthCheck {
-        /// The path asked for.
-        path: String = "/health".to_owned();
-        /// The time between two checks of an endpoint.
-        interval: Span = Span::secs(5), in "100ms"..="1h";
-        /// How long a check may take.
-        timeout: Span = Span::secs(1), in "10ms"..="5m";
-        /// How many failures in a row make an endpoint unhealthy.
-        unhealthy_threshold: u32 = 3, in 1..=100;
-        /// How many successes in a row make it healthy again.
-        healthy_threshold: u32 = 1, in 1..=100;
-    }
-}

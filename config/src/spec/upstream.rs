@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::{Credential, PolicyIndex};
 use crate::settings::{
-    ApiSchema, Balancing, ConnectionSpec, EjectionSpec, Encoding, Engine, HealthCheckSpec, MetricsSpec,
-    SaturationSpec, ServedApi, UpstreamProtocol,
+    ApiSchema, Balancing, CircuitBreaker, ConnectionSpec, EjectionSpec, Encoding, Engine, FailureRuns,
+    HealthCheckSpec, MetricsSpec, SaturationSpec, ServedApi, UpstreamProtocol,
 };
 
 /// A group of model servers that serve the same models, among which the picker chooses.
@@ -203,6 +203,12 @@ pub struct BackendSpec {
     pub connection: ConnectionSpec,
     /// When an endpoint is left out for a while.
     pub ejection: EjectionSpec,
+    /// Runs of failures that eject an endpoint too.
+    pub failure_runs: Option<FailureRuns>,
+    /// The share of its endpoints, in percent, below which it does not matter whether they are well.
+    pub panic_percent: u32,
+    /// How much may be under way there at one time.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// Limits of what is asked of it: policies that have nothing else.
     pub policies: Box<[PolicyIndex]>,
 }
@@ -225,6 +231,9 @@ impl BackendSpec {
             response_encoding: Encoding::Identity,
             connection: ConnectionSpec::default(),
             ejection: EjectionSpec::default(),
+            failure_runs: None,
+            panic_percent: 0,
+            circuit_breaker: None,
             policies: Box::default(),
         }
     }

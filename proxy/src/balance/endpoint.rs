@@ -17,7 +17,7 @@ use super::ejection::Ejection;
 
 /// What an endpoint is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendAddress {
+pub(crate) struct BackendAddress {
     /// The DNS name, or the IP address without brackets: what TLS asks for.
     pub host: Arc<str>,
     /// Host and port as `Host` has them; the port is left out where the scheme implies it.

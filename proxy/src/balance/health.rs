@@ -7,14 +7,23 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use penstock_config::{BackendSpec, HealthCheckSpec, UpstreamProtocol};
-use pingora_core::{connectors::http::Connector, upstreams::peer::HttpPeer};
+use memchr::memmem;
+use penstock_config::{BackendSpec, HealthCheckKind, HealthCheckSpec, UpstreamProtocol};
+use pingora_core::{
+    connectors::{TransportConnector, http::Connector},
+    upstreams::peer::HttpPeer,
+};
 use pingora_error::{Error, ErrorType};
 use pingora_load_balancing::{Backend, HealthRegistry, health_check::HealthCheck};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Shared, endpoint::Endpoint, members::Members};
-use crate::{credential::Credential, peers, probe::Get, tls::UpstreamContext};
+use crate::{
+    credential::Credential,
+    peers,
+    probe::{Get, ProbeError},
+    tls::UpstreamContext,
+};
 
 /// The most bytes of an answer that are read. What a check answers is a word, if anything.
 const ANSWER_LIMIT_BYTES: usize = 64 << 10;
@@ -38,8 +47,8 @@ impl Registry {
     ) -> Self {
         let members = Arc::new(ArcSwap::new(members));
         let protocol = spec.protocol;
-        let check =
-            Check { backend: spec.name.clone(), check, protocol, asked, connector, members: members.clone() };
+        let (backend, transport) = (spec.name.clone(), TransportConnector::new(None));
+        let check = Check { backend, check, protocol, asked, connector, transport, members: members.clone() };
         let inner = HealthRegistry::with_equivalence(|backend| {
             // The address alone: a change of weight is not another endpoint.
             xxh3_64(backend.addr.to_string().as_bytes())
@@ -75,13 +84,15 @@ pub(super) struct Asked {
     pub(super) credential: Option<Arc<Credential>>,
 }
 
-/// `GET path`, to be answered with 2xx.
+/// Asks endpoints.
 struct Check {
     backend: Arc<str>,
     check: HealthCheckSpec,
     protocol: UpstreamProtocol,
     asked: Asked,
     connector: Arc<Connector>,
+    /// For checks that only connect.
+    transport: TransportConnector,
     members: Arc<ArcSwap<Members>>,
 }
 
@@ -92,15 +103,39 @@ impl Check {
             tls.configure(&mut peer, &endpoint.name.host);
         }
         peer.options.alpn = peers::protocol(self.protocol).alpn();
-        let authority = &endpoint.name.authority;
-        let HealthCheckSpec { path, timeout, .. } = &self.check;
+        match self.check.kind {
+            HealthCheckKind::Http => self.ask_by_request(endpoint, &peer).await,
+            HealthCheckKind::Tcp => self.ask_by_connecting(&peer).await,
+        }
+    }
+
+    async fn ask_by_request(&self, endpoint: &Endpoint, peer: &HttpPeer) -> Result<(), String> {
+        let HealthCheckSpec { path, timeout, host, statuses, contains, .. } = &self.check;
         let (limit_bytes, timeout) = (ANSWER_LIMIT_BYTES, *timeout);
+        let authority = if host.is_empty() { &endpoint.name.authority } else { host };
         let shown = self.asked.credential.as_ref().and_then(|credential| credential.header());
-        let get = Get { authority, path, headers: shown.as_slice(), limit_bytes, timeout };
-        match get.send(&self.connector, &peer).await {
-            Ok(answer) if answer.status.is_success() => Ok(()),
-            Ok(answer) => Err(format!("answered {}", answer.status)),
-            Err(error) => Err(error.to_string()),
+        let method = self.check.method.name();
+        let get = Get { authority, method, path, headers: shown.as_slice(), limit_bytes, timeout };
+        let answer = get.send(&self.connector, peer).await.map_err(|error| error.to_string())?;
+        let is_expected = match statuses.iter().next() {
+            None => answer.status.is_success(),
+            Some(_) => statuses.contains(answer.status),
+        };
+        if !is_expected {
+            return Err(format!("answered {}", answer.status));
+        }
+        if memmem::find(&answer.body, contains.as_bytes()).is_none() {
+            return Err("its answer does not contain what is expected".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn ask_by_connecting(&self, peer: &HttpPeer) -> Result<(), String> {
+        let timeout = self.check.timeout;
+        match tokio::time::timeout(timeout, self.transport.new_stream(peer)).await {
+            Ok(Ok(_stream)) => Ok(()),
+            Ok(Err(error)) => Err(ProbeError::from(error).to_string()),
+            Err(_) => Err(ProbeError::TimedOut(timeout).to_string()),
         }
     }
 }

@@ -29,7 +29,9 @@ impl Selection {
         };
         let balancer: Box<dyn Choose> = match balancing {
             Balancing::RoundRobin => Box::new(LoadBalancer::<RoundRobin>::from_backends(backends)),
-            Balancing::Random => Box::new(LoadBalancer::<Random>::from_backends(backends)),
+            Balancing::Random | Balancing::LeastRequest => {
+                Box::new(LoadBalancer::<Random>::from_backends(backends))
+            }
         };
         Self { balancer }
     }

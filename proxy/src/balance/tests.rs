@@ -10,6 +10,7 @@ use penstock_config::{
     BackendEndpoint, BackendHost, Balancing, CertificateFiles, EjectionSpec, HealthCheckSpec, ListenerTls,
     UpstreamTls,
 };
+use penstock_picker::Outcome;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -69,6 +70,10 @@ fn apply(balancers: &Balancers, spec: BackendSpec) -> Arc<Balancer> {
     balancers.apply(&[Arc::new(spec)], |_| (None, None)).remove(0)
 }
 
+fn besides(exclude: &[SocketAddr]) -> Wanted<'_> {
+    Wanted { exclude, ..Wanted::default() }
+}
+
 fn three() -> BackendSpec {
     spec(vec![endpoint("10.0.0.1", 80, 1), endpoint("10.0.0.2", 80, 1), endpoint("::1", 8000, 1)])
 }
@@ -76,7 +81,7 @@ fn three() -> BackendSpec {
 fn pick_many(balancer: &Balancer, count: usize) -> HashMap<SocketAddr, usize> {
     let mut picks = HashMap::new();
     for _ in 0..count {
-        let chosen = balancer.pick(&[]).unwrap();
+        let chosen = balancer.pick(besides(&[])).unwrap();
         *picks.entry(chosen.address()).or_default() += 1;
         chosen.finish(Outcome::Served);
     }
@@ -105,11 +110,11 @@ async fn what_failed_this_request_is_not_chosen_again() {
     let balancer = apply(&balancers, three());
     let mut tried = Vec::new();
     for _ in 0..3 {
-        let chosen = balancer.pick(&tried).unwrap();
+        let chosen = balancer.pick(besides(&tried)).unwrap();
         assert!(!tried.contains(&chosen.address()));
         tried.push(chosen.address());
     }
-    assert_eq!(balancer.pick(&tried).unwrap_err(), BalanceError::AllExcluded);
+    assert_eq!(balancer.pick(besides(&tried)).unwrap_err(), BalanceError::AllExcluded);
 }
 
 #[tokio::test]
@@ -118,7 +123,7 @@ async fn a_chosen_endpoint_has_its_name_for_host_and_tls() {
     let balancer = apply(&balancers, three());
     let names: HashSet<_> = (0..3)
         .map(|_| {
-            let chosen = balancer.pick(&[]).unwrap();
+            let chosen = balancer.pick(besides(&[])).unwrap();
             (chosen.name().host.to_string(), chosen.name().authority.to_string())
         })
         .collect();
@@ -130,7 +135,7 @@ async fn a_chosen_endpoint_has_its_name_for_host_and_tls() {
 async fn requests_in_flight_are_counted_until_they_end_or_are_dropped() {
     let balancers = Balancers::new();
     let balancer = apply(&balancers, spec(vec![endpoint("10.0.0.1", 80, 1)]));
-    let (first, second) = (balancer.pick(&[]).unwrap(), balancer.pick(&[]).unwrap());
+    let (first, second) = (balancer.pick(besides(&[])).unwrap(), balancer.pick(besides(&[])).unwrap());
     assert_eq!(balancer.report().endpoints[0].in_flight, 2);
     first.finish(Outcome::Failed);
     drop(second);
@@ -145,20 +150,20 @@ async fn an_endpoint_that_keeps_failing_is_left_out_and_tried_again() {
     let bad: SocketAddr = "10.0.0.1:80".parse().unwrap();
     let others: Vec<SocketAddr> = ["10.0.0.2:80", "[::1]:8000"].map(|other| other.parse().unwrap()).into();
     for _ in 0..EjectionSpec::default().consecutive_failures {
-        balancer.pick(&others).unwrap().finish(Outcome::Failed);
+        balancer.pick(besides(&others)).unwrap().finish(Outcome::Failed);
     }
     assert!(!pick_many(&balancer, 30).contains_key(&bad));
-    assert_eq!(balancer.pick(&others).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&others)).unwrap_err(), BalanceError::NoneAvailable);
 
     // One of three was out; a second one would be two thirds.
     for _ in 0..20 {
-        balancer.pick(&[bad, others[1]]).unwrap().finish(Outcome::Failed);
+        balancer.pick(besides(&[bad, others[1]])).unwrap().finish(Outcome::Failed);
     }
-    assert!(balancer.pick(&[bad, others[1]]).is_ok(), "not more than half may be ejected");
+    assert!(balancer.pick(besides(&[bad, others[1]])).is_ok(), "not more than half may be ejected");
 
     tokio::time::advance(EjectionSpec::default().base_time).await;
-    let trial = balancer.pick(&others).unwrap();
-    assert_eq!(balancer.pick(&others).unwrap_err(), BalanceError::NoneAvailable, "one at a time");
+    let trial = balancer.pick(besides(&others)).unwrap();
+    assert_eq!(balancer.pick(besides(&others)).unwrap_err(), BalanceError::NoneAvailable, "one at a time");
     trial.finish(Outcome::Served);
     assert_eq!(pick_many(&balancer, 30).len(), 3);
 }
@@ -168,7 +173,7 @@ async fn names_are_resolved_again_and_their_last_good_addresses_stay() {
     let dns = Arc::new(FakeDns::default());
     let balancers = Balancers::with_resolver(dns.clone());
     let balancer = apply(&balancers, spec(vec![endpoint("a.test", 443, 1)]));
-    assert_eq!(balancer.pick(&[]).unwrap_err(), BalanceError::Unresolved);
+    assert_eq!(balancer.pick(besides(&[])).unwrap_err(), BalanceError::Unresolved);
     balancers.settled(Duration::from_secs(1)).await;
     let report = balancer.report();
     assert_eq!(report.lookup_error.as_deref(), Some("a.test: no such name"));
@@ -176,7 +181,7 @@ async fn names_are_resolved_again_and_their_last_good_addresses_stay() {
     dns.set("a.test", &["10.0.0.2:443", "10.0.0.1:443"]);
     dns.looked_up_again().await;
     assert_eq!(addresses(&balancer), ["10.0.0.1:443", "10.0.0.2:443"]);
-    let chosen = balancer.pick(&[]).unwrap();
+    let chosen = balancer.pick(besides(&[])).unwrap();
     assert_eq!((&*chosen.name().host, &*chosen.name().authority), ("a.test", "a.test:443"));
 
     dns.fail("a.test");
@@ -196,7 +201,7 @@ async fn a_first_request_waits_for_the_first_look_up() {
     dns.set("a.test", &["10.0.0.1:80"]);
     let balancers = Balancers::with_resolver(dns);
     let balancer = apply(&balancers, spec(vec![endpoint("a.test", 80, 1)]));
-    assert!(balancer.pick_when_resolved(&[], Duration::from_secs(1)).await.is_ok());
+    assert!(balancer.pick_when_resolved(besides(&[]), Duration::from_secs(1)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +211,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
     let balancers = Balancers::with_resolver(dns.clone());
     let before = apply(&balancers, spec(vec![endpoint("a.test", 80, 1)]));
     balancers.settled(Duration::from_secs(1)).await;
-    let chosen = before.pick(&[]).unwrap();
+    let chosen = before.pick(besides(&[])).unwrap();
     let unchanged = apply(&balancers, (*before.spec()).clone());
     assert!(Arc::ptr_eq(&before, &unchanged), "an unchanged backend is left alone");
 
@@ -221,7 +226,7 @@ async fn what_is_known_survives_a_change_of_configuration() {
 
     balancers.apply(&[], |_| (None, None));
     assert!(balancers.get("b").is_none());
-    assert!(after.pick(&[]).is_ok(), "a request that holds its snapshot goes on");
+    assert!(after.pick(besides(&[])).is_ok(), "a request that holds its snapshot goes on");
 }
 
 /// An HTTP server whose health can be switched.
@@ -268,6 +273,7 @@ fn checked(endpoints: Vec<BackendEndpoint>) -> BackendSpec {
         timeout: Duration::from_secs(30),
         unhealthy_threshold: 2,
         healthy_threshold: 2,
+        ..HealthCheckSpec::default()
     };
     BackendSpec { health_check: Some(health_check), ..spec(endpoints) }
 }
@@ -298,7 +304,7 @@ async fn an_unhealthy_endpoint_is_left_out_by_its_thresholds() {
     let bad_report = report.endpoints.iter().find(|endpoint| endpoint.address == bad.address).unwrap();
     assert!(!bad_report.is_healthy);
     assert!(bad_report.check_error.as_deref().unwrap().starts_with("answered 503"), "{bad_report:?}");
-    assert_eq!(balancer.pick(&[good.address]).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&[good.address])).unwrap_err(), BalanceError::NoneAvailable);
 
     bad.status.send_replace(200);
     check(&balancer).await;
@@ -338,7 +344,7 @@ async fn an_endpoint_that_refuses_connections_is_unhealthy() {
     let balancer = apply(&balancers, checked(vec![endpoint("127.0.0.1", address.port(), 1)]));
     check(&balancer).await;
     check(&balancer).await;
-    assert_eq!(balancer.pick(&[]).unwrap_err(), BalanceError::NoneAvailable);
+    assert_eq!(balancer.pick(besides(&[])).unwrap_err(), BalanceError::NoneAvailable);
     assert!(balancer.report().endpoints[0].check_error.is_some());
 }
 
@@ -387,4 +393,40 @@ async fn a_check_over_tls_asks_for_the_right_name() {
         let report = balancer.report();
         assert_eq!(report.endpoints[0].is_healthy, is_healthy, "{report:?}");
     }
+}
+
+#[tokio::test]
+async fn of_two_that_are_drawn_the_one_with_fewer_requests_is_chosen() {
+    let balancers = Balancers::new();
+    let endpoints = vec![endpoint("10.0.0.1", 80, 1), endpoint("10.0.0.2", 80, 1)];
+    let balancer = apply(&balancers, BackendSpec { balancing: Balancing::LeastRequest, ..spec(endpoints) });
+    let free: SocketAddr = "10.0.0.2:80".parse().unwrap();
+    let busy: Vec<Chosen> = (0..50).map(|_| balancer.pick(besides(&[free])).unwrap()).collect();
+    // Both draws are the busy one a quarter of the time.
+    let picks = pick_many(&balancer, 1000);
+    assert!((650..=850).contains(&picks[&free]), "{picks:?}");
+    drop(busy);
+    assert_eq!(balancer.pick(besides(&[free])).unwrap().address(), "10.0.0.1:80".parse().unwrap());
+}
+
+#[tokio::test]
+async fn all_are_used_while_too_few_are_well() {
+    let balancers = Balancers::new();
+    let off = BackendSpec { ejection: one_failure(), ..three() };
+    let balancer = apply(&balancers, BackendSpec { panic_percent: 50, ..off.clone() });
+    let eject_one = |balancer: &Balancer| balancer.pick(besides(&[])).unwrap().finish(Outcome::Failed);
+    eject_one(&balancer);
+    assert_eq!(pick_many(&balancer, 30).len(), 2, "two of three are well");
+    eject_one(&balancer);
+    assert_eq!(pick_many(&balancer, 30).len(), 3, "one of three is");
+
+    let calm = apply(&Balancers::new(), off);
+    eject_one(&calm);
+    eject_one(&calm);
+    assert_eq!(pick_many(&calm, 30).len(), 1);
+}
+
+/// One failure is enough, and all may be out.
+fn one_failure() -> EjectionSpec {
+    EjectionSpec { consecutive_failures: 1, max_ejected_percent: 100, ..EjectionSpec::default() }
 }

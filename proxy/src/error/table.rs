@@ -100,6 +100,7 @@ impl Error {
             Self::CheckFailed { status, .. } => Row::new(Gateway, *status, "authorization_unavailable", "check_failed"),
             Self::LimitsUnavailable { .. } => Row::new(Gateway, 503, "limits_unavailable", "limits_unavailable"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
+            Self::CircuitOpen { .. } => Row::new(Gateway, 503, "circuit_open", "circuit_open").of_target(),
             Self::InvalidTarget { status } => Row::new(Gateway, *status, "invalid_target", "invalid_target"),
             Self::UnsupportedPolicy { status } => Row::new(Gateway, *status, "unsupported_policy", "unsupported_policy"),
             Self::Policy(_) => Row::new(Gateway, 500, "internal_error", "policy"),
@@ -144,6 +145,7 @@ impl Error {
             | Self::KeysUnavailable { .. }
             | Self::CheckFailed { status: 503, .. }
             | Self::LimitsUnavailable { .. }
+            | Self::CircuitOpen { .. }
             | Self::Draining => Some(SHORTLY),
             _ => None,
         }

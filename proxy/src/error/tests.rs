@@ -61,6 +61,7 @@ fn all() -> Vec<Error> {
         Error::RequestTimeout,
         Error::internal("x"),
         Error::NoCredential,
+        Error::CircuitOpen { bound: CircuitBound::Requests },
         Error::InvalidTarget { status: 500 },
         Error::UnsupportedPolicy { status: 500 },
         Error::Saturated { retry_after: SECOND },
@@ -143,8 +144,10 @@ fn whoever_is_told_to_wait_is_told_how_long() {
         let row = error.row();
         // A budget that is used up is not there again soon, and a stream that is cut has its status already.
         let is_over = row.code == "insufficient_quota" || row.reason == "stream_cut";
-        let is_shortage =
-            matches!(row.code, "overloaded" | "shutting_down" | "keys_unavailable" | "limits_unavailable");
+        let is_shortage = matches!(
+            row.code,
+            "overloaded" | "shutting_down" | "keys_unavailable" | "limits_unavailable" | "circuit_open"
+        );
         let waits = row.status == 429 && !is_over || is_shortage;
         assert_eq!(error.retry_after().is_some(), waits, "{error:?}");
     }

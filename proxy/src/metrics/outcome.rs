@@ -23,6 +23,8 @@ pub(crate) enum PickOutcome {
     Cooling,
     /// A limit of its policies does not let the request pass.
     Limited,
+    /// As much is under way at the backend as may be.
+    CircuitOpen,
 }
 
 /// What a scrape came to.
@@ -35,7 +37,7 @@ pub(crate) enum ScrapeOutcome {
 }
 
 impl PickOutcome {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Picked,
         Self::NoEndpoints,
         Self::NoCredential,
@@ -46,6 +48,7 @@ impl PickOutcome {
         Self::QueueTimeout,
         Self::Cooling,
         Self::Limited,
+        Self::CircuitOpen,
     ];
 
     /// The outcome as a label.
@@ -61,6 +64,7 @@ impl PickOutcome {
             Self::QueueTimeout => "queue_timeout",
             Self::Cooling => "cooling",
             Self::Limited => "limited",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     outcome::{PickOutcome, ScrapeOutcome},
     value::{Counter, Dollars, Gauge},
 };
+use crate::balance::CircuitBound;
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for the time to the first token, and 30 and 60
 /// seconds, in microseconds.
@@ -63,6 +64,7 @@ pub(super) struct UpstreamFamilies {
     retries: Family<Counter>,
     failovers: Family<Counter>,
     cooldowns: Family<Counter>,
+    circuits: Family<Counter>,
     credentials_refused: Family<Counter>,
     in_flight: Family<Gauge>,
     queue_waits: Family<Histogram>,
@@ -87,6 +89,7 @@ pub(crate) struct UpstreamMetrics {
     scrapes: [Arc<Counter>; ScrapeOutcome::ALL.len()],
     retries: Family<Counter>,
     failovers: Family<Counter>,
+    circuits: Family<Counter>,
     /// Times that it, or an endpoint of it, asked to be left alone.
     pub cooldowns: Arc<Counter>,
     /// Responses that refuse the gateway's credential.
@@ -152,6 +155,11 @@ impl UpstreamFamilies {
                 "penstock_cooldowns_total",
                 "Responses after which an upstream, or an endpoint of it, was left alone for a while.",
                 &["upstream_kind", "upstream"],
+            ),
+            circuits: counter(
+                "penstock_circuit_open_total",
+                "Requests that a backend's circuit breaker kept from it, by the bound that was reached.",
+                &["upstream_kind", "upstream", "bound"],
             ),
             credentials_refused: counter(
                 "penstock_credentials_refused_total",
@@ -245,6 +253,7 @@ impl UpstreamFamilies {
             scrapes: ScrapeOutcome::ALL.map(|outcome| of_pool(kind, &self.scrapes, &[name, outcome.label()])),
             retries: self.retries.clone(),
             failovers: self.failovers.clone(),
+            circuits: self.circuits.clone(),
             cooldowns: self.cooldowns.get(&key),
             credentials_refused: self.credentials_refused.get(&key),
             attempts: self.attempts.get(&key),
@@ -268,6 +277,7 @@ impl UpstreamFamilies {
             &self.retries,
             &self.failovers,
             &self.cooldowns,
+            &self.circuits,
             &self.credentials_refused,
             &self.scrapes,
             &self.ejections,
@@ -321,6 +331,11 @@ impl UpstreamMetrics {
     /// Counts a pick.
     pub(crate) fn picked(&self, outcome: PickOutcome) {
         self.picks[outcome as usize].increment();
+    }
+
+    /// Counts a request that the circuit breaker kept away.
+    pub(crate) fn circuit_open(&self, bound: CircuitBound) {
+        self.circuits.get(&[self.kind.label(), &self.name, bound.name()]).increment();
     }
 
     /// Counts the blocks of a picked request's prompt: all, and those that the endpoint was known to hold.

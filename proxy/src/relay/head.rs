@@ -38,6 +38,7 @@ pub(super) fn begin(
     }
     arrived.deadlines.answered(Instant::now());
     attempt.endpoint.first_byte();
+    attempt.endpoint.answered(header.status.as_u16());
     let content_type = header.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let encoding = header.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let is_counted = attempt.decoder.as_ref().is_some_and(|decoder| decoder.counts_usage());

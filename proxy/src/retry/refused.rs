@@ -95,6 +95,7 @@ pub(crate) async fn replace(
     };
     runtime.upstream(attempt.upstream).metrics.retried(coarse(reason));
     quota::settle::attempt_failed(arrived, attempt);
+    attempt.endpoint.answered(status.as_u16());
     attempt.settle(outcome_of_status(status));
     arrived.deadlines.end_attempt();
     // Nothing that went before is to be the answer if the next attempt finds no endpoint.

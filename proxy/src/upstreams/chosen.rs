@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use penstock_config::Engine;
 use penstock_picker::{Endpoint, EndpointId, Failures, InFlight, Outcome, Picked};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::balance;
+use crate::balance::{self, Circuit};
 
 /// The chosen endpoint. The attempt is booked there until it is settled; dropped, the client went away.
 pub(crate) struct Chosen {
@@ -119,6 +120,21 @@ impl Chosen {
         }
     }
 
+    /// What is under way at the backend, where that has bounds.
+    pub(crate) fn circuit(&self) -> Option<&Arc<Circuit>> {
+        match &self.account {
+            Account::Pool { .. } => None,
+            Account::Backend { chosen, .. } => chosen.as_ref()?.circuit(),
+        }
+    }
+
+    /// Keeps a place at a connection until the attempt is settled.
+    pub(crate) fn keep(&mut self, connection: OwnedSemaphorePermit) {
+        if let Account::Backend { chosen: Some(chosen), .. } = &mut self.account {
+            chosen.keep(connection);
+        }
+    }
+
     /// Resolves when the endpoint has left its pool.
     pub(crate) async fn left(&self) {
         match &self.account {
@@ -131,6 +147,13 @@ impl Chosen {
     pub(crate) fn first_byte(&mut self) {
         if let Account::Pool { in_flight: Some(in_flight), .. } = &mut self.account {
             in_flight.first_byte();
+        }
+    }
+
+    /// Notes the status that the attempt was answered with.
+    pub(crate) fn answered(&mut self, status: u16) {
+        if let Account::Backend { chosen: Some(chosen), .. } = &mut self.account {
+            chosen.answered(status);
         }
     }
 

@@ -7,6 +7,7 @@ mod harness;
 
 mod access;
 mod attempts;
+mod circuit;
 mod client_certificates;
 mod clients;
 mod contract;
@@ -19,6 +20,7 @@ mod encodings;
 mod explain;
 mod failover;
 mod fixed;
+mod health;
 mod limits;
 mod policies;
 mod pools;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, PolicyTargets};
+use super::{Body, PolicyTargets, TrafficHealthCheck};
 
 /// `BackendTrafficPolicy`: how backends are asked, and how often clients may.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -44,6 +44,40 @@ pub struct TrafficSettings {
     pub request_buffer: Option<TrafficBuffer>,
     /// How endpoints are chosen.
     pub load_balancer: Option<TrafficBalancer>,
+    /// How much may be under way at one time.
+    pub circuit_breaker: Option<TrafficCircuitBreaker>,
+    /// How endpoints that are well are told from others.
+    pub health_check: Option<TrafficHealthCheck>,
+}
+
+/// How much may be under way at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficCircuitBreaker {
+    /// Connections.
+    pub max_connections: Option<i64>,
+    /// Requests that wait for a connection.
+    pub max_pending_requests: Option<i64>,
+    /// Requests.
+    pub max_parallel_requests: Option<i64>,
+    /// Requests that follow a failed attempt.
+    pub max_parallel_retries: Option<i64>,
+    /// At each endpoint.
+    pub per_endpoint: Option<TrafficPerEndpoint>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// How much may be under way at each endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficPerEndpoint {
+    /// Connections.
+    pub max_connections: Option<i64>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// How large bodies may be.
@@ -119,6 +153,19 @@ pub struct TrafficBackOff {
 pub struct TrafficTimeout {
     /// Of HTTP.
     pub http: Option<TrafficHttpTimeout>,
+    /// Of TCP.
+    pub tcp: Option<TrafficTcpTimeout>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Deadlines of TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficTcpTimeout {
+    /// Until a connection is there.
+    pub connect_timeout: Option<String>,
     /// What is not acted on.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
@@ -132,6 +179,8 @@ pub struct TrafficHttpTimeout {
     pub request_timeout: Option<String>,
     /// Between two pieces of a response.
     pub stream_idle_timeout: Option<String>,
+    /// How long a connection that is not in use is kept.
+    pub connection_idle_timeout: Option<String>,
     /// What is not acted on.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,

@@ -111,8 +111,32 @@ impl Routing<'_, '_> {
         self.closing_effects(route, gateway, listener).map(move |(position, mut effect)| {
             effect.invalidate(self.access_fault(route, gateway, listener, position));
             effect.invalidate(self.limit_fault(route, gateway, listener, position));
+            effect.leave_out(self.pointless(route, gateway, listener, position));
             (position, effect)
         })
+    }
+
+    /// What policies say of backends and is for a rule that leads to a pool.
+    fn pointless(
+        &self,
+        route: &Route<'_>,
+        gateway: &Gateway<'_>,
+        listener: usize,
+        position: usize,
+    ) -> Option<String> {
+        let rule = route.built.rules.iter().find(|rule| rule.position == position)?;
+        let pool = rule.raw.targets.iter().find_map(|target| target.pool.as_deref())?;
+        let name = gateway.listeners.get(listener)?.spec.name.as_str();
+        let said = route.object.rule_name(position);
+        let traffic = self.unsupported.traffic(gateway, name, &route.object.meta().key, said)?;
+        let fields: Vec<&str> = traffic.backing().fields().collect();
+        let why = || {
+            format!(
+                "{} of its BackendTrafficPolicy at the pool {pool}, which chooses by itself",
+                fields.join(", ")
+            )
+        };
+        (!fields.is_empty()).then(why)
     }
 
     /// What becomes of each rule at a listener, whatever is asked of requests there.

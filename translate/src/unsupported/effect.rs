@@ -15,6 +15,8 @@ pub(crate) struct Effect<'u> {
     invalid: BTreeSet<String>,
     /// What it is served without.
     idle: BTreeSet<&'u str>,
+    /// What has no meaning where it leads.
+    pointless: BTreeSet<String>,
     /// What its owners say is enforced elsewhere.
     ignored: BTreeSet<&'u str>,
 }
@@ -36,6 +38,11 @@ impl<'u> Effect<'u> {
         self.closed_by.extend(by);
     }
 
+    /// Adds what has no meaning where it leads.
+    pub(crate) fn leave_out(&mut self, what: Option<String>) {
+        self.pointless.extend(what);
+    }
+
     /// Adds a policy that cannot be enforced, with what is wrong with it.
     pub(crate) fn invalidate(&mut self, fault: Option<String>) {
         self.invalid.extend(fault);
@@ -46,6 +53,7 @@ impl<'u> Effect<'u> {
         self.closed_by.extend(other.closed_by);
         self.invalid.extend(other.invalid);
         self.idle.extend(other.idle);
+        self.pointless.extend(other.pointless);
         self.ignored.extend(other.ignored);
     }
 
@@ -73,8 +81,10 @@ impl<'u> Effect<'u> {
     /// The conditions that tell of all but what closes.
     pub(crate) fn notes(&self) -> impl Iterator<Item = Condition> {
         let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
-        let idle = (!self.idle.is_empty()).then(|| {
-            let message = format!("served without {}", list(&self.idle));
+        let without: BTreeSet<&str> =
+            self.idle.iter().copied().chain(self.pointless.iter().map(String::as_str)).collect();
+        let idle = (!without.is_empty()).then(|| {
+            let message = format!("served without {}", list(&without));
             Condition::yes(POLICIES_NOT_ACTED_ON, UNSUPPORTED, message)
         });
         let ignored = (!self.ignored.is_empty()).then(|| {

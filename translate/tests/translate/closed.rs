@@ -220,7 +220,7 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "extAuth: {failOpen: true, later: {}}", true),
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
-        ("BackendTrafficPolicy", "circuitBreaker: {}, somethingNew: {}", false),
+        ("BackendTrafficPolicy", "faultInjection: {}, somethingNew: {}", false),
         ("ClientTrafficPolicy", "tls: {clientValidation: {mode: RequireAny, spkiHashes: [a]}}", true),
         ("ClientTrafficPolicy", "headers: {earlyRequestHeaders: {removeOnMatch: [{value: x}]}}", true),
         ("EnvoyExtensionPolicy", "extProc: [{backendRefs: []}]", true),

@@ -124,13 +124,17 @@ fn the_more_specific_policy_counts_and_merges_if_it_says_so() {
 #[test]
 fn what_is_not_acted_on_is_named_and_what_cannot_be_is_not_in_force() {
     let partly = format!(
-        "{{{GATEWAY}, retry: {{retryOn: {{triggers: [reset, cancelled]}}}}, circuitBreaker: {{}}, \
-         timeout: {{tcp: {{connectTimeout: 1s}}}}}}"
+        "{{{GATEWAY}, retry: {{retryOn: {{triggers: [reset, cancelled]}}}}, \
+         circuitBreaker: {{maxRequestsPerConnection: 1}}, timeout: {{http: {{maxStreamDuration: 1s}}}}}}"
     );
     let translation = scene(&[("p", &partly)]);
     let (is_accepted, _, message) = condition(&translation, (Kind::BackendTrafficPolicy, "p"), "Accepted");
     assert!(is_accepted, "{message}");
-    for left_out in ["spec.circuitBreaker", "spec.retry.retryOn.triggers: cancelled", "spec.timeout.tcp"] {
+    for left_out in [
+        "spec.circuitBreaker.maxRequestsPerConnection",
+        "spec.retry.retryOn.triggers: cancelled",
+        "spec.timeout.http.maxStreamDuration",
+    ] {
         assert!(message.contains(left_out), "{message}");
         let (_, _, message) = condition(&translation, (Kind::Gateway, "gw"), POLICIES_NOT_ACTED_ON);
         assert!(message.contains(left_out), "{message}");
@@ -142,4 +146,101 @@ fn what_is_not_acted_on_is_named_and_what_cannot_be_is_not_in_force() {
     assert_eq!((is_accepted, reason), (false, "Invalid"));
     assert!(message.starts_with("spec.retry.perRetry.timeout: "), "{message}");
     assert!(rules(&translation).iter().all(|(_, rule)| rule.retry.attempts == 3));
+}
+
+/// The backends of the document, by name: the most requests, and the time that connecting may take.
+fn backends(translation: &Translation) -> Vec<(String, Option<u32>, Span)> {
+    let document = &translation.gateways.values().next().unwrap().document;
+    let said = document.backends.iter().map(|backend| {
+        let most = backend.circuit_breaker.and_then(|circuit| circuit.max_parallel_requests);
+        (backend.name.clone(), most, backend.connection.connect_timeout)
+    });
+    let mut said: Vec<_> = said.collect();
+    said.sort();
+    said
+}
+
+fn targets(translation: &Translation) -> Vec<(String, Vec<String>)> {
+    let names = |rule: RawRule| rule.targets.into_iter().filter_map(|target| target.backend).collect();
+    rules(translation).into_iter().map(|(listener, rule)| (listener, names(rule))).collect()
+}
+
+#[test]
+fn what_a_policy_says_of_backends_is_said_of_those_that_its_rules_lead_to() {
+    let spec = format!(
+        "{{{GATEWAY}, circuitBreaker: {{maxParallelRequests: 7}}, timeout: {{tcp: {{connectTimeout: 4s}}}}}}"
+    );
+    let translation = scene(&[("p", &spec)]);
+    let own = |name: &str| (name.to_owned(), Some(7), Span::secs(4));
+    assert_eq!(backends(&translation), [own("ns.failing"), own("ns.good")]);
+    let (is_accepted, _, message) = condition(&translation, (Kind::BackendTrafficPolicy, "p"), "Accepted");
+    assert!(is_accepted && !message.contains("circuitBreaker"), "{message}");
+}
+
+#[test]
+fn listeners_that_want_a_backend_differently_have_it_each_in_their_own_way() {
+    let spec = format!("{{{LISTENER}, circuitBreaker: {{maxParallelRequests: 7}}}}");
+    let translation = scene(&[("p", &spec)]);
+    let of: Vec<(String, Vec<String>)> = targets(&translation);
+    let plain: Vec<&str> = of[0].1.iter().map(String::as_str).collect();
+    let bounded: Vec<&str> = of[1].1.iter().map(String::as_str).collect();
+    assert_eq!((plain.len(), bounded.len()), (2, 2), "{of:?}");
+    for (name, most, _) in backends(&translation) {
+        let is_bounded = bounded.contains(&name.as_str());
+        assert_ne!(is_bounded, plain.contains(&name.as_str()), "{name}");
+        assert_eq!(most, is_bounded.then_some(7), "{name}");
+    }
+    assert_eq!(backends(&translation).len(), 4);
+    // Each can be asked: where its endpoints are is said of it too.
+    let document = &translation.gateways.values().next().unwrap().document;
+    assert!(document.backends.iter().all(|backend| !backend.endpoints.is_empty()));
+}
+
+/// Pools choose by themselves, and the status of the route says so.
+#[test]
+fn what_has_no_meaning_for_a_pool_is_named() {
+    const POOL: &str = "
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: llama, namespace: ns}
+spec: {selector: {matchLabels: {app: llama}}, targetPorts: [{number: 8000}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: pooled, namespace: ns}
+spec:
+  parentRefs: [{name: gw}]
+  rules:
+    - backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: llama}]
+---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: BackendTrafficPolicy
+metadata: {name: p, namespace: ns}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gw}]
+  circuitBreaker: {maxParallelRequests: 7}
+  healthCheck: {passive: {}}
+---
+";
+    let translation = translated(&(SCENE.to_owned() + POOL));
+    let (is_so, _, message) = condition(&translation, (Kind::HttpRoute, "pooled"), POLICIES_NOT_ACTED_ON);
+    assert!(is_so);
+    assert!(message.contains("circuitBreaker, healthCheck of its BackendTrafficPolicy"), "{message}");
+    assert!(message.contains("the pool ns.llama"), "{message}");
+}
+
+#[test]
+fn health_checks_are_those_of_the_backends() {
+    let spec = format!(
+        "{{{ROUTE}, healthCheck: {{panicThreshold: 20, passive: {{consecutive5XxErrors: 3}}, \
+         active: {{type: HTTP, http: {{path: /ready}}}}}}}}"
+    );
+    let translation = scene(&[("p", &spec)]);
+    let document = &translation.gateways.values().next().unwrap().document;
+    for backend in &document.backends {
+        assert_eq!(backend.failure_runs.as_ref().unwrap().server_errors, 3, "{}", backend.name);
+        assert_eq!(backend.health_check.as_ref().unwrap().path, "/ready", "{}", backend.name);
+        assert_eq!(backend.panic_percent, 20, "{}", backend.name);
+    }
+    assert_eq!(document.backends.len(), 2);
 }
