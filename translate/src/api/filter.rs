@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Body, HeaderModifier, LocalRef};
 
 /// `HTTPRouteFilter`: what rules of HTTPRoutes do beyond the Gateway API.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteFilter {
     /// Changes to host and path.
@@ -23,7 +24,7 @@ pub struct HttpRouteFilter {
 impl Body for HttpRouteFilter {}
 
 /// Changes to host and path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterUrlRewrite {
     /// To the host.
@@ -36,7 +37,7 @@ pub struct FilterUrlRewrite {
 }
 
 /// A change of host.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterHostname {
     /// `Header` or `Backend`.
@@ -47,7 +48,7 @@ pub struct FilterHostname {
 }
 
 /// A change of path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterPath {
     /// `ReplaceRegexMatch`.
@@ -58,7 +59,7 @@ pub struct FilterPath {
 }
 
 /// What is looked for, and what it becomes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterRegex {
     /// A pattern of RE2's.
@@ -68,7 +69,7 @@ pub struct FilterRegex {
 }
 
 /// An answer that is the same for all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterResponse {
     /// Its status; 200 if left out.
@@ -85,7 +86,7 @@ pub struct FilterResponse {
 }
 
 /// A body.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterBody {
     /// `Inline` or `ValueRef`.

@@ -35,6 +35,7 @@ pub fn fields(kind: Kind) -> Vec<Field> {
         Kind::GatewayConfig => schema::of::<api::GatewayConfig>(),
         Kind::Backend => schema::of::<api::Backend>(),
         Kind::EnvoyProxy => schema::of::<api::EnvoyProxy>(),
+        Kind::HttpRouteFilter => schema::of::<api::HttpRouteFilter>(),
         Kind::SecurityPolicy => schema::of::<api::AccessSettings>(),
         _ => return Vec::new(),
     };

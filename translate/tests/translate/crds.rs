@@ -182,6 +182,18 @@ fn nothing_is_required_and_nothing_unknown_is_pruned() {
 }
 
 #[test]
+fn filters_are_listed_as_served_with_their_fields() {
+    let page = page();
+    let (_, section) = page.split_once("\n### HTTPRouteFilter\n").unwrap();
+    let (section, _) = section.split_once("\n#").unwrap();
+    for field in ["urlRewrite.path.replaceRegexMatch.pattern", "directResponse.body.valueRef.name"] {
+        assert!(section.contains(&format!("`{field}`")), "{section}");
+    }
+    let (_, unserved) = page.split_once("\n## Kinds that are not served\n").unwrap();
+    assert!(unserved.contains("`GRPCRoute`") && !unserved.contains("HTTPRouteFilter"), "{unserved}");
+}
+
+#[test]
 fn the_page_of_fields_is_up_to_date() {
     let page = page();
     let file = folder("../docs/kubernetes-fields.md");
@@ -222,6 +234,7 @@ fn page() -> String {
             }
         }
     }
+    page.push_str(&filters());
     page.push_str(
         "\n## Policies that are not acted on\n\nOf these kinds nothing is acted on but what is listed, and it is known what their objects are \
         for (`targetRef`, `targetRefs`, `targetSelectors`, `mergeType`). Fields that close are answered for with 500 by \
@@ -261,7 +274,7 @@ fn page() -> String {
     }
     let others: Vec<String> = Kind::ALL
         .iter()
-        .filter(|kind| kind.is_unsupported() && !POLICIES.contains(kind))
+        .filter(|kind| kind.is_unsupported() && !POLICIES.contains(kind) && **kind != Kind::HttpRouteFilter)
         .map(|kind| format!("`{}` of `{}`", kind.name(), kind.group()))
         .collect();
     writeln!(
@@ -272,6 +285,19 @@ fn page() -> String {
     )
     .unwrap();
     page
+}
+
+/// What the page says of filters that are objects. They have no status, and are refused whole for what is not read, so that
+/// no table declares their fields.
+fn filters() -> String {
+    let read: BTreeSet<String> = fields(Kind::HttpRouteFilter).into_iter().map(|field| field.path).collect();
+    let has_inner = |path: &str| read.iter().any(|other| other != path && is_in(other, path));
+    format!(
+        "\n### HTTPRouteFilter\n\nActed on: {}.\n\nCloses: any other field of the filter itself, of its \
+        `urlRewrite` and of its `directResponse`, such as `credentialInjection`. The rules that refer to it answer 500, and \
+        the status of their route says why.\n",
+        listed(read.iter().filter(|path| !has_inner(path)))
+    )
 }
 
 /// Paths without `spec.`, which all have, in a sentence.
