@@ -228,7 +228,8 @@ impl Chain {
         self.policies.is_empty()
     }
 
-    /// Asks who sends the request. The first policy that does not let it go on decides.
+    /// Asks who sends the request. The first policy that does not let it go on decides. From the first on whose server is
+    /// asked when the body is there, who may is decided then: by what that server sets.
     ///
     /// # Errors
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
@@ -238,11 +239,16 @@ impl Chain {
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
         edits::reserve(self.reserved.iter(), request.head)?;
+        let mut is_put_off = false;
         for policy in &self.policies {
             let verdict = match policy {
                 Policy::Access(access) => match access.check(servers, request, false).await? {
                     Verdict::Continue => {
-                        access.identify(request)?;
+                        is_put_off |= access.waits_for_body();
+                        access.authenticate(request)?;
+                        if !is_put_off {
+                            access.authorize_early(request)?;
+                        }
                         Verdict::Continue
                     }
                     answer @ Verdict::Answer(_) => answer,
@@ -256,7 +262,7 @@ impl Chain {
         Ok(Verdict::Continue)
     }
 
-    /// Of a listener: asks the servers that are shown the body, which is here now.
+    /// Of a listener: asks the servers that are shown the body, which is here now, and decides what waited for them.
     ///
     /// # Errors
     /// They do not let the request be served, or could not say.
@@ -265,9 +271,14 @@ impl Chain {
         servers: &dyn Servers,
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
+        let mut is_put_off = false;
         for access in self.named() {
             if let answer @ Verdict::Answer(_) = access.check(servers, request, true).await? {
                 return Ok(answer);
+            }
+            is_put_off |= access.waits_for_body();
+            if is_put_off {
+                access.authorize_early(request)?;
             }
         }
         Ok(Verdict::Continue)

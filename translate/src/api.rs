@@ -75,10 +75,10 @@ pub use reference::{
     TargetRef,
 };
 pub use route::{
-    CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction,
-    HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier,
-    HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef,
-    RequestMirror,
+    CorsFilter, ExternalAuthBackendRef, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc,
+    ExternalAuthHttp, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch,
+    HttpPathMatch, HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts,
+    HttpUrlRewrite, HttpValueMatch, MirrorRef, RequestMirror,
 };
 pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,

@@ -122,8 +122,7 @@ impl Access {
             || counts.model
             || counts.tokens
             || counts.cost;
-        let whole_body = self.external.as_ref().is_some_and(Server::needs_body);
-        Wants { peek, whole_body, ..Wants::default() }
+        Wants { peek, whole_body: self.waits_for_body(), ..Wants::default() }
     }
 
     /// Asks its server whether the request may be served, if it has one that was not asked yet. Of a policy that a listener
@@ -153,12 +152,25 @@ impl Access {
         Ok(verdict)
     }
 
+    /// Whether its server is asked when the body is there.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.external.as_ref().is_some_and(Server::needs_body)
+    }
+
     /// Of a listener: who asks, and whether they may, as far as that does not depend on the model.
     ///
     /// # Errors
     /// They may not, or nobody knows who it is.
     pub(super) fn identify(&self, request: &mut Subject<'_>) -> Result<(), Error> {
         self.authenticate(request)?;
+        self.authorize_early(request)
+    }
+
+    /// Of a listener: whether who asks may, as far as that does not depend on the model.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(super) fn authorize_early(&self, request: &Subject<'_>) -> Result<(), Error> {
         match &self.authorizer {
             Some(authorizer) if !authorizer.needs_model() => {
                 self.authorize(authorizer, &facts(request), &[Model::Unknown])
@@ -210,7 +222,7 @@ impl Access {
 
     /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
     /// then.
-    fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
+    pub(super) fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
         let Some(authenticator) = &self.authenticator else { return Ok(()) };
         let caller = request.caller.get_or_insert_default();
         if caller.asked.contains(&self.name) {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, LocalRef, PolicyTargets, SecretRef};
+use super::{Body, ExternalAuthBackendRef, LocalRef, PolicyTargets, SecretRef};
 
 /// `SecurityPolicy`: who may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -325,7 +325,7 @@ pub struct ExternalAccess {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalGrpc {
     /// Where it is. The older spelling of a list of one.
-    pub backend_ref: Option<ExternalBackendRef>,
+    pub backend_ref: Option<ExternalAuthBackendRef>,
     /// Where it is.
     pub backend_refs: Vec<ExternalBackendRef>,
 }
@@ -335,7 +335,7 @@ pub struct ExternalGrpc {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalHttp {
     /// Where it is. The older spelling of a list of one.
-    pub backend_ref: Option<ExternalBackendRef>,
+    pub backend_ref: Option<ExternalAuthBackendRef>,
     /// Where it is.
     pub backend_refs: Vec<ExternalBackendRef>,
     /// What stands before the request's path.

@@ -116,6 +116,22 @@ pub struct CorsFilter {
     pub max_age: Option<u32>,
 }
 
+/// A port of a Service, or a Backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthBackendRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// `Service` if left out.
+    pub kind: Option<String>,
+    /// The route's if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// Of a Service: the port.
+    pub port: Option<u16>,
+}
+
 /// A server that is asked whether requests may be served (GEP-1494).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -123,7 +139,7 @@ pub struct ExternalAuthFilter {
     /// `GRPC` or `HTTP`.
     pub protocol: String,
     /// Where it is.
-    pub backend_ref: ExternalBackendRef,
+    pub backend_ref: ExternalAuthBackendRef,
     /// With `GRPC`.
     pub grpc: Option<ExternalAuthGrpc>,
     /// With `HTTP`.
@@ -302,6 +318,13 @@ pub struct HttpRetry {
 }
 
 impl Body for HttpRoute {}
+
+impl From<&ExternalAuthBackendRef> for ExternalBackendRef {
+    fn from(one: &ExternalAuthBackendRef) -> Self {
+        let ExternalAuthBackendRef { group, kind, namespace, name, port } = one.clone();
+        Self { group, kind, namespace, name, port, weight: None }
+    }
+}
 
 impl HttpBackendRef {
     /// The reference without port, weight and filters.
