@@ -71,14 +71,14 @@ pub use rate_limit::{
     RateLimitSelector, RateLimitValue, ServiceQuota,
 };
 pub use reference::{
-    LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
-    TargetRef,
+    ExternalAuthBackendRef, LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom,
+    ReferenceGrantTo, SecretRef, TargetRef,
 };
 pub use route::{
-    CorsFilter, ExternalAuthBackendRef, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc,
-    ExternalAuthHttp, Fraction, HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch,
-    HttpPathMatch, HttpPathModifier, HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts,
-    HttpUrlRewrite, HttpValueMatch, MirrorRef, RequestMirror,
+    CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction,
+    HeaderModifier, HttpBackendRef, HttpFilter, HttpHeader, HttpMatch, HttpPathMatch, HttpPathModifier,
+    HttpRedirect, HttpRetry, HttpRoute, HttpRule, HttpTimeouts, HttpUrlRewrite, HttpValueMatch, MirrorRef,
+    RequestMirror,
 };
 pub use security::{
     ApiKey, AwsCredentials, AwsCredentialsFile, AwsOidcExchangeToken, AzureCredentials,

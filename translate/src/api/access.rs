@@ -384,3 +384,10 @@ pub struct ContextExtension {
     /// What it is told.
     pub value: Option<String>,
 }
+
+impl From<&ExternalAuthBackendRef> for ExternalBackendRef {
+    fn from(one: &ExternalAuthBackendRef) -> Self {
+        let ExternalAuthBackendRef { group, kind, namespace, name, port } = one.clone();
+        Self { group, kind, namespace, name, port, weight: None }
+    }
+}

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, ExternalBackendRef, LocalRef, ObjectRef, ParentRef};
+use super::{Body, ExternalAuthBackendRef, LocalRef, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -114,22 +114,6 @@ pub struct CorsFilter {
     pub expose_headers: Vec<String>,
     /// For how many seconds browsers may keep this in mind; 5 if left out.
     pub max_age: Option<u32>,
-}
-
-/// A port of a Service, or a Backend.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ExternalAuthBackendRef {
-    /// The group; the core's if left out.
-    pub group: Option<String>,
-    /// `Service` if left out.
-    pub kind: Option<String>,
-    /// The route's if left out.
-    pub namespace: Option<String>,
-    /// The name.
-    pub name: String,
-    /// Of a Service: the port.
-    pub port: Option<u16>,
 }
 
 /// A server that is asked whether requests may be served (GEP-1494).
@@ -318,13 +302,6 @@ pub struct HttpRetry {
 }
 
 impl Body for HttpRoute {}
-
-impl From<&ExternalAuthBackendRef> for ExternalBackendRef {
-    fn from(one: &ExternalAuthBackendRef) -> Self {
-        let ExternalAuthBackendRef { group, kind, namespace, name, port } = one.clone();
-        Self { group, kind, namespace, name, port, weight: None }
-    }
-}
 
 impl HttpBackendRef {
     /// The reference without port, weight and filters.
