@@ -10,7 +10,7 @@ mod candidates;
 mod trail;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -101,6 +101,8 @@ pub(crate) struct Arrived {
     pub(crate) cors: Option<Arc<Cors>>,
     /// What it holds of limits, once they were asked.
     pub(crate) tab: Option<Box<Tab>>,
+    /// The model that its path names, once somebody looked for it there.
+    pub(crate) path_model: OnceLock<Option<Box<str>>>,
 }
 
 /// What a request asks for.
@@ -206,6 +208,7 @@ impl Arrived {
             caller: None,
             cors: None,
             tab: None,
+            path_model: OnceLock::new(),
         }
     }
 

@@ -54,8 +54,10 @@ pub(crate) fn check(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<()
     if has_fragment {
         return Err(Error::BadTarget("it has a number sign; escape it, or leave the fragment out"));
     }
-    check_framing(header)?;
-    check_declared_length(header, limits.body_bytes)?;
+    if is_coded || client.is_http2() {
+        check_coding(header)?;
+    }
+    check_length(header, limits.body_bytes)?;
     check_expectation(header)?;
     if slashes != EscapedSlashes::Keep {
         slashes::judge(client.head_mut(), slashes)?;
@@ -169,7 +171,7 @@ fn has_length_too(client: &Client<'_>) -> bool {
     })
 }
 
-fn check_framing(header: &RequestHeader) -> Result<(), Error> {
+fn check_coding(header: &RequestHeader) -> Result<(), Error> {
     let mut codings = header.headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(first) = codings.next() {
         let is_plain_chunked = first.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
@@ -179,23 +181,20 @@ fn check_framing(header: &RequestHeader) -> Result<(), Error> {
             ));
         }
     }
-    let mut lengths = header.headers.get_all(header::CONTENT_LENGTH).iter();
-    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
-        || lengths.next().is_some()
-    {
-        return Err(Error::AmbiguousFraming("Content-Length must be one decimal number"));
-    }
     Ok(())
 }
 
 /// A body that is declared too large is refused before a byte of it is read, or asked for.
-fn check_declared_length(header: &RequestHeader, limit_bytes: usize) -> Result<(), Error> {
-    let declared = header.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    match declared.map(str::parse::<usize>) {
-        Some(Ok(length)) if length <= limit_bytes => Ok(()),
+fn check_length(header: &RequestHeader, limit_bytes: usize) -> Result<(), Error> {
+    let mut lengths = header.headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(declared) = lengths.next() else { return Ok(()) };
+    if !declared.as_bytes().iter().all(u8::is_ascii_digit) || lengths.next().is_some() {
+        return Err(Error::AmbiguousFraming("Content-Length must be one decimal number"));
+    }
+    match declared.to_str().unwrap_or_default().parse::<usize>() {
+        Ok(length) if length <= limit_bytes => Ok(()),
         // What does not fit into an integer is too large as well.
-        Some(_) => Err(Error::BodyTooLarge { limit_bytes }),
-        None => Ok(()),
+        _ => Err(Error::BodyTooLarge { limit_bytes }),
     }
 }
 

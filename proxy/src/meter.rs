@@ -39,8 +39,6 @@ pub(crate) struct Tab {
     pub(crate) holds: Holds,
     /// What it was expected to take.
     pub(crate) estimate: Usage,
-    /// The model that its path names, where its body names none.
-    pub(crate) model: Option<Box<str>>,
 }
 
 impl Meter {

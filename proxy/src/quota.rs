@@ -34,9 +34,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEPT_COUNTERS: usize = 100_000;
 
 impl Arrived {
-    /// The model that the client asks for: its body names it, or its path does as far as limits looked for it there.
+    /// The model that the client asks for: its path names it, or its body does. Servers of APIs that have it in the path go by
+    /// that, whatever the body says; others' paths name none.
     pub(crate) fn asked_model(&self) -> Option<&str> {
-        self.model().or_else(|| self.tab.as_ref()?.model.as_deref())
+        let of_path = || penstock_providers::models_in_path(self.target.path()).names.into_iter().next();
+        let of_path = self.path_model.get_or_init(|| of_path().map(Into::into));
+        of_path.as_deref().or_else(|| self.model())
     }
 
     /// The name of who asks, by the first policy that found one; empty if none did.

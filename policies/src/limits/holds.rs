@@ -113,6 +113,17 @@ impl Holds {
         }
     }
 
+    /// Notes who served the request, and under which name of its model, for the expressions that ask: when it was reserved,
+    /// nobody knew.
+    pub fn served_by(&mut self, upstream: &str, model: Option<&str>) {
+        let Some(names) = self.about.as_mut().and_then(|about| about.names.as_mut()) else { return };
+        let names = Arc::make_mut(names);
+        upstream.clone_into(&mut names.backend);
+        if let Some(model) = model {
+            model.clone_into(&mut names.model);
+        }
+    }
+
     /// Counts what was used in the place of what was held. Nothing is held any more then.
     pub fn settle(&mut self, spent: Spent<'_>, now: Now) {
         self.settle_each(spent, now, |_| {});

@@ -7,6 +7,7 @@
 use http::HeaderName;
 use penstock_config::{
     Comparison, Consumer, LimitMatch, MODEL_HEADER, ModelNames, PathComparison, PathMatch, TextMatch,
+    plain_path,
 };
 
 use super::ask::Ask;
@@ -84,13 +85,18 @@ fn is_equal(comparison: &Comparison, value: &[u8]) -> bool {
     }
 }
 
+/// However a path is written that servers take for this one, it leads past no limit: it is the path as it is written, or its
+/// plain form, without a slash at its end.
 fn is_path(asked: &PathMatch, path: &str) -> bool {
-    let is_equal = match &asked.value {
+    let plain = plain_path(path);
+    let bare = plain.trim_end_matches('/');
+    let plain = if bare.is_empty() { &*plain } else { bare };
+    let is_at = |path: &str| match &asked.value {
         PathComparison::Exact(text) => **text == *path,
         PathComparison::Prefix(text) => is_below(text.trim_end_matches('/'), path),
         PathComparison::Regex(pattern) => pattern.matches(path),
     };
-    is_equal != asked.is_inverted
+    if asked.is_inverted { !is_at(path) || !is_at(plain) } else { is_at(path) || is_at(plain) }
 }
 
 /// By whole segments.

@@ -46,12 +46,6 @@ pub(crate) async fn reserve(
 ) -> Result<(), Error> {
     let runtime = arrived.runtime().clone();
     let mut tab = Box::new(Tab::default());
-    let wants = |quota: &Arc<Quota>| quota.wants().model || quota.wants().tokens || quota.wants().cost;
-    if arrived.model().is_none() && quotas(&runtime, arrived.listener, rule).any(wants) {
-        // Some APIs have it in their paths.
-        let of_path = penstock_providers::models_in_path(arrived.target.path());
-        tab.model = of_path.names.into_iter().next().map(Into::into);
-    }
     let mut done = 0;
     for _ in 0..MAX_WAITS {
         let halt = match hold(&runtime, arrived, &client.head().headers, rule, &mut tab, &mut done) {
@@ -110,8 +104,7 @@ fn hold(
     done: &mut usize,
 ) -> Result<(), Halt> {
     let facts = facts(arrived, headers);
-    let mut ask = ask(arrived, &facts, rule);
-    ask.model = ask.model.or(tab.model.as_deref());
+    let ask = ask(arrived, &facts, rule);
     let meter = runtime.meter();
     let rates = meter.prices().rates();
     let (estimate, price) = expected(arrived, rule, &ask, &rates);

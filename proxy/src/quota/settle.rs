@@ -80,6 +80,9 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     if let (Basis::Used(usage), Some(model), true) = (&basis, model, is_reported) {
         learn(arrived, runtime, model, &estimate, usage);
     }
+    if let (Some(tab), Some(upstream)) = (arrived.tab.as_mut(), upstream) {
+        tab.holds.served_by(&upstream.name, attempt.as_ref().and_then(|attempt| attempt.model.as_deref()));
+    }
     let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
     let mut tell = |spent: Spent<'_>, settled: Settled| {
         count(runtime, spent, &settled);

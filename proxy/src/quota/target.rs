@@ -38,7 +38,9 @@ impl<'a> Held<'a> {
         let facts = facts(self.arrived, self.headers);
         let mut ask = ask(self.arrived, &facts, Some(self.rule));
         ask.upstream = Some(&upstream.name);
-        ask.target_model = Some(model).filter(|model| !model.is_empty()).or(ask.model);
+        // What the body says is not what counts where the path says something else.
+        let is_own = model.is_empty() || self.arrived.model() == Some(model);
+        ask.target_model = if is_own { ask.model } else { Some(model) };
         let runtime = self.arrived.runtime();
         let meter = runtime.meter();
         let estimate = meter.estimator.estimate(&ask);

@@ -91,6 +91,11 @@ fn paths_match_whole_or_by_segments() {
         ("/v1/chat", [false, true, false, true, false]),
         ("/v12", [false, false, true, true, true]),
         ("/", [false, false, true, true, false]),
+        // However they are written.
+        ("/v1/", [true, true, false, true, true]),
+        ("//v1", [true, true, true, true, true]),
+        ("/%761", [true, true, true, true, true]),
+        ("/v1;x/chat", [false, true, true, true, false]),
     ] {
         let request = Request { path: asked, ..Request::new() };
         let found = [&exact, &prefix, &others, &all, &regex].map(|when| is_for(when, &request));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::{SEARCH, answering, ask, limited, server, statuses};
-use crate::harness::{Gateway, Protocol, eventually, with};
+use crate::harness::{Gateway, Protocol, chat, eventually, post, with};
 
 /// A limit of so many of something, in a long time.
 fn of(count: &str, amount: impl Into<Value>) -> Value {
@@ -53,6 +53,41 @@ async fn each_count_is_charged_what_the_upstream_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_of_a_path_counts_whatever_the_body_says() {
+    let (server, _) = server().await;
+    let dear = json!({"prices": [{"models": ["dear"], "per": "Token", "input": "2", "output": "2"}]});
+    let path = "/openai/deployments/dear/chat/completions";
+    for changes in [
+        json!({"count": "Cost", "amount": "1"}),
+        json!({"when": {"models": ["dear"]}}),
+        json!({"per": ["model"]}),
+    ] {
+        let limits =
+            with(json!({"name": "l", "amount": 1, "window": {"tokenBucket": "8000h"}}), changes.clone());
+        let of_listener = with(limited(server.addr(), &json!([limits])), dear.clone());
+        // The same limits, of the backend alone.
+        let mut of_backend = of_listener.clone();
+        of_backend["listeners"][0]["policies"] = json!(["keys"]);
+        of_backend["backends"][0]["policies"] = json!(["p"]);
+        for document in [of_listener, of_backend] {
+            let gateway = Gateway::start(document).await;
+            let mut client = gateway.client(Protocol::H1).await;
+            let mut statuses = Vec::new();
+            for body in ["nonsense", "another"] {
+                let body = chat(body, false).to_string();
+                let headers = [("content-type", "application/json"), ("x-api-key", SEARCH)];
+                statuses.push(client.send(post(path, &headers, body)).await.status.as_u16());
+                gateway.log(statuses.len()).await;
+            }
+            assert_eq!(statuses, [200, 429], "{changes}");
+            assert_eq!(gateway.log(2).await[0]["cost"], 300, "{changes}");
+            drop(client);
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expression_makes_of_the_usage_what_is_counted() {
     let (server, _) = server().await;
     let limits = json!([{
@@ -63,6 +98,21 @@ async fn an_expression_makes_of_the_usage_what_is_counted() {
     let mut client = gateway.client(Protocol::H1).await;
     assert_eq!(client.send(ask(SEARCH, &[])).await.status, 200);
     assert_eq!(gateway.log(1).await[0]["charged"][0]["used"], 80 + 250);
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_knows_who_served_the_request() {
+    let (server, _) = server().await;
+    let limits = json!([{
+        "name": "l", "expression": "backend == 'b' && route_name == 'r' ? total_tokens : 0u", "amount": 10_000,
+        "window": {"tokenBucket": "8000h"},
+    }]);
+    let gateway = Gateway::start(limited(server.addr(), &limits)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(client.send(ask(SEARCH, &[])).await.status, 200);
+    assert_eq!(gateway.log(1).await[0]["charged"][0]["used"], 150);
     drop(client);
     gateway.stop().await;
 }
