@@ -133,7 +133,13 @@ fn keys_and_passwords_that_say_everything() {
     };
     let user_header = Some(HeaderName::from_static("x-user"));
     let basic = Basic { file: "users".into(), user_header, is_forwarded: true };
-    let all = Authentication { is_optional: true, api_key: Some(api_key), basic: Some(basic), jwt: None };
+    let all = Authentication {
+        is_optional: true,
+        api_key: Some(api_key),
+        basic: Some(basic),
+        jwt: None,
+        oidc: None,
+    };
     assert_eq!(found, all);
     let [used] = &snapshot.secret_uses[..] else { panic!("{:?}", snapshot.secret_uses) };
     assert_eq!((&*used.place, &*used.key), ("policies[0].authentication.apiKey.file", "keys"));
@@ -169,7 +175,7 @@ fn identity_providers_that_say_everything_and_little() {
         is_forwarded: false,
     };
     let jwt = Some([remote, local].into());
-    assert_eq!(found, Authentication { is_optional: false, api_key: None, basic: None, jwt });
+    assert_eq!(found, Authentication { is_optional: false, api_key: None, basic: None, jwt, oidc: None });
 }
 
 #[test]
@@ -192,7 +198,8 @@ fn ways_to_authenticate_that_say_nothing() {
         consumer_header: None,
         is_forwarded: false,
     };
-    let only_keys = Authentication { is_optional: false, api_key: Some(keys), basic: None, jwt: None };
+    let only_keys =
+        Authentication { is_optional: false, api_key: Some(keys), basic: None, jwt: None, oidc: None };
     assert_eq!(ways(0), only_keys);
     let provider = &ways(1).jwt.expect("it has a provider")[0];
     let cache_duration = Duration::from_secs(300);

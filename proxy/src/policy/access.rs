@@ -12,6 +12,7 @@ use penstock_policies::{
 };
 use smallvec::SmallVec;
 
+use super::login::LogIn;
 use super::server::{Server, Servers};
 use super::{Subject, Verdict, Wants, edits};
 use crate::error::{Error, Unauthenticated};
@@ -23,6 +24,8 @@ pub(crate) struct Access {
     name: Arc<str>,
     external: Option<Server>,
     authenticator: Option<Authenticator>,
+    /// Who shows nothing else may log in.
+    login: Option<Arc<LogIn>>,
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
     has_lists: bool,
@@ -85,6 +88,7 @@ impl Access {
             external: spec.external.as_ref().map(external),
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
+            login: None,
             authorizer: spec.authorization.as_ref().map(Authorizer::new),
             quota: None,
         }
@@ -103,6 +107,11 @@ impl Access {
         Self { quota, ..self }
     }
 
+    /// With this login.
+    pub(crate) fn logging_in(self, login: Option<Arc<LogIn>>) -> Self {
+        Self { login, ..self }
+    }
+
     /// Its limits.
     pub(super) fn quota(&self) -> Option<&Arc<Quota>> {
         self.quota.as_ref()
@@ -110,7 +119,8 @@ impl Access {
 
     /// The headers that it may set.
     pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.authenticator.iter().flat_map(Authenticator::set_headers)
+        let of_login = self.login.iter().flat_map(|login| login.set_headers());
+        self.authenticator.iter().flat_map(Authenticator::set_headers).chain(of_login)
     }
 
     /// What it has to see: the model, where it decides or counts by that, or somebody whom it identifies may ask for certain
@@ -151,6 +161,50 @@ impl Access {
             request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
         }
         Ok(verdict)
+    }
+
+    /// Asks people to log in who do not show who they are, if the policy does that, and answers where they come back to. Of
+    /// a policy that a listener and a rule name that is done once.
+    ///
+    /// # Errors
+    /// Nobody knows who it is.
+    pub(super) async fn log_in(&self, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+        match &self.login {
+            None => Ok(Verdict::Continue),
+            // In a place of its own: hardly any policy has one.
+            Some(login) => Box::pin(self.log_in_by(login, request)).await,
+        }
+    }
+
+    async fn log_in_by(&self, login: &Arc<LogIn>, request: &mut Subject<'_>) -> Result<Verdict, Error> {
+        if !self.is_first(request) {
+            return Ok(Verdict::Continue);
+        }
+        let mut reply = login.at_door(request).await?;
+        if reply.is_none() {
+            match self.shown(request) {
+                Ok(identified) => {
+                    login.take(None, request)?;
+                    self.know(identified, request)?;
+                }
+                Err(refused) => match login.session(request).await? {
+                    Some(session) => {
+                        let identified = login.take(Some(&session), request)?;
+                        self.know(identified, request)?;
+                    }
+                    None if refused.why == Why::Missing => {
+                        reply = login.lead(request)?;
+                        if reply.is_none() {
+                            return Err(self.refusal(refused.why, refused.challenges));
+                        }
+                    }
+                    None => return Err(self.refusal(refused.why, refused.challenges)),
+                },
+            }
+        }
+        let Some(reply) = reply else { return Ok(Verdict::Continue) };
+        request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
+        Ok(Verdict::Answer(Box::new(reply)))
     }
 
     /// Of a listener: who asks, and whether they may, as far as that does not depend on the model.
@@ -211,21 +265,52 @@ impl Access {
     /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
     /// then.
     fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
-        let Some(authenticator) = &self.authenticator else { return Ok(()) };
-        let caller = request.caller.get_or_insert_default();
-        if caller.asked.contains(&self.name) {
+        if self.authenticator.is_none() || !self.is_first(request) {
             return Ok(());
         }
-        caller.asked.push(self.name.clone());
+        match self.shown(request) {
+            Ok(identified) => self.know(identified, request),
+            Err(Refused { why, challenges }) => {
+                // Of an explanation, which leads nobody to log in, and renews nothing.
+                let session =
+                    self.login.as_ref().map(|login| login.session_now(request)).transpose()?.flatten();
+                match (session, &self.login) {
+                    (Some(session), Some(login)) => {
+                        let identified = login.take(Some(&session), request)?;
+                        self.know(identified, request)
+                    }
+                    _ => Err(self.refusal(why, challenges)),
+                }
+            }
+        }
+    }
+
+    /// Whether the policy was not asked yet who sent the request. It is now.
+    fn is_first(&self, request: &mut Subject<'_>) -> bool {
+        let caller = request.caller.get_or_insert_default();
+        let is_first = !caller.asked.contains(&self.name);
+        if is_first {
+            caller.asked.push(self.name.clone());
+        }
+        is_first
+    }
+
+    /// Who sent the request, as it shows by itself; `None` is nobody where that may pass.
+    fn shown(&self, request: &Subject<'_>) -> Result<Option<Identified>, Refused> {
+        let Some(authenticator) = &self.authenticator else { return Ok(None) };
         let query = request.path_and_query.query();
         match authenticator.identify(&request.head.headers, query, request.now) {
-            Outcome::Anonymous => Ok(()),
-            Outcome::Identified(Identified { identity, edits }) => {
-                caller.identities.push(identity);
-                edits::apply(edits, request.path_and_query, request.head)
-            }
-            Outcome::Refused(Refused { why, challenges }) => Err(self.refusal(why, challenges)),
+            Outcome::Anonymous => Ok(None),
+            Outcome::Identified(identified) => Ok(Some(identified)),
+            Outcome::Refused(refused) => Err(refused),
         }
+    }
+
+    /// Takes note of who sent the request.
+    fn know(&self, identified: Option<Identified>, request: &mut Subject<'_>) -> Result<(), Error> {
+        let Some(Identified { identity, edits }) = identified else { return Ok(()) };
+        request.caller.get_or_insert_default().identities.push(identity);
+        edits::apply(edits, request.path_and_query, request.head)
     }
 
     fn refusal(&self, why: Why, challenges: Arc<[HeaderValue]>) -> Error {
