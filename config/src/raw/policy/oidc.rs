@@ -89,7 +89,7 @@ pub struct RawOidc {
     pub refresh_token_ttl: Span,
     /// How long people may take to log in.
     #[serde(default = "login_ttl", skip_serializing_if = "is_login_ttl")]
-    #[schemars(extend("default" = "10m", "x-minimum" = "10s", "x-maximum" = "24h"))]
+    #[schemars(extend("default" = "10m", "x-minimum" = "1s", "x-maximum" = "24h"))]
     pub login_ttl: Span,
     /// Upstreams are shown the access token, as `authorization: Bearer TOKEN`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
