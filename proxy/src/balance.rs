@@ -25,6 +25,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::credential::Credential;
+use crate::error::CircuitBound;
 use crate::tls::UpstreamContext;
 
 mod chosen;
@@ -38,7 +39,7 @@ mod select;
 mod weight;
 
 pub(crate) use chosen::Chosen;
-pub(crate) use circuit::{Circuit, CircuitBound};
+pub(crate) use circuit::Circuit;
 pub(crate) use endpoint::BackendAddress;
 pub(crate) use report::BackendReport;
 

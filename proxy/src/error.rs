@@ -7,6 +7,7 @@
 
 mod access;
 mod answer;
+mod circuit;
 mod limit;
 mod reached;
 mod table;
@@ -15,6 +16,7 @@ mod upstream;
 pub(crate) use self::{
     access::Unauthenticated,
     answer::Dialect,
+    circuit::CircuitBound,
     limit::Limit,
     reached::{Figures, LimitReached, Tightest, Told},
     table::{Origin, Row},
@@ -26,7 +28,6 @@ use std::time::Duration;
 use penstock_peek::PeekError;
 
 use self::access::{forbidden, model_not_allowed};
-use crate::balance::CircuitBound;
 use crate::codec::CodecError;
 use crate::text::clip;
 

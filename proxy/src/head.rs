@@ -15,6 +15,7 @@ use pingora_http::RequestHeader;
 use crate::client::Client;
 use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
+use crate::policy::edits::check_arrives;
 use crate::request_id::{self, RequestId};
 
 pub(crate) use names::{HOPS, is_own, strip_own};
@@ -105,6 +106,9 @@ fn judge_names(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Err
 fn edit(header: &mut RequestHeader, edits: &HeaderEdits) -> Result<(), Error> {
     for name in &edits.remove {
         header.remove_header(name);
+    }
+    for (name, _) in edits.set.iter().chain(&edits.add) {
+        check_arrives(name, header)?;
     }
     for (name, value) in &edits.set {
         header.insert_header(name.clone(), value.clone()).map_err(Error::internal)?;
@@ -205,7 +209,9 @@ fn check_expectation(header: &RequestHeader) -> Result<(), Error> {
 
 fn check_method(method: &Method) -> Result<(), Error> {
     // TRACE echoes credentials back, CONNECT opens tunnels: neither has a place in front of models.
-    if matches!(*method, Method::CONNECT | Method::TRACE) {
+    // Policies and routes compare methods as they are written, and some servers do not: `delete` is no other way to delete.
+    let is_written_otherwise = method.as_str().bytes().any(|byte| byte.is_ascii_lowercase());
+    if is_written_otherwise || matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Error::MethodNotAllowed { allow: ALLOWED_METHODS });
     }
     Ok(())

@@ -244,7 +244,8 @@ impl Chain {
         self.policies.is_empty()
     }
 
-    /// Asks who sends the request. The first policy that does not let it go on decides.
+    /// Asks who sends the request. The first policy that does not let it go on decides. From the first on whose server is
+    /// asked when the body is there, who may is decided then: by what that server sets.
     ///
     /// # Errors
     /// A policy that the document names refuses the request, or a client sends what only policies may set.
@@ -254,16 +255,18 @@ impl Chain {
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
         edits::reserve(self.reserved.iter(), request.head)?;
+        let mut is_put_off = false;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(servers, request, false).await? {
-                    Verdict::Continue => match access.log_in(request).await? {
-                        Verdict::Continue => {
-                            access.identify(request)?;
-                            Verdict::Continue
+                Policy::Access(access) => match access.ask(servers, request, false).await? {
+                    Verdict::Continue => {
+                        is_put_off |= access.waits_for_body();
+                        access.authenticate(request)?;
+                        if !is_put_off {
+                            access.authorize_early(request)?;
                         }
-                        answer @ Verdict::Answer(_) => answer,
-                    },
+                        Verdict::Continue
+                    }
                     answer @ Verdict::Answer(_) => answer,
                 },
                 Policy::Hook(hook) => hook.identify(request).await,
@@ -275,7 +278,7 @@ impl Chain {
         Ok(Verdict::Continue)
     }
 
-    /// Of a listener: asks the servers that are shown the body, which is here now.
+    /// Of a listener: asks the servers that are shown the body, which is here now, and decides what waited for them.
     ///
     /// # Errors
     /// They do not let the request be served, or could not say.
@@ -284,9 +287,14 @@ impl Chain {
         servers: &dyn Servers,
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
+        let mut is_put_off = false;
         for access in self.named() {
             if let answer @ Verdict::Answer(_) = access.check(servers, request, true).await? {
                 return Ok(answer);
+            }
+            is_put_off |= access.waits_for_body();
+            if is_put_off {
+                access.authorize_early(request)?;
             }
         }
         Ok(Verdict::Continue)
@@ -309,14 +317,11 @@ impl Chain {
         edits::reserve(reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(servers, request, true).await? {
-                    Verdict::Continue => match access.log_in(request).await? {
-                        Verdict::Continue => {
-                            access.admit(request, models)?;
-                            Verdict::Continue
-                        }
-                        answer @ Verdict::Answer(_) => answer,
-                    },
+                Policy::Access(access) => match access.ask(servers, request, true).await? {
+                    Verdict::Continue => {
+                        access.admit(request, models)?;
+                        Verdict::Continue
+                    }
                     answer @ Verdict::Answer(_) => answer,
                 },
                 Policy::Hook(hook) => hook.admit(request, rule).await,

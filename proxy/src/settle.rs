@@ -60,6 +60,9 @@ fn report(ctx: &mut RequestContext) -> Report {
     if let Some(decoder) = ctx.attempt.as_ref().and_then(|attempt| attempt.decoder.as_ref()) {
         report.counted(decoder.usage());
     }
+    if ctx.response.is_event_stream && report.is_complete == Some(false) {
+        report.broke_off();
+    }
     report
 }
 

@@ -97,6 +97,16 @@ impl Report {
         }
     }
 
+    /// Of a stream that broke off. Anthropic's servers count one token at the beginning, and all of them at the end: no fewer
+    /// were sent than events had content.
+    pub fn broke_off(&mut self) {
+        if self.usage.output.is_some_and(|output| output < self.content_events) {
+            self.usage =
+                Usage { output: Some(self.content_events), total: None, ..self.usage }.completed(None);
+            self.usage_source = Some(UsageSource::Estimated);
+        }
+    }
+
     /// Of a response whose server counted `usage`, after so many events with content.
     pub(crate) fn new(mut usage: Usage, content_events: u64) -> Self {
         let mut usage_source = (usage != Usage::default()).then_some(UsageSource::Reported);

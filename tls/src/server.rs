@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 
 use crate::clients::{ClientCheck, ClientCheckOptions, ClientProof};
@@ -106,6 +107,12 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(self.resolver.clone());
         config.alpn_protocols.clone_from(&self.options.protocols);
+        if self.clients.is_some() {
+            // A session that is taken up again brings the certificate that was checked when it began, by the authorities of
+            // that time.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config
     }
 

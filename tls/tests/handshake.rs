@@ -7,11 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use penstock_tls::{ClientOptions, ClientTls, Identity, IdentityFiles, PemError, PemFiles, ServerTls};
+use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -143,6 +144,38 @@ async fn a_client_shows_its_certificate() {
     // The client has done its part before the server finds out (TLS 1.3).
     let (accepted, _) = tokio::join!(acceptor.accept(far), connector.connect(name, near));
     assert!(accepted.is_err());
+}
+
+/// Whether a client that comes again takes up its session of before.
+async fn is_resumed(server: ServerConfig, mut client: ClientConfig) -> bool {
+    client.resumption = Resumption::in_memory_sessions(8);
+    let (server, client) = (Arc::new(server), Arc::new(client));
+    let mut kind = None;
+    for _ in 0..2 {
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let name = ServerName::try_from("a.test").unwrap();
+        let accepted = TlsAcceptor::from(server.clone()).accept(far);
+        let connected = TlsConnector::from(client.clone()).connect(name, near);
+        let (accepted, connected) = tokio::join!(accepted, connected);
+        let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
+        // Tickets come with what the server sends.
+        accepted.write_all(b"x").await.unwrap();
+        connected.read_u8().await.unwrap();
+        kind = accepted.get_ref().1.handshake_kind();
+    }
+    kind == Some(HandshakeKind::Resumed)
+}
+
+#[tokio::test]
+async fn clients_that_show_certificates_show_them_each_time() {
+    let files = Files::new();
+    let identity = pair(&files, "client", &["client.test"]);
+    let options = ClientOptions { identity: Some(identity), ..trusting(&files) };
+    let client = || ClientTls::load(&options).unwrap().config();
+    let pairs = vec![pair(&files, "server", &["a.test"])];
+    assert!(is_resumed(ServerTls::load(pairs.clone()).unwrap().config(), client()).await);
+    let verifying = ServerTls::load(pairs.clone()).unwrap().verifying_clients(&files.authority()).unwrap();
+    assert!(!is_resumed(verifying.config(), client()).await);
 }
 
 #[tokio::test]

@@ -71,8 +71,8 @@ pub use rate_limit::{
     RateLimitSelector, RateLimitValue, ServiceQuota,
 };
 pub use reference::{
-    LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo, SecretRef,
-    TargetRef,
+    ExternalAuthBackendRef, LocalRef, ObjectRef, ParentRef, ReferenceGrant, ReferenceGrantFrom,
+    ReferenceGrantTo, SecretRef, TargetRef,
 };
 pub use route::{
     CorsFilter, ExternalAuthBody, ExternalAuthFilter, ExternalAuthGrpc, ExternalAuthHttp, Fraction,

@@ -156,7 +156,13 @@ impl RefError {
 
 /// How a document names a value of a Secret or ConfigMap, which is noted in `secrets`.
 pub(crate) fn data_file(secrets: &mut Secrets, what: &str, kind: Kind, object: &Key, key: &str) -> String {
-    let name = names::in_secret(what, object, key);
+    // A Secret and a ConfigMap may have the same name.
+    let what_of = if kind == Kind::Secret {
+        what.to_owned()
+    } else {
+        format!("{what}-{}", kind.name().to_ascii_lowercase())
+    };
+    let name = names::in_secret(&what_of, object, key);
     let source = DataSource::Object { object: ObjectId { kind, key: object.clone() }, key: key.to_owned() };
     secrets.insert(name.clone(), source);
     format!("secret:{name}")

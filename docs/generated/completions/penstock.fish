@@ -30,6 +30,7 @@ complete -c penstock -n "__fish_penstock_needs_command" -f -a "serve" -d 'Serve 
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "validate" -d 'Check routing documents without serving them'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "keys" -d 'Make the keys by which consumers are known, and their digests'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "explain" -d 'Ask a gateway that runs what would become of a request, and why'
+complete -c penstock -n "__fish_penstock_needs_command" -f -a "cost" -d 'Add up what the requests of access logs took and cost'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "schema" -d 'Print what a routing document may say: its JSON schema, or its reference page'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "up" -d 'Serve model servers without any file: ask each which models it has'
 complete -c penstock -n "__fish_penstock_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
@@ -69,6 +70,20 @@ complete -c penstock -n "__fish_penstock_using_subcommand explain" -s H -l heade
 complete -c penstock -n "__fish_penstock_using_subcommand explain" -l format -d 'How the explanation is printed' -r -f -a "text\t'In lines for people'
 json\t'All of it, as the gateway says it'"
 complete -c penstock -n "__fish_penstock_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c penstock -n "__fish_penstock_using_subcommand cost" -l by -d 'What there is a line for each of' -r -f -a "day\t'The day in UTC on which they ended'
+month\t'The month in UTC'
+consumer\t'Who asked'
+model\t'The model that was asked for'
+target-model\t'The model\'s name at the upstream, where it is another'
+upstream\t'The pool or backend that answered'
+route\t'The route'
+listener\t'The listener'"
+complete -c penstock -n "__fish_penstock_using_subcommand cost" -l since -d 'The first day that counts, in UTC' -r
+complete -c penstock -n "__fish_penstock_using_subcommand cost" -l until -d 'The last day that counts, in UTC' -r
+complete -c penstock -n "__fish_penstock_using_subcommand cost" -l format -d 'How sums are printed' -r -f -a "text\t'In columns for people'
+csv\t'Comma-separated values, for spreadsheets'
+json\t'One object'"
+complete -c penstock -n "__fish_penstock_using_subcommand cost" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l kind -d 'The kind of document' -r -f -a "routing-config\t'The routing document'
 endpoints\t'A list of endpoints that pools and backends name in `endpointsFrom`'"
 complete -c penstock -n "__fish_penstock_using_subcommand schema" -l format -d 'The form to print it in; the reference page has both kinds' -r -f -a "json\t'JSON schema, for editors that complete and check'

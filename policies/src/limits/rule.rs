@@ -125,7 +125,9 @@ impl Rule {
     /// Without a store, what gateways should share is each one's share.
     pub(crate) fn amount(&self, ask: &Ask<'_>) -> u64 {
         let own = |consumer: &Consumer| consumer.limits.get(&*self.name).copied();
-        let amount = ask.consumers().find_map(own).unwrap_or(self.amount);
+        // A counter that others use too has one amount for all.
+        let is_own = self.per.contains(&Dimension::Consumer);
+        let amount = ask.consumers().filter(|_| is_own).find_map(own).unwrap_or(self.amount);
         if self.has_share_alone {
             (amount / u64::from(self.replicas.max(1))).max(amount.min(1))
         } else {

@@ -15,20 +15,7 @@ use futures::poll;
 use penstock_config::{BackendSpec, CircuitBreaker, UpstreamProtocol};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::Error;
-
-/// What there may be no more of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CircuitBound {
-    /// Requests.
-    Requests,
-    /// Requests that follow a failed attempt.
-    Retries,
-    /// Requests that wait for a connection.
-    Pending,
-    /// Connections in use at each endpoint.
-    EndpointConnections,
-}
+use crate::error::{CircuitBound, Error};
 
 /// What is under way at a backend that has bounds.
 #[derive(Debug)]
@@ -54,18 +41,6 @@ pub(super) struct Slot {
 
 /// One more of those that wait for a connection.
 struct Pending<'a>(&'a Circuit);
-
-impl CircuitBound {
-    /// Its name in the document, and as a label.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "maxParallelRequests",
-            Self::Retries => "maxParallelRetries",
-            Self::Pending => "maxPendingRequests",
-            Self::EndpointConnections => "maxConnectionsPerEndpoint",
-        }
-    }
-}
 
 impl Circuit {
     /// That of a backend, with what is under way now where its bounds are as `before`; `None` if it has none.

@@ -17,7 +17,7 @@ use super::{
     outcome::{PickOutcome, ScrapeOutcome},
     value::{Counter, Dollars, Gauge},
 };
-use crate::balance::CircuitBound;
+use crate::error::CircuitBound;
 
 /// The bounds that OpenTelemetry's conventions for generative AI advise for the time to the first token, and 30 and 60
 /// seconds, in microseconds.

@@ -4,20 +4,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use penstock_config::{Consumer, PolicySpec};
 use penstock_policies::{
-    Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identified, Identity, KeyTable, Model, Outcome,
-    Refused, Sources, Why,
+    Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identity, KeyTable, Model, Sources,
 };
 use smallvec::SmallVec;
 
 use super::login::LogIn;
 use super::server::{Server, Servers};
-use super::{Subject, Verdict, Wants, edits};
-use crate::error::{Error, Unauthenticated};
+use super::{Subject, Verdict, Wants};
+use crate::error::Error;
 use crate::meter::Quota;
 use crate::metrics::Metrics;
+
+mod who;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
@@ -132,8 +133,7 @@ impl Access {
             || counts.model
             || counts.tokens
             || counts.cost;
-        let whole_body = self.external.as_ref().is_some_and(Server::needs_body);
-        Wants { peek, whole_body, ..Wants::default() }
+        Wants { peek, whole_body: self.waits_for_body(), ..Wants::default() }
     }
 
     /// Asks its server whether the request may be served, if it has one that was not asked yet. Of a policy that a listener
@@ -163,48 +163,25 @@ impl Access {
         Ok(verdict)
     }
 
-    /// Asks people to log in who do not show who they are, if the policy does that, and answers where they come back to. Of
-    /// a policy that a listener and a rule name that is done once.
+    /// Asks its server, and has people log in, if it does either.
     ///
     /// # Errors
-    /// Nobody knows who it is.
-    pub(super) async fn log_in(&self, request: &mut Subject<'_>) -> Result<Verdict, Error> {
-        match &self.login {
-            None => Ok(Verdict::Continue),
-            // In a place of its own: hardly any policy has one.
-            Some(login) => Box::pin(self.log_in_by(login, request)).await,
+    /// The request may not be served, or nobody could say, or nobody knows who it is.
+    pub(super) async fn ask(
+        &self,
+        servers: &dyn Servers,
+        request: &mut Subject<'_>,
+        is_read: bool,
+    ) -> Result<Verdict, Error> {
+        match self.check(servers, request, is_read).await? {
+            Verdict::Continue => self.log_in(request).await,
+            answer @ Verdict::Answer(_) => Ok(answer),
         }
     }
 
-    async fn log_in_by(&self, login: &Arc<LogIn>, request: &mut Subject<'_>) -> Result<Verdict, Error> {
-        if !self.is_first(request) {
-            return Ok(Verdict::Continue);
-        }
-        let mut reply = login.at_door(request).await?;
-        if reply.is_none() {
-            match self.shown(request) {
-                Ok(identified) => {
-                    login.take(None, request)?;
-                    self.know(identified, request)?;
-                }
-                Err(refused) => match login.session(request).await? {
-                    Some(session) => {
-                        let identified = login.take(Some(&session), request)?;
-                        self.know(identified, request)?;
-                    }
-                    None if refused.why == Why::Missing => {
-                        reply = login.lead(request)?;
-                        if reply.is_none() {
-                            return Err(self.refusal(refused.why, refused.challenges));
-                        }
-                    }
-                    None => return Err(self.refusal(refused.why, refused.challenges)),
-                },
-            }
-        }
-        let Some(reply) = reply else { return Ok(Verdict::Continue) };
-        request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
-        Ok(Verdict::Answer(Box::new(reply)))
+    /// Whether its server is asked when the body is there.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.external.as_ref().is_some_and(Server::needs_body)
     }
 
     /// Of a listener: who asks, and whether they may, as far as that does not depend on the model.
@@ -213,6 +190,14 @@ impl Access {
     /// They may not, or nobody knows who it is.
     pub(super) fn identify(&self, request: &mut Subject<'_>) -> Result<(), Error> {
         self.authenticate(request)?;
+        self.authorize_early(request)
+    }
+
+    /// Of a listener: whether who asks may, as far as that does not depend on the model.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(super) fn authorize_early(&self, request: &Subject<'_>) -> Result<(), Error> {
         match &self.authorizer {
             Some(authorizer) if !authorizer.needs_model() => {
                 self.authorize(authorizer, &facts(request), &[Model::Unknown])
@@ -260,67 +245,6 @@ impl Access {
 
     fn late_authorizer(&self) -> Option<&Authorizer> {
         self.authorizer.as_ref().filter(|authorizer| authorizer.needs_model())
-    }
-
-    /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
-    /// then.
-    fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
-        if self.authenticator.is_none() || !self.is_first(request) {
-            return Ok(());
-        }
-        match self.shown(request) {
-            Ok(identified) => self.know(identified, request),
-            Err(Refused { why, challenges }) => {
-                // Of an explanation, which leads nobody to log in, and renews nothing.
-                let session =
-                    self.login.as_ref().map(|login| login.session_now(request)).transpose()?.flatten();
-                match (session, &self.login) {
-                    (Some(session), Some(login)) => {
-                        let identified = login.take(Some(&session), request)?;
-                        self.know(identified, request)
-                    }
-                    _ => Err(self.refusal(why, challenges)),
-                }
-            }
-        }
-    }
-
-    /// Whether the policy was not asked yet who sent the request. It is now.
-    fn is_first(&self, request: &mut Subject<'_>) -> bool {
-        let caller = request.caller.get_or_insert_default();
-        let is_first = !caller.asked.contains(&self.name);
-        if is_first {
-            caller.asked.push(self.name.clone());
-        }
-        is_first
-    }
-
-    /// Who sent the request, as it shows by itself; `None` is nobody where that may pass.
-    fn shown(&self, request: &Subject<'_>) -> Result<Option<Identified>, Refused> {
-        let Some(authenticator) = &self.authenticator else { return Ok(None) };
-        let query = request.path_and_query.query();
-        match authenticator.identify(&request.head.headers, query, request.now) {
-            Outcome::Anonymous => Ok(None),
-            Outcome::Identified(identified) => Ok(Some(identified)),
-            Outcome::Refused(refused) => Err(refused),
-        }
-    }
-
-    /// Takes note of who sent the request.
-    fn know(&self, identified: Option<Identified>, request: &mut Subject<'_>) -> Result<(), Error> {
-        let Some(Identified { identity, edits }) = identified else { return Ok(()) };
-        request.caller.get_or_insert_default().identities.push(identity);
-        edits::apply(edits, request.path_and_query, request.head)
-    }
-
-    fn refusal(&self, why: Why, challenges: Arc<[HeaderValue]>) -> Error {
-        let policy = self.name.clone();
-        let invalid = match why {
-            Why::Missing => None,
-            Why::Invalid(what) => Some(what),
-            Why::Unavailable => return Error::KeysUnavailable { policy },
-        };
-        Error::Unauthenticated(Box::new(Unauthenticated { policy, invalid, challenges }))
     }
 
     /// All of the models have to be allowed: which of them is served may be for the upstream to say.

@@ -76,7 +76,8 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     if !is_limited {
         return bill;
     }
-    if let (Basis::Used(usage), Some(model)) = (&basis, model) {
+    let is_reported = report.usage_source == Some(UsageSource::Reported);
+    if let (Basis::Used(usage), Some(model), true) = (&basis, model, is_reported) {
         learn(arrived, runtime, model, &estimate, usage);
     }
     let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
@@ -122,7 +123,13 @@ fn basis(
         return if refusal.is_some() { Basis::Nothing } else { Basis::Failed };
     }
     let is_answered = attempt.is_some_and(|attempt| attempt.is_sent) && response.tap.is_some();
-    if is_answered && report.usage_source == Some(UsageSource::Reported) {
+    // What is known of a stream's prompt holds, also where its answer was counted by events.
+    let is_known = match report.usage_source {
+        Some(UsageSource::Reported) => true,
+        Some(UsageSource::Estimated) => report.usage.input.is_some(),
+        Some(UsageSource::Encoded) | None => false,
+    };
+    if is_answered && is_known {
         return Basis::Used(usage(report));
     }
     let is_good = response.status.is_some_and(|status| status < 400);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Client, Gateway, MODEL, Protocol, RawServer, Reply, SilentPort, Task, backend, chat, eventually,
-    post_json, spawn, with,
+    post_json, spawn, with, within,
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -89,6 +90,22 @@ async fn hold(gateway: &Gateway, path: &'static str) -> Waiting {
 
 /// Asks until the gateway lets a request through again: places are given back when the request has ended, which a client
 /// that left does not see.
+/// Sends a request until the server holds it: an answer may be with its client before the place is given back.
+async fn held(gateway: &Gateway, server: &Server, path: &'static str) -> Waiting {
+    within("a request to be held", async {
+        loop {
+            let client = hold(gateway, path).await;
+            for _ in 0..50 {
+                if server.held.load(SeqCst) == 1 {
+                    return client;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    })
+    .await
+}
+
 async fn until_served(gateway: &Gateway) {
     for _ in 0..10_000 {
         if ask(gateway, CHAT).await.status == 200 {
@@ -244,19 +261,11 @@ async fn places_are_given_back_whatever_ends_a_request() {
         "maxParallelRequests": 1, "maxParallelRetries": 1, "maxPendingRequests": 1, "maxConnections": 1,
         "maxConnectionsPerEndpoint": 1,
     });
-    let gateway = gateway(&[bounded("b", &server, &bounds)], json!({"perTry": "300ms"})).await;
+    let gateway = gateway(&[bounded("b", &server, &bounds)], json!({"perTry": "2s"})).await;
     for round in 0..40 {
         match round % 4 {
-            0 => {
-                let client = hold(&gateway, HELD).await;
-                server.until_held(1).await;
-                drop(client);
-            }
-            1 => {
-                let client = hold(&gateway, STREAMED).await;
-                server.until_held(1).await;
-                drop(client);
-            }
+            0 => drop(held(&gateway, &server, HELD).await),
+            1 => drop(held(&gateway, &server, STREAMED).await),
             2 => assert_eq!(ask(&gateway, RESET).await.status, 502),
             // Left as soon as it is sent: wherever the gateway is with it.
             _ => drop(hold(&gateway, CHAT).await),

@@ -125,6 +125,13 @@ async fn headers_are_changed_before_routes_look_and_after_everything_else() {
         let seen = requests.last().unwrap();
         assert_eq!((seen.header("x-user"), seen.header("x-edge")), (None, Some("1")));
         assert_eq!(seen.header("x-request-id"), Some(reply.header("x-request-id")));
+        // Nor does a client take away what is set.
+        let taking = [("connection", "x-edge")];
+        if protocol == Protocol::H1 {
+            let mut client = crate::harness::Client::connect(gateway.addr_of("own"), protocol).await;
+            let refused = client.send(post(CHAT, &taking, chat(MODEL, false).to_string())).await;
+            assert_eq!(refused.status, 400);
+        }
         // The gateway's own answers too.
         let refused = client.send(post(CHAT, &[("x_user", "root")], "{}")).await;
         assert_eq!((refused.status.as_u16(), refused.header("x-late")), (400, "2"));

@@ -273,6 +273,8 @@ async fn a_refused_request_leaves_the_next_on_its_connection_unharmed() {
         (crate::gate::post("/v1/chat/completions", r#"{"model":"a","model":"b"}"#), 400),
         (crate::gate::post("/nowhere", "{}"), 404),
         ("TRACE / HTTP/1.1\r\nhost: llm\r\n\r\n".to_owned(), 405),
+        // Policies compare methods as they are written.
+        ("delete /raw/x HTTP/1.1\r\nhost: llm\r\n\r\n".to_owned(), 405),
     ];
     let mut wire = gate.wire().await;
     for (request, status) in &refused {

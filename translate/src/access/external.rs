@@ -10,7 +10,10 @@ use penstock_config::raw::{
 use penstock_config::{Size, Span, UpstreamProtocol};
 
 use super::{Fault, distinct};
-use crate::api::{ContextExtension, ExternalAccess, ExternalAuthFilter, ExternalBackendRef, ExternalHttp};
+use crate::api::{
+    ContextExtension, ExternalAccess, ExternalAuthBackendRef, ExternalAuthFilter, ExternalBackendRef,
+    ExternalHttp,
+};
 use crate::backend::Backends;
 use crate::compile::{compile_policies, shown as shown_fault};
 use crate::context::{Context, Referrer};
@@ -66,8 +69,8 @@ pub(super) fn read(
     notes: &mut Vec<String>,
 ) -> External {
     let from = Referrer::of(Kind::SecurityPolicy, &policy.namespace);
-    let references = |one: &Option<ExternalBackendRef>, all: &[ExternalBackendRef]| {
-        one.iter().chain(all).cloned().collect::<Vec<_>>()
+    let references = |one: &Option<ExternalAuthBackendRef>, all: &[ExternalBackendRef]| {
+        one.iter().map(ExternalBackendRef::from).chain(all.iter().cloned()).collect::<Vec<_>>()
     };
     let server = match (&spec.grpc, &spec.http) {
         (None, None) => None,
@@ -216,8 +219,8 @@ pub(crate) fn of_filter(
         ("HTTP", _) => false,
         (other, _) => return Err(format!("externalAuth.protocol {:?} is not served", shorten(other, 40))),
     };
-    let references = std::slice::from_ref(&filter.backend_ref);
-    let upstream = upstream(context, policies, from, references, is_grpc);
+    let references = [ExternalBackendRef::from(&filter.backend_ref)];
+    let upstream = upstream(context, policies, from, &references, is_grpc);
     let upstream = upstream.map_err(|fault| format!("externalAuth.backendRef{fault}"))?;
     let http = filter.http.clone().unwrap_or_default();
     if !is_grpc && http.allowed_response_headers.is_empty() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, LocalRef, PolicyTargets, SecretRef};
+use super::{Body, ExternalAuthBackendRef, LocalRef, PolicyTargets, SecretRef};
 
 /// `SecurityPolicy`: who may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -439,7 +439,7 @@ pub struct ExternalAccess {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalGrpc {
     /// Where it is. The older spelling of a list of one.
-    pub backend_ref: Option<ExternalBackendRef>,
+    pub backend_ref: Option<ExternalAuthBackendRef>,
     /// Where it is.
     pub backend_refs: Vec<ExternalBackendRef>,
 }
@@ -449,7 +449,7 @@ pub struct ExternalGrpc {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalHttp {
     /// Where it is. The older spelling of a list of one.
-    pub backend_ref: Option<ExternalBackendRef>,
+    pub backend_ref: Option<ExternalAuthBackendRef>,
     /// Where it is.
     pub backend_refs: Vec<ExternalBackendRef>,
     /// What stands before the request's path.
@@ -497,4 +497,11 @@ pub struct ContextExtension {
     pub kind: Option<String>,
     /// What it is told.
     pub value: Option<String>,
+}
+
+impl From<&ExternalAuthBackendRef> for ExternalBackendRef {
+    fn from(one: &ExternalAuthBackendRef) -> Self {
+        let ExternalAuthBackendRef { group, kind, namespace, name, port } = one.clone();
+        Self { group, kind, namespace, name, port, weight: None }
+    }
 }

@@ -114,3 +114,19 @@ pub struct ReferenceGrantTo {
 }
 
 impl Body for ReferenceGrant {}
+
+/// A port of a Service, or a Backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExternalAuthBackendRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// `Service` if left out.
+    pub kind: Option<String>,
+    /// That of who refers to it if left out.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// Of a Service: the port.
+    pub port: Option<u16>,
+}

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Body, ExternalBackendRef, LocalRef, ObjectRef, ParentRef};
+use super::{Body, ExternalAuthBackendRef, LocalRef, ObjectRef, ParentRef};
 
 /// `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -123,7 +123,7 @@ pub struct ExternalAuthFilter {
     /// `GRPC` or `HTTP`.
     pub protocol: String,
     /// Where it is.
-    pub backend_ref: ExternalBackendRef,
+    pub backend_ref: ExternalAuthBackendRef,
     /// With `GRPC`.
     pub grpc: Option<ExternalAuthGrpc>,
     /// With `HTTP`.

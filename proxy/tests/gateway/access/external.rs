@@ -347,6 +347,49 @@ async fn a_server_may_go_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authorization_of_a_listener_goes_by_what_a_server_sets_that_was_shown_the_body() {
+    let model = sim(MODEL).await;
+    let auth = Server::start(|http| {
+        let user = http.headers.get("x-who").cloned().unwrap_or_default();
+        Ok(allowed(OkHttpResponse { headers: vec![header("x-user", &user)], ..OkHttpResponse::default() }))
+    })
+    .await;
+    for (rules, who, status) in [
+        (
+            json!({"rules": [{"action": "Allow", "headers": [{"name": "x-user", "values": ["ann"]}]}]}),
+            "ann",
+            200,
+        ),
+        (
+            json!({"rules": [{"action": "Allow", "headers": [{"name": "x-user", "values": ["ann"]}]}]}),
+            "bob",
+            403,
+        ),
+        (
+            json!({"defaultAction": "Allow",
+                "rules": [{"action": "Deny", "headers": [{"name": "x-user", "values": ["bob"]}]}]}),
+            "bob",
+            403,
+        ),
+    ] {
+        let mut document = asking(model.addr(), auth.addr(), &json!({"body": {"maxBytes": 10_000}}));
+        document["policies"][0]["authorization"] = rules;
+        // Another policy of the listener sees what the first one's server set as well.
+        let mut after = document["policies"][0].clone();
+        after["name"] = json!("after");
+        after.as_object_mut().unwrap().remove("external");
+        document["policies"].as_array_mut().unwrap().push(after);
+        document["listeners"][0]["policies"] = json!(["p", "after"]);
+        let gateway = Gateway::start(document).await;
+        let mut client = gateway.client(Protocol::H1).await;
+        // What the client says of itself is not what counts.
+        let reply = client.send(ask(&[("x-who", who), ("x-user", "ann")])).await;
+        assert_eq!(reply.status, status, "{who}: {}", reply.text());
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_nobody_is_at_is_an_error_at_once() {
     let model = sim(MODEL).await;
     let nobody = RefusedPort::take();

@@ -119,6 +119,47 @@ async fn a_client_that_leaves_is_charged_what_was_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_is_charged_what_was_seen_whatever_was_counted_at_the_beginning() {
+    let (closed, mut was_closed) = tokio::sync::mpsc::channel(1);
+    let server = RawServer::start(move |mut connection| {
+        let closed = closed.clone();
+        async move {
+            connection.request().await;
+            connection.send(HEAD).await;
+            let start = json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+                "model": "m", "content": [], "usage": {"input_tokens": 70, "output_tokens": 1}}});
+            connection.send(chunk(&format!("event: message_start\ndata: {start}\n\n"))).await;
+            for number in 0..5 {
+                let delta = json!({"type": "content_block_delta", "index": 0,
+                    "delta": {"type": "text_delta", "text": format!("w{number} ")}});
+                connection.send(chunk(&format!("event: content_block_delta\ndata: {delta}\n\n"))).await;
+            }
+            connection.closed().await;
+            let _told_before = closed.try_send(());
+        }
+    })
+    .await;
+    let gateway = Gateway::start(limited(server.addr(), &output(1000, json!({})))).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let mut reply = client.open(stream("/v1/messages", 100)).await;
+    let mut text = String::new();
+    while !text.contains("w4") {
+        text.push_str(&String::from_utf8_lossy(&reply.next().await.unwrap().unwrap()));
+    }
+    drop((reply, client));
+    was_closed.recv().await;
+    let line = gateway.log(1).await.remove(0);
+    assert_eq!(line["charged"][0]["used"], 5, "{line}");
+    assert_eq!((&line["tokens"]["input"], &line["tokens"]["output"]), (&json!(70), &json!(5)), "{line}");
+    assert_eq!(
+        (&line["tokens"]["total"], &line["usage_source"]),
+        (&json!(75), &json!("estimated")),
+        "{line}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_goes_on_beyond_the_limit_is_cut_where_the_limit_says_so() {
     for (path, code) in [
         ("/v1/chat/completions", "\"code\":\"rate_limit_exceeded\""),
