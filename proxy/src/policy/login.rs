@@ -230,7 +230,7 @@ impl LogIn {
         let client = ask.basic.as_ref().map(|(id, secret)| (&**id, &**secret));
         let answer = match self.documents.tokens(&ask.url, &fields, client).await {
             Ok(answer) => answer,
-            Err(FetchError::Refused { code: Some(code), .. }) if &*code == "invalid_grant" => {
+            Err(FetchError::Refused { code: Some(code), .. }) if is_refusal(&code, expecting) => {
                 return Err(LoginFault::Code.into());
             }
             Err(error) => return Err(Failed::Provider(error.to_string().into())),
@@ -290,6 +290,16 @@ impl SessionCookies {
     /// Each of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &HeaderValue> {
         self.0.iter()
+    }
+}
+
+/// Whether a provider that refuses with this code does not take what it was shown (RFC 6749, 5.2). What is left is wrong with
+/// the client or the provider, and nobody's who logs in.
+fn is_refusal(code: &str, expecting: Expecting<'_>) -> bool {
+    match expecting {
+        Expecting::Login(_) => code == "invalid_grant",
+        // Dex says so of a refresh token that it does not know.
+        Expecting::Renewal(_) => matches!(code, "invalid_grant" | "invalid_request"),
     }
 }
 

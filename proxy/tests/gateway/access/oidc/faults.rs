@@ -190,6 +190,28 @@ async fn a_renewal_that_fails_is_503_or_a_login_and_a_slow_provider_keeps_nobody
     assert!(!waiting.is_finished());
     provider.release();
     assert_eq!(waiting.join().await, 200);
+    // Who is refused logs in anew; whom the gateway's own secret is refused for, cannot.
+    for (code, of_session, of_login) in
+        [("invalid_grant", 401, 401), ("invalid_request", 401, 503), ("invalid_client", 503, 503)]
+    {
+        provider.set(|knobs| {
+            (knobs.refuses, knobs.answer) = (None, Some(json!({"expires_in": 1, "refresh_token": code})))
+        });
+        let mut old = logged_in(&mut client, &provider).await;
+        provider.set(|knobs| knobs.refuses = Some(code));
+        let run_out = async {
+            loop {
+                match ask_model(&mut client, &mut old, &[]).await {
+                    200 => {}
+                    status => break status,
+                }
+            }
+        };
+        assert_eq!(within("the session to run out", run_out).await, of_session, "{code}");
+        let mut browser = Browser::default();
+        let back = coming_back(&mut client, &provider, &mut browser).await;
+        assert_eq!(browser.open(&mut client, &back).await.status, of_login, "{code}");
+    }
     drop(client);
     gateway.stop().await;
     provider.stop().await;

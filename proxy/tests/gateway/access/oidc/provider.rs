@@ -38,6 +38,8 @@ pub(super) struct Knobs {
     pub(super) is_down: bool,
     /// Its token endpoint does.
     pub(super) tokens_are_down: bool,
+    /// It does not take what it is shown, with this code.
+    pub(super) refuses: Option<&'static str>,
     /// Its token endpoint answers when it is told to.
     pub(super) hangs: bool,
     /// Claims that take the place of those that it would have.
@@ -141,7 +143,10 @@ impl State {
     }
 
     fn tokens(&self, knobs: &Knobs, issuer: &str) -> (u16, String) {
-        let refused = (400, json!({"error": "invalid_grant"}).to_string());
+        let refused = (400, json!({"error": knobs.refuses.unwrap_or("invalid_grant")}).to_string());
+        if knobs.refuses.is_some() {
+            return refused;
+        }
         let asked = self.asked.lock().last().unwrap().clone();
         assert_eq!((&*asked["client_id"], &*asked["client_secret"]), ("chat", super::SECRET));
         let nonce = match &*asked["grant_type"] {
