@@ -27,7 +27,7 @@ metadata:
 spec:
   targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: blue}]
   oidc:
-    provider: {issuer: "https://accounts.example.com"}
+    provider: {issuer: "https://accounts.example.com", backendRefs: [{name: login, port: 443}]}
     clientID: penstock
     clientSecret: {name: login}`
 	propagate(t, ns, "gw", func() { apply(t, ns, policy) })
@@ -38,7 +38,7 @@ spec:
 	if got, err := ask(url, "any", withHeader("x-colour", "green")); err != nil || got.status != http.StatusOK {
 		t.Errorf("the other route suffers: %v %+v", err, got)
 	}
-	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Unsupported", "spec.oidc", "penstock.dev/ignore")
+	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Unsupported", "spec.oidc.provider.backendRefs", "penstock.dev/ignore")
 	closed := awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/Closed", meta.ConditionTrue)
 	if !strings.Contains(closed.Message, "SecurityPolicy "+ns+"/login") {
 		t.Errorf("the route does not name the policy: %s", closed.Message)
