@@ -334,6 +334,8 @@ fn page(Led { location, cookies }: Led) -> Reply {
     let mut headers = HeaderMap::with_capacity(4 + cookies.len());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
+    // The code is in this page's address.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     SessionCookies(cookies).apply(&mut headers);
     let to = escaped(&String::from_utf8_lossy(location.as_bytes()));
     let body = format!(
