@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e clients torture limits limits-full
+.PHONY: help setup demo test fmt lint unit doc examples generated generate fuzz-smoke deny helm-lint bench perf perf-full perf-smoke gates build clean cluster e2e clients login torture limits limits-full
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that were opened before it was installed.
@@ -72,6 +72,9 @@ e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 
 clients: setup ## Real SDKs for Python and Node.js against simulated providers, every pair and Claude Code (four minutes once installed; SUITE=claude)
 	@scripts/clients.sh
+
+login: ## People log in at a real OpenID provider (Dex), by way of two gateways (under a minute once built)
+	@scripts/login.sh
 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)
 	scripts/torture.sh

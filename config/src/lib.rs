@@ -53,10 +53,11 @@ pub use spec::{
     External, ExternalPath, ExternalProtocol, Extract, FixedAnswer, GcpIdentity, HeaderEdits, HostPattern,
     IdentityToken, JwtProvider, KeyDigest, KeySetSource, LimitMatch, LimitSpec, LimitStore, Listed, Listener,
     ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, Missing, ModelEntry, ModelNames,
-    ModelRewrite, NanoDollars, Objective, OidcClient, OidcProvider, OnStoreFailure, OneOf, Origin,
-    PathComparison, PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex,
-    PoolSpec, Price, PriceTier, Redirect, RedirectTarget, RedisMode, RedisSpec, RedisTls, RegexReplacement,
-    RequestModel, Rewrite, RouteRequest, Rule, SecretUse, Secrets, Share, Shown, Surroundings, Target,
-    TextMatch, Tier, TokenSource, Upstream, UpstreamTls, Window, plain_path,
+    ModelRewrite, NanoDollars, Objective, Oidc, OidcClient, OidcProvider, OnStoreFailure, OneOf,
+    OpenIdProvider, Origin, PathComparison, PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex,
+    PolicySpec, PoolIndex, PoolSpec, Price, PriceTier, Redirect, RedirectTarget, RedirectUrl, RedisMode,
+    RedisSpec, RedisTls, RegexReplacement, RequestModel, Rewrite, RouteRequest, Rule, SameSite, SecretUse,
+    Secrets, SessionCookie, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream,
+    UpstreamTls, Window, plain_path,
 };
 pub use usage::{USAGE_VARIABLES, check_expression};

@@ -46,7 +46,8 @@ pub use model::{MAX_MODEL_DETAIL_BYTES, RawModel};
 pub use policy::{
     RawAccess, RawAccessRule, RawApiKeys, RawAuthentication, RawAuthorization, RawBasic, RawClaimHeader,
     RawClaimMatch, RawClaimType, RawConsumer, RawContextExtension, RawExternal, RawExternalBody,
-    RawExternalGrpc, RawExternalHttp, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawPolicy,
+    RawExternalGrpc, RawExternalHttp, RawExtract, RawHeaderValues, RawJwt, RawJwtProvider, RawOidc,
+    RawPolicy, RawSameSite,
 };
 pub use price::{PricesDocument, RawPrice, RawPriceTier, RawPriceUnit};
 pub use route::{

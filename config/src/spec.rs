@@ -32,7 +32,8 @@ pub use listener::{CertificateFiles, ClientAddressHeader, ClientCertificates, Li
 pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, External, ExternalPath,
-    ExternalProtocol, Extract, JwtProvider, KeySetSource, PolicyIndex, PolicySpec,
+    ExternalProtocol, Extract, JwtProvider, KeySetSource, Oidc, OpenIdProvider, PolicyIndex, PolicySpec,
+    RedirectUrl, SameSite, SessionCookie,
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use rule::{

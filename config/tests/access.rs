@@ -133,7 +133,13 @@ fn keys_and_passwords_that_say_everything() {
     };
     let user_header = Some(HeaderName::from_static("x-user"));
     let basic = Basic { file: "users".into(), user_header, is_forwarded: true };
-    let all = Authentication { is_optional: true, api_key: Some(api_key), basic: Some(basic), jwt: None };
+    let all = Authentication {
+        is_optional: true,
+        api_key: Some(api_key),
+        basic: Some(basic),
+        jwt: None,
+        oidc: None,
+    };
     assert_eq!(found, all);
     let [used] = &snapshot.secret_uses[..] else { panic!("{:?}", snapshot.secret_uses) };
     assert_eq!((&*used.place, &*used.key), ("policies[0].authentication.apiKey.file", "keys"));
@@ -169,7 +175,7 @@ fn identity_providers_that_say_everything_and_little() {
         is_forwarded: false,
     };
     let jwt = Some([remote, local].into());
-    assert_eq!(found, Authentication { is_optional: false, api_key: None, basic: None, jwt });
+    assert_eq!(found, Authentication { is_optional: false, api_key: None, basic: None, jwt, oidc: None });
 }
 
 #[test]
@@ -192,7 +198,8 @@ fn ways_to_authenticate_that_say_nothing() {
         consumer_header: None,
         is_forwarded: false,
     };
-    let only_keys = Authentication { is_optional: false, api_key: Some(keys), basic: None, jwt: None };
+    let only_keys =
+        Authentication { is_optional: false, api_key: Some(keys), basic: None, jwt: None, oidc: None };
     assert_eq!(ways(0), only_keys);
     let provider = &ways(1).jwt.expect("it has a provider")[0];
     let cache_duration = Duration::from_secs(300);
@@ -281,4 +288,33 @@ fn models_of_rules_with_policies_are_not_listed() {
         models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!((listed(0), listed(1)), (vec!["open".to_owned(), "both".to_owned()], vec!["open".to_owned()]));
+}
+
+#[test]
+fn people_who_log_in() {
+    let snapshot = sound(&format!(
+        "{HEAD}{LISTENER}policies:\n- name: chat\n  authentication:\n    oidc:\n      issuer: https://login.test/realm/\n      \
+         clientId: c\n      clientSecret: secret:c\n      redirectUrl: https://Chat.test:8443/back\n      \
+         scopes: [email, openid]\n      cookieDomain: Test\n      sameSite: Strict\n      tokenTtl: 5m\n      refresh: false\n\
+         - name: plain\n  authentication: {{oidc: {{issuer: 'http://h', clientId: c, clientSecret: f}}}}\n\
+         - name: rules\n  authorization: {{rules: [{{action: Allow, provider: oidc}}]}}\n"
+    ));
+    let oidc = |index: usize| {
+        let ways = snapshot.policies[index].authentication.as_ref().expect("it authenticates");
+        ways.oidc.clone().expect("people log in")
+    };
+    let (chat, plain) = (oidc(0), oidc(1));
+    assert_eq!((&*chat.provider.issuer, &*chat.scope), ("https://login.test/realm", "openid email"));
+    assert_eq!(chat.client_secret, std::path::Path::new("s/c"));
+    let origin = chat.redirect.origin.as_ref().expect("it is fixed");
+    assert_eq!(
+        (origin.0.as_str(), origin.1.as_str(), &*chat.redirect.path),
+        ("https", "Chat.test:8443", "/back")
+    );
+    assert_eq!(chat.cookie.domain.as_deref(), Some("test"));
+    assert_eq!((chat.refreshes, chat.token_ttl), (false, Some(Duration::from_secs(300))));
+    assert_eq!((plain.redirect.origin.as_ref(), &*plain.redirect.path), (None, "/oauth2/callback"));
+    assert_eq!((&*plain.logout_path, &*plain.scope, plain.refreshes), ("/logout", "openid", true));
+    assert_eq!((plain.login_ttl, plain.refresh_token_ttl.as_secs()), (Duration::from_secs(600), 604_800));
+    assert!(!plain.forwards_access_token && plain.cookie.name.is_none());
 }

@@ -162,8 +162,8 @@ fn what_stands_in_a_digests_place_is_told_nobody() {
 fn faults_of_authentication() {
     let provider = "jwt: {providers: [{name: i, keysUrl: 'https://h/k'}, {name: i, keysFile: f}]}";
     assert_authentication_faults(&[
-        ("", "", "give it apiKey, basic or jwt"),
-        ("optional: true", "", "give it apiKey, basic or jwt"),
+        ("", "", "give it apiKey, basic, jwt or oidc"),
+        ("optional: true", "", "give it apiKey, basic, jwt or oidc"),
         ("apiKey: {extractFrom: [{}]}", "apiKey.extractFrom[0]", "give it header, query or cookie"),
         ("apiKey: {extractFrom: [{header: a, query: b}]}", "apiKey.extractFrom[0]", "more than one place"),
         ("apiKey: {extractFrom: [{query: b, prefix: c}]}", "apiKey.extractFrom[0].prefix", "without header"),
@@ -362,4 +362,52 @@ fn a_policy_that_nothing_names_is_warned_of() {
     let found = warnings_of("policies: [{name: p, authorization: {}}]\n");
     assert_eq!((found.len(), &*found[0].0), (1, "policies[0]"), "{found:?}");
     assert!(found[0].1.contains("no request is asked to pass \"p\""), "{found:?}");
+}
+
+#[test]
+fn people_cannot_be_led_to_where_nobody_could_log_in() {
+    let client = "issuer: 'https://login.test', clientId: c, clientSecret: 'secret:c'";
+    for (fields, place, part) in [
+        ("issuer: 'login.test', clientId: c, clientSecret: s", "issuer", "is not an address"),
+        ("tokenEndpoint: '/no-address'", "tokenEndpoint", "is not an address"),
+        ("endSessionEndpoint: 'https://u:hush@h/'", "endSessionEndpoint", "user's name"),
+        ("redirectUrl: /", "redirectUrl", "is not where people can be led back to"),
+        ("redirectUrl: 'https://chat.test'", "redirectUrl", "is not where people can be led back to"),
+        ("redirectUrl: 'https://chat.test/a?b=c'", "redirectUrl", "is not where people can be led back to"),
+        ("redirectUrl: '/a//b'", "redirectUrl", "is not where people can be led back to"),
+        ("redirectUrl: 'ftp://chat.test/a'", "redirectUrl", "is not where people can be led back to"),
+        ("logoutPath: logout", "logoutPath", "is not a path to log out at"),
+        ("logoutPath: /oauth2/callback", "logoutPath", "where people log in"),
+        ("scopes: ['a b']", "scopes[0]", "is not a scope"),
+        ("scopes: [a, a]", "scopes[1]", "is given twice"),
+        ("resources: [api]", "resources[0]", "is not an address"),
+        ("cookieName: 'a b'", "cookieName", "is not a cookie's name"),
+        ("cookieDomain: 'a b'", "cookieDomain", "a b"),
+        (
+            "cookieDomain: other.test, redirectUrl: 'https://chat.test/cb'",
+            "cookieDomain",
+            "nobody could log in",
+        ),
+        ("sameSite: None, redirectUrl: 'http://chat.test/cb'", "sameSite", "with https"),
+        (
+            "denyRedirect: [{name: a, type: RegularExpression, value: '('}]",
+            "denyRedirect[0].value",
+            "regular",
+        ),
+        ("idTokenCookie: t, accessTokenCookie: t", "accessTokenCookie", "has another meaning"),
+        ("cookieName: t, idTokenCookie: t", "idTokenCookie", "has another meaning"),
+        ("idTokenHeader: host", "idTokenHeader", "cannot be set"),
+        ("idTokenHeader: authorization, forwardAccessToken: true", "idTokenHeader", "has the access token"),
+        ("idTokenHeader: x, claimHeaders: [{header: x, claim: sub}]", "idTokenHeader", "has a claim already"),
+        ("claimHeaders: [{header: x, claim: a..b}]", "claimHeaders[0].claim", "is not a claim"),
+        ("consumerClaim: ''", "consumerClaim", ""),
+        ("loginTtl: 25h", "loginTtl", "24h"),
+    ] {
+        let fields =
+            if fields.starts_with("issuer") { fields.to_owned() } else { format!("{client}, {fields}") };
+        let oidc = format!("oidc: {{{fields}}}");
+        assert_authentication_faults(&[(&oidc, &format!("oidc.{place}"), part)]);
+    }
+    let both = format!("optional: true, oidc: {{{client}}}");
+    assert_authentication_faults(&[(&both, "optional", "has no meaning with oidc")]);
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use ::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -93,6 +95,13 @@ impl<'a> Ask<'a> {
         let mut value = HeaderValue::from_str(value).map_err(malformed)?;
         value.set_sensitive(true);
         Ok(self.header(AUTHORIZATION, value))
+    }
+
+    /// Shows a client of OAuth 2.0 and its secret (RFC 6749, 2.3.1).
+    pub(crate) fn of_client(self, id: &str, secret: &str) -> Result<Self, FetchError> {
+        let escaped = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let pair = format!("{}:{}", escaped(id), escaped(secret));
+        self.authorized(&format!("Basic {}", STANDARD.encode(pair)))
     }
 
     /// Of a service on this machine.

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 
 use ::http::{StatusCode, Uri};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use penstock_config::{OidcClient, OidcProvider};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -45,9 +43,7 @@ pub(crate) async fn token(http: &Http, client: &OidcClient) -> Result<SecretStri
         ("scope", &*scopes),
         ("audience", client.audience.as_deref().unwrap_or_default()),
     ];
-    let escaped = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", escaped(&client.client_id), escaped(secret.expose_secret()));
-    let ask = Ask::form(endpoint, &fields).authorized(&format!("Basic {}", STANDARD.encode(pair)))?;
+    let ask = Ask::form(endpoint, &fields).of_client(&client.client_id, secret.expose_secret())?;
     let answer = match http.send(ask).await {
         Err(FetchError::Refused { status: StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, .. }) => {
             let own = [("client_id", &*client.client_id), ("client_secret", secret.expose_secret())];

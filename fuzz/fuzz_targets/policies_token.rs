@@ -74,6 +74,7 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
         api_key: None,
         basic: Some(basic),
         jwt: Some([provider].into()),
+        oidc: None,
     };
     Authenticator::new(&ways, &Arc::new(ConsumerBook::new(&[])), &Arc::default(), &Fixed)
 });

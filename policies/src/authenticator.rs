@@ -16,6 +16,9 @@ use way::{Attempt, ByKey, ByPassword, ByToken, Request, Way};
 mod told;
 mod way;
 
+pub(crate) use told::claim_value;
+pub(crate) use way::bearer;
+
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"penstock\"");
 const INVALID_BEARER: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"penstock\", error=\"invalid_token\"");
@@ -95,6 +98,11 @@ pub enum By {
     /// By a token.
     Jwt {
         /// The name of its provider in the policy.
+        provider: Arc<str>,
+    },
+    /// By a session of somebody who logged in.
+    Oidc {
+        /// What the policy calls the provider.
         provider: Arc<str>,
     },
 }

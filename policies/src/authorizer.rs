@@ -160,6 +160,7 @@ fn identity(identity: &Identity) -> ExpressionIdentity<'_> {
         By::ApiKey => ("api_key", ""),
         By::Basic => ("basic", ""),
         By::Jwt { provider } => ("jwt", &**provider),
+        By::Oidc { provider } => ("oidc", &**provider),
     };
     ExpressionIdentity { consumer: &identity.consumer, by, provider, claims: identity.claims.as_deref() }
 }
@@ -202,7 +203,7 @@ fn is_token(rule: &AccessRule, identities: &[Identity]) -> bool {
     let is_asked = rule.provider.is_some() || !rule.claims.is_empty() || !rule.scopes.is_empty();
     !is_asked
         || identities.iter().any(|identity| match (&identity.by, &identity.claims) {
-            (By::Jwt { provider }, Some(claims)) => {
+            (By::Jwt { provider } | By::Oidc { provider }, Some(claims)) => {
                 rule.provider.as_deref().is_none_or(|name| *name == **provider)
                     && rule.claims.iter().all(|wanted| is_claimed(wanted, claims))
                     && rule.scopes.iter().all(|scope| has_scope(claims, scope))

@@ -110,7 +110,7 @@ fn is_called(pair: &str, name: &str) -> bool {
 }
 
 /// A cookie's name and value.
-fn cookie_parts(cookie: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn cookie_parts(cookie: &[u8]) -> (&[u8], &[u8]) {
     let equals = cookie.iter().position(|byte| *byte == b'=').unwrap_or(cookie.len());
     let (name, value) = cookie.split_at(equals);
     (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
@@ -133,8 +133,18 @@ pub fn remove_query(query: &str, name: &str) -> String {
 /// The value of a `cookie` header without the cookie `name`; `None` if nothing is left. A request may have several of these
 /// headers.
 pub fn remove_cookie(header: &HeaderValue, name: &str) -> Option<HeaderValue> {
+    remove_cookies(header, |found| found == name.as_bytes())
+}
+
+/// Whether the value of a `cookie` header has a cookie of such a name.
+pub fn has_cookie(header: &HeaderValue, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+    header.as_bytes().split(|byte| *byte == b';').any(|cookie| is_meant(cookie_parts(cookie).0))
+}
+
+/// The value of a `cookie` header without the cookies of such names; `None` if nothing is left.
+pub fn remove_cookies(header: &HeaderValue, is_meant: impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
     let cookies = header.as_bytes().split(|byte| *byte == b';');
-    let rest: Vec<_> = cookies.filter(|cookie| cookie_parts(cookie).0 != name.as_bytes()).collect();
+    let rest: Vec<_> = cookies.filter(|cookie| !is_meant(cookie_parts(cookie).0)).collect();
     let rest = rest.join(&b';');
     let rest = rest.trim_ascii();
     if rest.is_empty() { None } else { HeaderValue::from_bytes(rest).ok() }

@@ -7,6 +7,7 @@
 //! | names and passwords | `basic` |
 //! | tokens of identity providers, and key sets | `jwt` |
 //! | one policy's ways of saying who asks, in turn | `authenticator` |
+//! | logging people in at an OpenID provider, and who is logged in | `login` |
 //! | one policy's rules of who may do what | `authorizer` |
 //! | how much of it: limits and budgets | `limits` |
 //! | what somebody else reads or fetches, and renews | `held` |
@@ -30,6 +31,7 @@ mod jwt;
 mod keys;
 pub mod limits;
 mod line;
+mod login;
 #[cfg(test)]
 mod testing;
 
@@ -37,8 +39,12 @@ pub use authenticator::{Authenticator, By, Edits, Identified, Identity, Outcome,
 pub use authorizer::{Authorizer, Decision, Facts, Model, may_ask};
 pub use basic::Users;
 pub use consumers::{ConsumerBook, KeyTable};
-pub use extract::{remove_cookie, remove_query};
+pub use extract::{has_cookie, remove_cookie, remove_cookies, remove_query};
 pub use held::Held;
 pub use jwt::{KeySet, KeySetError};
 pub use keys::key_digest;
 pub use line::{LineError, LineFault};
+pub use login::{
+    Ask as TokenAsk, Back, ClientSecret, Code, Door, Expecting, Led, Login, LoginFault, MAX_SESSION_BYTES,
+    Provider, ProviderError, RANDOM_BYTES, SecretError, Seen, Session, Visit, keys_url,
+};

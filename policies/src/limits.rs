@@ -55,6 +55,7 @@ pub use estimator::Estimator;
 pub use holds::{Holds, Seen, Settled, Spent};
 pub use lease::{Granted, LeaseAsk, LeaseQueue, LeaseWait, LeaseWindow};
 pub use limiter::{Limiter, Wants};
+pub(crate) use matching::is_text_met;
 pub use prices::{PriceFor, Prices};
 pub use standing::{CountKind, Denied, Standing, Stop, Unavailable};
 

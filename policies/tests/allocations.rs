@@ -44,7 +44,7 @@ fn authenticator() -> Authenticator {
         consumer_header: None,
         is_forwarded: false,
     });
-    let authentication = Authentication { is_optional: false, api_key, basic: None, jwt: None };
+    let authentication = Authentication { is_optional: false, api_key, basic: None, jwt: None, oidc: None };
     Authenticator::new(&authentication, &book, &Arc::default(), &Keys(held))
 }
 

@@ -253,6 +253,8 @@ impl Arrived {
             path_and_query: &mut self.target.path_and_query,
             caller: &mut self.caller,
             now: self.started_at,
+            is_tls: self.runtime.snapshot().listeners[self.listener].is_tls(),
+            is_proxy_trusted: self.is_proxy_trusted,
         }
     }
 

@@ -158,6 +158,29 @@ pub(crate) enum Error {
         /// The policy's name.
         policy: Arc<str>,
     },
+    /// Somebody came back from the provider of a policy, and is not logged in.
+    #[error("nobody is logged in: {why}")]
+    LoginFailed {
+        /// The policy's name.
+        policy: Arc<str>,
+        /// Why not, in a few words.
+        why: &'static str,
+    },
+    /// The provider that logs people in cannot be asked.
+    #[error("the provider by which the policy `{policy}` logs people in cannot be asked; try again shortly")]
+    LoginUnavailable {
+        /// The policy's name.
+        policy: Arc<str>,
+    },
+    /// What would have to be kept of a session is more than browsers keep.
+    #[error(
+        "the session is too long for cookies: the provider by which the policy `{policy}` logs people in has to give shorter \
+         tokens, or fewer claims in them"
+    )]
+    SessionTooLarge {
+        /// The policy's name.
+        policy: Arc<str>,
+    },
     /// A server that decides does not let the request be served, and says no more.
     #[error("the authorization server of the policy `{policy}` does not allow this request")]
     CheckDenied {

@@ -1,4 +1,4 @@
-//! Keys, users and key sets that policies go by: read from files, and again when those change, or fetched in the background.
+//! Keys, users, key sets and providers that policies go by: read from files, and again when those change, or fetched in the background.
 //!
 //! They outlive configurations. A reload neither waits for a fetch nor loses what is there: what the configuration before
 //! had stays in use until it is read or fetched anew. Somebody has to hold what is held here; what no configuration names
@@ -12,18 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use penstock_config::{KeySetSource, PolicySpec, Snapshot};
+use penstock_config::{KeySetSource, Oidc, PolicySpec, Snapshot};
 use penstock_credentials::Documents;
-use penstock_policies::{Held, KeySet, KeyTable, Sources, Users};
+use penstock_policies::{ClientSecret, Held, KeySet, KeyTable, Login, Provider, Sources, Users};
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use self::source::{Place, Sink, Source};
 use crate::meter::Quota;
 use crate::metrics::{KeysInUse, Metrics};
-use crate::policy::{Access, Consumers};
+use crate::policy::{Access, Consumers, LogIn};
 
 pub(crate) use self::source::KeysError;
+
+/// How long what an issuer says of itself is used before it is fetched again.
+const PROVIDER_CACHED_FOR: Duration = Duration::from_secs(300);
 
 /// All that is in use. Has to be used within a tokio runtime.
 pub(crate) struct KeyStore {
@@ -60,7 +63,13 @@ impl KeyStore {
         let consumers = Consumers::new(&snapshot.consumers);
         let opened = Opened { store: self, consumers: &consumers, cached: Mutex::default() };
         let access = |(spec, quota): (&Arc<PolicySpec>, &Option<Arc<Quota>>)| {
-            Arc::new(Access::new(spec, &consumers, &opened, metrics).limited(quota.clone()))
+            let access = Access::new(spec, &consumers, &opened, metrics).limited(quota.clone());
+            let oidc = spec.authentication.as_ref().and_then(|ways| ways.oidc.as_ref());
+            let login = oidc.map(|oidc| {
+                let (policy, documents) = (spec.name.clone(), self.documents.clone());
+                LogIn::new(policy.clone(), opened.login(oidc), documents, metrics.logins(&policy))
+            });
+            Arc::new(access.logging_in(login))
         };
         let policies = snapshot.policies.iter().zip(quotas).map(access).collect();
         self.sources.lock().retain(|source| source.is_used());
@@ -151,7 +160,44 @@ fn places(policy: &PolicySpec) -> impl Iterator<Item = (&'static str, Arc<str>, 
     let providers = ways.into_iter().flat_map(|ways| ways.jwt.iter().flatten());
     let sets = providers.map(|of| ("jwt", of.name.clone(), Place::of_key_set(&of.keys)));
     let keys = keys.map(|file| ("api_key", Arc::default(), Place::Keys(file)));
-    keys.into_iter().chain(users.map(|file| ("basic", Arc::default(), Place::Users(file)))).chain(sets)
+    let oidc = ways.and_then(|ways| ways.oidc.as_deref());
+    let clients = oidc.into_iter().flat_map(|client| {
+        let provider = Place::Provider(client.provider.issuer.clone());
+        let secret = Place::ClientSecret(client.client_secret.clone());
+        [("oidc", client.name.clone(), provider), ("oidc_secret", client.name.clone(), secret)]
+    });
+    let users = users.map(|file| ("basic", Arc::default(), Place::Users(file)));
+    keys.into_iter().chain(users).chain(sets).chain(clients)
+}
+
+impl Opened<'_> {
+    fn login(&self, spec: &Arc<Oidc>) -> Login {
+        let (provider, secret) =
+            (self.provider(&spec.provider.issuer), self.client_secret(&spec.client_secret));
+        Login::new(spec.clone(), provider, secret, self.consumers.book().clone())
+    }
+
+    fn provider(&self, issuer: &Arc<str>) -> Arc<Held<Provider>> {
+        let place = Place::Provider(issuer.clone());
+        if let Some(known) = self.store.known(&place, Source::provider) {
+            return known;
+        }
+        let held = Held::new();
+        let source = self.store.add(Source::new(place, Sink::Provider(Arc::downgrade(&held))));
+        source.cached_for().set(PROVIDER_CACHED_FOR);
+        drop(tokio::spawn(fetch::keep_fresh(source, self.store.documents.clone())));
+        held
+    }
+
+    fn client_secret(&self, file: &Path) -> Arc<Held<ClientSecret>> {
+        let place = Place::ClientSecret(file.to_owned());
+        if let Some(known) = self.store.known(&place, Source::client_secret) {
+            return known;
+        }
+        let held = Held::new();
+        self.store.add(Source::new(place, Sink::ClientSecret(Arc::downgrade(&held)))).read();
+        held
+    }
 }
 
 impl Sources for Opened<'_> {

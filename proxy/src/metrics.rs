@@ -17,6 +17,7 @@ mod histogram;
 mod keys;
 mod leases;
 mod limits;
+mod logins;
 mod outcome;
 mod register;
 mod requests;
@@ -41,13 +42,17 @@ pub(crate) use self::{
     keys::{KeysInUse, KeysState},
     leases::LeaseMetrics,
     limits::{LimitFamilies, LimitMetrics},
+    logins::{LoginMetrics, LoginOutcome},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
     upstreams::UpstreamMetrics,
     value::GaugeGuard,
 };
 
-use self::{checks::CheckFamilies, family::Names, requests::RequestFamilies, upstreams::UpstreamFamilies};
+use self::{
+    checks::CheckFamilies, family::Names, logins::LoginFamilies, requests::RequestFamilies,
+    upstreams::UpstreamFamilies,
+};
 
 /// How many routes, upstreams and models get series of their own, each. A route costs about 30 lines of output.
 pub const DEFAULT_MAX_NAMES: usize = 2048;
@@ -64,6 +69,7 @@ pub struct Metrics {
     models: Names,
     policies: Names,
     checks: CheckFamilies,
+    logins: LoginFamilies,
     requests: RequestFamilies,
     upstream: UpstreamFamilies,
     /// What is counted of limits of policies.
@@ -102,6 +108,7 @@ impl Metrics {
             models: Names::new(max_names),
             policies: Names::new(max_names),
             checks: CheckFamilies::register(&registry),
+            logins: LoginFamilies::register(&registry),
             upstream: UpstreamFamilies::register(&registry),
             limits: LimitFamilies::register(&registry),
             leases: Arc::new(LeaseMetrics::register(&registry)),
@@ -134,6 +141,11 @@ impl Metrics {
         self.checks.of(&self.policies.bounded(policy))
     }
 
+    /// The handle for a policy that logs people in, to be kept with it.
+    pub(crate) fn logins(&self, policy: &str) -> LoginMetrics {
+        self.logins.of(&self.policies.bounded(policy))
+    }
+
     /// Records a request that is over. Call it exactly once a request.
     ///
     /// A limit that ended the request is counted here; [`GatewayMetrics::limit_hit`] is for the others.
@@ -161,6 +173,7 @@ impl Metrics {
         self.requests.retain(&is_kept);
         self.upstream.retain(&is_kept);
         self.checks.retain(&is_kept);
+        self.logins.retain(&is_kept);
         self.limits.retain(configured.limited);
     }
 

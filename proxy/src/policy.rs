@@ -9,6 +9,7 @@
 
 mod access;
 pub(crate) mod edits;
+mod login;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,9 +30,12 @@ use crate::error::{Cause, Error};
 use crate::meter::Quota;
 
 pub(crate) use self::access::{Access, Caller, Consumers, port};
+pub(crate) use self::login::{LogIn, SessionCookies};
 pub(crate) use self::server::{Server, Servers};
 
 pub use crate::metrics::UpstreamKind;
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What has to be seen of a request and its response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,6 +99,18 @@ pub struct Subject<'a> {
     pub(crate) caller: &'a mut Option<Box<Caller>>,
     /// When the request arrived.
     pub(crate) now: SystemTime,
+    /// Whether the listener has TLS.
+    pub(crate) is_tls: bool,
+    /// Whether the other end of the connection is a proxy that may speak for its clients.
+    pub(crate) is_proxy_trusted: bool,
+}
+
+impl Subject<'_> {
+    /// Whether the client came by `https`, to the gateway or to a trusted proxy before it.
+    pub(crate) fn is_https(&self) -> bool {
+        let told = self.head.headers.get(&X_FORWARDED_PROTO).filter(|_| self.is_proxy_trusted);
+        told.map_or(self.is_tls, |told| told.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
 }
 
 /// What a policy decided.
@@ -242,7 +258,7 @@ impl Chain {
         let mut is_put_off = false;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(servers, request, false).await? {
+                Policy::Access(access) => match access.ask(servers, request, false).await? {
                     Verdict::Continue => {
                         is_put_off |= access.waits_for_body();
                         access.authenticate(request)?;
@@ -301,7 +317,7 @@ impl Chain {
         edits::reserve(reserved, request.head)?;
         for policy in &self.policies {
             let verdict = match policy {
-                Policy::Access(access) => match access.check(servers, request, true).await? {
+                Policy::Access(access) => match access.ask(servers, request, true).await? {
                     Verdict::Continue => {
                         access.admit(request, models)?;
                         Verdict::Continue

@@ -12,7 +12,7 @@ use crate::client::{Client, Follows};
 use crate::context::{Arrived, Response, Routed};
 use crate::cors;
 use crate::error::{Dialect, Error, Limit};
-use crate::policy::Reply;
+use crate::policy::{Reply, SessionCookies};
 use crate::request_id::{self, RequestId};
 use crate::trail;
 
@@ -216,8 +216,11 @@ async fn finish(
     Ok(())
 }
 
-/// Changes the headers of an answer as the listener wants it.
+/// Changes the headers of an answer: what browsers shall keep of a session, and what the listener wants.
 fn edit(arrived: &Arrived, headers: &mut HeaderMap) {
+    if let Some(cookies) = arrived.extensions.get::<SessionCookies>() {
+        cookies.apply(headers);
+    }
     if let Some(listener) = arrived.runtime().snapshot().listeners.get(arrived.listener) {
         listener.response_headers.apply(headers);
     }

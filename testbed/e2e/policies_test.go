@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ metadata:
 spec:
   targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: blue}]
   oidc:
-    provider: {issuer: "https://accounts.example.com"}
+    provider: {issuer: "https://accounts.example.com", backendRefs: [{name: login, port: 443}]}
     clientID: penstock
     clientSecret: {name: login}`
 	propagate(t, ns, "gw", func() { apply(t, ns, policy) })
@@ -38,7 +39,7 @@ spec:
 	if got, err := ask(url, "any", withHeader("x-colour", "green")); err != nil || got.status != http.StatusOK {
 		t.Errorf("the other route suffers: %v %+v", err, got)
 	}
-	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Unsupported", "spec.oidc", "penstock.dev/ignore")
+	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Unsupported", "spec.oidc.provider.backendRefs", "penstock.dev/ignore")
 	closed := awaitCondition(t, "HTTPRoute", ns, "blue", "penstock.dev/Closed", meta.ConditionTrue)
 	if !strings.Contains(closed.Message, "SecurityPolicy "+ns+"/login") {
 		t.Errorf("the route does not name the policy: %s", closed.Message)
@@ -65,6 +66,53 @@ spec:
 			if strings.HasPrefix(c.Type, "penstock.dev/") {
 				return fmt.Errorf("it has %s: %s", c.Type, c.Message)
 			}
+		}
+		return nil
+	})
+}
+
+// TestAPolicyHasPeopleLogIn applies a SecurityPolicy with a Secret and a provider that is not there: nobody passes, programs
+// are told so, and people that nobody can log in now. `make login` has a provider.
+func TestAPolicyHasPeopleLogIn(t *testing.T) {
+	ns, url := colours(t, "Same")
+	route(t, ns, ns, "blue", `[{backendRefs: [{name: blue, port: 80}]}]`)
+	awaitAnswer(t, url, "any", http.StatusOK)
+	const policy = `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata:
+  name: login
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gw}]
+  oidc:
+    provider: {issuer: "https://accounts.example.invalid"}
+    clientID: penstock
+    clientSecret: {name: login}`
+	propagate(t, ns, "gw", func() { apply(t, ns, policy) })
+	if got, err := ask(url, "any"); err != nil || got.status != http.StatusInternalServerError {
+		t.Errorf("the Gateway is open without the Secret: %v %+v", err, got)
+	}
+	awaitRefusal(t, "SecurityPolicy", ns, "login", "Accepted", "Invalid", "spec.oidc.clientSecret", "does not exist")
+
+	propagate(t, ns, "gw", func() {
+		apply(t, ns, `
+apiVersion: v1
+kind: Secret
+metadata:
+  name: login
+stringData: {client-secret: a-long-and-random-secret}`)
+	})
+	awaitAnswer(t, url, "any", http.StatusUnauthorized)
+	awaitCondition(t, "SecurityPolicy", ns, "login", "Accepted", meta.ConditionTrue)
+	eventually(t, "people are told that nobody can log in now", func() error {
+		response, err := client.Get(url + "/v1/models")
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "login_unavailable") {
+			return fmt.Errorf("%v %d %s", err, response.StatusCode, body)
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@
 mod cors;
 pub(crate) mod external;
 mod keys;
+mod login;
 mod rules;
 mod tokens;
 mod users;
@@ -48,6 +49,7 @@ pub(crate) struct Access {
     external: Option<external::External>,
     keys: Option<Keys>,
     users: Option<Users>,
+    login: Option<login::Login>,
     tokens: Option<Tokens>,
     rules: Option<Rules>,
     cors: Option<CorsAccess>,
@@ -118,11 +120,12 @@ impl Access {
             access.keys = Some(keys::read(context, policy, spec, &mut access.notes));
         }
         access.users = settings.basic_auth.as_ref().map(|spec| users::read(context, policy, spec));
+        access.login = settings.oidc.as_ref().map(|spec| login::read(context, policy, spec));
         access.tokens = settings.jwt.as_ref().map(|spec| tokens::read(context, policy, spec));
         access.rules = settings.authorization.as_ref().map(|spec| rules::read(spec, &mut access.notes));
         access.cors.clone_from(&settings.cors);
-        let Self { external, keys, users, tokens, rules, cors, .. } = &access;
-        let asks_who = keys.is_some() || users.is_some() || tokens.is_some();
+        let Self { external, keys, users, login, tokens, rules, cors, .. } = &access;
+        let asks_who = keys.is_some() || users.is_some() || login.is_some() || tokens.is_some();
         (external.is_some() || asks_who || rules.is_some() || cors.is_some()).then_some(access)
     }
 
@@ -141,6 +144,7 @@ impl Access {
                 file: own.file.or(parent.file),
                 header: own.header.or(parent.header),
             }),
+            login: both(own.login, parent.login, login::Login::over),
             tokens: both(own.tokens, parent.tokens, |own, parent| Tokens {
                 optional: own.optional.or(parent.optional),
                 providers: own.providers.or(parent.providers),
@@ -182,6 +186,12 @@ impl Access {
         let mut providers = &[][..];
         if let Some(tokens) = &self.tokens {
             providers = tokens.providers()?;
+        }
+        if let Some(login) = &self.login {
+            let authentication = login.asked(providers, &mut asked.secrets)?;
+            asked.identify("oidc", authentication);
+        }
+        if let Some(tokens) = &self.tokens {
             asked.recomputes_route |= providers.iter().any(|provider| provider.recomputes_route);
             let authentication = tokens.asked(providers, &mut asked.secrets);
             asked.identify("jwt", authentication);
@@ -361,6 +371,7 @@ fn field(fault: &penstock_config::Fault) -> &'static str {
         (".external", "extAuth"),
         (".authentication.apiKey", "apiKeyAuth"),
         (".authentication.basic", "basicAuth"),
+        (".authentication.oidc", "oidc"),
         (".authentication.jwt", "jwt"),
         (".authorization", "authorization"),
         (".cors", "cors"),

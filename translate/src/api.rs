@@ -26,8 +26,8 @@ mod unsupported;
 pub use access::{
     AccessHeader, AccessOperation, AccessPath, AccessPrincipal, AccessRule, AccessRules, AccessSettings,
     ClaimToHeader, ContextExtension, CorsAccess, ExternalAccess, ExternalBackendRef, ExternalBody,
-    ExternalGrpc, ExternalHttp, KeyAccess, KeyPlaces, LocalKeys, RemoteKeys, SecurityPolicy, TokenAccess,
-    TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
+    ExternalGrpc, ExternalHttp, KeyAccess, KeyPlaces, LocalKeys, LoginAccess, LoginDenyHeader, RemoteKeys,
+    SecurityPolicy, TokenAccess, TokenClaim, TokenHeader, TokenMatch, TokenPlaces, TokenProvider, UserAccess,
 };
 pub use aigateway::{
     AiBackendRef, AiBodyField, AiBodyMutation, AiGatewayRoute, AiHeaderMutation, AiRequestCost, AiRule,

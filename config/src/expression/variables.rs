@@ -57,7 +57,7 @@ pub struct ExpressionRequest<'a> {
 pub struct ExpressionIdentity<'a> {
     /// Who.
     pub consumer: &'a Consumer,
-    /// By which way: `api_key`, `basic` or `jwt`.
+    /// By which way: `api_key`, `basic`, `jwt` or `oidc`.
     pub by: &'a str,
     /// The provider of the token; empty if there was none.
     pub provider: &'a str,

@@ -9,6 +9,7 @@ mod external;
 mod extract;
 mod jwt;
 mod limit;
+mod oidc;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,9 +82,10 @@ pub(super) fn lower(
         let external = raw.external.as_ref();
         let external = external.and_then(|raw| external::lower(raw, &known, &within, report));
         let within = place.field("authentication");
-        let authentication = raw.authentication.as_ref();
-        let authentication =
-            authentication.map(|raw| authentication::lower(raw, &known, &within, files, report));
+        let authentication = raw.authentication.as_ref().map(|raw| {
+            let mut limits = limit::Lowering { known: &known, patterns: &mut patterns, report, warnings };
+            authentication::lower(raw, &known, &within, files, &mut limits)
+        });
         let within = place.field("authorization");
         let authorization = raw.authorization.as_ref();
         let authorization =
@@ -197,6 +199,7 @@ impl<'d> Known<'d> {
         let has_others = ways().any(|ways| {
             ways.basic.is_some()
                 || ways.jwt.is_some()
+                || ways.oidc.is_some()
                 || ways.api_key.as_ref().is_some_and(|keys| keys.file.is_some())
         });
         let mut tags: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -204,12 +207,14 @@ impl<'d> Known<'d> {
             tags.entry(tag).or_default().insert(value);
         }
         let providers = ways().filter_map(|ways| ways.jwt.as_ref()).flat_map(|jwt| &jwt.providers);
+        let providers = providers.map(|provider| provider.name.as_str());
+        let clients = ways().filter_map(|ways| ways.oidc.as_ref()).map(|client| client.name.as_str());
         Self {
             has_keys: document.consumers.iter().any(|consumer| !consumer.keys.is_empty()),
             has_others,
             consumers: Names::of(document.consumers.iter().map(|consumer| consumer.name.as_str())),
             tags,
-            providers: Names::of(providers.map(|provider| provider.name.as_str())),
+            providers: Names::of(providers.chain(clients)),
             model_bytes: document.limits.model_bytes,
             compiled: Cell::new(0),
             backends: &document.backends,

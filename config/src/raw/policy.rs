@@ -1,6 +1,7 @@
 //! Who may ask for what: consumers, and policies that listeners and rules name.
 
 mod external;
+mod oidc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::decimal::Decimal;
 use crate::knob::Span;
 
 pub use external::{RawContextExtension, RawExternal, RawExternalBody, RawExternalGrpc, RawExternalHttp};
+pub use oidc::{RawOidc, RawSameSite};
 
 /// Somebody who asks, as keys, users or tokens tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +72,7 @@ pub struct RawPolicy {
 }
 
 /// How clients say who they are. One of the ways that are given suffices; a request without any of them is answered with
-/// 401. What a credential was read from is removed from the request, unless `forward` says otherwise.
+/// 401, or led to where people log in. What a credential was read from is removed from the request, unless `forward` says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawAuthentication {
@@ -86,6 +88,9 @@ pub struct RawAuthentication {
     /// By a token of an identity provider (RFC 7519).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<RawJwt>,
+    /// By logging in at an OpenID provider, with a browser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<RawOidc>,
 }
 
 /// Keys of consumers.

@@ -1,6 +1,7 @@
 //! Who may ask for what. This crate opens no file and fetches nothing.
 
 mod external;
+mod oidc;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::consumer::{ClaimPath, ModelNames, OneOf};
 use crate::expression::Expression;
 
 pub use external::{External, ExternalPath, ExternalProtocol};
+pub use oidc::{Oidc, OpenIdProvider, RedirectUrl, SameSite, SessionCookie};
 
 /// The position of a policy in [`Snapshot::policies`](crate::Snapshot::policies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +49,8 @@ pub struct Authentication {
     pub basic: Option<Basic>,
     /// By a token; at least one provider.
     pub jwt: Option<Box<[JwtProvider]>>,
+    /// By logging in.
+    pub oidc: Option<Arc<Oidc>>,
 }
 
 /// Keys of consumers.

@@ -84,8 +84,7 @@ async fn policies_of_a_kind_that_is_installed_later_are_watched() {
     until(|| health.is_synced.load(Relaxed)).await;
     assert_eq!(cluster.count(Kind::SecurityPolicy), 0, "a kind that is not there is no error");
 
-    let policy =
-        json!({ "targetRefs": [{ "kind": "Gateway", "name": "gw" }], "oidc": { "clientID": "gateway" } });
+    let policy = json!({ "targetRefs": [{ "kind": "Gateway", "name": "gw" }], "oidc": { "provider": { "backendRefs": [{ "name": "b" }] } } });
     server.put(
         &format!("{ENVOY}/securitypolicies"),
         json!({ "items": [object("SecurityPolicy", "p", &policy)] }),
@@ -94,7 +93,7 @@ async fn policies_of_a_kind_that_is_installed_later_are_watched() {
     until(|| cluster.count(Kind::SecurityPolicy) == 1).await;
     let world = cluster.world();
     let kept = world.access_policies.get(&Key::new("ns", "p")).unwrap();
-    assert_eq!(kept.closing, ["spec.oidc"]);
+    assert_eq!(kept.closing, ["spec.oidc.provider.backendRefs"]);
     assert_eq!(kept.meta.owner_kinds, ["Owner"]);
     running.abort();
 }

@@ -80,7 +80,7 @@ fn authenticator(authentication: &Authentication, said: &Said) -> Authenticator 
 }
 
 fn nothing() -> Authentication {
-    Authentication { is_optional: false, api_key: None, basic: None, jwt: None }
+    Authentication { is_optional: false, api_key: None, basic: None, jwt: None, oidc: None }
 }
 
 fn header(name: &'static str, prefix: &str) -> Extract {

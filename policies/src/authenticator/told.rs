@@ -14,7 +14,7 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
 }
 
 /// A claim as a header's value; `None` if it is an object, a list, nothing, or a text that cannot be one.
-pub(super) fn claim_value(claim: &Value) -> Option<HeaderValue> {
+pub(crate) fn claim_value(claim: &Value) -> Option<HeaderValue> {
     match claim {
         Value::String(text) => header_value(text),
         Value::Number(number) => header_value(&number.to_string()),

@@ -16,6 +16,7 @@ mod token;
 pub(super) use key::ByKey;
 pub(super) use password::ByPassword;
 pub(super) use token::ByToken;
+pub(crate) use token::bearer;
 
 const TWICE: &str = "the credential is there more than once";
 

@@ -24,6 +24,11 @@ impl Expected {
         Self { issuer: provider.issuer.clone(), audiences: provider.audiences.clone() }
     }
 
+    /// Tokens of an issuer for a client of it.
+    pub(crate) fn of_client(issuer: &str, client: &str) -> Self {
+        Self { issuer: Some(issuer.into()), audiences: [client.into()].into() }
+    }
+
     /// Whether the token claims what it has to. Does not look at its signature.
     pub(crate) fn check(&self, token: &Token, now: SystemTime) -> Result<(), Fault> {
         let claims = &token.claims;

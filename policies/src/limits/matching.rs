@@ -4,7 +4,7 @@
 //! model or an address that is not known, and with headers that are there several times: one value that fits suffices, and
 //! what is asked not to fit has to fit in all of them to lead past.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use penstock_config::{
     Comparison, Consumer, LimitMatch, MODEL_HEADER, ModelNames, PathComparison, PathMatch, TextMatch,
     plain_path,
@@ -65,6 +65,11 @@ fn is_header(header: &TextMatch<HeaderName>, ask: &Ask<'_>) -> bool {
 
 fn is_parameter(parameter: &TextMatch<Box<str>>, ask: &Ask<'_>) -> bool {
     is_met(parameter, query_values(ask.query.unwrap_or_default(), &parameter.name))
+}
+
+/// Whether what is asked of a header holds for these.
+pub(crate) fn is_text_met(header: &TextMatch<HeaderName>, headers: &HeaderMap) -> bool {
+    is_met(header, headers.get_all(&header.name).iter().map(|value| value.as_bytes()))
 }
 
 fn is_met<N>(asked: &TextMatch<N>, mut values: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {

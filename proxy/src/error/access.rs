@@ -30,6 +30,9 @@ impl Error {
             Self::Unauthenticated(refused) => Some((&refused.policy, None)),
             Self::Forbidden { policy, rule } => Some((policy, rule.as_ref())),
             Self::KeysUnavailable { policy }
+            | Self::LoginFailed { policy, .. }
+            | Self::LoginUnavailable { policy }
+            | Self::SessionTooLarge { policy }
             | Self::CheckDenied { policy }
             | Self::CheckBodyTooLarge { policy, .. }
             | Self::CheckFailed { policy, .. }

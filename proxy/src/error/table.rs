@@ -69,6 +69,7 @@ impl Error {
             Self::ClientCredential(_) => Row::new(Client, 401, "invalid_api_key", "client_credential"),
             Self::Unauthenticated(_) => Row::new(Client, 401, "invalid_api_key", "unauthenticated"),
             Self::Forbidden { .. } => Row::new(Client, 403, "permission_denied", "forbidden"),
+            Self::LoginFailed { .. } => Row::new(Client, 401, "login_failed", "login_failed"),
             Self::UnknownClient => Row::new(Client, 403, "permission_denied", "unknown_client"),
             Self::ModelNotAllowed { .. } => Row::new(Client, 403, "model_not_allowed", "model_not_allowed"),
             Self::CheckDenied { .. } => Row::new(Client, 403, "permission_denied", "check_denied"),
@@ -97,6 +98,8 @@ impl Error {
             Self::Draining => Row::new(Gateway, 503, "shutting_down", "draining").closes(),
             Self::RequestTimeout => Row::new(Gateway, 504, "timeout", "request_timeout").limit(Limit::RequestTimeout),
             Self::KeysUnavailable { .. } => Row::new(Gateway, 503, "keys_unavailable", "keys_unavailable"),
+            Self::LoginUnavailable { .. } => Row::new(Gateway, 503, "login_unavailable", "login_unavailable"),
+            Self::SessionTooLarge { .. } => Row::new(Gateway, 502, "session_too_large", "session_too_large"),
             Self::CheckFailed { status, .. } => Row::new(Gateway, *status, "authorization_unavailable", "check_failed"),
             Self::LimitsUnavailable { .. } => Row::new(Gateway, 503, "limits_unavailable", "limits_unavailable"),
             Self::NoCredential => Row::new(Gateway, 503, "no_credential", "no_credential").retryable(),
@@ -143,6 +146,7 @@ impl Error {
             | Self::DecodeBusy
             | Self::TooManyConcurrentRequests { .. }
             | Self::KeysUnavailable { .. }
+            | Self::LoginUnavailable { .. }
             | Self::CheckFailed { status: 503, .. }
             | Self::LimitsUnavailable { .. }
             | Self::CircuitOpen { .. }

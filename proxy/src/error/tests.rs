@@ -32,6 +32,9 @@ fn all() -> Vec<Error> {
         Error::RuleBodyTooLarge { limit_bytes: 1 },
         Error::model_not_allowed(Some("a")),
         Error::KeysUnavailable { policy: "p".into() },
+        Error::LoginFailed { policy: "p".into(), why: "x" },
+        Error::LoginUnavailable { policy: "p".into() },
+        Error::SessionTooLarge { policy: "p".into() },
         Error::CheckDenied { policy: "p".into() },
         Error::CheckBodyTooLarge { policy: "p".into(), limit_bytes: 1 },
         Error::CheckFailed { policy: "p".into(), status: 500, cause: "x".into() },
@@ -146,7 +149,12 @@ fn whoever_is_told_to_wait_is_told_how_long() {
         let is_over = row.code == "insufficient_quota" || row.reason == "stream_cut";
         let is_shortage = matches!(
             row.code,
-            "overloaded" | "shutting_down" | "keys_unavailable" | "limits_unavailable" | "circuit_open"
+            "overloaded"
+                | "shutting_down"
+                | "keys_unavailable"
+                | "login_unavailable"
+                | "limits_unavailable"
+                | "circuit_open"
         );
         let waits = row.status == 429 && !is_over || is_shortage;
         assert_eq!(error.retry_after().is_some(), waits, "{error:?}");

@@ -1,4 +1,4 @@
-//! Key sets, fetched again and again in the background: one task for each address, whoever uses it.
+//! Key sets, and what issuers say of themselves, fetched again and again in the background: one task for each address, whoever uses it.
 //!
 //! What was fetched stays in use for as long as it cannot be fetched anew. A key that is not there yet has it fetched out of
 //! turn, and seldom: anybody can name a key that does not exist.
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use penstock_credentials::Documents;
+use penstock_credentials::{Documents, FetchError};
+use penstock_policies::keys_url;
 use tokio::time::Instant;
 
-use super::source::{KEY_SET_LIMIT_BYTES, Place, Source};
+use super::source::{KEY_SET_LIMIT_BYTES, KeysError, Place, Source};
 use crate::random;
 
 /// Pauses after failures: these, doubled with each up to the longest, plus up to the first at random.
@@ -31,7 +32,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Fetches a key set for as long as somebody uses it.
 pub(super) async fn keep_fresh(source: Arc<Source>, documents: Arc<Documents>) {
-    let Place::KeySetUrl(url) = source.place() else { return };
     let pauses = ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
         .with_max_delay(LONGEST_PAUSE)
@@ -40,8 +40,8 @@ pub(super) async fn keep_fresh(source: Arc<Source>, documents: Arc<Documents>) {
     let mut pause = pauses.build();
     let mut asked_last = None;
     while source.is_used() {
-        let is_good = match documents.get(url, KEY_SET_LIMIT_BYTES).await {
-            Ok(content) => source.take_over(&content),
+        let is_good = match fetch(&source, &documents).await {
+            Ok(is_good) => is_good,
             Err(error) => {
                 source.fail(&error);
                 false
@@ -68,12 +68,35 @@ pub(super) async fn keep_fresh(source: Arc<Source>, documents: Arc<Documents>) {
     }
 }
 
+/// Fetches it once. Says whether it could be used.
+async fn fetch(source: &Source, documents: &Documents) -> Result<bool, FetchError> {
+    match source.place() {
+        Place::KeySetUrl(url) => {
+            let content = documents.get(url, KEY_SET_LIMIT_BYTES).await?;
+            Ok(source.take_over(&content))
+        }
+        Place::Provider(issuer) => {
+            let discovery = format!("{issuer}/.well-known/openid-configuration");
+            let discovery = documents.get(&discovery, KEY_SET_LIMIT_BYTES).await?;
+            let keys = match keys_url(issuer, &discovery) {
+                Ok(url) => documents.get(&url, KEY_SET_LIMIT_BYTES).await?,
+                Err(error) => {
+                    source.fail(&KeysError::Provider { issuer: issuer.clone(), source: error });
+                    return Ok(false);
+                }
+            };
+            Ok(source.take_over_provider(issuer, &discovery, &keys))
+        }
+        Place::Keys(_) | Place::Users(_) | Place::KeySetFile(_) | Place::ClientSecret(_) => Ok(false),
+    }
+}
+
 /// Whether somebody met a key that is not there, and that is worth a fetch.
 fn is_asked_for(source: &Source, last: &mut Option<Instant>) -> bool {
     if last.is_some_and(|at| at.elapsed() < MIN_ASKED_REST) {
         return false;
     }
-    let is_asked_for = source.key_set().is_some_and(|held| held.asked_again());
+    let is_asked_for = source.is_asked_again();
     if is_asked_for {
         *last = Some(Instant::now());
     }

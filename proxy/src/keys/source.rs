@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use penstock_config::KeySetSource;
-use penstock_policies::{ConsumerBook, Held, KeySet, KeySetError, KeyTable, LineError, Users};
+use penstock_policies::{
+    ClientSecret, ConsumerBook, Held, KeySet, KeySetError, KeyTable, LineError, Provider, ProviderError,
+    SecretError, Users,
+};
 use penstock_sources::files::{self, DOCUMENT_LIMIT_BYTES, ReadError};
 
 use crate::metrics::KeysState;
@@ -44,6 +47,22 @@ pub(crate) enum KeysError {
         /// What is wrong with it.
         source: KeySetError,
     },
+    /// It is no client's secret.
+    #[error("{}: {source}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SecretError,
+    },
+    /// It is no provider's discovery, or its keys are no key set.
+    #[error("{issuer}: {source}")]
+    Provider {
+        /// The issuer.
+        issuer: Arc<str>,
+        /// What is wrong with what it says.
+        source: ProviderError,
+    },
 }
 
 /// Where something is, and what it is.
@@ -57,6 +76,10 @@ pub(super) enum Place {
     KeySetFile(PathBuf),
     /// A key set that is fetched.
     KeySetUrl(Arc<str>),
+    /// A client's secret.
+    ClientSecret(PathBuf),
+    /// What an issuer says of itself, and its keys.
+    Provider(Arc<str>),
 }
 
 /// Who gets what is read.
@@ -64,6 +87,8 @@ pub(super) enum Sink {
     Keys { held: Weak<Held<KeyTable>>, book: Arc<ConsumerBook> },
     Users(Weak<Held<Users>>),
     KeySet(Weak<Held<KeySet>>),
+    ClientSecret(Weak<Held<ClientSecret>>),
+    Provider(Weak<Held<Provider>>),
 }
 
 /// How long a key set is used before it is fetched again. A configuration may change that.
@@ -102,8 +127,10 @@ impl Place {
     /// The file, if it is one.
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
-            Self::Keys(path) | Self::Users(path) | Self::KeySetFile(path) => Some(path),
-            Self::KeySetUrl(_) => None,
+            Self::Keys(path) | Self::Users(path) | Self::KeySetFile(path) | Self::ClientSecret(path) => {
+                Some(path)
+            }
+            Self::KeySetUrl(_) | Self::Provider(_) => None,
         }
     }
 
@@ -117,6 +144,8 @@ impl Place {
             Self::Keys(_) => self.keys(&content, book).map(drop),
             Self::Users(_) => self.users(&content).map(drop),
             Self::KeySetFile(_) | Self::KeySetUrl(_) => self.key_set(&content).map(drop),
+            Self::ClientSecret(_) => self.client_secret(&content).map(drop),
+            Self::Provider(_) => Ok(()),
         }
     }
 
@@ -143,6 +172,13 @@ impl Place {
         KeySet::parse(content).map_err(|source| KeysError::KeySet { place: self.to_string(), source })
     }
 
+    fn client_secret(&self, content: &[u8]) -> Result<ClientSecret, KeysError> {
+        ClientSecret::parse(content).map_err(|source| {
+            let path = self.file().unwrap_or(Path::new("")).to_owned();
+            KeysError::Secret { path, source }
+        })
+    }
+
     fn line(&self, source: LineError) -> KeysError {
         KeysError::Line { path: self.file().unwrap_or(Path::new("")).to_owned(), source }
     }
@@ -151,8 +187,10 @@ impl Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Keys(path) | Self::Users(path) | Self::KeySetFile(path) => path.display().fmt(f),
-            Self::KeySetUrl(url) => f.write_str(url),
+            Self::Keys(path) | Self::Users(path) | Self::KeySetFile(path) | Self::ClientSecret(path) => {
+                path.display().fmt(f)
+            }
+            Self::KeySetUrl(address) | Self::Provider(address) => f.write_str(address),
         }
     }
 }
@@ -201,12 +239,31 @@ impl Source {
         if let Sink::KeySet(held) = &self.sink { held.upgrade() } else { None }
     }
 
+    pub(super) fn client_secret(&self) -> Option<Arc<Held<ClientSecret>>> {
+        if let Sink::ClientSecret(held) = &self.sink { held.upgrade() } else { None }
+    }
+
+    pub(super) fn provider(&self) -> Option<Arc<Held<Provider>>> {
+        if let Sink::Provider(held) = &self.sink { held.upgrade() } else { None }
+    }
+
+    /// Whether somebody met a key that is not in what was fetched. Takes the mark away.
+    pub(super) fn is_asked_again(&self) -> bool {
+        match &self.sink {
+            Sink::KeySet(held) => held.upgrade().is_some_and(|held| held.asked_again()),
+            Sink::Provider(held) => held.upgrade().is_some_and(|held| held.asked_again()),
+            Sink::Keys { .. } | Sink::Users(_) | Sink::ClientSecret(_) => false,
+        }
+    }
+
     /// Whether a configuration still goes by it.
     pub(super) fn is_used(&self) -> bool {
         match &self.sink {
             Sink::Keys { held, .. } => held.strong_count() > 0,
             Sink::Users(held) => held.strong_count() > 0,
             Sink::KeySet(held) => held.strong_count() > 0,
+            Sink::ClientSecret(held) => held.strong_count() > 0,
+            Sink::Provider(held) => held.strong_count() > 0,
         }
     }
 
@@ -215,6 +272,8 @@ impl Source {
             Sink::Keys { held, .. } => held.upgrade().is_some_and(|held| held.get().is_some()),
             Sink::Users(held) => held.upgrade().is_some_and(|held| held.get().is_some()),
             Sink::KeySet(held) => held.upgrade().is_some_and(|held| held.get().is_some()),
+            Sink::ClientSecret(held) => held.upgrade().is_some_and(|held| held.get().is_some()),
+            Sink::Provider(held) => held.upgrade().is_some_and(|held| held.get().is_some()),
         }
     }
 
@@ -260,7 +319,25 @@ impl Source {
     /// Takes over what was read or fetched. Says whether it could be used.
     pub(super) fn take_over(&self, content: &Bytes) -> bool {
         self.about.lock().fingerprint = Some(fingerprint(content));
-        if let Err(error) = self.put(content) {
+        let is_good = self.note(self.put(content));
+        if is_good && matches!(self.place, Place::Keys(_)) {
+            self.about.lock().good = Some(content.clone());
+        }
+        is_good
+    }
+
+    /// Takes over what an issuer says of itself, and its keys. Says whether they could be used.
+    pub(super) fn take_over_provider(&self, issuer: &Arc<str>, discovery: &[u8], keys: &[u8]) -> bool {
+        let provider = Provider::parse(issuer, discovery, keys);
+        let provider = provider.map_err(|source| KeysError::Provider { issuer: issuer.clone(), source });
+        self.note(provider.map(|provider| {
+            self.provider().inspect(|held| held.set(provider));
+        }))
+    }
+
+    /// Notes whether what was read or fetched could be used.
+    fn note(&self, taken: Result<(), KeysError>) -> bool {
+        if let Err(error) = taken {
             self.fail(&error);
             return false;
         }
@@ -268,9 +345,6 @@ impl Source {
         about.loaded += 1;
         about.loaded_at = Some(SystemTime::now());
         let had_failed = about.error.take().is_some();
-        if matches!(self.place, Place::Keys(_)) {
-            about.good = Some(content.clone());
-        }
         // What is fetched every few minutes is no news.
         if had_failed || about.loaded == 1 || self.place.file().is_some() {
             tracing::info!(from = %self.place, "keys loaded");
@@ -309,6 +383,12 @@ impl Source {
                 let set = self.place.key_set(content)?;
                 held.upgrade().inspect(|held| held.set(set));
             }
+            Sink::ClientSecret(held) => {
+                let secret = self.place.client_secret(content)?;
+                held.upgrade().inspect(|held| held.set(secret));
+            }
+            // That comes in two parts.
+            Sink::Provider(_) => {}
         }
         Ok(())
     }

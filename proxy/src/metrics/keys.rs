@@ -23,7 +23,7 @@ pub(super) struct KeyMetrics {
 pub(crate) struct KeysInUse {
     /// The policy's name.
     pub(crate) policy: Arc<str>,
-    /// How its clients show who they are: `api_key`, `basic` or `jwt`.
+    /// How its clients show who they are: `api_key`, `basic`, `jwt`, `oidc` or `oidc_secret`.
     pub(crate) way: &'static str,
     /// The identity provider's name in the policy; empty for other ways.
     pub(crate) provider: Arc<str>,

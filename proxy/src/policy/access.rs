@@ -4,25 +4,29 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use penstock_config::{Consumer, PolicySpec};
 use penstock_policies::{
-    Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identified, Identity, KeyTable, Model, Outcome,
-    Refused, Sources, Why,
+    Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identity, KeyTable, Model, Sources,
 };
 use smallvec::SmallVec;
 
+use super::login::LogIn;
 use super::server::{Server, Servers};
-use super::{Subject, Verdict, Wants, edits};
-use crate::error::{Error, Unauthenticated};
+use super::{Subject, Verdict, Wants};
+use crate::error::Error;
 use crate::meter::Quota;
 use crate::metrics::Metrics;
+
+mod who;
 
 /// A policy, ready to be asked. Listeners and rules that name it share it.
 pub(crate) struct Access {
     name: Arc<str>,
     external: Option<Server>,
     authenticator: Option<Authenticator>,
+    /// Who shows nothing else may log in.
+    login: Option<Arc<LogIn>>,
     authorizer: Option<Authorizer>,
     /// Whether those whom it identifies may have to ask for certain models.
     has_lists: bool,
@@ -85,6 +89,7 @@ impl Access {
             external: spec.external.as_ref().map(external),
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
+            login: None,
             authorizer: spec.authorization.as_ref().map(Authorizer::new),
             quota: None,
         }
@@ -103,6 +108,11 @@ impl Access {
         Self { quota, ..self }
     }
 
+    /// With this login.
+    pub(crate) fn logging_in(self, login: Option<Arc<LogIn>>) -> Self {
+        Self { login, ..self }
+    }
+
     /// Its limits.
     pub(super) fn quota(&self) -> Option<&Arc<Quota>> {
         self.quota.as_ref()
@@ -110,7 +120,8 @@ impl Access {
 
     /// The headers that it may set.
     pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.authenticator.iter().flat_map(Authenticator::set_headers)
+        let of_login = self.login.iter().flat_map(|login| login.set_headers());
+        self.authenticator.iter().flat_map(Authenticator::set_headers).chain(of_login)
     }
 
     /// What it has to see: the model, where it decides or counts by that, or somebody whom it identifies may ask for certain
@@ -150,6 +161,22 @@ impl Access {
             request.caller.get_or_insert_default().answered_by = Some(self.name.clone());
         }
         Ok(verdict)
+    }
+
+    /// Asks its server, and has people log in, if it does either.
+    ///
+    /// # Errors
+    /// The request may not be served, or nobody could say, or nobody knows who it is.
+    pub(super) async fn ask(
+        &self,
+        servers: &dyn Servers,
+        request: &mut Subject<'_>,
+        is_read: bool,
+    ) -> Result<Verdict, Error> {
+        match self.check(servers, request, is_read).await? {
+            Verdict::Continue => self.log_in(request).await,
+            answer @ Verdict::Answer(_) => Ok(answer),
+        }
     }
 
     /// Whether its server is asked when the body is there.
@@ -218,36 +245,6 @@ impl Access {
 
     fn late_authorizer(&self) -> Option<&Authorizer> {
         self.authorizer.as_ref().filter(|authorizer| authorizer.needs_model())
-    }
-
-    /// Finds out who asks. A policy that a listener and a rule name is asked once: what it went by the first time is gone
-    /// then.
-    pub(super) fn authenticate(&self, request: &mut Subject<'_>) -> Result<(), Error> {
-        let Some(authenticator) = &self.authenticator else { return Ok(()) };
-        let caller = request.caller.get_or_insert_default();
-        if caller.asked.contains(&self.name) {
-            return Ok(());
-        }
-        caller.asked.push(self.name.clone());
-        let query = request.path_and_query.query();
-        match authenticator.identify(&request.head.headers, query, request.now) {
-            Outcome::Anonymous => Ok(()),
-            Outcome::Identified(Identified { identity, edits }) => {
-                caller.identities.push(identity);
-                edits::apply(edits, request.path_and_query, request.head)
-            }
-            Outcome::Refused(Refused { why, challenges }) => Err(self.refusal(why, challenges)),
-        }
-    }
-
-    fn refusal(&self, why: Why, challenges: Arc<[HeaderValue]>) -> Error {
-        let policy = self.name.clone();
-        let invalid = match why {
-            Why::Missing => None,
-            Why::Invalid(what) => Some(what),
-            Why::Unavailable => return Error::KeysUnavailable { policy },
-        };
-        Error::Unauthenticated(Box::new(Unauthenticated { policy, invalid, challenges }))
     }
 
     /// All of the models have to be allowed: which of them is served may be for the upstream to say.

@@ -3,7 +3,7 @@
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri, header};
 use penstock_config::Extract;
-use penstock_policies::{Edits, remove_cookie, remove_query};
+use penstock_policies::{Edits, has_cookie, remove_cookie, remove_cookies, remove_query};
 use pingora_http::RequestHeader;
 
 use crate::error::Error;
@@ -87,6 +87,32 @@ fn take_from_cookies(name: &str, head: &mut RequestHeader) -> Result<(), Error> 
     Ok(())
 }
 
+/// Takes out the cookies whose names are `own`, and shows others in their place.
+///
+/// # Errors
+/// What is shown is no cookie.
+pub(super) fn replace_cookies(
+    own: impl Fn(&[u8]) -> bool,
+    shown: &[(&str, &str)],
+    head: &mut RequestHeader,
+) -> Result<(), Error> {
+    let lines = head.headers.get_all(header::COOKIE);
+    if shown.is_empty() && !lines.iter().any(|line| has_cookie(line, &own)) {
+        return Ok(());
+    }
+    let mut left: Vec<HeaderValue> = lines.iter().filter_map(|line| remove_cookies(line, &own)).collect();
+    for (name, value) in shown {
+        let mut cookie = HeaderValue::try_from(format!("{name}={value}")).map_err(Error::internal)?;
+        cookie.set_sensitive(true);
+        left.push(cookie);
+    }
+    head.remove_header(&header::COOKIE);
+    for line in left {
+        head.append_header(header::COOKIE, line).map_err(Error::internal)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -133,6 +159,24 @@ mod tests {
         let of_header = Extract::Header { name: HeaderName::from_static("x-key"), prefix: "".into() };
         apply(without(of_header), &mut target, &mut head).unwrap();
         assert_eq!((head.headers.len(), head.headers.get("x-key")), (2, None));
+    }
+
+    #[test]
+    fn cookies_are_replaced_whatever_others_stand_beside_them() {
+        for (lines, left) in [
+            (&["a=1; own=x; b=2", "own=y"][..], &["a=1; b=2", "token=t"][..]),
+            (&["own"], &["token=t"]),
+            (&[], &["token=t"]),
+            (&["owned=1"], &["owned=1", "token=t"]),
+        ] {
+            let headers: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+            let (_, mut head) = request("/", &headers);
+            replace_cookies(|name| name == b"own", &[("token", "t")], &mut head).unwrap();
+            assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), left);
+        }
+        let (_, mut head) = request("/", &[("cookie", "a=1;  b=2 ;")]);
+        replace_cookies(|name| name == b"own", &[], &mut head).unwrap();
+        assert_eq!(head.headers["cookie"], "a=1;  b=2 ;", "what is no business of it stays byte for byte");
     }
 
     #[test]

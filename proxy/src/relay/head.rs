@@ -10,6 +10,7 @@ use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::cors;
 use crate::error::Error;
 use crate::external::ResponseChanges;
+use crate::policy::SessionCookies;
 use crate::quota;
 use crate::request_id;
 use crate::trail;
@@ -64,6 +65,11 @@ pub(super) fn begin(
     apply_edits(header, &rule.tiers()[attempt.target.0].targets[attempt.target.1].response_headers)?;
     if let Some(changes) = arrived.extensions.get::<ResponseChanges>() {
         changes.apply(header)?;
+    }
+    if let Some(cookies) = arrived.extensions.get::<SessionCookies>() {
+        for cookie in cookies.iter() {
+            header.append_header(header::SET_COOKIE, cookie.clone()).map_err(Error::internal)?;
+        }
     }
     let compiled = runtime.rule(routed.rule);
     if compiled.wants.response_head {

@@ -6,6 +6,7 @@ mod expressions;
 mod external;
 mod keys;
 mod models;
+mod oidc;
 mod tokens;
 
 use std::net::SocketAddr;

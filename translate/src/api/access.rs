@@ -48,12 +48,126 @@ pub struct AccessSettings {
     pub basic_auth: Option<UserAccess>,
     /// By a token.
     pub jwt: Option<TokenAccess>,
+    /// By logging in at an OpenID provider.
+    pub oidc: Option<LoginAccess>,
     /// A server is asked whether a request may be served.
     pub ext_auth: Option<ExternalAccess>,
     /// Who may do what.
     pub authorization: Option<AccessRules>,
     /// Which web pages may ask.
     pub cors: Option<CorsAccess>,
+}
+
+/// People log in at an OpenID provider.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginAccess {
+    /// The provider.
+    pub provider: LoginProvider,
+    /// The client.
+    #[serde(rename = "clientID")]
+    pub client_id: Option<String>,
+    /// Or a Secret with `client-id`.
+    #[serde(rename = "clientIDRef")]
+    pub client_id_ref: Option<SecretRef>,
+    /// A Secret with `client-secret`.
+    pub client_secret: Option<SecretRef>,
+    /// The cookies in which upstreams are shown tokens.
+    pub cookie_names: Option<LoginCookieNames>,
+    /// What is said of cookies.
+    pub cookie_config: Option<LoginCookieConfig>,
+    /// The domain whose hosts have a session in common.
+    pub cookie_domain: Option<String>,
+    /// Scopes that are asked for beside `openid`.
+    pub scopes: Vec<String>,
+    /// What access tokens shall be for.
+    pub resources: Vec<String>,
+    /// Where the provider leads people back to.
+    #[serde(rename = "redirectURL")]
+    pub redirect_url: Option<String>,
+    /// Requests that are not led to the provider.
+    pub deny_redirect: Option<LoginDenyRedirect>,
+    /// The path that ends a session.
+    pub logout_path: Option<String>,
+    /// Whether upstreams are shown the access token.
+    pub forward_access_token: Option<bool>,
+    /// The header in which upstreams are shown the ID token.
+    #[serde(rename = "forwardIDToken")]
+    pub forward_id_token: Option<LoginTokenHeader>,
+    /// How long a session lasts where the provider does not say it.
+    #[serde(rename = "defaultTokenTTL")]
+    pub default_token_ttl: Option<String>,
+    /// Whether sessions are renewed; they are if left out.
+    pub refresh_token: Option<bool>,
+    /// How long a session can be renewed.
+    #[serde(rename = "defaultRefreshTokenTTL")]
+    pub default_refresh_token_ttl: Option<String>,
+    /// How long people may take to log in.
+    #[serde(rename = "csrfTokenTTL")]
+    pub csrf_token_ttl: Option<String>,
+    /// Whether a token that `jwt` looks for stands in for a session.
+    pub pass_through_auth_header: Option<bool>,
+}
+
+/// An OpenID provider.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginProvider {
+    /// Its address, below which it says where its endpoints and keys are.
+    pub issuer: String,
+    /// Where people log in, in place of what it says.
+    pub authorization_endpoint: Option<String>,
+    /// Where tokens are got, in place of what it says.
+    pub token_endpoint: Option<String>,
+    /// Where people log out, in place of what it says.
+    pub end_session_endpoint: Option<String>,
+}
+
+/// The cookies in which upstreams are shown tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginCookieNames {
+    /// The access token.
+    pub access_token: Option<String>,
+    /// The ID token.
+    pub id_token: Option<String>,
+}
+
+/// What is said of cookies.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginCookieConfig {
+    /// `Lax`, `Strict` or `None`.
+    pub same_site: Option<String>,
+}
+
+/// Requests that are not led to a provider: those with one of these headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginDenyRedirect {
+    /// The headers.
+    pub headers: Vec<LoginDenyHeader>,
+}
+
+/// What is asked of a header.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginDenyHeader {
+    /// Its name.
+    pub name: String,
+    /// `Exact` (if left out), `Prefix`, `Suffix` or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What its value is compared with.
+    pub value: String,
+}
+
+/// The header in which upstreams are shown a token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoginTokenHeader {
+    /// Its name.
+    pub header: String,
 }
 
 /// Which web pages may ask, and see answers.

@@ -97,11 +97,14 @@ pub const FATES: &[Fates] = &[
     Fates { kind: Kind::EnvoyProxy, named: ENVOY_PROXY, ..NONE },
     Fates {
         kind: Kind::SecurityPolicy,
-        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "cors", "extAuth", "jwt"],
+        acted_on: &["apiKeyAuth", "authorization", "basicAuth", "cors", "extAuth", "jwt", "oidc"],
         named: &[
             "extAuth.grpc.backendSettings",
             "extAuth.http.backendSettings",
             "jwt.providers[].remoteJWKS.backendSettings",
+            // Tokens are never kept as they are.
+            "oidc.disableTokenEncryption",
+            "oidc.provider.backendSettings",
         ],
         closes: &[
             "authorization.rules[].principal.clientIPGeoLocations",
@@ -111,7 +114,9 @@ pub const FATES: &[Fates] = &[
             // Whose keys are believed.
             "jwt.providers[].remoteJWKS.backendRef",
             "jwt.providers[].remoteJWKS.backendRefs",
-            "oidc",
+            // Who is asked for tokens, and shown the client's secret.
+            "oidc.provider.backendRef",
+            "oidc.provider.backendRefs",
         ],
         is_strict: true,
         ..NONE

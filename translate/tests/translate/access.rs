@@ -3,6 +3,7 @@
 mod asked;
 mod cors;
 mod external;
+mod login;
 mod placed;
 
 use std::collections::BTreeMap;

@@ -68,9 +68,12 @@ fn security(name: &str, spec: &str) -> String {
     policy("SecurityPolicy", name, spec)
 }
 
+/// What nobody here acts on.
+const OIDC: &str = "oidc: {provider: {issuer: 'https://a.example', backendRefs: [{name: b, port: 443}]}}";
+
 /// A SecurityPolicy `p` with these targets that wants people to log in.
 fn oidc(targets: &str) -> String {
-    security("p", &format!("{{{targets}, oidc: {{}}}}"))
+    security("p", &format!("{{{targets}, {OIDC}}}"))
 }
 
 fn cluster(manifests: &str) -> World {
@@ -216,7 +219,7 @@ fn of_two_for_the_same_thing_the_older_counts() {
 #[test]
 fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
     for (kind, spec, is_closed) in [
-        ("SecurityPolicy", "oidc: {}", true),
+        ("SecurityPolicy", OIDC, true),
         ("SecurityPolicy", "extAuth: {failOpen: true, later: {}}", true),
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
@@ -288,14 +291,20 @@ fn a_policy_that_cannot_be_read_closes_its_namespace() {
 fn routes_say_which_of_their_rules_are_closed_and_why() {
     let translation = scene(&oidc(A));
     let (is_closed, _, message) = condition(&translation, (Kind::HttpRoute, "a"), CLOSED);
-    assert!(is_closed && message.starts_with("SecurityPolicy ns/p (spec.oidc) restricts"), "{message}");
+    assert!(
+        is_closed && message.starts_with("SecurityPolicy ns/p (spec.oidc.provider.backendRefs) restricts"),
+        "{message}"
+    );
     assert!(message.contains("penstock.dev/ignore"), "it says what to do: {message}");
     assert!(condition(&translation, (Kind::HttpRoute, "a"), "Accepted").0, "it is attached all the same");
     assert!(conditions(&translation, Kind::HttpRoute, "b").iter().all(|it| it.kind != CLOSED));
     let rule = A.replace("name: a", "name: a, sectionName: first");
     let translation = scene(&oidc(&rule));
     let (_, _, message) = condition(&translation, (Kind::HttpRoute, "a"), CLOSED);
-    assert!(message.starts_with("rules[0]: at one, two: SecurityPolicy ns/p (spec.oidc)"), "{message}");
+    assert!(
+        message.starts_with("rules[0]: at one, two: SecurityPolicy ns/p (spec.oidc.provider.backendRefs)"),
+        "{message}"
+    );
     let listener = GW.replace("name: gw", "name: gw, sectionName: one");
     let translation = scene(&oidc(&listener));
     let (_, _, message) = condition(&translation, (Kind::HttpRoute, "b"), CLOSED);

@@ -3,7 +3,8 @@
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use super::{Known, extract, jwt, told};
+use super::limit::Lowering;
+use super::{Known, extract, jwt, oidc, told};
 use crate::lower::file::Files;
 use crate::raw::{RawApiKeys, RawAuthentication, RawBasic};
 use crate::report::{FieldPath, Report};
@@ -15,16 +16,23 @@ pub(super) fn lower(
     known: &Known<'_>,
     place: &FieldPath<'_>,
     files: &mut Files,
-    report: &mut Report,
+    limits: &mut Lowering<'_, '_>,
 ) -> Authentication {
-    if raw.api_key.is_none() && raw.basic.is_none() && raw.jwt.is_none() {
-        report.add(place, || "has no way to say who one is: give it apiKey, basic or jwt".to_owned());
+    let within = place.field("oidc");
+    let oidc = raw.oidc.as_ref().and_then(|raw| oidc::lower(raw, &within, files, limits));
+    let report = &mut *limits.report;
+    if raw.api_key.is_none() && raw.basic.is_none() && raw.jwt.is_none() && raw.oidc.is_none() {
+        report.add(place, || "has no way to say who one is: give it apiKey, basic, jwt or oidc".to_owned());
+    }
+    if raw.optional && raw.oidc.is_some() {
+        let message = "has no meaning with oidc, which leads those to log in who show nothing: leave it out";
+        report.add(&place.field("optional"), || message.to_owned());
     }
     let within = place.field("apiKey");
     let api_key = raw.api_key.as_ref().map(|raw| api_keys(raw, known, &within, files, report));
     let basic = raw.basic.as_ref().map(|raw| basic(raw, &place.field("basic"), files, report));
     let jwt = raw.jwt.as_ref().map(|raw| jwt::lower(raw, &place.field("jwt"), files, report));
-    let authentication = Authentication { is_optional: raw.optional, api_key, basic, jwt };
+    let authentication = Authentication { is_optional: raw.optional, api_key, basic, jwt, oidc };
     check_told(raw, &authentication, place, report);
     authentication
 }
@@ -80,6 +88,7 @@ fn check_told(raw: &RawAuthentication, lowered: &Authentication, place: &FieldPa
     if let Some(name) = raw.basic.as_ref().and_then(|basic| basic.user_header.as_ref()) {
         check(name, &place.field("basic").field("userHeader"));
     }
+    let outer = place;
     let jwt = place.field("jwt");
     let place = jwt.field("providers");
     let providers = raw.jwt.iter().flat_map(|jwt| &jwt.providers);
@@ -89,5 +98,15 @@ fn check_told(raw: &RawAuthentication, lowered: &Authentication, place: &FieldPa
         for (index, claim) in provider.claim_headers.iter().enumerate() {
             check(&claim.header, &place.index(index).field("header"));
         }
+    }
+    let place = outer.field("oidc");
+    if let Some(name) = raw.oidc.iter().find_map(|client| client.id_token_header.as_ref())
+        && !name.eq_ignore_ascii_case(AUTHORIZATION.as_str())
+    {
+        check(name, &place.field("idTokenHeader"));
+    }
+    let place = place.field("claimHeaders");
+    for (index, claim) in raw.oidc.iter().flat_map(|client| &client.claim_headers).enumerate() {
+        check(&claim.header, &place.index(index).field("header"));
     }
 }

@@ -73,7 +73,7 @@ fn check_tokens(raw: &RawAccessRule, known: &Known<'_>, place: &FieldPath<'_>, r
     if known.providers.is_empty() {
         for (field, is_there) in [("claims", !raw.claims.is_empty()), ("scopes", !raw.scopes.is_empty())] {
             if is_there {
-                let message = "can never hold: no policy asks for tokens (authentication.jwt)";
+                let message = "can never hold: no policy asks for tokens (authentication.jwt) or logs people in (authentication.oidc)";
                 report.add(&place.field(field), || message.to_owned());
             }
         }

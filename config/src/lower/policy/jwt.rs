@@ -81,7 +81,8 @@ fn keys(
     None
 }
 
-fn claim_headers(
+/// Headers in which upstreams are told claims.
+pub(super) fn claim_headers(
     raw: &[RawClaimHeader],
     place: &FieldPath<'_>,
     report: &mut Report,

@@ -138,7 +138,13 @@ fn each_way_has_a_challenge_and_only_an_invalid_bearer_is_told_so() {
 #[test]
 fn optional_lets_nothing_pass_but_not_what_is_wrong() {
     let jwt = Some([provider("first")].into());
-    let ways = Authentication { is_optional: true, api_key: Some(by_key()), basic: Some(by_password()), jwt };
+    let ways = Authentication {
+        is_optional: true,
+        api_key: Some(by_key()),
+        basic: Some(by_password()),
+        jwt,
+        oidc: None,
+    };
     let all = authenticator(
         &ways,
         &Said { users: Some(users()), first: Some(key_set(&Signer::p256(), "1")), ..Said::default() },
@@ -161,6 +167,7 @@ fn what_cannot_be_judged_is_not_called_wrong() {
         api_key: Some(keys),
         basic: Some(by_password()),
         jwt: Some([provider("first")].into()),
+        oidc: None,
     };
     let none = authenticator(&ways, &Said::default());
     assert_eq!(refused(&none, &[("authorization", "Bearer x")], None), unavailable);
@@ -183,7 +190,8 @@ fn upstreams_are_told_and_see_what_the_policy_says() {
         Basic { user_header: Some(HeaderName::from_static("x-user")), is_forwarded: true, ..by_password() };
     let claim_headers = [(HeaderName::from_static("x-claim"), ClaimPath::parse("a").unwrap())].into();
     let jwt = Some([JwtProvider { claim_headers, ..provider("first") }].into());
-    let ways = Authentication { is_optional: false, api_key: Some(keys), basic: Some(basic), jwt };
+    let ways =
+        Authentication { is_optional: false, api_key: Some(keys), basic: Some(basic), jwt, oidc: None };
     let all = authenticator(&ways, &Said { users: Some(users()), ..Said::default() });
     let found = identified(&all, &[("x-api-key", "sk-search")], None).edits;
     assert_eq!((found.remove, found.set), (None, vec![(name, HeaderValue::from_static("search"))]));

@@ -144,7 +144,7 @@ impl Provider {
 
 /// The name that a claim is: a text without control characters, or a whole number. A fraction is none, since large whole
 /// numbers are read as one, and then many are the same.
-fn bearer(claim: &Value) -> Option<Cow<'_, str>> {
+pub(crate) fn bearer(claim: &Value) -> Option<Cow<'_, str>> {
     match claim {
         Value::String(text) => (!text.is_empty() && !text.contains(char::is_control)).then(|| text.into()),
         Value::Number(number) => (!number.is_f64()).then(|| number.to_string().into()),

@@ -15,13 +15,13 @@ use super::{ask, ask_at, guarded};
 use crate::harness::{Client, Gateway, MODEL, Protocol, RawServer, eventually, sim, with};
 
 /// An identity provider's key (P-256).
-struct Signer {
+pub(super) struct Signer {
     id: &'static str,
     pair: EcdsaKeyPair,
 }
 
 impl Signer {
-    fn new(id: &'static str) -> Self {
+    pub(super) fn new(id: &'static str) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
@@ -29,7 +29,7 @@ impl Signer {
     }
 
     /// A key set with this key alone.
-    fn set(&self) -> String {
+    pub(super) fn set(&self) -> String {
         let point = self.pair.public_key().as_ref();
         let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({"keys": [{
@@ -44,7 +44,7 @@ impl Signer {
     }
 
     /// One that says that another key signed it.
-    fn token_by(&self, id: &str, claims: Value) -> String {
+    pub(super) fn token_by(&self, id: &str, claims: Value) -> String {
         let usual =
             json!({"iss": "https://login.test", "aud": "models", "sub": "ann", "exp": in_seconds(60)});
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -55,7 +55,7 @@ impl Signer {
 }
 
 /// A Unix time.
-fn in_seconds(seconds: i64) -> i64 {
+pub(super) fn in_seconds(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     i64::try_from(now).unwrap() + seconds
 }

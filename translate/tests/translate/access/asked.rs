@@ -376,7 +376,7 @@ fn however_many_faults_policies_have_they_close_only_what_they_are_for() {
 #[test]
 fn fields_that_are_not_acted_on_close() {
     for field in [
-        "oidc: {}",
+        "oidc: {provider: {issuer: 'https://a.example', backendRefs: [{name: b, port: 443}]}}",
         "extAuth: {grpc: {backendRefs: [{name: s, port: 80}]}, includeRouteMetadata: true}",
         "authorization: {rules: [{action: Allow, principal: {clientIPGeoLocations: [{country: DE}]}}]}",
         "authorization: {rules: [{action: Allow, operation: {path: {value: /, later: true}}}]}",

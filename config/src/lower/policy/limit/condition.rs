@@ -67,7 +67,12 @@ impl Lowering<'_, '_> {
         }
     }
 
-    fn headers(&mut self, raw: &[RawTextMatch], place: &FieldPath<'_>) -> Box<[TextMatch<HeaderName>]> {
+    /// What is asked of headers, at `place`.
+    pub(in crate::lower::policy) fn headers(
+        &mut self,
+        raw: &[RawTextMatch],
+        place: &FieldPath<'_>,
+    ) -> Box<[TextMatch<HeaderName>]> {
         let mut headers = Vec::with_capacity(raw.len());
         for (index, raw) in raw.iter().enumerate() {
             let place = place.index(index);

@@ -99,7 +99,7 @@ fn warn(dimension: &Dimension, known: &Known<'_>, place: &FieldPath<'_>, warning
             format!("no consumer has the tag {}{suggestion}", Quoted(tag))
         }
         Dimension::Claim(_) if known.providers.is_empty() => {
-            "no policy asks for tokens (authentication.jwt)".to_owned()
+            "no policy asks for tokens (authentication.jwt, authentication.oidc)".to_owned()
         }
         _ => return,
     };
