@@ -73,7 +73,7 @@ e2e: ## The end-to-end tests on such a cluster (cold: builds Kubernetes first)
 clients: setup ## Real SDKs for Python and Node.js against simulated providers, every pair and Claude Code (four minutes once installed; SUITE=claude)
 	@scripts/clients.sh
 
-login: ## People log in at a real OpenID provider (Dex), by way of two gateways (under a minute once built)
+login: ## People log in at a real OpenID provider (Dex), and programs show its tokens, by way of two gateways (under a minute once built)
 	@scripts/login.sh
 
 torture: setup ## Attacks at full speed while a good client looks on, h2spec, chaos (about 5 minutes once built; CHAOS=3600)

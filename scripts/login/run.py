@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Logs in at Dex through its form, as a browser does, and asks a model by way of two gateways that share nothing but the
-client's secret: sessions, renewals, a provider that goes away and comes back with other keys, and logging out."""
+client's secret: sessions, renewals, a provider that goes away and comes back with other keys, and logging out. Programs
+show Dex's tokens at a listener of their own."""
 import argparse
+import base64
 import http.cookiejar
 import json
 import os
@@ -70,11 +72,13 @@ class Browser:
             self.jar.set_cookie(cookie)
         self.opener = urllib.request.build_opener(Stay, urllib.request.HTTPCookieProcessor(self.jar))
 
-    def ask(self, url, form=None, question=None):
+    def ask(self, url, form=None, question=None, token=None):
         data = urllib.parse.urlencode(form).encode() if form else None
         headers = {"accept": "text/html"}
         if question is not None:
             data, headers = json.dumps(question).encode(), {"content-type": "application/json"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
         request = urllib.request.Request(url, data=data, headers=headers)
         try:
             return Answer(self.opener.open(request, timeout=30))
@@ -95,6 +99,10 @@ class Browser:
     def ask_model(self, gateway):
         messages = [{"role": "user", "content": "Hello"}]
         return self.ask(f"{gateway.url}/v1/chat/completions", question={"model": MODEL, "max_tokens": 4, "messages": messages})
+
+    def ask_model_with(self, gateway, token):
+        question = {"model": MODEL, "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
+        return self.ask(f"{gateway.tokens_url}/v1/chat/completions", question=question, token=token)
 
     def log_in(self, gateway, password="password", until=None):
         """Opens a page, fills in Dex's form, and goes where that leads."""
@@ -151,6 +159,8 @@ class Gateway:
     def __init__(self, folder, name):
         self.folder, self.name, self.port, self.admin = folder, name, free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.tokens_port = free_port()
+        self.tokens_url = f"http://127.0.0.1:{self.tokens_port}"
 
     def start(self, program, issuer, model_port):
         document = {
@@ -162,8 +172,12 @@ class Gateway:
                 "claimHeaders": [{"header": "x-user", "claim": "email"}],
             }}, "authorization": {"rules": [
                 {"action": "Allow", "provider": "oidc", "claims": [{"name": "email", "values": ["ann@example.com"]}]},
-            ]}}],
-            "listeners": [{"name": "http", "address": f"127.0.0.1:{self.port}", "policies": ["people"]}],
+            ]}}, {"name": "programs", "authentication": {"jwt": {"providers": [{
+                "name": "dex", "issuer": issuer, "audiences": ["chat"], "keysUrl": f"{issuer}/keys", "consumerClaim": "email",
+                "claimHeaders": [{"header": "x-user", "claim": "email"}],
+            }]}}}],
+            "listeners": [{"name": "http", "address": f"127.0.0.1:{self.port}", "policies": ["people"]},
+                          {"name": "tokens", "address": f"127.0.0.1:{self.tokens_port}", "policies": ["programs"]}],
             "routes": [{"name": "all", "rules": [{"models": [MODEL], "targets": [{"backend": "model"}]}]}],
             "backends": [{"name": "model", "endpoints": [{"host": "127.0.0.1", "port": model_port}]}],
         }
@@ -173,6 +187,7 @@ class Gateway:
         self.process = Process(self.folder, self.name, [program, "serve", file])
         wait_for(f"the start of gateway {self.name}", lambda: is_open(self.port) and is_open(self.admin))
         wait_for(f"gateway {self.name} to discover Dex", lambda: self.value("policy_keys_available", way="oidc"))
+        wait_for(f"gateway {self.name} to have Dex's keys", lambda: self.value("policy_keys_available", way="jwt"))
 
     def value(self, metric, **labels):
         """The value of a metric that has these labels, or 0."""
@@ -269,6 +284,47 @@ def outage(browser, dex, gateway):
     return browser
 
 
+def changed(token, part, change):
+    """A token, one part of which is another."""
+    parts = token.split(".")
+    value = json.loads(base64.urlsafe_b64decode(parts[part] + "=="))
+    parts[part] = base64.urlsafe_b64encode(json.dumps({**value, **change}).encode()).decode().rstrip("=")
+    return ".".join(parts)
+
+
+def token_of(browser, gateway, model_port):
+    """The access token that Dex gave for a browser's login."""
+    equal(browser.ask_model(gateway).status, 200, "a session holds")
+    return seen_by(model_port)["authorization"].removeprefix("Bearer ")
+
+
+def tokens(token, gateways, model_port):
+    """A program shows what Dex issued, and what it did not."""
+    for gateway in gateways:
+        answer = Browser().ask_model_with(gateway, token)
+        equal(answer.status, 200, f"gateway {gateway.name} believes Dex's token: {answer.body[:300]}")
+        seen = seen_by(model_port)
+        equal((seen.get("x-user"), seen.get("authorization")), ("ann@example.com", None), "who it is is told, the token is not")
+        unsigned = changed(token, 0, {"alg": "none"})
+        for what, other in (
+            ("another's name", changed(token, 1, {"email": "bob@example.com"})), ("a later end", changed(token, 1, {"exp": 2**40})),
+            ("no algorithm", unsigned), ("no algorithm and no signature", unsigned.rsplit(".", 1)[0] + "."),
+            ("an algorithm with a shared secret", changed(token, 0, {"alg": "HS256"})), ("no signature", token.rsplit(".", 1)[0] + "."),
+            ("another's key", changed(token, 0, {"kid": "nobody"})),
+        ):
+            answer = Browser().ask_model_with(gateway, other)
+            equal(answer.status, 401, f"a token with {what} is refused")
+            check("invalid_token" in answer.headers["www-authenticate"], f"with its reason: {answer.headers['www-authenticate']}")
+        equal(Browser().ask_model_with(gateway, "").status, 401, "as nothing is")
+
+
+def other_keys(old, browser, gateway, model_port):
+    """Dex is another since, with keys of its own."""
+    new = token_of(browser, gateway, model_port)
+    wait_for("Dex's new keys", lambda: Browser().ask_model_with(gateway, new).status == 200)
+    equal(Browser().ask_model_with(gateway, old).status, 401, "what was signed with keys of before is refused")
+
+
 def leaving(browser, gateway):
     left = browser.ask(f"{gateway.url}/logout")
     equal((left.status, left.headers["location"]), (302, f"{gateway.url}/"), "people are led out")
@@ -297,8 +353,11 @@ def main():
                 gateway.start(os.path.join(programs, "penstock"), dex.issuer, model_port)
                 running.append(gateway)
             browser = first_login(gateways, model_port)
+            token = token_of(browser, gateways[0], model_port)
+            tokens(token, gateways, model_port)
             browser = renewal(browser, gateways[0])
             browser = outage(browser, dex, gateways[0])
+            other_keys(token, browser, gateways[0], model_port)
             leaving(browser, gateways[0])
         except BaseException:
             for name in ("dex", "one", "two"):
@@ -310,7 +369,7 @@ def main():
         finally:
             for process in reversed(running):
                 process.stop()
-    print("login: people log in at Dex, stay logged in, and log out")
+    print("login: people log in at Dex, stay logged in, and log out; programs show its tokens")
 
 
 if __name__ == "__main__":
