@@ -369,6 +369,7 @@ fn people_cannot_be_led_to_where_nobody_could_log_in() {
     let client = "issuer: 'https://login.test', clientId: c, clientSecret: 'secret:c'";
     for (fields, place, part) in [
         ("issuer: 'login.test', clientId: c, clientSecret: s", "issuer", "is not an address"),
+        ("issuer: 'ftp://x', clientId: c, clientSecret: s", "issuer", "has 7 bytes; the least is 8"),
         ("tokenEndpoint: '/no-address'", "tokenEndpoint", "is not an address"),
         ("endSessionEndpoint: 'https://u:hush@h/'", "endSessionEndpoint", "user's name"),
         ("redirectUrl: /", "redirectUrl", "is not where people can be led back to"),

@@ -169,8 +169,11 @@ impl Check<'_> {
             self.report.add(place, || format!("has {bytes} bytes; the most is {most}"));
             return false;
         }
-        if bytes < schema["minLength"].as_u64().unwrap_or(0) {
-            self.report.add(place, || "is empty: give it a value, or leave it out".to_owned());
+        if let Some(least) = schema["minLength"].as_u64().filter(|least| bytes < *least) {
+            self.report.add(place, || match bytes {
+                0 => "is empty: give it a value, or leave it out".to_owned(),
+                _ => format!("has {bytes} bytes; the least is {least}"),
+            });
             return false;
         }
         if let Some(choices) = schema["enum"].as_array()
