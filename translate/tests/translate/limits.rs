@@ -163,7 +163,8 @@ spec:
         .map(|gateway| {
             let document = &gateway.document;
             let scope = document.limit_store.as_ref().and_then(|store| store.redis.scope.clone());
-            let owners = document.backends.iter().map(|backend| {
+            let limited = document.backends.iter().filter(|backend| !backend.policies.is_empty());
+            let owners = limited.map(|backend| {
                 let policy =
                     document.policies.iter().find(|policy| backend.policies == [policy.name.clone()]);
                 let policy = policy.expect("its quota");
