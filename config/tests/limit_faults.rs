@@ -194,6 +194,7 @@ fn a_store_has_addresses_and_no_password_in_them() {
         ("addresses: ['a:1'], primary: x", "primary", "mode: Sentinel"),
         ("addresses: ['a:1'], mode: Cluster, database: 1", "database", "database 0 alone"),
         ("addresses: ['a:1'], keyPrefix: 'a b'", "keyPrefix", "use letters"),
+        ("addresses: ['a:1'], scope: 'a b'", "scope", "use letters"),
         ("addresses: ['a:1'], deadline: 10s", "deadline", "choose 1ms to 5s"),
         ("addresses: ['a:1'], passwordFile: 'secret:p'", "passwordFile", "name that in secretsFrom"),
     ] {

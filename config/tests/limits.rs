@@ -202,8 +202,8 @@ fn prices_are_of_models_and_grow_with_prompts() {
 fn a_store_makes_limits_shared_that_do_not_say_otherwise() {
     let snapshot = sound(
         "limitStore: {redis: {addresses: ['redis:6379', '[::1]:6379'], mode: Sentinel, primary: mymaster, database: 2, \
-         username: u, passwordFile: secret:password, tls: {caFile: /ca.pem}, deadline: 5ms, keyPrefix: 'a:b'}, onFailure: \
-         Closed}\npolicies: [{name: p, limits: [{name: a, amount: 1, window: {fixed: 1s}}, {name: b, shared: false, amount: \
+         username: u, passwordFile: secret:password, tls: {caFile: /ca.pem}, deadline: 5ms, keyPrefix: 'a:b', scope: \
+         'ns.gw'}, onFailure: Closed}\npolicies: [{name: p, limits: [{name: a, amount: 1, window: {fixed: 1s}, sharedAs: x.y}, {name: b, shared: false, amount: \
          1, window: {fixed: 1s}}]}]\n",
     );
     let expected = LimitStore {
@@ -216,12 +216,15 @@ fn a_store_makes_limits_shared_that_do_not_say_otherwise() {
             tls: Some(RedisTls { ca_file: Some("/ca.pem".into()) }),
             deadline: Duration::from_millis(5),
             key_prefix: "a:b".into(),
+            scope: Some("ns.gw".into()),
         },
         on_failure: OnStoreFailure::Closed,
     };
     assert_eq!(snapshot.limit_store, Some(expected));
     let shared: Vec<_> = snapshot.policies[0].limits.iter().map(|limit| limit.is_shared).collect();
     assert_eq!(shared, [true, false]);
+    let owners = snapshot.policies[0].limits.iter().map(|limit| limit.shared_as.as_deref());
+    assert_eq!(owners.collect::<Vec<_>>(), [Some("x.y"), None]);
     let store = sound("limitStore: {redis: {addresses: ['10.0.0.1:6379']}}\n").limit_store.expect("a store");
     assert_eq!((store.on_failure, store.redis.mode), (OnStoreFailure::LocalShare, RedisMode::Single));
     assert_eq!((store.redis.deadline, &*store.redis.key_prefix), (Duration::from_millis(20), "penstock"));

@@ -46,6 +46,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) keep: u64,
     /// Whether it only tells what is booked. Where another call is under way, that one does.
     pub(crate) is_reminder: bool,
+    /// Whether it was told before, without an answer.
+    pub(crate) is_repeated: bool,
 }
 
 /// Why a lease was not had.
@@ -101,7 +103,9 @@ impl Caller {
         let tell = |(key, window, amount): (Arc<str>, LeaseWindow, u64)| async move {
             let (key, window) = (&key, &window);
             let (need, want, debt, give_back, keep) = (0, 0, 0, 0, 0);
-            let nothing = Wish { key, window, amount, need, want, debt, give_back, keep, is_reminder: true };
+            let (is_reminder, is_repeated) = (true, false);
+            let nothing =
+                Wish { key, window, amount, need, want, debt, give_back, keep, is_reminder, is_repeated };
             if !link.is_away() {
                 self.lend(&nothing, link).await.ok();
             }
@@ -148,6 +152,8 @@ impl Caller {
         // What runs at a time is told as a whole.
         let (give_back, debt, booked) = match frame {
             Frame::Now => (0, 0, Booked { amount: wish.keep, ..booked }),
+            // The store may have it already, and nobody knows from when on it would have to be undone.
+            _ if wish.is_repeated && !self.ledger.remembers(key) => (0, wish.debt, booked),
             _ => (wish.give_back, wish.debt, booked),
         };
         Some(Call {
@@ -167,7 +173,7 @@ impl Caller {
 
 /// One call of the script, which is loaded where the server does not have it.
 async fn answer(call: &Call<'_>, link: &Link, connection: &mut Connection) -> Result<Answer, Failure> {
-    let command = call.command(&link.script, &link.store.redis.key_prefix);
+    let command = call.command(&link.script, &link.store.redis);
     match command.query_async(connection).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
             link.script.load_async(connection).await.map_err(Failure::Redis)?;

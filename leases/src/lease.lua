@@ -7,15 +7,17 @@
 --            frac      what a bucket was filled beyond whole units, in units times microseconds
 --            learns    until when nothing is lent, since it was found out that what was counted is lost
 --            s<SLOT>   what is counted in a slot            h<HOLDER>  SEQUENCE:LEASE:DEBT:RETURNED:WINDOW:AMOUNT
--- KEYS[2]  its holders, by when they were last heard of: a sorted set
+-- KEYS[2]  its holders, by when they were last heard of: a sorted set. Who is in it has a record h<HOLDER>
 local counter, holders = KEYS[1], KEYS[2]
 local holder, kind = ARGV[1], ARGV[4]
 local sequence, acknowledged, amount, length = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local need, want, returned, debt = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 -- What the holder knows to be booked for it: in which window, of which birth of the counter, how much.
 local their_window, their_birth, known = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
--- After how many microseconds a holder is forgotten; then the calendar's period: when it began, ends, and the next ends.
-local patience, begins, ends, next_ends = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
+-- After how many microseconds a holder shares no more, and after how many its record goes; then the calendar's period: when
+-- it began, ends, and the next ends.
+local patience, memory = tonumber(ARGV[14]), tonumber(ARGV[15])
+local begins, ends, next_ends = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
 local SLOTS, MOST = 60, 9007199254740991
 -- For how many microseconds a counter that has lost what was counted hears of it from all gateways before it lends again;
 -- what runs at a time is told each three seconds.
@@ -130,13 +132,20 @@ elseif kind == 'fixed' or kind == 'calendar' then
 end
 used, window = math.max(used, 0), current
 
--- Holders that were not heard of for long. What runs at the time is theirs no more; all else stays booked.
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', holders, '-inf', now - patience)) do
+-- Holders that were not heard of for so long that they are forgotten. What runs at the time is theirs no more; all else stays
+-- booked.
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', holders, '-inf', string.format('%.0f', now - memory))) do
   if gone ~= holder then
     local record = redis.call('HGET', counter, 'h' .. gone)
-    if kind == 'now' and record then used = used - tonumber(string.match(record, '(%d+)$')) end
-    redis.call('HDEL', counter, 'h' .. gone)
-    redis.call('ZREM', holders, gone)
+    local theirs = kind == 'now' and tonumber(string.match(record or ':0', '(%d+)$')) or 0
+    if theirs > 0 and now - at > patience then
+      -- Nobody called for so long, or the clock was set ahead: those who live are heard of soon.
+      redis.call('ZADD', holders, string.format('%.0f', now - patience + LEARNING_NOW), gone)
+    else
+      used = used - theirs
+      redis.call('HDEL', counter, 'h' .. gone)
+      redis.call('ZREM', holders, gone)
+    end
   end
 end
 
@@ -164,6 +173,10 @@ if kind == 'now' then
   returned = math.min(returned, holds)
 elseif not stands(their_window) then
   returned = 0
+elseif not state[6] and (acknowledged < sequence - 1 or their_birth ~= born) then
+  -- There is no record of the holder's last call, of which it has no answer: it may have given this back then. Or what it
+  -- gives back was lost. What was booked again now is there to be taken back.
+  returned = math.min(returned, lost)
 end
 take_back(returned)
 book(debt)
@@ -171,7 +184,7 @@ holds = holds - returned + debt
 
 -- What it is lent: all it needs or nothing, and beyond that a share of what is left.
 redis.call('ZADD', holders, now, holder)
-local sharers = redis.call('ZCARD', holders)
+local sharers = redis.call('ZCOUNT', holders, string.format('(%.0f', now - patience), '+inf')
 local left, lease = amount - used, 0
 if left >= need and now >= learns then lease = math.max(need, math.min(want, math.floor(left / (2 * sharers)))) end
 book(lease)

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::script::{Booked, Frame, Lent};
 
-/// The most counters that are remembered. One takes about 200 bytes.
+/// The most counters that are remembered. One takes about 200 bytes, and its key 170 at the most.
 const MAX_COUNTERS: usize = 200_000;
 
 /// What is booked in which counter.
@@ -82,9 +82,16 @@ impl Ledger {
         if counter.is_reminder && entry.asking > 0 {
             return None;
         }
+        let is_settled = entry.asking == 0 && !entry.is_open;
+        let acknowledged = if is_settled { sequence.saturating_sub(1) } else { entry.booked.acknowledged };
         (entry.asking, entry.limit) = (entry.asking + 1, counter.amount);
         entry.move_on(frame, now);
-        Some(Booked { amount: entry.standing(frame, now), ..entry.booked })
+        Some(Booked { amount: entry.standing(frame, now), acknowledged, ..entry.booked })
+    }
+
+    /// Whether there was room for a counter.
+    pub(crate) fn remembers(&self, key: &Arc<str>) -> bool {
+        self.counters.lock().contains_key(key)
     }
 
     /// Books an answer.

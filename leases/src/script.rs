@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use penstock_config::Period;
+use penstock_config::{Period, RedisSpec};
+use penstock_policies::limits::is_common;
 use redis::{Cmd, FromRedisValue, Script};
 
 #[cfg(test)]
@@ -19,6 +20,10 @@ pub(crate) const CONCURRENCY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// After how long a holder that is not heard of is no more counted among those who share.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After how long a holder that is not heard of is forgotten: what it had no answer to can be undone until then. Each start of
+/// a gateway is another holder, of which a counter that is in use for a year would otherwise keep all.
+const MEMORY: Duration = Duration::from_hours(24);
 
 /// Over what time a counter counts, as the script knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +52,7 @@ pub(crate) enum Frame {
 /// What a holder knows to be booked for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Booked {
-    /// The last call that was answered.
+    /// The last call that was answered; where what became of all is known, the one before the call that tells it.
     pub(crate) acknowledged: u64,
     /// The window of the last answer.
     pub(crate) window: u64,
@@ -140,6 +145,10 @@ impl Frame {
     fn patience(&self) -> Duration {
         if *self == Self::Now { CONCURRENCY_PATIENCE } else { PATIENCE }
     }
+
+    fn memory(&self) -> Duration {
+        if *self == Self::Now { CONCURRENCY_PATIENCE } else { MEMORY }
+    }
 }
 
 fn letter(period: Period) -> char {
@@ -155,8 +164,12 @@ fn letter(period: Period) -> char {
 
 impl Call<'_> {
     /// The command that calls `script`, which the server has to know. Both keys of a counter are in one slot of a cluster.
-    pub(crate) fn command(&self, script: &Script, prefix: &str) -> Cmd {
-        let counter = format!("{prefix}:{{{}}}:{}", self.key, self.frame.tag());
+    pub(crate) fn command(&self, script: &Script, store: &RedisSpec) -> Cmd {
+        let mut counter = store.key_prefix.to_string();
+        if let Some(scope) = store.scope.as_ref().filter(|_| !is_common(self.key)) {
+            counter = format!("{counter}:{scope}");
+        }
+        counter = format!("{counter}:{{{}}}:{}", self.key, self.frame.tag());
         let (kind, length) = self.frame.name();
         let (begins, ends, next_ends) = match self.frame {
             Frame::Calendar { begins, ends, next_ends, .. } => (begins, ends, next_ends),
@@ -172,7 +185,9 @@ impl Call<'_> {
         for number in [self.give_back, self.debt, booked.window, booked.birth, booked.amount] {
             command.arg(number.min(MAX_AMOUNT));
         }
-        command.arg(u64::try_from(self.frame.patience().as_micros()).unwrap_or(MAX_AMOUNT));
+        for time in [self.frame.patience(), self.frame.memory()] {
+            command.arg(u64::try_from(time.as_micros()).unwrap_or(MAX_AMOUNT));
+        }
         command.arg(begins).arg(ends).arg(next_ends);
         command
     }

@@ -215,6 +215,7 @@ fn wish_of(ask: &LeaseAsk) -> Wish<'_> {
         give_back: ask.give_back,
         keep: ask.keep,
         is_reminder: false,
+        is_repeated: ask.is_repeated,
     }
 }
 

@@ -53,7 +53,7 @@ pub use ask::{Ask, Now, Usage};
 pub use counters::Counters;
 pub use estimator::Estimator;
 pub use holds::{Holds, Seen, Settled, Spent};
-pub use lease::{Granted, LeaseAsk, LeaseQueue, LeaseWait, LeaseWindow};
+pub use lease::{Granted, LeaseAsk, LeaseQueue, LeaseWait, LeaseWindow, is_common};
 pub use limiter::{Limiter, Wants};
 pub(crate) use matching::is_text_met;
 pub use prices::{PriceFor, Prices};

@@ -28,6 +28,7 @@ fn limit(name: &str, count: Count, window: Window, per: Dimension) -> LimitSpec 
         when: LimitMatch::default(),
         is_shadow: false,
         is_shared: true,
+        shared_as: None,
         cuts_streams: true,
     }
 }

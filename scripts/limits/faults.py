@@ -74,7 +74,7 @@ class Fault:
     on_failure: str = "Closed"
     # What may be admitted for each that the limit allows.
     share: float = 1.0
-    # Needs a store whose clock can be set; one that jumps has what runs in other gateways told again before it counts.
+    # Needs a store whose clock can be set.
     clock: bool = False
     # Gateways that do not live throughout.
     dies: tuple = ()

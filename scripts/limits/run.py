@@ -99,7 +99,7 @@ def compare(fault, stand, ledgers, clock, running, left, wrong, settled):
             beyond = max(running[kind, who] for who in CONSUMERS) - ceil(kind.amount * fault.share)
         else:
             beyond = max(check.beyond(kind, check.uses(kind, ledger, clock), fault.share) for ledger in mine.values())
-        bound = kind.amount if kind.window == "now" and fault.clock else kind.bound()
+        bound = kind.bound()
         if beyond > bound:
             wrong.append(f"{kind.name}: {beyond} beyond {kind.amount}, and {bound} are documented")
         most_beyond.append((kind, beyond))

@@ -304,8 +304,9 @@ impl Mending<'_> {
 /// A policy of the same name that refuses all requests.
 fn refusing(policy: &RawPolicy) -> RawPolicy {
     let name = policy.name.clone();
-    if policy.authentication.is_none() && policy.authorization.is_none() {
-        // Upstreams have policies of limits alone.
+    let limits = policy.limits.clone();
+    if *policy == (RawPolicy { name: name.clone(), limits, ..RawPolicy::default() }) {
+        // Upstreams have policies of limits alone, and nothing else is asked of them.
         return RawPolicy { name, limits: vec![limiters::none()], ..RawPolicy::default() };
     }
     RawPolicy { name, authorization: Some(RawAuthorization::default()), ..RawPolicy::default() }
@@ -339,7 +340,31 @@ fn step(path: &str) -> Option<(&str, usize, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, part};
+    use penstock_config::raw::{RawAuthorization, RawCors, RawExternal, RawPolicy};
+
+    use super::{Part, part, refusing};
+    use crate::limiters;
+
+    #[test]
+    fn who_is_refused_since_a_policy_is_faulty_is_not_told_of_limits_that_it_never_had() {
+        let name = || "p".to_owned();
+        let limits = vec![limiters::none()];
+        let of_limits = RawPolicy { name: name(), limits: limits.clone(), ..RawPolicy::default() };
+        assert_eq!(refusing(&of_limits), of_limits);
+        let denies = RawPolicy {
+            name: name(),
+            authorization: Some(RawAuthorization::default()),
+            ..RawPolicy::default()
+        };
+        let external: RawExternal = serde_json::from_str("{}").expect("a server that is nowhere");
+        for policy in [
+            RawPolicy { external: Some(external), ..of_limits.clone() },
+            RawPolicy { name: name(), cors: Some(RawCors::default()), ..RawPolicy::default() },
+            denies.clone(),
+        ] {
+            assert_eq!(refusing(&policy), denies);
+        }
+    }
 
     #[test]
     fn a_path_leads_to_the_part_that_is_at_fault() {

@@ -20,7 +20,7 @@ const MAX_BYTES: usize = MAX_DOCUMENT_BYTES / 8;
 const MAX_POLICIES: usize = 5_000;
 
 /// The longest name of a Gateway that is part of keys as it is.
-const MAX_PREFIX_BYTES: usize = 200;
+const MAX_SCOPE_BYTES: usize = 200;
 
 /// The policy in place of limits of upstreams that have no room.
 const NO_ROOM: &str = "no-room-for-limits";
@@ -66,7 +66,7 @@ impl<'p, 'a> Limiters<'p, 'a> {
     pub(crate) fn of_upstream(&mut self, upstream: ObjectId) -> Option<String> {
         let (base, limits) = self.unsupported.quota(upstream)?;
         // Without room nothing may be asked of it.
-        Some(self.name(base, limits).unwrap_or_else(|| self.refusing()))
+        Some(self.name(base, &limits).unwrap_or_else(|| self.refusing()))
     }
 
     /// The name of the policy with these limits; `None` if there is no room for it.
@@ -109,10 +109,10 @@ pub(crate) fn none() -> RawLimit {
     }
 }
 
-/// The store as a Gateway's data planes use it: its counters are no other's.
+/// The store as a Gateway's data planes use it: its counters are no other's, but for those of upstreams' quotas.
 pub(crate) fn own(mut store: RawLimitStore, gateway: &Key) -> RawLimitStore {
     let name = format!("{}.{}", gateway.namespace, gateway.name);
-    let name = if name.len() <= MAX_PREFIX_BYTES { name } else { names::in_document([name.as_str(), ""]) };
-    store.redis.key_prefix = format!("{}:{name}", store.redis.key_prefix);
+    let name = if name.len() <= MAX_SCOPE_BYTES { name } else { names::in_document([name.as_str(), ""]) };
+    store.redis.scope = Some(name);
     store
 }

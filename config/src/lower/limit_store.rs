@@ -29,10 +29,12 @@ fn redis(raw: &RawRedis, place: &FieldPath<'_>, files: &mut Files, report: &mut 
     if raw.mode == RawRedisMode::Cluster && raw.database > 0 {
         report.add(&place.field("database"), || "a cluster has database 0 alone: leave it out".to_owned());
     }
-    if !raw.key_prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')) {
-        let message =
-            || format!("{} is none: use letters, digits, `-`, `_`, `.` and `:`", Quoted(&raw.key_prefix));
-        report.add(&place.field("keyPrefix"), message);
+    for (field, text) in [("keyPrefix", Some(&raw.key_prefix)), ("scope", raw.scope.as_ref())] {
+        let is_of_key = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+        if let Some(text) = text.filter(|text| !text.bytes().all(is_of_key)) {
+            let message = || format!("{} is none: use letters, digits, `-`, `_`, `.` and `:`", Quoted(text));
+            report.add(&place.field(field), message);
+        }
     }
     if let Some(Err(message)) = raw.username.as_deref().map(text::label) {
         report.add(&place.field("username"), || message);
@@ -52,6 +54,7 @@ fn redis(raw: &RawRedis, place: &FieldPath<'_>, files: &mut Files, report: &mut 
         tls,
         deadline: raw.deadline.value(),
         key_prefix: raw.key_prefix.as_str().into(),
+        scope: raw.scope.as_deref().map(Into::into),
     }
 }
 

@@ -56,6 +56,12 @@ pub struct RawLimit {
     /// gateway lets the whole amount pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<bool>,
+    /// What its counters belong to, such as an account at a provider: all documents with the same `limitStore` that have a limit
+    /// of this name with the same `sharedAs` share its counters, whatever their policies are called and whatever the store's
+    /// `scope` is. Left out: they belong to the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub shared_as: Option<String>,
     /// A stream that goes on beyond what is left is cut. Of limits of output, all tokens and cost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_streams: bool,

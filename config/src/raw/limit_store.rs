@@ -65,6 +65,11 @@ pub struct RawRedis {
     #[serde(default = "key_prefix", skip_serializing_if = "is_key_prefix")]
     #[schemars(length(min = 1, max = 512), extend("default" = KEY_PREFIX))]
     pub key_prefix: String,
+    /// What stands behind that before each key, so that several documents of one installation have counters of their own. Not
+    /// before those of limits with `sharedAs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub scope: Option<String>,
 }
 
 /// How servers of Redis belong together.
@@ -113,6 +118,7 @@ impl Default for RawRedis {
             tls: None,
             deadline: deadline(),
             key_prefix: key_prefix(),
+            scope: None,
         }
     }
 }

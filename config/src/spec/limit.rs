@@ -35,6 +35,8 @@ pub struct LimitSpec {
     pub is_shadow: bool,
     /// Whether the gateways that serve the document share its counters.
     pub is_shared: bool,
+    /// What its counters belong to, in whatever document; `None` is the policy.
+    pub shared_as: Option<Arc<str>>,
     /// Whether a stream is cut that goes on beyond it.
     pub cuts_streams: bool,
 }
@@ -277,6 +279,8 @@ pub struct RedisSpec {
     pub deadline: Duration,
     /// What stands before each key.
     pub key_prefix: Box<str>,
+    /// What stands behind that before the keys of counters that are this document's alone.
+    pub scope: Option<Box<str>>,
 }
 
 /// Certificates of a Redis.

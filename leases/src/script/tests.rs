@@ -18,6 +18,10 @@ const HOLDERS: [&str; 3] = ["a", "b", "c"];
 /// What the ledger tells counters apart by; the frame is what the script goes by.
 const WINDOW: LeaseWindow = LeaseWindow::Window(Window::Now);
 const CASES: u32 = 200;
+/// In microseconds. Within it, holders are silent for longer than they are remembered.
+const MONTH: u64 = 2_592_000_000_000;
+/// Nothing is on its way for so many microseconds.
+const LATEST: u64 = 3_600_000_000;
 
 /// What may happen.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ enum Event {
     Late { holder: usize },
     /// Time passes, in thousandths of the window.
     Pass(u64),
+    /// Nobody calls for so many seconds.
+    Silence(u64),
     /// The server's clock steps back.
     StepBack(u64),
     /// The server loses what it has.
@@ -55,6 +61,8 @@ struct World {
     sequence: u64,
     key: Arc<str>,
     holders: [Holder; 3],
+    /// Whether the server has lost what it had, of which it hears by and by.
+    is_forgetful: bool,
 }
 
 #[derive(Default)]
@@ -62,6 +70,11 @@ struct Holder {
     ledger: Ledger,
     outstanding: u64,
     delayed: Option<(u64, Plan)>,
+    /// What was told without an answer, debt and what is given back, and is told again until there is one.
+    told: Option<(u64, u64)>,
+    /// What is used beyond what was lent, as the server has answered it, and in which window.
+    debts: u64,
+    window: u64,
 }
 
 /// What a call is made of.
@@ -113,12 +126,84 @@ async fn amounts_up_to_two_to_the_53_are_counted_exactly() {
     .expect("the test");
 }
 
+#[tokio::test]
+async fn what_was_given_back_before_a_long_silence_is_not_given_back_again() {
+    let redis = Redis::start().await;
+    let client = Client::open(format!("redis://{}/", redis.address())).expect("an address");
+    tokio::task::spawn_blocking(move || {
+        for seconds in [61, 100_000] {
+            let mut world = World::new(&client, Frame::Fixed(Duration::from_hours(24 * 365)), 100);
+            let give_back =
+                |fate| Event::Call { holder: 0, need: 0, more: 0, debt: 0, returned_percent: 100, fate };
+            for event in [
+                call(0, 10, Fate::Answered),
+                call(1, 60, Fate::Answered),
+                give_back(Fate::AnswerLost),
+                Event::Silence(seconds),
+                call(1, 0, Fate::Answered),
+                give_back(Fate::Answered),
+            ] {
+                world.happen(&event).expect("as the model");
+            }
+            assert_eq!(world.model.counted(world.frame), 60, "after {seconds} s");
+        }
+    })
+    .await
+    .expect("the test");
+}
+
+#[test]
+fn counters_of_a_document_are_in_its_scope_and_those_of_an_owner_outside_of_it() {
+    let key = |key: &str, scope: Option<&str>| {
+        let booked = Booked::default();
+        let call = Call {
+            key,
+            holder: "a",
+            sequence: 1,
+            frame: Frame::Now,
+            amount: 1,
+            need: 1,
+            want: 1,
+            give_back: 0,
+            debt: 0,
+            booked,
+        };
+        let store = RedisSpec { scope: scope.map(Into::into), ..store() };
+        let command = call.command(&Script::new(TEXT), &store);
+        let key = command.args_iter().nth(3).map(|arg| match arg {
+            redis::Arg::Simple(text) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        });
+        key.expect("a key")
+    };
+    assert_eq!(key("tenants/a/00ff", None), "test:{tenants/a/00ff}:n");
+    assert_eq!(key("tenants/a/00ff", Some("ns.gw")), "test:ns.gw:{tenants/a/00ff}:n");
+    for scope in [None, Some("ns.gw"), Some("ns.other")] {
+        assert_eq!(key("as:quota.azure/a/00ff", scope), "test:{as:quota.azure/a/00ff}:n");
+    }
+}
+
+fn store() -> RedisSpec {
+    RedisSpec {
+        addresses: [].into(),
+        mode: penstock_config::RedisMode::Single,
+        database: 0,
+        username: None,
+        password_file: None,
+        tls: None,
+        deadline: Duration::from_millis(20),
+        key_prefix: "test".into(),
+        scope: None,
+    }
+}
+
 fn call(holder: usize, need: u64, fate: Fate) -> Event {
     Event::Call { holder, need, more: 0, debt: 0, returned_percent: 0, fate }
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
-    let length = prop::sample::select(vec![59u64, 1_000_003, 60_000_000]).prop_map(Duration::from_micros);
+    let length =
+        prop::sample::select(vec![59u64, 1_000_003, 60_000_000, MONTH]).prop_map(Duration::from_micros);
     prop_oneof![
         length.clone().prop_map(Frame::Bucket),
         length.clone().prop_map(Frame::Sliding),
@@ -143,10 +228,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         },
     );
     prop_oneof![
-        12 => call,
-        2 => (0..HOLDERS.len()).prop_map(|holder| Event::Late { holder }),
-        5 => prop_oneof![(0u64..100), (100u64..2500)].prop_map(Event::Pass),
-        1 => (1u64..1500).prop_map(Event::StepBack),
+        24 => call,
+        4 => (0..HOLDERS.len()).prop_map(|holder| Event::Late { holder }),
+        10 => prop_oneof![(0u64..100), (100u64..2500)].prop_map(Event::Pass),
+        2 => prop_oneof![(30u64..4000), (86_300u64..200_000)].prop_map(Event::Silence),
+        2 => (1u64..1500).prop_map(Event::StepBack),
         1 => Just(Event::Forget),
     ]
 }
@@ -169,6 +255,7 @@ impl World {
             sequence: 0,
             key: "policy/limit/00ff".into(),
             holders: Default::default(),
+            is_forgetful: false,
         }
     }
 
@@ -196,40 +283,74 @@ impl World {
 
     fn happen(&mut self, event: &Event) -> Result<(), TestCaseError> {
         match *event {
-            Event::Pass(thousandths) => self.now += self.length() * thousandths / 1000,
+            Event::Pass(thousandths) => self.pass(self.length() * thousandths / 1000),
             Event::StepBack(thousandths) => self.now -= (self.length() * thousandths / 1000).min(60_000_000),
             Event::Forget => {
                 let () = redis::cmd("FLUSHDB").query(&mut self.connection).expect("an empty server");
                 self.model = Model::default();
+                self.is_forgetful = true;
             }
+            Event::Silence(seconds) => self.pass(seconds * 1_000_000),
             Event::Late { holder } => {
                 if let Some((sequence, plan)) = self.holders[holder].delayed.take() {
                     self.execute(holder, sequence, plan)?;
                 }
             }
             Event::Call { holder, need, more, debt, returned_percent, fate } => {
-                self.sequence += 1;
-                let (sequence, frame, now) = (self.sequence, self.frame_now(), self.now);
+                let (sequence, plan) = self.plan(holder, need, more, (debt, returned_percent));
                 let it = &mut self.holders[holder];
-                let (key, amount) = (&self.key, self.amount);
-                let counter = Counter { key, window: &WINDOW, amount, is_reminder: false };
-                let mut booked = it.ledger.open(counter, frame, sequence, now).expect("it is no reminder");
-                let mut give_back = it.outstanding * returned_percent / 100;
-                if frame == Frame::Now {
-                    booked.amount = it.outstanding - give_back;
-                    give_back = 0;
-                }
-                let plan = Plan { need, want: need + more, debt, give_back, booked };
                 if fate == Fate::Delayed {
+                    it.ledger.give_up(&self.key);
                     it.delayed = Some((sequence, plan));
                     return Ok(());
                 }
                 let answer = self.execute(holder, sequence, plan)?;
-                if let (Fate::Answered, Answer::Lent(lent)) = (fate, answer) {
-                    self.learn(holder, sequence, plan, &lent);
+                match (fate, answer) {
+                    (Fate::Answered, Answer::Lent(lent)) => self.learn(holder, sequence, plan, &lent),
+                    _ => self.holders[holder].ledger.give_up(&self.key),
                 }
+                self.check()?;
             }
         }
+        Ok(())
+    }
+
+    fn pass(&mut self, microseconds: u64) {
+        self.now += microseconds;
+        if microseconds > LATEST {
+            self.holders.iter_mut().for_each(|holder| holder.delayed = None);
+        }
+    }
+
+    /// The next call of a holder: what it told without an answer, it tells again.
+    fn plan(&mut self, holder: usize, need: u64, more: u64, (debt, percent): (u64, u64)) -> (u64, Plan) {
+        self.sequence += 1;
+        let (sequence, frame, now) = (self.sequence, self.frame_now(), self.now);
+        let it = &mut self.holders[holder];
+        let counter = Counter { key: &self.key, window: &WINDOW, amount: self.amount, is_reminder: false };
+        let mut booked = it.ledger.open(counter, frame, sequence, now).expect("it is no reminder");
+        if frame == Frame::Now {
+            booked.amount = it.outstanding - it.outstanding * percent / 100;
+            return (sequence, Plan { need, want: need + more, debt, give_back: 0, booked });
+        }
+        let give_back = it.outstanding * percent / 100;
+        let (debt, give_back) = *it.told.get_or_insert((debt, give_back));
+        (sequence, Plan { need, want: need + more, debt, give_back, booked })
+    }
+
+    /// In windows from which nothing flows, as much is counted as holders have and had, whatever happened but a loss of all.
+    fn check(&self) -> Result<(), TestCaseError> {
+        if self.is_forgetful || !matches!(self.frame, Frame::Fixed(_) | Frame::Calendar { .. }) {
+            return Ok(());
+        }
+        let in_window = self.holders.iter().filter(|holder| holder.window == self.model.window);
+        // What is given back without an answer is not the holder's any more.
+        let has = in_window.map(|holder| {
+            let given = holder.told.map_or(0, |(_, give_back)| give_back);
+            holder.outstanding.saturating_sub(given) + holder.debts
+        });
+        let (has, counted) = (has.sum::<u64>(), self.model.counted(self.frame));
+        prop_assert!(has <= counted, "holders have {}, and {} is counted", has, counted);
         Ok(())
     }
 
@@ -248,8 +369,10 @@ impl World {
         };
         let clock = [("s", self.now / 1_000_000), ("us", self.now % 1_000_000)];
         let () = self.connection.hset_multiple("clock", &clock).expect("a clock");
-        let answer: Answer =
-            call.command(&self.script, "test").query(&mut self.connection).expect("an answer of the script");
+        let answer: Answer = call
+            .command(&self.script, &store())
+            .query(&mut self.connection)
+            .expect("an answer of the script");
         prop_assert_eq!(answer, self.model.call(&call, self.now), "{:?} at {}", call, self.now);
         if let Answer::Lent(lent) = answer {
             prop_assert!(lent.lease == 0 || lent.lease >= plan.need);
@@ -266,6 +389,8 @@ impl World {
             _ => it.outstanding - plan.give_back.min(it.outstanding),
         };
         it.outstanding = kept + lent.lease;
+        let before = if it.window == lent.window { it.debts } else { 0 };
+        (it.debts, it.window, it.told) = (before + plan.debt, lent.window, None);
         let told = Told { sequence, debt: plan.debt, give_back: plan.give_back };
         it.ledger.close(&self.key, self.frame, told, lent);
     }

@@ -206,6 +206,7 @@ pub(crate) fn limit(count: Count, amount: u64, window: Window) -> LimitSpec {
         when: LimitMatch::default(),
         is_shadow: false,
         is_shared: true,
+        shared_as: None,
         cuts_streams: false,
     }
 }
@@ -223,6 +224,7 @@ pub(crate) fn store(addresses: &[String], mode: RedisMode) -> LimitStore {
             tls: None,
             deadline: Duration::from_secs(5),
             key_prefix: "penstock".into(),
+            scope: None,
         },
         on_failure: OnStoreFailure::Closed,
     }

@@ -89,6 +89,20 @@ impl<'a> Ask<'a> {
 }
 
 impl Usage {
+    /// What a request is reckoned to have taken of which this was expected, once so many tokens of its answer were seen: the
+    /// input that was expected, and as large a part of what was generated for reasoning. Nothing tells one from the other as it
+    /// passes.
+    pub fn seen(&self, output: u64) -> Self {
+        let reasoning = match self.output {
+            0 => output,
+            expected => {
+                let part = (u128::from(output) * u128::from(self.reasoning)).div_ceil(u128::from(expected));
+                u64::try_from(part).map_or(output, |part| part.min(output))
+            }
+        };
+        Self { input: self.input, output, reasoning, ..Self::default() }
+    }
+
     /// Input and output.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)

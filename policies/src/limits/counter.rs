@@ -121,8 +121,13 @@ impl Counter {
             return state.reserve_here(&self.shape, want, want.amount, now);
         };
         let reserved = self.reserve_shared(shared, &mut state, want, now);
-        let is_to_be_queued = state.lease.as_mut().is_some_and(|lease| lease.is_to_be_queued(now.mono));
+        let lease = state.lease.as_mut();
+        let (is_to_be_queued, is_to_be_kept_renewed) = lease
+            .map_or((false, false), |lease| (lease.is_to_be_queued(now.mono), lease.is_to_be_kept_renewed()));
         drop(state);
+        if is_to_be_kept_renewed {
+            shared.queue.keep_renewed(Arc::clone(self) as Arc<dyn Leased>);
+        }
         if is_to_be_queued {
             shared.queue.push(Arc::clone(self) as Arc<dyn Leased>);
         }
@@ -265,6 +270,16 @@ impl Leased for Counter {
 
     fn answers(&self) -> u64 {
         self.state.lock().lease.as_ref().map_or(0, |lease| lease.answers())
+    }
+
+    fn renew(self: Arc<Self>, now: Now) -> bool {
+        let mut state = self.state.lock();
+        let Some(lease) = &mut state.lease else { return false };
+        let is_to_be_queued = lease.is_to_be_queued(now.mono);
+        let stays = lease.stays_kept_renewed(now.mono);
+        drop(state);
+        self.queue_if(is_to_be_queued);
+        stays
     }
 }
 

@@ -81,10 +81,12 @@ impl Counters {
         self.failed_expressions.load(Ordering::Relaxed)
     }
 
-    /// Forgets counters that say nothing any more, renews leases and gives back those that are idle. Looks at about so many;
-    /// the next call goes on from there. To be called about each second.
+    /// Forgets counters that say nothing any more and gives back leases that are idle. Looks at about so many; the next call
+    /// goes on from there. Places among the requests in flight are renewed whichever it looks at. To be called about each
+    /// second.
     pub fn sweep(&self, now: Now, max_steps: usize) {
         self.latest_ms.fetch_max(milliseconds(now), Ordering::Relaxed);
+        self.leases.shared().renew(now);
         let mut steps = 0;
         for _ in 0..SHARDS {
             let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;

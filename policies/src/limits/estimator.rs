@@ -21,6 +21,10 @@ const DEFAULT_OUTPUT_TOKENS: u64 = 1024;
 const DEFAULT_MILLIBYTES: u64 = 4000;
 /// What bytes to a token can be: what is beyond is no text, or counted otherwise.
 const MILLIBYTES: std::ops::RangeInclusive<u64> = 500..=20_000;
+/// How much of what is generated is reasoning where nothing is known: all of it may be. In thousandths.
+const DEFAULT_REASONING: u64 = 1000;
+/// By which part that falls with each request that has less.
+const REASONING_FALLS_BY: u64 = 64;
 /// Each octave of output is divided in two.
 const BUCKETS: usize = 48;
 /// After so many requests the older ones count half.
@@ -38,6 +42,8 @@ pub struct Estimator {
 struct Entry {
     /// Thousandths of a byte to a token; 0 as long as none was seen.
     millibytes: u64,
+    /// Thousandths of what is generated that are reasoning: what it was at most of late. `None` as long as nobody said.
+    reasoning: Option<u64>,
     /// How many requests generated how much: bucket `n` has those of up to [`bound`]`(n)` tokens.
     outputs: [u16; BUCKETS],
     samples: u32,
@@ -61,14 +67,17 @@ impl Estimator {
     /// take, by this model and consumer, else by this model, but no more than it allows.
     pub fn estimate(&self, ask: &Ask<'_>) -> Usage {
         let model = ask.target_model.or(ask.model).unwrap_or_default();
-        let (millibytes, high) = self.look(self.key(model, ""), |entry| (entry.millibytes, entry.high()));
+        let (millibytes, high, reasoning) =
+            self.look(self.key(model, ""), |entry| (entry.millibytes, entry.high(), entry.reasoning));
         let consumer = ask.consumer().unwrap_or_default();
         let own = if consumer.is_empty() { None } else { self.look(self.key(model, consumer), Entry::high) };
         let typical = own.or(high).unwrap_or(DEFAULT_OUTPUT_TOKENS);
         let output = ask.allowed_output.map_or(typical, |allowed| allowed.min(typical));
         let millibytes = if millibytes == 0 { DEFAULT_MILLIBYTES } else { millibytes };
         let input = ask.prompt_bytes.saturating_mul(1000).div_ceil(millibytes);
-        Usage { input, output, ..Usage::default() }
+        let reasoning =
+            output.saturating_mul(reasoning.unwrap_or(DEFAULT_REASONING)).div_ceil(1000).min(output);
+        Usage { input, output, reasoning, ..Usage::default() }
     }
 
     /// Learns what a request took. `model` is the one that the upstream was asked for; `consumer` is empty if nobody is
@@ -86,6 +95,7 @@ impl Estimator {
         self.change(self.key(model, ""), |entry| {
             entry.learn_input(prompt_bytes, usage.input);
             entry.learn_output(output);
+            entry.learn_reasoning(usage);
         });
         if !consumer.is_empty() {
             self.change(self.key(model, consumer), |entry| entry.learn_output(output));
@@ -119,7 +129,7 @@ impl Estimator {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { millibytes: 0, outputs: [0; BUCKETS], samples: 0, high: 0 }
+        Self { millibytes: 0, reasoning: None, outputs: [0; BUCKETS], samples: 0, high: 0 }
     }
 }
 
@@ -134,6 +144,18 @@ impl Entry {
         }
         let seen = (prompt_bytes.saturating_mul(1000) / input).clamp(*MILLIBYTES.start(), *MILLIBYTES.end());
         self.millibytes = if self.millibytes == 0 { seen } else { (self.millibytes * 7 + seen) / 8 };
+    }
+
+    /// Rises at once and falls slowly: of requests to one model, some reason and others do not.
+    fn learn_reasoning(&mut self, usage: &Usage) {
+        if usage.output == 0 {
+            return;
+        }
+        let part = usage.reasoning.min(usage.output);
+        let seen = u128::from(part) * 1000 / u128::from(usage.output);
+        let seen = u64::try_from(seen).unwrap_or(DEFAULT_REASONING);
+        let before = self.reasoning.unwrap_or(seen);
+        self.reasoning = Some(seen.max(before - before.div_ceil(REASONING_FALLS_BY)));
     }
 
     fn learn_output(&mut self, output: u64) {

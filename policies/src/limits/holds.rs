@@ -71,7 +71,8 @@ pub enum Spent<'a> {
     /// Somebody was asked, and no answer of a model began: counts what each request counts. Where something of an answer was
     /// seen nevertheless, it is as [`Spent::Seen`].
     Failed,
-    /// An answer began, and nobody said what it took: counts the input that was expected and the output that was seen.
+    /// An answer began, and nobody said what it took: counts the input that was expected and the output that was seen, of which
+    /// as much was reasoning as expected, at the price of who served it ([`Holds::served_by`]).
     Seen,
     /// It took this.
     Used {
@@ -113,10 +114,12 @@ impl Holds {
         }
     }
 
-    /// Notes who served the request, and under which name of its model, for the expressions that ask: when it was reserved,
-    /// nobody knew.
-    pub fn served_by(&mut self, upstream: &str, model: Option<&str>) {
-        let Some(names) = self.about.as_mut().and_then(|about| about.names.as_mut()) else { return };
+    /// Notes who served the request, under which name of its model, and at which price (`None` if that is not known): when it
+    /// was reserved, nobody knew.
+    pub fn served_by(&mut self, upstream: &str, model: Option<&str>, price: Option<&PriceFor>) {
+        let Some(about) = &mut self.about else { return };
+        about.price = price.cloned();
+        let Some(names) = about.names.as_mut() else { return };
         let names = Arc::make_mut(names);
         upstream.clone_into(&mut names.backend);
         if let Some(model) = model {
@@ -136,8 +139,7 @@ impl Holds {
             Spent::Failed if self.seen.is_some() => Spent::Seen,
             spent => spent,
         };
-        let seen =
-            Usage { output: self.seen.unwrap_or_default(), input: about.expected.input, ..Usage::default() };
+        let seen = about.expected.seen(self.seen.unwrap_or_default());
         for hold in self.list.drain(..) {
             let took = |usage, price| {
                 let took = Took { usage, price, names: about.names.as_deref() };
@@ -248,7 +250,7 @@ impl Hold {
     /// Holds enough for an answer of so many tokens; `None` if that is not there. Says from how many on to look again.
     fn follow(&mut self, about: &About, output: u64, now: Now) -> Option<u64> {
         let took = |output| {
-            let usage = Usage { output, input: about.expected.input, ..Usage::default() };
+            let usage = about.expected.seen(output);
             let took = Took { usage: &usage, price: about.price.as_ref(), names: about.names.as_deref() };
             self.rule.took(took, &about.counters)
         };

@@ -22,6 +22,14 @@ use super::ask::Now;
 
 pub(crate) mod state;
 
+/// What the keys of counters begin with that belong to no document: no policy is called so.
+pub(crate) const COMMON: &str = "as:";
+
+/// Whether the counter with this key belongs to no document, so that those of all documents share it.
+pub fn is_common(key: &str) -> bool {
+    key.starts_with(COMMON)
+}
+
 /// A counter that gateways share, as the queue knows it.
 pub(crate) trait Leased: fmt::Debug + Send + Sync {
     /// What the store knows it by, and over what time it counts.
@@ -38,6 +46,9 @@ pub(crate) trait Leased: fmt::Debug + Send + Sync {
 
     /// How often the store answered or failed.
     fn answers(&self) -> u64;
+
+    /// Of places among the requests in flight: has them renewed if it is time, and says whether there are any.
+    fn renew(self: Arc<Self>, now: Now) -> bool;
 }
 
 /// What shared counters want of the store. Each counter is in it once at most, and asks one thing at a time.
@@ -50,6 +61,8 @@ pub struct LeaseQueue {
 #[derive(Default)]
 pub(crate) struct Queue {
     counters: Mutex<VecDeque<Arc<dyn Leased>>>,
+    /// Those that have places among the requests in flight, which lapse soon if they are not renewed.
+    placed: Mutex<Vec<Arc<dyn Leased>>>,
     call: OnceLock<Box<dyn Fn() + Send + Sync>>,
     sequence: AtomicU64,
     on_failure: RwLock<OnStoreFailure>,
@@ -59,7 +72,8 @@ pub(crate) struct Queue {
 /// grant a lease of `want` or less, `need` at least or nothing. Dropped without an answer, it counts as failed.
 #[derive(Debug)]
 pub struct LeaseAsk {
-    /// The counter: policy, limit and a hash of the values, the same in all gateways.
+    /// The counter: policy (or what it belongs to, see [`is_common`]), limit and a hash of the values, the same in all
+    /// gateways.
     pub key: Arc<str>,
     /// Over what time it counts. The store's own clock decides where windows begin.
     pub window: LeaseWindow,
@@ -79,6 +93,8 @@ pub struct LeaseAsk {
     /// has executed it for this gateway grants what it granted, as long as the window lasts, or undoes that before it executes
     /// it anew; either way nothing is debited twice.
     pub sequence: u64,
+    /// Whether it was asked before: who does not know whether that was executed may not give back anything again.
+    pub is_repeated: bool,
     counter: Arc<dyn Leased>,
     asked_at: Now,
     is_answered: bool,
@@ -132,6 +148,7 @@ impl LeaseQueue {
                 give_back: told.give_back,
                 keep: told.keep,
                 sequence: told.sequence,
+                is_repeated: told.is_repeated,
                 counter,
                 asked_at: now,
                 is_answered: false,
@@ -164,6 +181,7 @@ impl LeaseQueue {
 impl Drop for LeaseQueue {
     fn drop(&mut self) {
         self.shared.counters.lock().clear();
+        self.shared.placed.lock().clear();
     }
 }
 
@@ -173,6 +191,23 @@ impl Queue {
         if let Some(call) = self.call.get() {
             call();
         }
+    }
+
+    /// Renews the places of this counter from now on, as long as it has any.
+    pub(crate) fn keep_renewed(&self, counter: Arc<dyn Leased>) {
+        self.placed.lock().push(counter);
+    }
+
+    /// Renews places that would lapse. All of them, however many other counters there are.
+    pub(crate) fn renew(&self, now: Now) {
+        let mut placed = std::mem::take(&mut *self.placed.lock());
+        placed.retain(|counter| Arc::clone(counter).renew(now));
+        self.placed.lock().append(&mut placed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn are_places_given_back(&self) -> bool {
+        self.placed.lock().is_empty()
     }
 
     pub(crate) fn on_failure(&self) -> OnStoreFailure {

@@ -119,7 +119,11 @@ impl Limiter {
         };
         let Part { hold, least } = rule.part(expected, amount, &self.counters);
         if least > amount && !rule.is_shadow {
-            return Err(denied(rule, amount, |denied| denied.is_never = true));
+            // Nothing is wrong with a request that meets a limit of nothing: it is closed to all, for now.
+            return Err(denied(rule, amount, |denied| {
+                denied.is_never = amount > 0;
+                denied.is_budget = amount == 0 && rule.is_budget;
+            }));
         }
         let counter = rule.counter(&key, &self.counters, now);
         self.take(rule, counter, hold, amount, now).map(Some)

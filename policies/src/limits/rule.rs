@@ -10,7 +10,7 @@ use super::counter::{Counter, Shared};
 use super::counters::Counters;
 use super::expression::{Expression, Names};
 use super::key::{self, Key, LimitId};
-use super::lease::LeaseWindow;
+use super::lease::{COMMON, LeaseWindow};
 use super::matching::is_for;
 use super::prices::PriceFor;
 use super::standing::CountKind;
@@ -18,6 +18,10 @@ use super::window::Shape;
 
 /// By how much tokens of a prompt may have been reckoned too high. Nobody is told that a request can never pass who might.
 const MAX_ERROR: u64 = 4;
+
+/// The most bytes of a policy's and of a limit's name that are part of a counter's key: gateways and store keep one for each
+/// counter.
+const MAX_NAME_BYTES: usize = 64;
 
 /// A limit, ready to use.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub(crate) struct Rule {
     missing: Missing,
     when: LimitMatch,
     is_shared: bool,
+    shared_as: Option<Arc<str>>,
     replicas: u32,
     has_share_alone: bool,
 }
@@ -89,6 +94,7 @@ impl Rule {
             missing: spec.missing,
             when: spec.when.clone(),
             is_shared,
+            shared_as: spec.shared_as.clone(),
             replicas,
             has_share_alone: spec.is_shared && !has_store,
         }
@@ -208,7 +214,10 @@ impl Rule {
 
     fn lease_key(&self, key: &Key) -> Arc<str> {
         let digest = key::digest(key);
-        let mut text = format!("{}/{}/", self.policy, self.name);
+        let mut text = match &self.shared_as {
+            Some(owner) => format!("{COMMON}{}/{}/", head(owner), head(&self.name)),
+            None => format!("{}/{}/", head(&self.policy), head(&self.name)),
+        };
         // Writing to a text cannot fail.
         let _ = digest.iter().try_for_each(|byte| write!(text, "{byte:02x}"));
         text.into()
@@ -226,5 +235,11 @@ impl Rule {
 fn identity(policy: &str, spec: &LimitSpec, is_shared: bool) -> String {
     let per: Vec<_> = spec.per.iter().map(key::name).collect();
     let (name, count, window) = (&spec.name, &spec.count, &spec.window);
-    format!("{policy}\0{name}\0{count:?}\0{window:?}\0{}\0{is_shared}", per.join("\0"))
+    let owner = spec.shared_as.as_ref().map_or_else(|| policy.to_owned(), |owner| format!("{COMMON}{owner}"));
+    format!("{owner}\0{name}\0{count:?}\0{window:?}\0{}\0{is_shared}", per.join("\0"))
+}
+
+/// What people read of a name in a counter's key; what tells keys apart is the number behind it.
+fn head(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
 }

@@ -111,6 +111,7 @@ pub(crate) fn limit(name: &str, count: Count, amount: u64, window: Window) -> Li
         when: LimitMatch::default(),
         is_shadow: false,
         is_shared: false,
+        shared_as: None,
         cuts_streams: false,
     }
 }

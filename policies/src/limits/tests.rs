@@ -1,4 +1,5 @@
 mod local;
 mod shared;
 mod shared_examples;
+mod shared_keys;
 mod store;

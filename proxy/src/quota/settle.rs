@@ -63,9 +63,7 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     let mut bill = Bill::default();
     let took = match basis {
         Basis::Used(usage) => Some(usage),
-        Basis::Seen(output) if is_limited => {
-            Some(Usage { input: estimate.input, output, ..Usage::default() })
-        }
+        Basis::Seen(output) if is_limited => Some(estimate.seen(output)),
         _ => None,
     };
     if let (Some(usage), Some(upstream), true) = (took, upstream, rates.are_known()) {
@@ -81,7 +79,8 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
         learn(arrived, runtime, model, &estimate, usage);
     }
     if let (Some(tab), Some(upstream)) = (arrived.tab.as_mut(), upstream) {
-        tab.holds.served_by(&upstream.name, attempt.as_ref().and_then(|attempt| attempt.model.as_deref()));
+        let model = attempt.as_ref().and_then(|attempt| attempt.model.as_deref());
+        tab.holds.served_by(&upstream.name, model, price);
     }
     let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
     let mut tell = |spent: Spent<'_>, settled: Settled| {
@@ -155,8 +154,15 @@ impl Basis {
     /// With what was expected in the place of what was not reported, or cannot be told.
     fn or_expected(self, estimate: &Usage, report: &Report) -> Self {
         match self {
-            Self::Used(usage) if report.usage.input.is_none() => {
-                Self::Used(Usage { input: estimate.input, ..usage })
+            Self::Used(mut usage) => {
+                if report.usage.input.is_none() {
+                    usage.input = estimate.input;
+                }
+                // Who was to say how much of it was reasoning did not come to it.
+                if report.usage_source == Some(UsageSource::Estimated) && report.usage.reasoning.is_none() {
+                    usage.reasoning = estimate.seen(usage.output).reasoning;
+                }
+                Self::Used(usage)
             }
             Self::Seen(_) if report.usage_source == Some(UsageSource::Encoded) => Self::Seen(estimate.output),
             // Of a stream, events are what there is to go by.

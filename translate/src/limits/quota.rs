@@ -88,7 +88,7 @@ fn of_model(spec: &ModelQuota, index: usize, place: &str) -> Result<Vec<RawLimit
     Ok(limits)
 }
 
-/// A limit for each upstream. The window slides, as the definition says it.
+/// A limit of one upstream. The window slides, as the definition says it.
 fn limit(name: &str, quota: &QuotaValue, place: &str) -> Result<RawLimit, Fault> {
     let seconds = match quota.duration.as_str() {
         "1s" => 1,
@@ -102,7 +102,6 @@ fn limit(name: &str, quota: &QuotaValue, place: &str) -> Result<RawLimit, Fault>
         name: name.to_owned(),
         amount: Decimal::whole(amount),
         window: Some(RawWindow { sliding: Some(Span::secs(seconds)), ..RawWindow::default() }),
-        per: vec!["upstream".to_owned()],
         shared: Some(true),
         ..RawLimit::default()
     })

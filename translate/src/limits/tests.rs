@@ -266,13 +266,13 @@ fn quotas_are_limits_of_upstreams_by_the_models_that_they_serve() {
     };
     let expected = json!([
         {"name": "service", "expression": "input_tokens + output_tokens", "amount": 500, "window": {"sliding": "24h"},
-         "per": ["upstream"], "shared": true},
-        {"name": "model-0-rule-0", "count": "TotalTokens", "amount": 90, "window": {"sliding": "1h"}, "per": ["upstream"],
+         "shared": true},
+        {"name": "model-0-rule-0", "count": "TotalTokens", "amount": 90, "window": {"sliding": "1h"},
          "when": {"models": ["gpt-4o"], "headers": [gold(false)]}, "shared": true},
         {"name": "model-0-rule-1", "count": "TotalTokens", "amount": 5, "window": {"sliding": "1s"},
-         "per": ["upstream", "header:x-user"], "shadow": true, "shared": true,
+         "per": ["header:x-user"], "shadow": true, "shared": true,
          "when": {"models": ["gpt-4o"], "headers": [{"type": "Present", "name": "x-user"}]}},
-        {"name": "model-0", "count": "TotalTokens", "amount": 10, "window": {"sliding": "1m"}, "per": ["upstream"],
+        {"name": "model-0", "count": "TotalTokens", "amount": 10, "window": {"sliding": "1m"},
          "when": {"models": ["gpt-4o"], "headers": [gold(true)]}, "shared": true},
     ]);
     assert_eq!(limits, expected);

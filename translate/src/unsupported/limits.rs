@@ -139,12 +139,19 @@ impl Unsupported<'_> {
         Ok(all)
     }
 
-    /// The limits of what an upstream is asked for, and what documents call them.
-    pub(crate) fn quota(&self, upstream: ObjectId) -> Option<(String, &[RawLimit])> {
+    /// The limits of what an upstream is asked for, and what documents call them. Their counters are the upstream's, whatever
+    /// Gateway leads to it.
+    pub(crate) fn quota(&self, upstream: ObjectId) -> Option<(String, Vec<RawLimit>)> {
+        let ObjectId { kind, key: target } = &upstream;
+        let kind = kind.name().to_ascii_lowercase();
+        let owner = names::in_document(["quota", &*kind, &target.namespace, &target.name]);
+        let target = target.name.clone();
         let index = *self.in_force.get(&Kind::QuotaPolicy)?.get(&Target::Upstream(upstream))?;
         let policy = &self.policies[index];
         let limits = policy.quota.as_deref().ok().filter(|limits| !limits.is_empty())?;
+        let owned = |limit: &RawLimit| RawLimit { shared_as: Some(owner.clone()), ..limit.clone() };
         let key = &policy.meta.key;
-        Some((names::in_document(["quota", &*key.namespace, &key.name]), limits))
+        let name = names::in_document(["quota", &*key.namespace, &key.name, &target]);
+        Some((name, limits.iter().map(owned).collect()))
     }
 }

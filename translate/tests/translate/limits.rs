@@ -101,7 +101,8 @@ fn data_planes_of_a_gateway_share_counters_that_no_others_have() {
     let translation = scene(&gateway, &with_store);
     let document = &translation.gateways.values().next().expect("a Gateway").document;
     let store = document.limit_store.as_ref().expect("a store");
-    assert_eq!((&*store.redis.addresses[0], &*store.redis.key_prefix), ("redis:6379", "penstock:ns.gw"));
+    assert_eq!((&*store.redis.addresses[0], &*store.redis.key_prefix), ("redis:6379", "penstock"));
+    assert_eq!(store.redis.scope.as_deref(), Some("ns.gw"));
     let said = |translation: &Translation| {
         condition(translation, (Kind::BackendTrafficPolicy, "gw"), "Accepted").2.contains("--limit-store")
     };
@@ -109,4 +110,72 @@ fn data_planes_of_a_gateway_share_counters_that_no_others_have() {
     let translation = scene(&gateway, &options());
     assert!(said(&translation));
     assert!(translation.gateways.values().all(|gateway| gateway.document.limit_store.is_none()));
+}
+
+#[test]
+fn a_quota_is_one_for_each_backend_whatever_gateway_leads_to_it() {
+    let gateway = |name: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: ns}}\n\
+             spec: {{gatewayClassName: penstock, listeners: [{{name: one, protocol: HTTP, port: 8080}}]}}\n---\n"
+        )
+    };
+    let backend = |name: &str| {
+        format!(
+            "apiVersion: aigateway.envoyproxy.io/v1beta1\nkind: AIServiceBackend\nmetadata: {{name: {name}, namespace: ns}}\n\
+             spec: {{schema: {{name: OpenAI}}, backendRef: {{group: gateway.envoyproxy.io, kind: Backend, name: b}}}}\n---\n"
+        )
+    };
+    let manifests = format!(
+        "{SCENE}{}{}{}
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: Backend
+metadata: {{name: b, namespace: ns}}
+spec: {{endpoints: [{{fqdn: {{hostname: api.example.com, port: 443}}}}]}}
+---
+apiVersion: aigateway.envoyproxy.io/v1beta1
+kind: AIGatewayRoute
+metadata: {{name: ai, namespace: ns}}
+spec:
+  parentRefs: [{{name: gw}}, {{name: other}}]
+  rules:
+  - matches: [{{headers: [{{type: Exact, name: x-ai-eg-model, value: m}}]}}]
+    backendRefs: [{{name: east}}, {{name: west}}]
+---
+apiVersion: aigateway.envoyproxy.io/v1alpha1
+kind: QuotaPolicy
+metadata: {{name: azure, namespace: ns}}
+spec:
+  targetRefs:
+  - {{group: aigateway.envoyproxy.io, kind: AIServiceBackend, name: east}}
+  - {{group: aigateway.envoyproxy.io, kind: AIServiceBackend, name: west}}
+  serviceQuota: {{quota: {{limit: 1000, duration: 1m}}}}
+",
+        gateway("other"),
+        backend("east"),
+        backend("west"),
+    );
+    let with_store = Options { limit_store: Some(limit_store("redis://redis:6379").unwrap()), ..options() };
+    let translation = translate(&world(documents(&manifests)), &with_store);
+    let counted: Vec<_> = translation
+        .gateways
+        .values()
+        .map(|gateway| {
+            let document = &gateway.document;
+            let scope = document.limit_store.as_ref().and_then(|store| store.redis.scope.clone());
+            let limited = document.backends.iter().filter(|backend| !backend.policies.is_empty());
+            let owners = limited.map(|backend| {
+                let policy =
+                    document.policies.iter().find(|policy| backend.policies == [policy.name.clone()]);
+                let policy = policy.expect("its quota");
+                assert!(policy.limits[0].per.is_empty());
+                (policy.name.clone(), policy.limits[0].shared_as.clone().unwrap_or_default())
+            });
+            (scope.unwrap_or_default(), owners.collect::<Vec<_>>())
+        })
+        .collect();
+    let owned =
+        |backend: &str| (format!("quota.ns.azure.{backend}"), format!("quota.aiservicebackend.ns.{backend}"));
+    let both = vec![owned("east"), owned("west")];
+    assert_eq!(counted, [("ns.gw".to_owned(), both.clone()), ("ns.other".to_owned(), both)]);
 }

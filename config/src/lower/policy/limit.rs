@@ -46,6 +46,7 @@ impl Lowering<'_, '_> {
         if is_shared {
             amount::check_shared(amount, &place.field("amount"), self.report);
         }
+        self.check_owner(raw, place);
         self.check_cut(raw, &count, place);
         LimitSpec {
             name: raw.name.as_str().into(),
@@ -57,6 +58,7 @@ impl Lowering<'_, '_> {
             when: self.condition(&raw.when, &place.field("when")),
             is_shadow: raw.shadow,
             is_shared,
+            shared_as: raw.shared_as.as_deref().map(Arc::from),
             cuts_streams: raw.cut_streams,
             count,
         }
@@ -96,6 +98,18 @@ impl Lowering<'_, '_> {
             RawMissing::Together => Missing::Together,
             RawMissing::Unlimited => Missing::Unlimited,
             RawMissing::Deny => Missing::Deny,
+        }
+    }
+
+    fn check_owner(&mut self, raw: &RawLimit, place: &FieldPath<'_>) {
+        let Some(owner) = &raw.shared_as else { return };
+        let place = place.field("sharedAs");
+        if let Err(message) = text::name(owner) {
+            self.report.add(&place, || message);
+        }
+        if raw.shared == Some(false) {
+            let message = || "has no meaning with shared: false: leave one of them out".to_owned();
+            self.report.add(&place, message);
         }
     }
 

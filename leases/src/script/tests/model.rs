@@ -17,7 +17,7 @@ pub(super) struct Model {
     /// Until when nothing is lent.
     learns: u64,
     /// Of stretches that follow one another: which, and what is counted.
-    window: u64,
+    pub(super) window: u64,
     used: u64,
     /// Of a bucket: what is counted, times the length.
     scaled: u128,
@@ -43,7 +43,8 @@ impl Model {
             Ok(found) => found,
             Err(outside) => return outside,
         };
-        let last = self.holders.get(call.holder).copied().unwrap_or_default();
+        let record = self.holders.get(call.holder).copied();
+        let last = record.unwrap_or_default();
         if last.sequence >= call.sequence {
             return Answer::Stale;
         }
@@ -72,11 +73,15 @@ impl Model {
                 }
             }
         }
+        let is_open = call.booked.acknowledged + 1 < call.sequence;
         let returned = match call.frame {
             Frame::Now => call.give_back.min(has),
-            _ if stands(call.frame, call.booked.window, window) => call.give_back,
-            _ => 0,
+            _ if !stands(call.frame, call.booked.window, window) => 0,
+            // It may have given it back before, or what it gives back was lost.
+            _ if record.is_none() && (is_open || call.booked.birth != birth) => call.give_back.min(lost),
+            _ => call.give_back,
         };
+        let sharing = |holder: &&Holder| holder.heard + call.frame.patience().as_micros() as u64 > now;
         let mut holder = Holder { heard: now, sequence: call.sequence, returned, window, ..last };
         if call.frame == Frame::Now {
             holder.has = has - returned + call.debt;
@@ -85,8 +90,8 @@ impl Model {
             self.book(call, call.debt);
         }
         self.holders.insert(call.holder.to_owned(), holder);
-        let left = i128::from(call.amount) - i128::from(self.counted(call));
-        let sharers = self.holders.len() as u64;
+        let left = i128::from(call.amount) - i128::from(self.counted(call.frame));
+        let sharers = self.holders.values().filter(sharing).count() as u64;
         let is_learning = now < self.learns;
         let lease = if is_learning { 0 } else { lease(call, left, sharers) };
         let wait = if is_learning { Some(self.learns - now) } else { self.wait(call, now, left) };
@@ -97,7 +102,7 @@ impl Model {
         }
         holder.booked = lease + call.debt + lost;
         self.holders.insert(call.holder.to_owned(), holder);
-        let left = call.amount.saturating_sub(self.counted(call));
+        let left = call.amount.saturating_sub(self.counted(call.frame));
         let good_for = std::time::Duration::from_micros(good_for);
         let wait = wait.map(std::time::Duration::from_micros);
         Answer::Lent(Lent { lease, left, good_for, window, birth, now, holders: sharers, wait })
@@ -137,12 +142,20 @@ impl Model {
     }
 
     fn forget_holders(&mut self, call: &Call<'_>, now: u64) {
+        let memory = call.frame.memory().as_micros() as u64;
         let patience = call.frame.patience().as_micros() as u64;
-        self.holders.retain(|name, holder| name == call.holder || holder.heard + patience > now);
+        let is_sudden = call.frame == Frame::Now && self.at > 0 && now - self.at > patience;
+        for (name, holder) in &mut self.holders {
+            if is_sudden && name != call.holder && holder.has > 0 && holder.heard + memory <= now {
+                holder.heard = now - patience + LEARNING_NOW;
+            }
+        }
+        self.holders.retain(|name, holder| name == call.holder || holder.heard + memory > now);
     }
 
-    fn counted(&self, call: &Call<'_>) -> u64 {
-        match call.frame {
+    /// What is counted in this window.
+    pub(super) fn counted(&self, frame: Frame) -> u64 {
+        match frame {
             Frame::Bucket(length) => self.scaled.div_ceil(length.as_micros()) as u64,
             Frame::Sliding(_) => self.slots.values().sum(),
             Frame::Fixed(_) | Frame::Calendar { .. } => self.used,

@@ -3,7 +3,34 @@ use crate::limits::testing::{Request, usage};
 
 fn estimate(estimator: &Estimator, consumer: &str, prompt_bytes: u64, allowed_output: Option<u64>) -> Usage {
     let request = Request { target_model: Some("llama"), ..Request::by(consumer) };
-    request.with(|ask| estimator.estimate(&Ask { prompt_bytes, allowed_output, ..*ask }))
+    let estimate = request.with(|ask| estimator.estimate(&Ask { prompt_bytes, allowed_output, ..*ask }));
+    Usage { reasoning: 0, ..estimate }
+}
+
+fn reasoning(estimator: &Estimator, allowed_output: Option<u64>) -> u64 {
+    let request = Request { target_model: Some("llama"), ..Request::by("a") };
+    request.with(|ask| estimator.estimate(&Ask { allowed_output, ..*ask }).reasoning)
+}
+
+#[test]
+fn all_of_an_answer_may_be_reasoning_until_something_is_known_then_what_it_was_at_most_of_late() {
+    let estimator = Estimator::new();
+    assert_eq!((reasoning(&estimator, None), reasoning(&estimator, Some(10))), (1024, 10));
+    let learn = |reasoning: u64, times: usize| {
+        let took = Usage { reasoning, ..usage(10, 1000) };
+        (0..times).for_each(|_| estimator.learn("llama", "a", 40, None, &took));
+    };
+    learn(0, 1);
+    assert_eq!(reasoning(&estimator, Some(100)), 0);
+    learn(600, 1);
+    assert_eq!(reasoning(&estimator, Some(100)), 60);
+    learn(0, 10);
+    assert!((45..60).contains(&reasoning(&estimator, Some(100))));
+    learn(0, 1000);
+    assert_eq!(reasoning(&estimator, Some(100)), 0);
+    // What nobody would believe.
+    learn(u64::MAX, 1);
+    assert_eq!(reasoning(&estimator, Some(100)), 100);
 }
 
 #[test]

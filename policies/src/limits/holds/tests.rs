@@ -135,18 +135,62 @@ fn streams_go_on_beyond_their_holds_where_no_limit_cuts() {
     }
 }
 
-#[test]
-fn a_stream_is_cut_by_what_it_costs_as_well() {
+/// What 1000 tokens cost: of the prompt as many, and generated twice as many.
+fn prices(factor: u64) -> Prices {
     let tier = PriceTier {
         above_input_tokens: 0,
-        input: 1_000_000,
+        input: 1_000_000 * factor,
         cached_input: 0,
         cache_write: 0,
-        output: 2_000_000,
-        reasoning: 0,
+        output: 2_000_000 * factor,
+        reasoning: 2_000_000 * factor,
     };
     let price = Price { models: ModelNames::new(["*"]), upstream: None, request: 0, tiers: [tier].into() };
-    let prices = Prices::new(&[price]);
+    Prices::new(&[price])
+}
+
+#[test]
+fn what_was_seen_is_charged_at_the_price_of_who_served_it_and_not_at_the_dearest() {
+    let limiter = limiter(&Counters::new(10), [limit("cost", Count::Cost, 10_000, Window::Fixed(MINUTE))]);
+    let request = Request::by("a");
+    let (dear, cheap) = (prices(10), prices(1));
+    for (served_at, left) in [(cheap.of("any", "gpt"), 9880), (dear.of("any", "gpt"), 8800), (None, 10_000)] {
+        let mut holds = Holds::default();
+        let dearest = dear.of("any", "gpt");
+        request
+            .with(|ask| limiter.reserve(ask, &usage(100, 50), dearest, at(0.0), &mut holds))
+            .expect("there is enough");
+        holds.seen(10, at(0.0));
+        holds.served_by("cheap", None, served_at);
+        let mut used = 0;
+        holds.settle_each(Spent::Seen, at(0.0), |settled| used = settled.used);
+        assert_eq!(10_000 - used, left);
+    }
+}
+
+#[test]
+fn reasoning_is_held_cut_and_counted_where_nobody_says_what_was_taken() {
+    let reasoning = cutting(limit("reasoning", Count::ReasoningTokens, 100, Window::Fixed(MINUTE)));
+    let limiter = limiter(&Counters::new(10), [reasoning]);
+    let request = Request::by("a");
+    let expected = Usage { reasoning: 20, ..usage(10, 40) };
+    let mut holds = reserve(&limiter, &request, expected, at(0.0)).unwrap();
+    assert_eq!(remaining(&limiter, &request, at(0.0)), [80]);
+    assert_eq!(holds.seen(40, at(0.0)), Seen::Go);
+    assert_eq!(holds.seen(200, at(0.0)), Seen::Go);
+    assert_ne!(holds.seen(202, at(0.0)), Seen::Go);
+    holds.settle(Spent::Seen, at(0.0));
+    assert_eq!(remaining(&limiter, &request, at(0.0)), [0]);
+    // The client left early.
+    let mut holds = reserve(&limiter, &Request::by("b"), expected, at(0.0)).unwrap();
+    holds.seen(5, at(0.0));
+    drop(holds);
+    assert_eq!(remaining(&limiter, &Request::by("b"), at(0.0)), [97]);
+}
+
+#[test]
+fn a_stream_is_cut_by_what_it_costs_as_well() {
+    let prices = prices(1);
     let cost = cutting(limit("cost", Count::Cost, 1000, Window::Fixed(MINUTE)));
     let limiter = limiter(&Counters::new(10), [cost]);
     let mut holds = Holds::default();

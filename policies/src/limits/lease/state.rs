@@ -51,6 +51,8 @@ pub(crate) struct Lease {
     /// How often the store answered or failed.
     answers: u64,
     gives_all_back: bool,
+    /// Whether the queue has it among those whose places it renews.
+    is_kept_renewed: bool,
 }
 
 /// What the store is told.
@@ -62,6 +64,8 @@ pub(crate) struct Told {
     pub(crate) debt: u64,
     pub(crate) give_back: u64,
     pub(crate) keep: u64,
+    /// Whether it was told before, without an answer.
+    pub(crate) is_repeated: bool,
 }
 
 /// What became of a request for a part of the lease.
@@ -151,7 +155,7 @@ impl Lease {
         let want = if self.gives_all_back { need } else { need.max(to_u64(missing)) };
         let told = match self.told {
             // What is repeated stays what it was, but for who waits now.
-            Some(told) => Told { need, want, ..told },
+            Some(told) => Told { need, want, is_repeated: true, ..told },
             None => self.tell(need, want, now, sequence)?,
         };
         (self.told, self.is_in_flight, self.asked_at) = (Some(told), true, now);
@@ -205,6 +209,17 @@ impl Lease {
         let is_to_be = !self.is_queued && !self.is_in_flight && self.has_something_to_say(now);
         self.is_queued |= is_to_be;
         is_to_be
+    }
+
+    /// Whether the queue has to be told to renew its places, which it does from then on.
+    pub(crate) fn is_to_be_kept_renewed(&mut self) -> bool {
+        self.is_concurrency && !std::mem::replace(&mut self.is_kept_renewed, true)
+    }
+
+    /// Whether it still has places; if not, the queue has to be told anew.
+    pub(crate) fn stays_kept_renewed(&mut self, now: Duration) -> bool {
+        self.is_kept_renewed = !self.is_idle(now) || self.is_in_flight;
+        self.is_kept_renewed
     }
 
     /// Gives back what is free, from now on.
@@ -284,10 +299,18 @@ impl Lease {
         }
         if self.is_concurrency {
             self.balance = i128::from(keep);
-            return Some(Told { sequence: sequence(), need, want, debt: 0, give_back, keep });
+            return Some(Told {
+                sequence: sequence(),
+                need,
+                want,
+                debt: 0,
+                give_back,
+                keep,
+                is_repeated: false,
+            });
         }
         self.balance += i128::from(debt) - i128::from(give_back);
-        Some(Told { sequence: sequence(), need, want, debt, give_back, keep })
+        Some(Told { sequence: sequence(), need, want, debt, give_back, keep, is_repeated: false })
     }
 
     fn has_something_to_say(&self, now: Duration) -> bool {

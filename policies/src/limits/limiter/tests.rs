@@ -112,8 +112,17 @@ fn a_request_that_is_more_than_the_whole_amount_never_passes() {
     assert!(reserve(&limiter, &Request::by("a"), usage(400, 500), at(0.0)).is_ok());
     let denied = refusal(&limiter, &Request::by("a"), usage(404, 0), at(0.0));
     assert!(denied.is_never && denied.retry_after.is_none());
-    let nothing = super::super::testing::limiter(&Counters::new(10), [requests(0)]);
-    assert!(refusal(&nothing, &Request::by("a"), usage(0, 0), at(0.0)).is_never);
+}
+
+#[test]
+fn a_limit_of_nothing_refuses_everything_and_blames_no_request() {
+    let limiter = limiter(&Counters::new(10), [requests(0)]);
+    let denied = refusal(&limiter, &Request::by("a"), usage(0, 0), at(0.0));
+    assert!(!denied.is_never && !denied.is_budget && denied.retry_after.is_none());
+    let budget = Window::Calendar { period: penstock_config::Period::Month, zone: "UTC".into() };
+    let budget = LimitSpec { each: 1, ..limit("budget", Count::Cost, 0, budget) };
+    let limiter = super::super::testing::limiter(&Counters::new(10), [budget]);
+    assert!(refusal(&limiter, &Request::by("a"), usage(0, 0), at(0.0)).is_budget);
 }
 
 #[test]

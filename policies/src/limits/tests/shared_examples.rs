@@ -10,7 +10,9 @@ use super::store::{Call, Store};
 use crate::limits::testing::{
     MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, tokens, usage,
 };
-use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop};
+use crate::limits::{
+    Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop, is_common,
+};
 
 struct Gateway {
     counters: Arc<Counters>,
@@ -95,6 +97,41 @@ fn the_same_counter_has_the_same_key_in_all_gateways() {
         gateway.next(at(0.0)).unwrap().key.clone()
     };
     assert_eq!(key(&Gateway::new(requests(1), 0)), key(&Gateway::new(requests(2), 1)));
+}
+
+#[test]
+fn places_among_the_requests_in_flight_are_renewed_however_many_other_counters_there_are() {
+    let counters = Counters::new(10_000);
+    let flights = LimitSpec { is_shared: true, ..limit("flights", Count::Concurrency, 5, Window::Now) };
+    let limiter = Limiter::new(&policy([flights]), &counters, 2, true).unwrap();
+    let others = Limiter::new(&policy([requests(100)]), &counters, 2, true).unwrap();
+    for n in 0..5000 {
+        drop(reserve(&others, &Request::by(&n.to_string()), usage(0, 0), at(0.0)).unwrap());
+    }
+    let gateway = Gateway { counters, limiter, holder: 0 };
+    let mut store = Store::default();
+    gateway.wait(at(0.0));
+    gateway.serve(&mut store, at(0.0));
+    let held = gateway.ask(at(0.0)).unwrap();
+    for second in 1..60_u32 {
+        let now = at(f64::from(second));
+        // It looks at one part of 256 each time.
+        gateway.counters.sweep(now, 1);
+        gateway.serve(&mut store, now);
+        let (places, until_ms) = store.counters.values().next().unwrap().slots[&0];
+        assert!(
+            places >= 1 && until_ms > u64::from(second) * 1000 + 1000,
+            "{second}: {places} until {until_ms}"
+        );
+    }
+    // Nothing is kept of one that has none.
+    drop(held);
+    for second in 60..70_u32 {
+        let now = at(f64::from(second));
+        gateway.counters.sweep(now, 10_000);
+        gateway.serve(&mut store, now);
+    }
+    assert!(gateway.counters.leased().shared().are_places_given_back());
 }
 
 #[test]
