@@ -1,5 +1,7 @@
 //! Gateways: their listeners, settings and statuses.
 
+mod frontend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) attached: u32,
     /// The policy, by its position, that cannot be put on it, and why.
     pub(crate) client_fault: Option<(usize, String)>,
+    /// Why what the Gateway wants of its clients cannot be asked for.
+    pub(crate) frontend_fault: Option<String>,
     /// Why it is not accepted.
     refused: Option<RefError>,
     /// Why it conflicts with another.
@@ -80,6 +84,9 @@ impl<'a> Gateway<'a> {
         };
         let mut listeners: Vec<Listener<'a>> =
             spec.listeners.iter().map(|listener| Listener::read(context, namespace, listener)).collect();
+        for listener in &mut listeners {
+            listener.ask_clients(context, &object.meta.key, frontend::of_port(spec, listener.spec.port));
+        }
         find_conflicts(&mut listeners);
         for listener in &mut listeners {
             if listener.refused.is_some() || listener.conflict.is_some() {
@@ -147,6 +154,7 @@ impl<'a> Gateway<'a> {
             unread.extend(parameters.unread.iter().map(|field| format!("{field} of EnvoyProxy {key}")));
         }
         conditions.extend(Condition::fields(&unread));
+        conditions.extend(self.object.spec.as_ref().ok().and_then(frontend::insecure));
         conditions.extend(attached(None));
         let listener_status = |listener: &Listener<'_>| {
             let mut status = listener.status();
@@ -167,6 +175,7 @@ impl<'a> Listener<'a> {
             kinds: Vec::new(),
             attached: 0,
             client_fault: None,
+            frontend_fault: None,
             refused: None,
             conflict: None,
             unresolved: None,
@@ -197,6 +206,25 @@ impl<'a> Listener<'a> {
             ..RawListener::new(spec.name.as_str(), Address(address))
         });
         listener
+    }
+
+    /// Asks clients for what the Gateway wants of them, where they come by TLS.
+    fn ask_clients(
+        &mut self,
+        context: &Context<'a>,
+        gateway: &Key,
+        wanted: Option<&api::FrontendValidation>,
+    ) {
+        let tls = self.raw.as_mut().and_then(|raw| raw.tls.as_mut());
+        let (Some(tls), Some(wanted)) = (tls, wanted) else { return };
+        match frontend::read(context, gateway, wanted, &mut self.secrets) {
+            Ok(clients) => tls.clients = clients,
+            Err(why) => {
+                let message = format!("spec.tls.frontend: {why}");
+                self.unresolved = Some(RefError::new("InvalidCACertificateRef", message.as_str()));
+                self.frontend_fault = Some(message);
+            }
+        }
     }
 
     /// Takes it out of the document.

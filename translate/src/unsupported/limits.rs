@@ -126,7 +126,7 @@ impl Unsupported<'_> {
             });
             let Some(group) = group else { continue };
             let key = &policy.meta.key;
-            let base = names::in_document(["limits", &*key.namespace, &key.name]);
+            let base = names::of_parts(&["limits", &key.namespace, &key.name]);
             for limit in group.limits(costs, may_lack).map_err(named)? {
                 let is_of_route = limit.per.iter().any(|per| per == "route");
                 let name = if is_of_route { base.clone() } else { names::in_document([&*base, &limit.name]) };
@@ -145,6 +145,6 @@ impl Unsupported<'_> {
         let policy = &self.policies[index];
         let limits = policy.quota.as_deref().ok().filter(|limits| !limits.is_empty())?;
         let key = &policy.meta.key;
-        Some((names::in_document(["quota", &*key.namespace, &key.name]), limits))
+        Some((names::of_parts(&["quota", &key.namespace, &key.name]), limits))
     }
 }
