@@ -1,5 +1,6 @@
 //! Gateways: their listeners, settings and statuses.
 
+mod config;
 mod frontend;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,7 @@ use crate::status::{Condition, ListenerStatus, Status, StatusUpdate};
 use crate::world::{Key, Kind, Object};
 use crate::{certificates, names};
 
-/// The annotation of a Gateway that names its GatewayConfig (Envoy AI Gateway).
-const CONFIG_ANNOTATION: &str = "aigateway.envoyproxy.io/gateway-config";
+pub(crate) use config::config_statuses;
 
 /// Kinds of routes that attach to HTTP listeners.
 pub(crate) const HTTP_ROUTE: (&str, &str) = ("gateway.networking.k8s.io", "HTTPRoute");
@@ -94,7 +94,7 @@ impl<'a> Gateway<'a> {
             }
         }
         let controller = class.controller.clone();
-        let request_costs = request_costs(context, object);
+        let request_costs = config::request_costs(context, object);
         Self { object, controller, listeners, parameters, request_costs, has_own_parameters: own.is_some() }
     }
 
@@ -313,35 +313,6 @@ impl<'a> Listener<'a> {
             conditions,
         }
     }
-}
-
-/// What is to be counted of all requests for models that come by a Gateway, as its GatewayConfig says.
-fn request_costs<'a>(context: &Context<'a>, gateway: &Object<api::Gateway>) -> &'a [api::AiRequestCost] {
-    let name = gateway.meta.annotations.get(CONFIG_ANNOTATION);
-    let key = name.map(|name| Key::new(gateway.meta.key.namespace.as_str(), name));
-    let config = key.and_then(|key| context.world.gateway_configs.get(&key));
-    let spec = config.and_then(|config| config.spec.as_ref().ok());
-    spec.map_or(&[], |spec| &spec.global_llm_request_costs)
-}
-
-/// What the statuses of GatewayConfigs shall say that Gateways of ours refer to.
-pub(crate) fn config_statuses(
-    context: &Context<'_>,
-    gateways: &BTreeMap<Key, Gateway<'_>>,
-) -> Vec<StatusUpdate> {
-    let named = gateways.iter().filter_map(|(key, gateway)| {
-        let name = gateway.object.meta.annotations.get(CONFIG_ANNOTATION)?;
-        Some(Key::new(key.namespace.as_str(), name))
-    });
-    let objects = named.collect::<BTreeSet<Key>>();
-    let objects = objects.iter().filter_map(|key| context.world.gateway_configs.get(key));
-    let status = |object: &Arc<Object<api::GatewayConfig>>| {
-        let message = "the GatewayConfig is known; see the fields that are not acted on";
-        let mut conditions = vec![Condition::yes("Accepted", "Accepted", message)];
-        conditions.extend(Condition::fields(&object.unread));
-        StatusUpdate::new(object, Status::Conditions(conditions))
-    };
-    objects.map(status).collect()
 }
 
 /// Why a listener cannot be had, whatever others there are.

@@ -261,7 +261,7 @@ spec:
   - matches:
     - {path: {value: /guarded}}
     - {path: {type: RegularExpression, value: '/(unclosed'}}
-    - {headers: [{name: x, value: y}]}
+    - {headers: [{name: x, value: gold}]}
     - {method: BREW}
     backendRefs: [{name: s, port: 80}]
 ---
