@@ -101,6 +101,16 @@ impl ModelNames {
         self.exact.binary_search_by(|name| (**name).cmp(model)).is_ok()
             || self.prefixes.iter().any(|prefix| model.starts_with(&**prefix))
     }
+
+    /// Whether `model` is one of them, in whatever case.
+    pub fn contains_in_any_case(&self, model: &str) -> bool {
+        let is_alike = |prefix: &str| {
+            let start = model.as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
+        self.exact.iter().any(|name| name.eq_ignore_ascii_case(model))
+            || self.prefixes.iter().any(|prefix| is_alike(prefix))
+    }
 }
 
 impl ClaimPath {

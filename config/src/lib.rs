@@ -37,27 +37,27 @@ pub use raw::MAX_MODEL_DETAIL_BYTES;
 pub use reference::reference_markdown;
 pub use schema::{endpoints_schema, schema};
 pub use settings::{
-    AccessLog, AdminSpec, ApiSchema, Balancing, CipherSuite, CircuitBreaker, ClientProof, ClientProtocol,
-    ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine, EscapedSlashes, FailureRuns,
-    HeadersWithUnderscores, HealthCheckKind, HealthCheckMethod, HealthCheckSpec, HealthyStatuses, Limits,
-    MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds, RetryPolicy, SaturationAction,
-    SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage, TargetHeaders, Timeouts,
-    TlsVersion, Untranslatable, UpstreamProtocol,
+    AccessLog, AdminSpec, ApiSchema, Balancing, CertificateNameKind, CertificateNameMatch, CipherSuite,
+    CircuitBreaker, ClientProof, ClientProtocol, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
+    EscapedSlashes, FailureRuns, HeadersWithUnderscores, HealthCheckKind, HealthCheckMethod, HealthCheckSpec,
+    HealthyStatuses, Limits, MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds,
+    RetryPolicy, SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage,
+    TargetHeaders, Timeouts, TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{
     Access, AccessRule, Action, ApiKeys, ApiSpec, Authentication, Authorization, AzureIdentity,
-    BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles, ClaimMatch,
-    ClaimPath, ClientAddressHeader, ClientCertificate, ClientCertificates, ClientCredential, ClientHeaders,
-    Comparison, Consumer, Cors, Count, Credential, CredentialSource, Destination, Dimension, EndpointSpec,
-    External, ExternalPath, ExternalProtocol, Extract, FixedAnswer, GcpIdentity, HeaderEdits, HostPattern,
-    IdentityToken, JwtProvider, KeyDigest, KeySetSource, LimitMatch, LimitSpec, LimitStore, Listed, Listener,
-    ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched, Mirror, Missing, ModelEntry, ModelNames,
-    ModelRewrite, NanoDollars, Objective, Oidc, OidcClient, OidcProvider, OnStoreFailure, OneOf,
-    OpenIdProvider, Origin, PathComparison, PathMatch, PathRewrite, PathTest, Pattern, Period, PolicyIndex,
-    PolicySpec, PoolIndex, PoolSpec, Price, PriceTier, Redirect, RedirectTarget, RedirectUrl, RedisMode,
-    RedisSpec, RedisTls, RegexReplacement, RequestModel, Rewrite, RouteRequest, Rule, SameSite, SecretUse,
-    Secrets, SessionCookie, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream,
-    UpstreamTls, Window, plain_path,
+    BackendEndpoint, BackendHost, BackendIndex, BackendSpec, Basic, BodyEdits, CertificateFiles,
+    CertificateName, ClaimMatch, ClaimPath, ClientAddressHeader, ClientCertificate, ClientCertificates,
+    ClientCredential, ClientHeaders, Comparison, Consumer, Cors, Count, Credential, CredentialSource,
+    Destination, Dimension, EndpointSpec, External, ExternalPath, ExternalProtocol, Extract, FixedAnswer,
+    GcpIdentity, HeaderEdits, HostPattern, IdentityToken, JwtProvider, KeyDigest, KeySetSource, LimitMatch,
+    LimitSpec, LimitStore, Listed, Listener, ListenerIndex, ListenerTls, Lookup, MODEL_HEADER, Matched,
+    Mirror, Missing, ModelEntry, ModelNames, ModelRewrite, NanoDollars, Objective, Oidc, OidcClient,
+    OidcProvider, OnStoreFailure, OneOf, OpenIdProvider, Origin, PathComparison, PathMatch, PathRewrite,
+    PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Price, PriceTier, Redirect,
+    RedirectTarget, RedirectUrl, RedisMode, RedisSpec, RedisTls, RegexReplacement, RequestModel, Rewrite,
+    RouteRequest, Rule, SameSite, SecretUse, Secrets, SessionCookie, Share, Shown, Surroundings, Target,
+    TextMatch, Tier, TokenSource, Upstream, UpstreamTls, Window, bare_host, plain_path,
 };
 pub use usage::{USAGE_VARIABLES, check_expression};

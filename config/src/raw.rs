@@ -35,8 +35,8 @@ pub use limit::{
 };
 pub use limit_store::{RawLimitStore, RawOnStoreFailure, RawRedis, RawRedisMode, RawRedisTls};
 pub use listener::{
-    RawCertificate, RawClientAddress, RawClientCertificates, RawListener, RawListenerLimits, RawListenerTls,
-    RawProtocol,
+    RawCertificate, RawCertificateName, RawClientAddress, RawClientCertificates, RawListener,
+    RawListenerLimits, RawListenerTls, RawProtocol,
 };
 pub use matching::{
     RawHeaderMatch, RawMatch, RawMethod, RawPathMatch, RawPathMatchType, RawQueryParamMatch,

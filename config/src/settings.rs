@@ -8,9 +8,10 @@ mod traffic;
 mod upstream;
 
 pub use choice::{
-    ApiSchema, Balancing, CipherSuite, ClientProof, ClientProtocol, DebugAccess, Encoding, Engine,
-    EscapedSlashes, HeadersWithUnderscores, Provider, ProxyProtocol, RequestIds, SaturationAction, ServedApi,
-    StreamUsage, TargetHeaders, TlsVersion, Untranslatable, UpstreamProtocol,
+    ApiSchema, Balancing, CertificateNameKind, CertificateNameMatch, CipherSuite, ClientProof,
+    ClientProtocol, DebugAccess, Encoding, Engine, EscapedSlashes, HeadersWithUnderscores, Provider,
+    ProxyProtocol, RequestIds, SaturationAction, ServedApi, StreamUsage, TargetHeaders, TlsVersion,
+    Untranslatable, UpstreamProtocol,
 };
 pub use circuit::CircuitBreaker;
 pub use health::{

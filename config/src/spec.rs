@@ -22,13 +22,15 @@ pub use credential::{
 pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
 pub use host::HostPattern;
-pub(crate) use host::bare as bare_host;
+pub use host::bare as bare_host;
 pub use limit::{
     Comparison, Count, Dimension, LimitMatch, LimitSpec, LimitStore, Missing, NanoDollars, OnStoreFailure,
     PathComparison, PathMatch, Pattern, Period, Price, PriceTier, RedisMode, RedisSpec, RedisTls, TextMatch,
     Window,
 };
-pub use listener::{CertificateFiles, ClientAddressHeader, ClientCertificates, Listener, ListenerTls};
+pub use listener::{
+    CertificateFiles, CertificateName, ClientAddressHeader, ClientCertificates, Listener, ListenerTls,
+};
 pub use path::{PathTest, plain_path};
 pub use policy::{
     Access, AccessRule, ApiKeys, Authentication, Authorization, Basic, ClaimMatch, External, ExternalPath,

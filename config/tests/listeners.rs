@@ -33,6 +33,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         ("trustedHops: 1, trustedProxies: [10.0.0.0/8]", "listeners[0].trustedHops", "choose one"),
         ("clientAddress: {header: 'a b'}", "listeners[0].clientAddress.header", "not a header's name"),
         ("requestHeaders: {remove: [host]}", "listeners[0].requestHeaders.remove[0]", "cannot be changed"),
+        ("dropHeaders: ['x-(']", "listeners[0].dropHeaders[0]", "no regular expression"),
         (
             "responseHeaders: {remove: [connection]}",
             "listeners[0].responseHeaders.remove[0]",
@@ -49,6 +50,28 @@ fn each_fault_has_its_place_and_says_what_to_do() {
             &tls("clients: {proof: Any, authorityFiles: [secret:c]}"),
             "listeners[0].tls.clients.authorityFiles",
             "no use",
+        ),
+        (
+            &tls("clients: {proof: Any, keyHashes: []}"
+                .replace("[]", &format!("[{}]", "a1".repeat(32)))
+                .as_str()),
+            "listeners[0].tls.clients.keyHashes",
+            "no use",
+        ),
+        (
+            &tls("clients: {certificateHashes: ['a1:b2']}"),
+            "listeners[0].tls.clients.certificateHashes[0]",
+            "no SHA-256",
+        ),
+        (
+            &tls(&format!("clients: {{keyHashes: [{}], revocationFiles: [secret:c]}}", "a1".repeat(32))),
+            "listeners[0].tls.clients.revocationFiles",
+            "no use without authorityFiles",
+        ),
+        (
+            &tls("clients: {authorityFiles: [secret:c], names: [{type: URI, value: ''}]}"),
+            "listeners[0].tls.clients.names[0].value",
+            "empty",
         ),
         (
             &tls("minVersion: '1.3', ciphers: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]"),

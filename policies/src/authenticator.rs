@@ -84,6 +84,8 @@ pub struct Identity {
     pub consumer: Arc<Consumer>,
     /// How that is known.
     pub by: By,
+    /// The policy that found it out; empty as long as none took note of it.
+    pub policy: Arc<str>,
     /// What the token says, an object; `None` if there was none.
     pub claims: Option<Arc<serde_json::Value>>,
 }

@@ -19,6 +19,14 @@ use crate::jwt::claim;
 pub struct Authorizer {
     authorization: Authorization,
     needs_model: bool,
+    own: Own,
+}
+
+/// What a policy calls providers that it has itself: another's of the same name is another.
+#[derive(Debug, Default)]
+struct Own {
+    policy: Arc<str>,
+    providers: Box<[Arc<str>]>,
 }
 
 /// What is known of a request.
@@ -26,7 +34,7 @@ pub struct Authorizer {
 pub struct Facts<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// Its host, in lower case.
+    /// Its host: the name alone, without a port or a dot at its end, in lower case.
     pub host: &'a str,
     /// Its path, as routes see it.
     pub path: &'a str,
@@ -77,7 +85,18 @@ impl Authorizer {
     pub fn new(authorization: &Authorization) -> Self {
         let by_expression = |rule: &AccessRule| rule.cel.as_ref().is_some_and(Expression::uses_body);
         let by_model = |rule: &AccessRule| rule.models.is_some() || by_expression(rule);
-        Self { authorization: authorization.clone(), needs_model: authorization.rules.iter().any(by_model) }
+        Self {
+            authorization: authorization.clone(),
+            needs_model: authorization.rules.iter().any(by_model),
+            own: Own::default(),
+        }
+    }
+
+    /// Of the policy of this name, which has these providers itself: by their names its rules mean these, and no other
+    /// policy's.
+    #[must_use]
+    pub fn of_policy(self, policy: Arc<str>, providers: impl IntoIterator<Item = Arc<str>>) -> Self {
+        Self { own: Own { policy, providers: providers.into_iter().collect() }, ..self }
     }
 
     /// Whether a rule asks for the model, or for how many tokens are asked for, so that a decision has to wait for the body.
@@ -87,11 +106,18 @@ impl Authorizer {
 
     /// Decides: the first rule that the request meets, else the default.
     pub fn decide(&self, facts: &Facts<'_>) -> Decision {
-        let met = self.authorization.rules.iter().find(|rule| is_met(rule, facts));
+        let met = self.authorization.rules.iter().find(|rule| is_met(rule, &self.own, facts));
         match met.map_or(self.authorization.default_action, |rule| rule.action) {
             Access::Allow => Decision::Allow,
             Access::Deny => Decision::Deny { rule: met.map(|rule| Arc::clone(&rule.name)) },
         }
+    }
+}
+
+impl Own {
+    /// Whether an identity is by another policy's provider that has the name of one of these.
+    fn is_namesake(&self, identity: &Identity, provider: &str) -> bool {
+        identity.policy != self.policy && self.providers.iter().any(|own| **own == *provider)
     }
 }
 
@@ -106,15 +132,15 @@ pub fn may_ask(identities: &[Identity], model: Model<'_>) -> bool {
     }
 }
 
-fn is_met(rule: &AccessRule, facts: &Facts<'_>) -> bool {
+fn is_met(rule: &AccessRule, own: &Own, facts: &Facts<'_>) -> bool {
     (rule.methods.is_empty() || rule.methods.contains(facts.method))
         && rule.models.as_ref().is_none_or(|models| is_model(models, rule.action, facts.model))
         && (rule.addresses.is_empty() || is_address(rule, facts.address))
         && is_consumer(rule, facts.identities)
-        && is_token(rule, facts.identities)
+        && is_token(rule, own, facts.identities)
         && rule.headers.iter().all(|(name, values)| is_header(name, values, rule.action, facts.headers))
         && is_path(rule, facts.path)
-        && rule.cel.as_ref().is_none_or(|expression| is_expression(expression, rule.action, facts))
+        && rule.cel.as_ref().is_none_or(|expression| is_expression(expression, rule.action, own, facts))
 }
 
 fn is_path(rule: &AccessRule, path: &str) -> bool {
@@ -127,11 +153,11 @@ fn is_path(rule: &AccessRule, path: &str) -> bool {
 
 /// Whether a request meets an expression. What cannot be told is met by a rule that refuses, and not by one that serves. As
 /// with paths, a rule that refuses is met by the path as it is written or by its plain form, and one that serves by both.
-fn is_expression(expression: &Expression, action: Access, facts: &Facts<'_>) -> bool {
+fn is_expression(expression: &Expression, action: Access, own: &Own, facts: &Facts<'_>) -> bool {
     if facts.model == Model::List && expression.uses_body() {
         return action == Access::Allow;
     }
-    let identities: SmallVec<[_; 2]> = facts.identities.iter().map(identity).collect();
+    let identities: SmallVec<[_; 2]> = facts.identities.iter().map(|of| identity(of, own)).collect();
     let request = ExpressionRequest {
         method: facts.method,
         host: facts.host,
@@ -155,18 +181,21 @@ fn is_expression(expression: &Expression, action: Access, facts: &Facts<'_>) -> 
     }
 }
 
-fn identity(identity: &Identity) -> ExpressionIdentity<'_> {
+fn identity<'a>(identity: &'a Identity, own: &Own) -> ExpressionIdentity<'a> {
+    let called = |provider: &'a Arc<str>| if own.is_namesake(identity, provider) { "" } else { &**provider };
     let (by, provider) = match &identity.by {
         By::ApiKey => ("api_key", ""),
         By::Basic => ("basic", ""),
-        By::Jwt { provider } => ("jwt", &**provider),
-        By::Oidc { provider } => ("oidc", &**provider),
+        By::Jwt { provider } => ("jwt", called(provider)),
+        By::Oidc { provider } => ("oidc", called(provider)),
     };
     ExpressionIdentity { consumer: &identity.consumer, by, provider, claims: identity.claims.as_deref() }
 }
 
 fn is_model(models: &ModelNames, action: Access, model: Model<'_>) -> bool {
     match model {
+        // Some upstreams take a name in any case.
+        Model::Named(name) if action == Access::Deny => models.contains_in_any_case(name),
         Model::Named(name) => models.contains(name),
         Model::Unknown => action == Access::Deny,
         Model::List => action == Access::Allow,
@@ -199,23 +228,33 @@ fn is_tagged(rule: &AccessRule, consumer: &Consumer) -> bool {
 }
 
 /// Whether one token of the request has the provider, the claims and the scopes.
-fn is_token(rule: &AccessRule, identities: &[Identity]) -> bool {
+fn is_token(rule: &AccessRule, own: &Own, identities: &[Identity]) -> bool {
     let is_asked = rule.provider.is_some() || !rule.claims.is_empty() || !rule.scopes.is_empty();
     !is_asked
         || identities.iter().any(|identity| match (&identity.by, &identity.claims) {
             (By::Jwt { provider } | By::Oidc { provider }, Some(claims)) => {
-                rule.provider.as_deref().is_none_or(|name| *name == **provider)
-                    && rule.claims.iter().all(|wanted| is_claimed(wanted, claims))
+                let is_named = |name: &str| *name == **provider && !own.is_namesake(identity, provider);
+                rule.provider.as_deref().is_none_or(is_named)
+                    && rule.claims.iter().all(|wanted| is_claimed(wanted, rule.action, claims))
                     && rule.scopes.iter().all(|scope| has_scope(claims, scope))
             }
             _ => false,
         })
 }
 
-fn is_claimed(wanted: &ClaimMatch, claims: &Value) -> bool {
-    let is_one =
-        |value: &Value| value.as_str().is_some_and(|text| wanted.values.iter().any(|one| **one == *text));
+/// Whether a claim is there with one of the values. A rule that serves asks for a text, or for a list of texts, as it says.
+/// One that refuses is met by a number and a truth value as well, as JSON writes them, and by a list or what is in none: how
+/// a provider writes a claim opens nothing.
+fn is_claimed(wanted: &ClaimMatch, action: Access, claims: &Value) -> bool {
+    let is_listed = |text: &str| wanted.values.iter().any(|one| **one == *text);
+    let is_one = |value: &Value| match (value, action) {
+        (Value::String(text), _) => is_listed(text),
+        (Value::Number(_) | Value::Bool(_), Access::Deny) => is_listed(&value.to_string()),
+        _ => false,
+    };
     match claim(claims, &wanted.path) {
+        Some(Value::Array(list)) if action == Access::Deny => list.iter().any(is_one),
+        Some(value) if action == Access::Deny => is_one(value),
         Some(Value::Array(list)) => wanted.is_list && list.iter().any(is_one),
         Some(value) => !wanted.is_list && is_one(value),
         None => false,

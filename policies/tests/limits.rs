@@ -67,7 +67,8 @@ fn asked<T>(with: impl FnOnce(&Ask<'_>) -> T) -> T {
         limits: BTreeMap::new(),
         priority: None,
     };
-    let identities = [Identity { consumer: Arc::new(consumer), by: By::ApiKey, claims: None }];
+    let identities =
+        [Identity { consumer: Arc::new(consumer), by: By::ApiKey, policy: Arc::default(), claims: None }];
     let user = HeaderName::from_static("x-user");
     let headers = HeaderMap::from_iter([(user, HeaderValue::from_static("somebody@example.com"))]);
     let (method, model) = (Method::POST, Model::Named("gpt"));

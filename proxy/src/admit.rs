@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use penstock_config::Rule;
+use penstock_config::{Rule, bare_host, plain_path};
 use penstock_policies::{Facts, Model};
+use penstock_providers::PathModels;
 use penstock_wire::Connections;
 use pingora_http::RequestHeader;
 use smallvec::SmallVec;
@@ -134,7 +135,7 @@ fn of_listener(arrived: &Arrived) -> impl Iterator<Item = &Access> {
 pub(crate) fn facts<'a>(arrived: &'a Arrived, headers: &'a HeaderMap) -> Facts<'a> {
     Facts {
         method: &arrived.target.method,
-        host: &arrived.target.host,
+        host: bare_host(&arrived.target.host),
         path: arrived.target.path(),
         query: arrived.target.query(),
         model: Model::Unknown,
@@ -174,13 +175,27 @@ impl AskedModels {
 fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) -> AskedModels {
     let mut asked = AskedModels { names: Vec::new(), are_unknown: false };
     for path in paths(arrived.target.path(), rule, prefix_length) {
-        let found = penstock_providers::models_in_path(&path);
+        let found = models_in_path(&path);
         // A redirect is about no more than what it is asked.
         asked.are_unknown |= found.are_unknown && !rule.tiers().is_empty();
         asked.names.extend(found.names);
     }
     asked.names.extend(arrived.model().map(str::to_owned));
     asked
+}
+
+/// The models that a path is about: as it is written, and in its plain form, since servers differ in what they take for a
+/// delimiter.
+pub(crate) fn models_in_path(path: &str) -> PathModels {
+    let mut found = penstock_providers::models_in_path(path);
+    let plain = plain_path(path);
+    if plain != path {
+        let of_plain = penstock_providers::models_in_path(&plain);
+        found.are_unknown |= of_plain.are_unknown;
+        let others = of_plain.names.into_iter().filter(|name| !found.names.contains(name));
+        found.names.splice(0..0, others.collect::<Vec<_>>());
+    }
+    found
 }
 
 /// The paths under which upstreams may see a request for `path`.

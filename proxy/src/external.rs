@@ -132,7 +132,8 @@ impl Server {
             ExternalProtocol::Grpc => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let question = by_grpc::question(&seen, &self.spec.context_extensions, left);
-                by_grpc::answer(ask::ask(&reach, upstream, &question, deadline).await?)
+                let answered = ask::ask(&reach, upstream, &question, deadline).await?;
+                by_grpc::answer(answered).map_err(|fault| by_grpc::judge(fault, &question))
             }
             ExternalProtocol::Http { path, headers_to_upstream } => {
                 let question = by_http::question(&seen, path)?;
@@ -144,7 +145,7 @@ impl Server {
     /// What becomes of a request about which nobody could say.
     #[cold]
     fn fail(&self, fault: Fault, request: &mut Subject<'_>) -> Result<Verdict, Error> {
-        let (policy, is_open) = (&*self.policy, self.spec.is_open_on_error);
+        let (policy, is_open) = (&*self.policy, self.spec.is_open_on_error && !fault.is_of_client());
         let request_id = request.request_id;
         match self.failures.note(fault.kind(), &cause::whole(&fault)) {
             Some(cause) => tracing::warn!(

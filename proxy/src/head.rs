@@ -8,14 +8,15 @@ mod slashes;
 use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, Version, header};
-use penstock_config::{EscapedSlashes, HeaderEdits, ListenerIndex, RequestIds};
+use http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+use penstock_config::{EscapedSlashes, HeaderEdits, ListenerIndex, Pattern, RequestIds};
 use pingora_http::RequestHeader;
 
 use crate::client::Client;
 use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
 use crate::policy::edits::check_arrives;
+use crate::prepare::is_hop_by_hop;
 use crate::request_id::{self, RequestId};
 
 pub(crate) use names::{HOPS, is_own, strip_own};
@@ -97,10 +98,25 @@ fn judge_names(client: &mut Client<'_>, arrived: &mut Arrived) -> Result<(), Err
     if arrived.hops > limit {
         return Err(Error::Loop { limit });
     }
+    if !listener.drop_headers.is_empty() {
+        drop_matching(client.head_mut(), &listener.drop_headers);
+    }
     if listener.request_headers.is_empty() {
         Ok(())
     } else {
         edit(client.head_mut(), &listener.request_headers)
+    }
+}
+
+/// Takes out the headers whose names match.
+fn drop_matching(header: &mut RequestHeader, patterns: &[Pattern]) {
+    let stays =
+        |name: &HeaderName| is_hop_by_hop(name) || *name == header::HOST || *name == header::CONTENT_LENGTH;
+    let is_met =
+        |name: &&HeaderName| patterns.iter().any(|pattern| pattern.matches(name.as_str())) && !stays(name);
+    let dropped: Vec<HeaderName> = header.headers.keys().filter(is_met).cloned().collect();
+    for name in dropped {
+        header.remove_header(&name);
     }
 }
 

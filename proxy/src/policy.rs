@@ -211,6 +211,8 @@ pub struct Chain {
     wants: Wants,
     /// Headers that its policies set, and clients may not send.
     reserved: Box<[HeaderName]>,
+    /// Headers that only servers set which are shown the body: routes, which are found before, do not see the client's.
+    withheld: Box<[HeaderName]>,
     /// The limits of its policies.
     quotas: Box<[Arc<Quota>]>,
 }
@@ -220,11 +222,12 @@ impl Chain {
     pub(crate) fn new(named: impl IntoIterator<Item = Arc<Access>>, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let named: Vec<_> = named.into_iter().collect();
         let reserved = named.iter().flat_map(|access| access.set_headers()).cloned().collect();
+        let withheld = named.iter().flat_map(|access| access.awaited_headers()).cloned().collect();
         let quotas = named.iter().filter_map(|access| access.quota().cloned()).collect();
         let named = named.into_iter().map(Policy::Access);
         let policies: Box<[Policy]> = named.chain(hooks.into_iter().map(Policy::Hook)).collect();
         let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
-        Self { policies, wants, reserved, quotas }
+        Self { policies, wants, reserved, withheld, quotas }
     }
 
     /// What its members have to see.
@@ -275,6 +278,7 @@ impl Chain {
                 return Ok(verdict);
             }
         }
+        edits::withhold(&self.withheld, request);
         Ok(Verdict::Continue)
     }
 
@@ -287,6 +291,7 @@ impl Chain {
         servers: &dyn Servers,
         request: &mut Subject<'_>,
     ) -> Result<Verdict, Error> {
+        edits::give_back(request)?;
         let mut is_put_off = false;
         for access in self.named() {
             if let answer @ Verdict::Answer(_) = access.check(servers, request, true).await? {
@@ -339,7 +344,9 @@ impl Chain {
     /// As [`Self::identify`].
     pub(crate) fn identify_named(&self, request: &mut Subject<'_>) -> Result<(), Error> {
         edits::reserve(self.reserved.iter(), request.head)?;
-        self.named().try_for_each(|access| access.identify(request))
+        self.named().try_for_each(|access| access.identify(request))?;
+        edits::withhold(&self.withheld, request);
+        Ok(())
     }
 
     /// As [`Self::admit`], of the policies that the document names alone, for an explanation.

@@ -22,6 +22,7 @@ use penstock_policies::limits::{Ask, Seen};
 use penstock_providers::Api;
 use tokio::time::Instant;
 
+use crate::admit::models_in_path;
 use crate::context::{Arrived, Attempt, Response};
 use crate::error::{Error, LimitReached};
 use crate::meter::Meter;
@@ -37,7 +38,7 @@ impl Arrived {
     /// The model that the client asks for: its path names it, or its body does. Servers of APIs that have it in the path go by
     /// that, whatever the body says; others' paths name none.
     pub(crate) fn asked_model(&self) -> Option<&str> {
-        let of_path = || penstock_providers::models_in_path(self.target.path()).names.into_iter().next();
+        let of_path = || models_in_path(self.target.path()).names.into_iter().next();
         let of_path = self.path_model.get_or_init(|| of_path().map(Into::into));
         of_path.as_deref().or_else(|| self.model())
     }
@@ -75,7 +76,7 @@ pub(crate) fn ask<'a>(arrived: &'a Arrived, facts: &'a Facts<'a>, rule: Option<&
         route: rule.map_or("", |rule| &rule.route),
         rule: rule.map_or("", |rule| &rule.name),
         listener: &arrived.runtime().snapshot().listeners[arrived.listener].name,
-        host: &arrived.target.host,
+        host: facts.host,
         path: arrived.target.path(),
         query: arrived.target.query(),
         prompt_bytes: peeked.map_or(0, |peeked| peeked.prompt_bytes),

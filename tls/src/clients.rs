@@ -1,5 +1,7 @@
 //! What clients have to show of themselves, and whose word is taken for it.
 
+mod test;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,10 +12,12 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::pem::{self, PemError, PemErrors};
 use crate::provider::provider;
+
+pub use test::{CertificateTest, NameKind, NameMatch, NameTest};
 
 /// What a client has to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +35,33 @@ pub enum ClientProof {
 pub struct ClientCheckOptions {
     /// What a client has to show.
     pub proof: ClientProof,
-    /// PEM files with the authorities. Not read with [`ClientProof::Any`].
+    /// PEM files with the authorities. Not read with [`ClientProof::Any`]. There may be none where certificates are listed
+    /// that vouch for themselves.
     pub authorities: Vec<PathBuf>,
+    /// PEM files with lists of revoked certificates. With any, each authority in a client's chain needs one.
+    pub revocations: Vec<PathBuf>,
+    /// Whether only the client's own certificate is looked for in them, and not those between it and an authority.
+    pub revocations_of_clients_only: bool,
+    /// What the certificate has to be itself.
+    pub test: CertificateTest,
+}
+
+impl ClientCheckOptions {
+    /// A certificate of one of the authorities in these files.
+    pub fn verified(authorities: Vec<PathBuf>) -> Self {
+        Self {
+            proof: ClientProof::Verified,
+            authorities,
+            revocations: Vec::new(),
+            revocations_of_clients_only: false,
+            test: CertificateTest::default(),
+        }
+    }
+
+    /// Whether somebody has to vouch for clients.
+    fn has_authorities(&self) -> bool {
+        self.proof != ClientProof::Any && !(self.authorities.is_empty() && self.test.has_hashes())
+    }
 }
 
 /// Looks at clients' certificates. It follows its authorities as they are reloaded.
@@ -45,6 +74,7 @@ pub(crate) struct ClientCheck {
 
 struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
+    revocations: Vec<CertificateRevocationListDer<'static>>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -55,18 +85,18 @@ impl ClientCheck {
     /// Everything that is wrong with any of the files.
     pub(crate) fn load(options: &ClientCheckOptions) -> Result<Self, PemErrors> {
         let provider = Arc::new(provider());
-        let authorities = match options.proof {
-            ClientProof::Any => None,
-            _ => Some(Arc::new(Authorities::read(options, &provider)?)),
+        let authorities = match options.has_authorities() {
+            false => None,
+            true => Some(Arc::new(Authorities::read(options, &provider)?)),
         };
         Ok(Self { options: options.clone(), provider, authorities: ArcSwapOption::new(authorities) })
     }
 
     /// The files that it was read from.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        match self.options.proof {
-            ClientProof::Any => Vec::new(),
-            _ => self.options.authorities.clone(),
+        match self.options.has_authorities() {
+            false => Vec::new(),
+            true => [&self.options.authorities[..], &self.options.revocations].concat(),
         }
     }
 
@@ -77,7 +107,7 @@ impl ClientCheck {
     pub(crate) fn reload(&self) -> Result<bool, PemErrors> {
         let Some(known) = self.authorities.load_full() else { return Ok(false) };
         let new = Authorities::read(&self.options, &self.provider)?;
-        let is_changed = new.certificates != known.certificates;
+        let is_changed = new.certificates != known.certificates || new.revocations != known.revocations;
         if is_changed {
             self.authorities.store(Some(Arc::new(new)));
         }
@@ -87,11 +117,18 @@ impl ClientCheck {
 
 impl Authorities {
     fn read(options: &ClientCheckOptions, provider: &Arc<CryptoProvider>) -> Result<Self, PemErrors> {
-        let (mut certificates, mut errors) = (Vec::new(), Vec::new());
+        let (mut certificates, mut revocations, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for file in &options.authorities {
             let read = pem::read(file).and_then(|text| pem::authorities(&text).map_err(PemError::of(file)));
             match read {
                 Ok(found) => certificates.extend(found),
+                Err(error) => errors.push(error),
+            }
+        }
+        for file in &options.revocations {
+            let read = pem::read(file).and_then(|text| pem::revocations(&text).map_err(PemError::of(file)));
+            match read {
+                Ok(found) => revocations.extend(found),
                 Err(error) => errors.push(error),
             }
         }
@@ -105,9 +142,14 @@ impl Authorities {
             ClientProof::VerifiedIfGiven => builder.allow_unauthenticated(),
             _ => builder,
         };
-        let verifier =
-            builder.build().expect("it has authorities, each of which was parsed, and no revocations");
-        Ok(Self { certificates, verifier })
+        // A list that is out of date says nothing of what was revoked since.
+        let builder = builder.with_crls(revocations.iter().cloned()).enforce_revocation_expiration();
+        let builder = match options.revocations_of_clients_only {
+            true => builder.only_check_end_entity_revocation(),
+            false => builder,
+        };
+        let verifier = builder.build().expect("it has authorities and lists, each of which was parsed");
+        Ok(Self { certificates, revocations, verifier })
     }
 }
 
@@ -128,9 +170,14 @@ impl ClientCertVerifier for ClientCheck {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         match &*self.authorities.load() {
-            Some(authorities) => authorities.verifier.verify_client_cert(end_entity, intermediates, now),
-            None => Ok(ClientCertVerified::assertion()),
+            Some(authorities) => {
+                authorities.verifier.verify_client_cert(end_entity, intermediates, now)?;
+            }
+            None if self.options.test.has_hashes() => test::check_time(end_entity, now)?,
+            None => {}
         }
+        self.options.test.check(end_entity)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

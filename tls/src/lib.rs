@@ -25,7 +25,7 @@ mod server;
 mod verify;
 
 pub use crate::client::{ClientOptions, ClientTls};
-pub use crate::clients::{ClientCheckOptions, ClientProof};
+pub use crate::clients::{CertificateTest, ClientCheckOptions, ClientProof, NameKind, NameMatch, NameTest};
 pub use crate::identity::{Identity, IdentityFiles, PrivateKey};
 pub use crate::pem::{PemError, PemErrors, PemFault, PemFiles};
 pub use crate::provider::VERSIONS;

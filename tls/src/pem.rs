@@ -4,13 +4,17 @@ use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, Der, PrivateKeyDer, TrustAnchor};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::provider::provider;
 
 /// The largest PEM file that is read, in bytes. A chain is a few kilobytes and a whole operating
 /// system's bundle of authorities a few hundred.
@@ -125,6 +129,12 @@ pub enum PemFault {
         /// Its version, counted from 1.
         version: u32,
     },
+    /// There is no list of revoked certificates.
+    #[error("no list of revoked certificates in it: expected at least one BEGIN X509 CRL section")]
+    NoRevocations,
+    /// A list of revoked certificates is well-formed PEM, but not such a list.
+    #[error("the list of revoked certificates cannot be used: {0}")]
+    BadRevocations(#[source] rustls::server::VerifierBuilderError),
     /// The key belongs to another certificate.
     #[error(
         "the private key does not belong to the first certificate; give the pair that was issued together"
@@ -193,6 +203,36 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemFault
             .map_err(|error| PemFault::BadCertificate { position: index + 1, reason: error.to_string() })?;
     }
     Ok(certificates)
+}
+
+/// The lists of revoked certificates in a PEM text, at least one, each of which can be used.
+///
+/// # Errors
+/// See [`PemFault`].
+pub fn revocations(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemFault> {
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(PemFault::Syntax)?;
+    if lists.is_empty() {
+        return Err(PemFault::NoRevocations);
+    }
+    // rustls says so only beside authorities, of which any will do.
+    let mut roots = RootCertStore::empty();
+    roots.roots.push(no_authority());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()));
+    match builder.with_crls(lists.iter().cloned()).build() {
+        Ok(_) => Ok(lists),
+        Err(error) => Err(PemFault::BadRevocations(error)),
+    }
+}
+
+/// An authority that has signed nothing.
+fn no_authority() -> TrustAnchor<'static> {
+    TrustAnchor {
+        subject: Der::from_slice(&[]),
+        subject_public_key_info: Der::from_slice(&[]),
+        name_constraints: None,
+    }
 }
 
 /// The first private key in a PEM text.

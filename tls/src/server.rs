@@ -10,7 +10,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 
-use crate::clients::{ClientCheck, ClientCheckOptions, ClientProof};
+use crate::clients::{ClientCheck, ClientCheckOptions};
 use crate::identity::{Identity, IdentityFiles};
 use crate::pem::{PemError, PemErrors, PemFiles};
 use crate::provider::{HAS_VERSIONS, VERSIONS, provider};
@@ -86,8 +86,7 @@ impl ServerTls {
     /// # Errors
     /// What is wrong with the file.
     pub fn verifying_clients(self, authorities: &Path) -> Result<Self, PemError> {
-        let options =
-            ClientCheckOptions { proof: ClientProof::Verified, authorities: vec![authorities.to_owned()] };
+        let options = ClientCheckOptions::verified(vec![authorities.to_owned()]);
         let check = ClientCheck::load(&options).map_err(PemErrors::into_first)?;
         Ok(Self { clients: Some(Arc::new(check)), ..self })
     }

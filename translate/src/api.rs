@@ -36,8 +36,9 @@ pub use aigateway::{
 pub use body::{Body, Part};
 pub use client::{
     ClientConnection, ClientConnectionLimit, ClientDetection, ClientForwardedCert, ClientForwardedFor,
-    ClientHeader, ClientHeaders, ClientHealthCheck, ClientHttp2, ClientHttpTimeout, ClientPath,
-    ClientProxyProtocol, ClientSettings, ClientTimeout, ClientTls, ClientTrafficPolicy, ClientValidation,
+    ClientHeader, ClientHeaderModifier, ClientHeaders, ClientHealthCheck, ClientHttp2, ClientHttpTimeout,
+    ClientNames, ClientPath, ClientProxyProtocol, ClientRevocations, ClientSettings, ClientTimeout,
+    ClientTls, ClientTrafficPolicy, ClientValidation, StringMatch,
 };
 pub use core::{
     ConfigMap, ConfigMapVolume, Container, Deployment, EndpointSlice, KeyToPath, Namespace, Pod, PodTemplate,
@@ -53,8 +54,9 @@ pub use filter::{
     FilterBody, FilterHostname, FilterPath, FilterRegex, FilterResponse, FilterUrlRewrite, HttpRouteFilter,
 };
 pub use gateway::{
-    AllowedRoutes, Gateway, GatewayAddress, GatewayClass, GatewayListener, GatewayTls, Infrastructure,
-    LabelRequirement, LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
+    AllowedRoutes, FrontendPort, FrontendSettings, FrontendTls, FrontendValidation, Gateway, GatewayAddress,
+    GatewayClass, GatewayListener, GatewayTls, GatewayWideTls, Infrastructure, LabelRequirement,
+    LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
 };
 pub use health::{
     TrafficActiveCheck, TrafficExpectedResponse, TrafficHealthCheck, TrafficHttpCheck, TrafficPassiveCheck,

@@ -18,6 +18,14 @@ pub(crate) fn check_pair(chain: &[u8], key: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Checks lists of revoked certificates, PEM.
+///
+/// # Errors
+/// What is wrong, for people.
+pub(crate) fn check_revocations(pem: &[u8]) -> Result<(), String> {
+    pem::revocations(pem).map(|_| ()).map_err(|fault| fault.to_string())
+}
+
 /// Checks authorities, PEM.
 ///
 /// # Errors

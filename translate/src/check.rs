@@ -45,6 +45,15 @@ pub(crate) enum Problem {
         /// Why.
         message: String,
     },
+    /// Some of a rule's matches.
+    Matches {
+        /// Its route's position among all routes.
+        route: usize,
+        /// Its position in the object.
+        rule: usize,
+        /// Why.
+        message: String,
+    },
     /// Parts of a pool, or all of it.
     Pool {
         /// Its name in the document.
@@ -126,12 +135,29 @@ struct Mending<'d> {
 enum Part {
     Listener(usize),
     Route(usize),
-    /// A rule; whether what it matches is at fault, not what it does.
-    Rule(usize, usize, bool),
+    /// A rule, and what of it.
+    Rule(usize, usize, PartOfRule),
     Pool(usize),
     Backend(usize),
     Policy(usize),
     Other,
+}
+
+/// The part of a rule that a fault is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartOfRule {
+    /// One of its matches.
+    Match(usize),
+    /// What it matches otherwise.
+    Matching,
+    /// What it does.
+    Action,
+}
+
+/// What is at fault in a rule.
+struct RuleFaults<'f> {
+    first: &'f Fault,
+    parts: Vec<PartOfRule>,
 }
 
 impl Mending<'_> {
@@ -154,7 +180,7 @@ impl Mending<'_> {
     }
 
     fn take_out(&mut self, faults: &[Fault]) {
-        let mut rules: BTreeMap<(usize, usize), (bool, &Fault)> = BTreeMap::new();
+        let mut rules: BTreeMap<(usize, usize), RuleFaults<'_>> = BTreeMap::new();
         let mut routes: BTreeMap<usize, &Fault> = BTreeMap::new();
         let mut upstreams: BTreeMap<(bool, usize), &Fault> = BTreeMap::new();
         let mut listeners: BTreeMap<usize, &Fault> = BTreeMap::new();
@@ -166,9 +192,9 @@ impl Mending<'_> {
             match part {
                 Part::Listener(index) => drop(listeners.entry(index).or_insert(fault)),
                 Part::Route(index) => drop(routes.entry(index).or_insert(fault)),
-                Part::Rule(route, rule, is_match) => {
-                    let known = rules.entry((route, rule)).or_insert((is_match, fault));
-                    known.0 |= is_match;
+                Part::Rule(route, rule, part) => {
+                    let first = || RuleFaults { first: fault, parts: Vec::new() };
+                    rules.entry((route, rule)).or_insert_with(first).parts.push(part);
                 }
                 Part::Pool(index) => drop(upstreams.entry((true, index)).or_insert(fault)),
                 Part::Backend(index) => drop(upstreams.entry((false, index)).or_insert(fault)),
@@ -188,9 +214,9 @@ impl Mending<'_> {
         for ((is_pool, index), fault) in upstreams.into_iter().rev() {
             if is_pool { self.mend_pool(index, fault) } else { self.drop_backend(index, fault) }
         }
-        for ((route, rule), (is_match, fault)) in rules.into_iter().rev() {
+        for ((route, rule), faults) in rules.into_iter().rev() {
             if !routes.contains_key(&route) {
-                self.mend_rule(route, rule, is_match, fault);
+                self.mend_rule(route, rule, &faults);
             }
         }
         for (index, fault) in routes.into_iter().rev() {
@@ -202,7 +228,7 @@ impl Mending<'_> {
         self.drop_empty();
     }
 
-    fn mend_rule(&mut self, route: usize, rule: usize, is_match: bool, fault: &Fault) {
+    fn mend_rule(&mut self, route: usize, rule: usize, faults: &RuleFaults<'_>) {
         let (Some(raw), Some(origin)) = (self.document.routes.get_mut(route), self.origins.get_mut(route))
         else {
             return;
@@ -211,16 +237,31 @@ impl Mending<'_> {
         else {
             return;
         };
+        let is_sound = |index| !faults.parts.contains(&PartOfRule::Match(index));
+        let has_sound = (0..raw_rule.matches.len()).any(is_sound);
+        let is_of_matches = |part: &PartOfRule| matches!(part, PartOfRule::Match(_));
         // Only what it does: requests that meet it get an error. One that was mended so already goes.
         let answer = vec![rules::nowhere(1, 0)];
-        if is_match || raw_rule.targets == answer {
+        if has_sound && faults.parts.iter().any(is_of_matches) {
+            // What meets the others must not meet a rule that is for less, and may protect less.
+            let mut index = 0..;
+            raw_rule.matches.retain(|_| index.next().is_some_and(is_sound));
+            let message = shown(faults.first);
+            self.problems.push(Problem::Matches { route: origin.route, rule: position, message });
+            return;
+        }
+        if faults.parts.iter().any(|part| *part != PartOfRule::Action) || raw_rule.targets == answer {
             raw.rules.remove(rule);
             origin.rules.remove(rule);
         } else {
             let RawRule { name, matches, models, .. } = std::mem::take(raw_rule);
             *raw_rule = RawRule { name, matches, models, targets: answer, ..RawRule::default() };
         }
-        self.problems.push(Problem::Rule { route: origin.route, rule: position, message: shown(fault) });
+        self.problems.push(Problem::Rule {
+            route: origin.route,
+            rule: position,
+            message: shown(faults.first),
+        });
     }
 
     fn drop_route(&mut self, index: usize, message: String) {
@@ -322,8 +363,12 @@ fn part(path: &str) -> Part {
         Some(("policies", index, _)) => Part::Policy(index),
         Some(("routes", route, rest)) => match step(rest) {
             Some(("rules", rule, rest)) => {
-                let is_match = rest.starts_with("matches") || rest.starts_with("models");
-                Part::Rule(route, rule, is_match)
+                let part = match step(rest) {
+                    Some(("matches", index, _)) => PartOfRule::Match(index),
+                    _ if rest.starts_with("matches") || rest.starts_with("models") => PartOfRule::Matching,
+                    _ => PartOfRule::Action,
+                };
+                Part::Rule(route, rule, part)
             }
             _ => Part::Route(route),
         },
@@ -342,7 +387,7 @@ fn step(path: &str) -> Option<(&str, usize, &str)> {
 mod tests {
     use penstock_config::raw::{RawAuthorization, RawCors, RawExternal, RawPolicy};
 
-    use super::{Part, part, refusing};
+    use super::{Part, PartOfRule, part, refusing};
     use crate::limiters;
 
     #[test]
@@ -371,9 +416,10 @@ mod tests {
         for (path, expected) in [
             ("listeners[3].tls", Part::Listener(3)),
             ("routes[2].hostnames[0]", Part::Route(2)),
-            ("routes[2].rules[10].targets[1].pool", Part::Rule(2, 10, false)),
-            ("routes[2].rules[10].matches[1].path.value", Part::Rule(2, 10, true)),
-            ("routes[2].rules[10]", Part::Rule(2, 10, false)),
+            ("routes[2].rules[10].targets[1].pool", Part::Rule(2, 10, PartOfRule::Action)),
+            ("routes[2].rules[10].matches[1].path.value", Part::Rule(2, 10, PartOfRule::Match(1))),
+            ("routes[2].rules[10].models[0]", Part::Rule(2, 10, PartOfRule::Matching)),
+            ("routes[2].rules[10]", Part::Rule(2, 10, PartOfRule::Action)),
             ("pools[0].picker.plugins[0].type", Part::Pool(0)),
             ("backends[7]", Part::Backend(7)),
             ("policies[1].authentication.apiKey.consumerHeader", Part::Policy(1)),

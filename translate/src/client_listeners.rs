@@ -33,7 +33,13 @@ pub(crate) fn apply(unsupported: &Unsupported<'_>, gateways: &mut BTreeMap<Key, 
         let changed: Vec<Option<(RawListener, Secrets)>> = found.iter().enumerate().map(changed).collect();
         let at_odds = at_odds(changed.iter().flatten().map(|(raw, _)| raw));
         for ((listener, changed), found) in gateway.listeners.iter_mut().zip(changed).zip(found) {
-            let (Some((raw, secrets)), Some((policy, _))) = (changed, found) else { continue };
+            let (Some((raw, secrets)), Some((policy, clients))) = (changed, found) else { continue };
+            if clients.contradicts(listener.raw.as_ref()) {
+                let why = "tls.clientValidation: the Gateway's spec.tls.frontend asks something else of clients: keep one \
+                           of the two";
+                listener.client_fault = Some((policy, why.to_owned()));
+                continue;
+            }
             if at_odds.contains(&raw.address.0.port()) {
                 let why = format!(
                     "other listeners of port {} have other settings that hold for whole connections: target the Gateway, or \

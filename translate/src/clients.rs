@@ -7,13 +7,16 @@
 //! policies are for are closed. Turned down: the strictest of them all, which nobody has written down anywhere.
 
 mod apply;
-mod proof;
+pub(crate) mod proof;
 mod secure;
 
 use penstock_config::raw::{RawClientAddress, RawHeaderEdits, RawListenerLimits};
 use penstock_config::{Cidr, EscapedSlashes, HeadersWithUnderscores, ProxyProtocol, RequestIds, Size, Span};
 
-use crate::api::{ClientDetection, ClientHeaders, ClientPath, ClientSettings};
+use crate::api::{
+    ClientDetection, ClientHeaderModifier, ClientHeaders, ClientPath, ClientSettings, HeaderModifier,
+    StringMatch,
+};
 use crate::compile::{compile_listener, shown};
 use crate::context::Context;
 use crate::headers::modifier;
@@ -48,6 +51,7 @@ pub(crate) struct Clients {
     underscores: HeadersWithUnderscores,
     escaped_slashes: EscapedSlashes,
     health_path: Option<String>,
+    drop_headers: Vec<String>,
     request_headers: RawHeaderEdits,
     response_headers: RawHeaderEdits,
     secure: Secure,
@@ -208,7 +212,13 @@ impl Clients {
             Some("AlwaysForwardOnly") => {}
             Some(other) => self.leave_out("headers.xForwardedClientCert.mode", other),
         }
-        self.request_headers = headers.early_request_headers.as_ref().map(modifier).unwrap_or_default();
+        if let Some(ClientHeaderModifier { set, add, remove, remove_on_match }) =
+            &headers.early_request_headers
+        {
+            let edits = HeaderModifier { set: set.clone(), add: add.clone(), remove: remove.clone() };
+            self.request_headers = modifier(&edits);
+            self.drop_headers = remove_on_match.iter().map(name_pattern).collect::<Result<_, _>>()?;
+        }
         self.response_headers = headers.late_response_headers.as_ref().map(modifier).unwrap_or_default();
         Ok(())
     }
@@ -249,6 +259,28 @@ impl Clients {
     }
 }
 
+/// The pattern of the names that are meant, as documents write it.
+fn name_pattern(spec: &StringMatch) -> Result<String, Fault> {
+    const FIELD: &str = "headers.earlyRequestHeaders.removeOnMatch";
+    if spec.value.is_empty() {
+        return Err(format!("{FIELD}[].value is empty"));
+    }
+    let literally = || {
+        let escaped = spec.value.chars().flat_map(|letter| {
+            let is_plain = letter.is_alphanumeric() || !letter.is_ascii_punctuation();
+            (!is_plain).then_some('\\').into_iter().chain([letter])
+        });
+        escaped.collect::<String>()
+    };
+    match spec.kind.as_deref() {
+        None | Some("Exact") => Ok(literally()),
+        Some("Prefix") => Ok(format!("{}.*", literally())),
+        Some("Suffix") => Ok(format!(".*{}", literally())),
+        Some("RegularExpression") => Ok(spec.value.clone()),
+        Some(other) => Err(unknown(&format!("{FIELD}[].type"), other)),
+    }
+}
+
 fn unknown(field: &str, value: &str) -> Fault {
     format!("{field}: {:?} is not known", shorten(value, 40))
 }
@@ -257,6 +289,7 @@ fn unknown(field: &str, value: &str) -> Fault {
 fn field(fault: &penstock_config::Fault) -> &'static str {
     let fields = [
         (".requestHeaders", "headers.earlyRequestHeaders"),
+        (".dropHeaders", "headers.earlyRequestHeaders.removeOnMatch"),
         (".responseHeaders", "headers.lateResponseHeaders"),
         (".healthPath", "healthCheck.path"),
         (".clientAddress", "clientIPDetection.customHeader"),

@@ -1,5 +1,8 @@
 //! Gateways: their listeners, settings and statuses.
 
+mod config;
+mod frontend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +19,7 @@ use crate::status::{Condition, ListenerStatus, Status, StatusUpdate};
 use crate::world::{Key, Kind, Object};
 use crate::{certificates, names};
 
-/// The annotation of a Gateway that names its GatewayConfig (Envoy AI Gateway).
-const CONFIG_ANNOTATION: &str = "aigateway.envoyproxy.io/gateway-config";
+pub(crate) use config::config_statuses;
 
 /// Kinds of routes that attach to HTTP listeners.
 pub(crate) const HTTP_ROUTE: (&str, &str) = ("gateway.networking.k8s.io", "HTTPRoute");
@@ -53,6 +55,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) attached: u32,
     /// The policy, by its position, that cannot be put on it, and why.
     pub(crate) client_fault: Option<(usize, String)>,
+    /// Why what the Gateway wants of its clients cannot be asked for.
+    pub(crate) frontend_fault: Option<String>,
     /// Why it is not accepted.
     refused: Option<RefError>,
     /// Why it conflicts with another.
@@ -80,6 +84,9 @@ impl<'a> Gateway<'a> {
         };
         let mut listeners: Vec<Listener<'a>> =
             spec.listeners.iter().map(|listener| Listener::read(context, namespace, listener)).collect();
+        for listener in &mut listeners {
+            listener.ask_clients(context, &object.meta.key, frontend::of_port(spec, listener.spec.port));
+        }
         find_conflicts(&mut listeners);
         for listener in &mut listeners {
             if listener.refused.is_some() || listener.conflict.is_some() {
@@ -87,7 +94,7 @@ impl<'a> Gateway<'a> {
             }
         }
         let controller = class.controller.clone();
-        let request_costs = request_costs(context, object);
+        let request_costs = config::request_costs(context, object);
         Self { object, controller, listeners, parameters, request_costs, has_own_parameters: own.is_some() }
     }
 
@@ -147,6 +154,7 @@ impl<'a> Gateway<'a> {
             unread.extend(parameters.unread.iter().map(|field| format!("{field} of EnvoyProxy {key}")));
         }
         conditions.extend(Condition::fields(&unread));
+        conditions.extend(self.object.spec.as_ref().ok().and_then(frontend::insecure));
         conditions.extend(attached(None));
         let listener_status = |listener: &Listener<'_>| {
             let mut status = listener.status();
@@ -167,6 +175,7 @@ impl<'a> Listener<'a> {
             kinds: Vec::new(),
             attached: 0,
             client_fault: None,
+            frontend_fault: None,
             refused: None,
             conflict: None,
             unresolved: None,
@@ -197,6 +206,25 @@ impl<'a> Listener<'a> {
             ..RawListener::new(spec.name.as_str(), Address(address))
         });
         listener
+    }
+
+    /// Asks clients for what the Gateway wants of them, where they come by TLS.
+    fn ask_clients(
+        &mut self,
+        context: &Context<'a>,
+        gateway: &Key,
+        wanted: Option<&api::FrontendValidation>,
+    ) {
+        let tls = self.raw.as_mut().and_then(|raw| raw.tls.as_mut());
+        let (Some(tls), Some(wanted)) = (tls, wanted) else { return };
+        match frontend::read(context, gateway, wanted, &mut self.secrets) {
+            Ok(clients) => tls.clients = clients,
+            Err(why) => {
+                let message = format!("spec.tls.frontend: {why}");
+                self.unresolved = Some(RefError::new("InvalidCACertificateRef", message.as_str()));
+                self.frontend_fault = Some(message);
+            }
+        }
     }
 
     /// Takes it out of the document.
@@ -285,35 +313,6 @@ impl<'a> Listener<'a> {
             conditions,
         }
     }
-}
-
-/// What is to be counted of all requests for models that come by a Gateway, as its GatewayConfig says.
-fn request_costs<'a>(context: &Context<'a>, gateway: &Object<api::Gateway>) -> &'a [api::AiRequestCost] {
-    let name = gateway.meta.annotations.get(CONFIG_ANNOTATION);
-    let key = name.map(|name| Key::new(gateway.meta.key.namespace.as_str(), name));
-    let config = key.and_then(|key| context.world.gateway_configs.get(&key));
-    let spec = config.and_then(|config| config.spec.as_ref().ok());
-    spec.map_or(&[], |spec| &spec.global_llm_request_costs)
-}
-
-/// What the statuses of GatewayConfigs shall say that Gateways of ours refer to.
-pub(crate) fn config_statuses(
-    context: &Context<'_>,
-    gateways: &BTreeMap<Key, Gateway<'_>>,
-) -> Vec<StatusUpdate> {
-    let named = gateways.iter().filter_map(|(key, gateway)| {
-        let name = gateway.object.meta.annotations.get(CONFIG_ANNOTATION)?;
-        Some(Key::new(key.namespace.as_str(), name))
-    });
-    let objects = named.collect::<BTreeSet<Key>>();
-    let objects = objects.iter().filter_map(|key| context.world.gateway_configs.get(key));
-    let status = |object: &Arc<Object<api::GatewayConfig>>| {
-        let message = "the GatewayConfig is known; see the fields that are not acted on";
-        let mut conditions = vec![Condition::yes("Accepted", "Accepted", message)];
-        conditions.extend(Condition::fields(&object.unread));
-        StatusUpdate::new(object, Status::Conditions(conditions))
-    };
-    objects.map(status).collect()
 }
 
 /// Why a listener cannot be had, whatever others there are.

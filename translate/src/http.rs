@@ -70,14 +70,7 @@ impl Building<'_, '_, '_, '_, '_> {
             mirrors: filters.mirrors().filter_map(|mirror| self.mirror(mirror)).collect(),
             targets: rule.backend_refs.iter().map(|reference| (reference, self.resolve(reference))).collect(),
         };
-        let matches: Result<Vec<RawMatch>, String> = rule.matches.iter().map(one_match).collect();
-        let mut matches = match matches {
-            Ok(matches) => matches,
-            Err(message) => {
-                self.built.fault(position, message);
-                return None;
-            }
-        };
+        let mut matches = self.matches(rule, position)?;
         if matches.is_empty() && filters.changes_prefix() {
             matches.push(rules::every_path());
         }
@@ -91,6 +84,26 @@ impl Building<'_, '_, '_, '_, '_> {
             external = None;
         }
         Some((raw, external))
+    }
+
+    /// What a rule matches, without the matches that cannot be; `None` if there are no others.
+    fn matches(&mut self, rule: &HttpRule, position: usize) -> Option<Vec<RawMatch>> {
+        let (mut sound, mut fault) = (Vec::with_capacity(rule.matches.len()), None);
+        for raw in &rule.matches {
+            match one_match(raw) {
+                Ok(one) => sound.push(one),
+                Err(message) => fault = fault.or(Some(message)),
+            }
+        }
+        match fault {
+            Some(message) if sound.is_empty() => {
+                self.built.fault(position, message);
+                return None;
+            }
+            Some(message) => self.built.match_faults.push((position, message)),
+            None => {}
+        }
+        Some(sound)
     }
 
     /// The server that a rule has asked.

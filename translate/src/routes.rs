@@ -236,7 +236,9 @@ impl<'a, 'c> Routing<'a, 'c> {
             context.event(id, Severity::Warning, "PartRefused", message);
         };
         match problem {
-            Problem::Route { route, message } | Problem::Rule { route, message, .. } => {
+            Problem::Route { route, message }
+            | Problem::Rule { route, message, .. }
+            | Problem::Matches { route, message, .. } => {
                 warn(self.routes[*route].object.id(), message);
             }
             Problem::Pool { name, message } => {

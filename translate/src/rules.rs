@@ -29,6 +29,8 @@ pub(crate) struct BuiltRoute {
     pub(crate) unresolved: Vec<RefError>,
     /// What is wrong with rules, by their position in the object.
     pub(crate) faults: Vec<(usize, String)>,
+    /// What is wrong with some matches of rules that have others, by their position in the object.
+    pub(crate) match_faults: Vec<(usize, String)>,
 }
 
 /// A rule as documents have it.

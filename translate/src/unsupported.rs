@@ -46,8 +46,8 @@ pub(crate) struct Unsupported<'a> {
     has_limits: bool,
     /// What those that are put together ask of requests, or why they cannot be, as far as somebody wanted to know.
     merged: RefCell<BTreeMap<InForce, Result<Rc<Asked>, String>>>,
-    /// Gateways that want certificates of clients.
-    frontends: BTreeMap<&'a Key, String>,
+    /// Whether a Gateway wants something of clients.
+    has_frontends: bool,
 }
 
 impl<'a> Unsupported<'a> {
@@ -60,7 +60,7 @@ impl<'a> Unsupported<'a> {
             has_access: false,
             has_limits: false,
             merged: RefCell::default(),
-            frontends: BTreeMap::new(),
+            has_frontends: false,
         };
         for index in 0..all.policies.len() {
             all.attach(context, index);
@@ -68,9 +68,10 @@ impl<'a> Unsupported<'a> {
         all.read_access(context, policies);
         all.read_clients(context);
         all.read_limits(context);
-        for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
-            all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
-        }
+        all.has_frontends = context.world.gateways.iter().any(|(_, object)| {
+            let tls = object.spec.as_ref().ok().and_then(|spec| spec.tls.as_ref());
+            tls.is_some_and(|tls| tls.frontend.is_some())
+        });
         all
     }
 
@@ -81,7 +82,7 @@ impl<'a> Unsupported<'a> {
 
     /// Whether nothing is closed and nobody has to be told anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.is_empty() && self.frontends.is_empty()
+        self.policies.is_empty() && !self.has_frontends
     }
 
     /// What becomes of a rule's requests at a listener.
@@ -136,7 +137,7 @@ impl<'a> Unsupported<'a> {
         for index in namespaces.iter().filter_map(|namespace| self.blind.get(namespace)).flatten() {
             effect.add(&self.policies[*index], false);
         }
-        effect.close(self.frontend(gateway, listener));
+        effect.invalidate(frontend_fault(gateway, listener));
         effect
     }
 
@@ -189,14 +190,13 @@ impl<'a> Unsupported<'a> {
         for index in self.blind.get(key.namespace.as_str()).into_iter().flatten() {
             effect.add(&self.policies[*index], false);
         }
-        effect.close(self.frontends.get(key).map(String::as_str));
         effect
     }
 
     /// What is attached to a listener.
     fn on_listener(&self, gateway: &Gateway<'_>, listener: &str) -> Effect<'_> {
         let mut effect = self.on([Target::Listener(gateway.key().clone(), listener.to_owned())]);
-        effect.close(self.frontend(gateway, listener));
+        effect.invalidate(frontend_fault(gateway, listener));
         effect.invalidate(self.client_fault(gateway, listener));
         effect
     }
@@ -221,14 +221,6 @@ impl<'a> Unsupported<'a> {
         effect
     }
 
-    /// What a Gateway wants to know of clients at a listener that has TLS.
-    fn frontend(&self, gateway: &Gateway<'_>, listener: &str) -> Option<&str> {
-        let wants = self.frontends.get(gateway.key())?;
-        let mut listeners = gateway.listeners.iter();
-        let has_tls = listeners.any(|it| it.spec.name == listener && it.spec.protocol != "HTTP");
-        has_tls.then_some(wants.as_str())
-    }
-
     fn attach(&mut self, context: &Context<'a>, index: usize) {
         let policy = &mut self.policies[index];
         let targets = match policy.targets {
@@ -251,6 +243,12 @@ impl<'a> Unsupported<'a> {
             }
         }
     }
+}
+
+/// Why what a Gateway wants of a listener's clients cannot be asked for, if so.
+fn frontend_fault(gateway: &Gateway<'_>, listener: &str) -> Option<String> {
+    let found = gateway.listeners.iter().find(|it| it.spec.name == listener)?;
+    Some(format!("Gateway {} ({})", gateway.key(), found.frontend_fault.as_ref()?))
 }
 
 /// What is said, and what something less specific says beside it.

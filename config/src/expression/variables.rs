@@ -32,7 +32,7 @@ pub(super) const PART: char = '@';
 pub struct ExpressionRequest<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// Its host, in lower case.
+    /// Its host: the name alone, without a port or a dot at its end, in lower case.
     pub host: &'a str,
     /// Its path.
     pub path: &'a str,

@@ -11,7 +11,7 @@ use crate::knob::Knob as _;
 use crate::raw::{Document, RawListener};
 use crate::report::{FieldPath, Report};
 use crate::settings::{Limits, RawLimits};
-use crate::spec::{ClientAddressHeader, Listener};
+use crate::spec::{ClientAddressHeader, Listener, Pattern};
 
 mod tls;
 
@@ -145,12 +145,30 @@ fn listener(
         client_address: client_address(raw, place, report),
         request_ids: raw.request_ids,
         escaped_slashes: raw.escaped_slashes,
+        drop_headers: patterns(&raw.drop_headers, &place.field("dropHeaders"), report),
         request_headers: target::edits(&raw.request_headers, &place.field("requestHeaders"), report),
         response_headers: target::edits(&raw.response_headers, &place.field("responseHeaders"), report),
         health_path: raw.health_path.as_deref().map(Box::from),
         policies: Box::default(),
         target_headers: raw.target_headers,
     }
+}
+
+/// Patterns of names, which have no case.
+fn patterns(raw: &[String], place: &FieldPath<'_>, report: &mut Report) -> Box<[Pattern]> {
+    let mut patterns = Vec::with_capacity(raw.len());
+    for (index, source) in raw.iter().enumerate() {
+        let compiled = Pattern::new(source).and_then(|_| Pattern::new(&format!("(?i:{source})")));
+        match compiled {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => {
+                let error = error.to_string();
+                let why = error.lines().last().unwrap_or_default().replace("error: ", "");
+                report.add(&place.index(index), || format!("is no regular expression: {why}"));
+            }
+        }
+    }
+    patterns.into()
 }
 
 /// There is one way to tell who the client is.

@@ -12,7 +12,7 @@ mod limits;
 mod tls;
 
 pub use limits::RawListenerLimits;
-pub use tls::{RawCertificate, RawClientCertificates, RawListenerTls};
+pub use tls::{RawCertificate, RawCertificateName, RawClientCertificates, RawListenerTls};
 
 /// An address on which clients are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +74,11 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub health_path: Option<String>,
+    /// Regular expressions, for any case, of which one matches the whole name of each header that is taken out of requests:
+    /// before `requestHeaders`, and before anything looks at them. Headers that frame a message, and `host`, stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
+    pub drop_headers: Vec<String>,
     /// Changes to the headers of requests, before anything looks at them.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub request_headers: RawHeaderEdits,
@@ -131,6 +136,7 @@ impl RawListener {
             headers_with_underscores: HeadersWithUnderscores::default(),
             escaped_slashes: EscapedSlashes::default(),
             health_path: None,
+            drop_headers: Vec::new(),
             request_headers: RawHeaderEdits::default(),
             response_headers: RawHeaderEdits::default(),
             policies: Vec::new(),

@@ -331,6 +331,33 @@ pub enum ClientProof {
     Any,
 }
 
+/// A kind of name in a certificate (`subjectAltName`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CertificateNameKind {
+    /// A DNS name, in any case. A wildcard is a name as it is written.
+    #[serde(rename = "DNS")]
+    Dns,
+    /// A URI, such as a SPIFFE id.
+    #[serde(rename = "URI")]
+    Uri,
+    /// An address of mail.
+    Email,
+    /// An IP address.
+    Address,
+}
+
+/// How a name in a certificate is compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CertificateNameMatch {
+    /// It is the value.
+    #[default]
+    Exact,
+    /// It begins with the value.
+    Prefix,
+    /// It ends with the value.
+    Suffix,
+}
+
 /// Makes choices tell whether they are what a document that says nothing has.
 macro_rules! with_default {
     ($($choice:ty),*) => { $(
@@ -343,6 +370,6 @@ macro_rules! with_default {
     )* };
 }
 
-with_default!(ProxyProtocol, RequestIds, EscapedSlashes);
+with_default!(ProxyProtocol, RequestIds, EscapedSlashes, CertificateNameMatch);
 
 plain_knob!(Encoding, Engine, UpstreamProtocol, SaturationAction, Balancing, DebugAccess);

@@ -56,7 +56,7 @@ impl fmt::Display for HostPattern {
 
 /// A host without its port, and without the dot that may end a name and means the same (RFC 3986, 3.2.2). The brackets of
 /// an IPv6 address stay.
-pub(crate) fn bare(host: &str) -> &str {
+pub fn bare(host: &str) -> &str {
     let host = match (host.rfind(':'), host.rfind(']')) {
         (Some(colon), Some(bracket)) if colon < bracket => host,
         (Some(colon), _) => &host[..colon],

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{HeaderEdits, HostPattern, PolicyIndex};
+use super::{HeaderEdits, HostPattern, Pattern, PolicyIndex};
 use crate::cidr::Cidr;
 use crate::settings::{
-    CipherSuite, ClientProof, ClientProtocol, EscapedSlashes, HeadersWithUnderscores, Limits, ProxyProtocol,
-    RequestIds, TargetHeaders, TlsVersion,
+    CertificateNameKind, CertificateNameMatch, CipherSuite, ClientProof, ClientProtocol, EscapedSlashes,
+    HeadersWithUnderscores, Limits, ProxyProtocol, RequestIds, TargetHeaders, TlsVersion,
 };
 
 /// An address on which clients are served.
@@ -45,6 +45,8 @@ pub struct Listener {
     pub request_ids: RequestIds,
     /// What happens to requests that have such paths.
     pub escaped_slashes: EscapedSlashes,
+    /// Patterns of names of headers that are taken out of requests.
+    pub drop_headers: Box<[Pattern]>,
     /// Changes to requests, before anything looks at them.
     pub request_headers: HeaderEdits,
     /// Changes to responses, after all others.
@@ -83,6 +85,27 @@ pub struct ClientCertificates {
     pub proof: ClientProof,
     /// PEM files of authorities; none only where nobody has to vouch for clients.
     pub authorities: Vec<PathBuf>,
+    /// The SHA-256 of certificates of which it is one, unless its key is one of `key_hashes`.
+    pub certificate_hashes: Vec<[u8; 32]>,
+    /// The SHA-256 of keys of which it has one, unless it is one of `certificate_hashes`.
+    pub key_hashes: Vec<[u8; 32]>,
+    /// Names of which it is for one.
+    pub names: Vec<CertificateName>,
+    /// PEM files with lists of revoked certificates.
+    pub revocations: Vec<PathBuf>,
+    /// Whether only the client's own certificate is looked for in these.
+    pub revocations_of_clients_only: bool,
+}
+
+/// A condition on the names of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateName {
+    /// What kind of name.
+    pub kind: CertificateNameKind,
+    /// How it is compared.
+    pub how: CertificateNameMatch,
+    /// What it is compared with. Never empty.
+    pub value: Box<str>,
 }
 
 /// A header in which a proxy says who the client is.

@@ -53,6 +53,14 @@ pub struct Authentication {
     pub oidc: Option<Arc<Oidc>>,
 }
 
+impl Authentication {
+    /// What it calls those who issue tokens.
+    pub fn providers(&self) -> impl Iterator<Item = Arc<str>> {
+        let of_tokens = self.jwt.iter().flatten().map(|provider| provider.name.clone());
+        of_tokens.chain(self.oidc.iter().map(|oidc| oidc.name.clone()))
+    }
+}
+
 /// Keys of consumers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeys {

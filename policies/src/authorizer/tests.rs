@@ -39,7 +39,7 @@ fn identity(name: &str, tags: &[(&str, &str)], by: By, claims: Option<Value>) ->
         limits: BTreeMap::new(),
         priority: None,
     };
-    Identity { consumer: Arc::new(consumer), by, claims: claims.map(Arc::new) }
+    Identity { consumer: Arc::new(consumer), by, policy: Arc::default(), claims: claims.map(Arc::new) }
 }
 
 fn token(provider: &str, claims: Value) -> Identity {
@@ -75,7 +75,11 @@ fn asked_by(identities: impl Into<Vec<Identity>>) -> Asked {
 
 fn decide(rules: &[AccessRule], default_action: Access, asked: &Asked) -> Decision {
     let authorizer = Authorizer::new(&Authorization { default_action, rules: rules.into() });
-    authorizer.decide(&Facts {
+    authorizer.decide(&facts(asked))
+}
+
+fn facts(asked: &Asked) -> Facts<'_> {
+    Facts {
         method: &asked.method,
         host: "llm.example",
         path: asked.path,
@@ -86,7 +90,7 @@ fn decide(rules: &[AccessRule], default_action: Access, asked: &Asked) -> Decisi
         port: 0,
         identities: &asked.identities,
         headers: &asked.headers,
-    })
+    }
 }
 
 /// Whether the request meets the rule, by what the rule does.
@@ -292,6 +296,75 @@ fn a_token_has_all_that_is_asked_of_one() {
     let halves =
         [token("p", json!({"a": "x", "scope": "read"})), token("p", json!({"b": "y", "scope": "read"}))];
     assert!(!meets(&all, &asked_by(halves)));
+}
+
+#[test]
+fn a_claim_that_is_refused_is_refused_however_it_is_written() {
+    let wanted = |is_list| ClaimMatch {
+        path: ClaimPath::parse("a").unwrap(),
+        is_list,
+        values: texts(&["true", "7", "x"]),
+    };
+    for is_list in [false, true] {
+        let of = |action| AccessRule { claims: [wanted(is_list)].into(), ..rule(action) };
+        for (value, is_refused) in [
+            (json!("x"), true),
+            (json!(true), true),
+            (json!(7), true),
+            (json!(["y", 7]), true),
+            (json!([false, true]), true),
+            (json!(["x"]), true),
+            (json!(false), false),
+            (json!(7.5), false),
+            (json!([["x"]]), false),
+            (json!({"x": true}), false),
+            (json!(null), false),
+        ] {
+            let asked = asked_by([token("p", json!({"a": value}))]);
+            assert_eq!(meets(&of(Access::Deny), &asked), is_refused, "{value}");
+            let is_text = |value: &Value| value == "x" && !is_list;
+            let is_list = is_list && value.as_array().is_some_and(|list| list.iter().any(|one| one == "x"));
+            assert_eq!(meets(&of(Access::Allow), &asked), is_text(&value) || is_list, "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_policys_own_provider_is_no_other_policys_of_its_name() {
+    let by = |policy: &str| Identity { policy: policy.into(), ..token("p", json!({"a": "x"})) };
+    let named = |action| AccessRule { provider: Some("p".into()), ..rule(action) };
+    let rules = [named(Access::Allow), by_expression(Access::Allow, "claims_of('p').a == 'x'")];
+    for (own, policy, is_met) in [
+        (&["p"][..], "mine", true),
+        (&["p"], "theirs", false),
+        // Without one of its own it means whoever has the name.
+        (&["q"], "theirs", true),
+        (&[], "theirs", true),
+    ] {
+        for rule in &rules {
+            let rules = [rule.clone()].into();
+            let authorizer = Authorizer::new(&Authorization { default_action: Access::Deny, rules })
+                .of_policy("mine".into(), own.iter().map(|name| Arc::from(*name)));
+            let asked = asked_by([by(policy)]);
+            assert_eq!(authorizer.decide(&facts(&asked)) == Decision::Allow, is_met, "{own:?} {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_model_that_is_refused_is_refused_in_any_case() {
+    let of = |action| AccessRule { models: Some(ModelNames::new(["gpt-4o", "llama-*"])), ..rule(action) };
+    for (model, is_exact) in
+        [("gpt-4o", true), ("GPT-4o", false), ("llama-3", true), ("Llama-3", false), ("LLAMA-", false)]
+    {
+        let asked = Asked { model: Model::Named(model), ..asked() };
+        assert!(meets(&of(Access::Deny), &asked), "{model}");
+        assert_eq!(meets(&of(Access::Allow), &asked), is_exact, "{model}");
+    }
+    for model in ["gpt-4o-mini", "lla", "é", "llamé-3"] {
+        let asked = Asked { model: Model::Named(model), ..asked() };
+        assert!(!meets(&of(Access::Deny), &asked), "{model}");
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(crate) fn consumer(name: &str) -> Consumer {
 }
 
 pub(crate) fn identity(consumer: Consumer) -> Identity {
-    Identity { consumer: Arc::new(consumer), by: By::ApiKey, claims: None }
+    Identity { consumer: Arc::new(consumer), by: By::ApiKey, policy: Arc::default(), claims: None }
 }
 
 /// A limit by consumer, which is not shared.

@@ -190,7 +190,7 @@ pub(super) fn identified(
         set.extend(secret("Bearer ", token).map(|value| (AUTHORIZATION, value)));
     }
     let by = By::Oidc { provider: Arc::clone(&spec.name) };
-    let identity = Identity { consumer, by, claims: Some(Arc::clone(claims)) };
+    let identity = Identity { consumer, by, policy: Arc::default(), claims: Some(Arc::clone(claims)) };
     Ok(Identified { identity, edits: Edits { remove: None, set } })
 }
 

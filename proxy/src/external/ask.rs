@@ -73,6 +73,9 @@ pub(super) enum Fault {
     /// The server says that it failed.
     #[error("the server says that it failed")]
     Failed,
+    /// What it would be asked is longer than a question can be.
+    #[error("the question about the request is too long")]
+    TooLongToAsk,
 }
 
 impl Fault {
@@ -86,7 +89,13 @@ impl Fault {
             Self::Status(_) | Self::GrpcStatus(_) => "status",
             Self::Malformed(_) | Self::Unreadable(_) => "malformed",
             Self::Failed => "failed",
+            Self::TooLongToAsk => "question_too_long",
         }
+    }
+
+    /// Whether it is for the client to bring about: whatever happens on errors, such a request does not pass.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(self, Self::TooLongToAsk)
     }
 }
 

@@ -26,6 +26,12 @@ const PREFIX_BYTES: usize = 5;
 /// The most changes that an answer may ask for. A head has room for some hundred headers.
 const MAX_CHANGES: usize = 256;
 
+/// The longest message that servers take which were told nothing else.
+const USUAL_LIMIT_BYTES: usize = 4 << 20;
+
+/// The statuses of a call whose message is longer than its server takes: `RESOURCE_EXHAUSTED`, and tonic's `OUT_OF_RANGE`.
+const STATUSES_OF_LENGTH: [&str; 2] = ["8", "11"];
+
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The question about a request. `context` is what the policy tells of itself.
@@ -119,6 +125,20 @@ fn headers(seen: &Seen<'_>) -> BTreeMap<String, String> {
         }
     }
     headers
+}
+
+/// A server that was asked more than servers take by default, and has no room for it: the client made it so.
+pub(super) fn judge(fault: Fault, question: &Question) -> Fault {
+    let bytes: usize = question.body.iter().map(Bytes::len).sum();
+    match fault {
+        Fault::GrpcStatus(status)
+            if bytes > USUAL_LIMIT_BYTES
+                && STATUSES_OF_LENGTH.iter().any(|of_length| status == of_length) =>
+        {
+            Fault::TooLongToAsk
+        }
+        fault => fault,
+    }
 }
 
 /// What the server says.

@@ -23,7 +23,7 @@ pub(super) fn question(seen: &Seen<'_>, path: &ExternalPath) -> Result<Question,
         ExternalPath::Fixed(path) => path.clone(),
         ExternalPath::Behind(prefix) if prefix.is_empty() => seen.target.clone(),
         ExternalPath::Behind(prefix) => PathAndQuery::try_from(format!("{prefix}{}", seen.target.as_str()))
-            .map_err(|_| Fault::Malformed("the path is too long"))?,
+            .map_err(|_| Fault::TooLongToAsk)?,
     };
     let mut headers = seen.shown_headers();
     if let Ok(host) = HeaderValue::from_str(seen.host)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
-use penstock_config::{Consumer, PolicySpec};
+use penstock_config::{Authentication, Consumer, PolicySpec, bare_host};
 use penstock_policies::{
     Authenticator, Authorizer, ConsumerBook, Decision, Facts, Identity, KeyTable, Model, Sources,
 };
@@ -90,7 +90,10 @@ impl Access {
             has_lists: authenticator.is_some() && consumers.has_lists,
             authenticator,
             login: None,
-            authorizer: spec.authorization.as_ref().map(Authorizer::new),
+            authorizer: spec.authorization.as_ref().map(|rules| {
+                let own = ways.map(Authentication::providers).into_iter().flatten();
+                Authorizer::new(rules).of_policy(spec.name.clone(), own)
+            }),
             quota: None,
         }
     }
@@ -122,6 +125,12 @@ impl Access {
     pub(crate) fn set_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let of_login = self.login.iter().flat_map(|login| login.set_headers());
         self.authenticator.iter().flat_map(Authenticator::set_headers).chain(of_login)
+    }
+
+    /// The headers that only its server sets, where that is asked once the body is there.
+    pub(super) fn awaited_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let waiting = self.external.iter().filter(|server| server.needs_body());
+        waiting.flat_map(|server| server.spec.headers_to_upstream())
     }
 
     /// What it has to see: the model, where it decides or counts by that, or somebody whom it identifies may ask for certain
@@ -295,7 +304,7 @@ pub(crate) fn port(peer: Option<SocketAddr>, client: Option<IpAddr>) -> u16 {
 fn facts<'a>(request: &'a Subject<'_>) -> Facts<'a> {
     Facts {
         method: &request.head.method,
-        host: request.host,
+        host: bare_host(request.host),
         path: request.path_and_query.path(),
         query: request.path_and_query.query(),
         model: Model::Unknown,

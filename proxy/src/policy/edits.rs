@@ -1,11 +1,12 @@
 //! What policies change of a request's head, and what of it only they may set.
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use penstock_config::Extract;
 use penstock_policies::{Edits, has_cookie, remove_cookie, remove_cookies, remove_query};
 use pingora_http::RequestHeader;
 
+use super::Subject;
 use crate::error::Error;
 
 /// Takes out the headers that only policies may set.
@@ -19,6 +20,36 @@ pub(crate) fn reserve<'a>(
     for name in reserved {
         check_arrives(name, head)?;
         head.remove_header(name);
+    }
+    Ok(())
+}
+
+/// What clients sent in headers that routes do not see.
+#[derive(Clone)]
+struct Withheld(HeaderMap);
+
+/// Takes the client's headers of these names out of the request until [`give_back`].
+pub(super) fn withhold(names: &[HeaderName], request: &mut Subject<'_>) {
+    if names.is_empty() {
+        return;
+    }
+    let mut withheld = HeaderMap::new();
+    for name in names {
+        let values = request.head.headers.get_all(name).iter();
+        withheld.extend(values.map(|value| (name.clone(), value.clone())));
+        request.head.remove_header(name);
+    }
+    request.extensions.insert(Withheld(withheld));
+}
+
+/// Puts back what was withheld: servers are shown what the client sent.
+///
+/// # Errors
+/// The request has no room for it, which it had before.
+pub(super) fn give_back(request: &mut Subject<'_>) -> Result<(), Error> {
+    let Some(Withheld(withheld)) = request.extensions.remove() else { return Ok(()) };
+    for (name, value) in &withheld {
+        request.head.append_header(name.clone(), value.clone()).map_err(Error::internal)?;
     }
     Ok(())
 }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use penstock_config::{CertificateFiles, CipherSuite, ClientProof, ClientProtocol, ListenerTls, TlsVersion};
+use penstock_config::{
+    CertificateFiles, CertificateName, CertificateNameKind, CertificateNameMatch, CipherSuite, ClientProof,
+    ClientProtocol, ListenerTls, TlsVersion,
+};
 use penstock_tls::{
-    ClientCheckOptions, ClientProof as Proof, IdentityFiles, PemErrors, PemFiles, ServerOptions, ServerTls,
-    VERSIONS,
+    CertificateTest, ClientCheckOptions, ClientProof as Proof, IdentityFiles, NameKind, NameMatch, NameTest,
+    PemErrors, PemFiles, ServerOptions, ServerTls, VERSIONS,
 };
 use pingora_core::listeners::TlsAccept;
 use pingora_core::listeners::tls::Acceptor;
@@ -122,12 +125,36 @@ fn options(spec: &ListenerTls) -> ServerOptions {
             ClientProof::Any => Proof::Any,
         },
         authorities: clients.authorities.clone(),
+        revocations: clients.revocations.clone(),
+        revocations_of_clients_only: clients.revocations_of_clients_only,
+        test: CertificateTest {
+            certificate_hashes: clients.certificate_hashes.clone(),
+            key_hashes: clients.key_hashes.clone(),
+            names: clients.names.iter().map(name).collect(),
+        },
     });
     ServerOptions {
         versions: versions.collect(),
         ciphers: spec.ciphers.iter().map(|suite| cipher(*suite)).collect(),
         protocols: spec.protocols.iter().map(protocol).collect(),
         clients,
+    }
+}
+
+fn name(name: &CertificateName) -> NameTest {
+    NameTest {
+        kind: match name.kind {
+            CertificateNameKind::Dns => NameKind::Dns,
+            CertificateNameKind::Uri => NameKind::Uri,
+            CertificateNameKind::Email => NameKind::Email,
+            CertificateNameKind::Address => NameKind::Address,
+        },
+        how: match name.how {
+            CertificateNameMatch::Exact => NameMatch::Exact,
+            CertificateNameMatch::Prefix => NameMatch::Prefix,
+            CertificateNameMatch::Suffix => NameMatch::Suffix,
+        },
+        value: name.value.to_string(),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use penstock_sources::Applier as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -60,6 +62,75 @@ async fn clients_show_certificates_of_the_authorities_that_are_believed() {
         }
         gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_one_that_is_listed_and_has_a_name_that_is_wanted() {
+    let (pki, stranger, server) = (Pki::new(), Pki::new(), sim(MODEL).await);
+    pki.issue_numbered("app", "spiffe://corp/app", 1);
+    pki.issue_numbered("job", "spiffe://corp/job", 2);
+    stranger.issue_numbered("app", "spiffe://corp/app", 1);
+    let hash = |whose: &Pki, name: &str| {
+        let pem = std::fs::read(whose.path(&format!("{name}.crt"))).unwrap();
+        let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+        penstock_policies::key_digest(&certificate).to_string().replace("sha256:", "")
+    };
+    let authorities = json!([pki.path("ca.crt")]);
+    let uri = |how: &str, value: &str| json!([{"type": "URI", "match": how, "value": value}]);
+    // What clients with the certificates `app` and `job`, and with `app` of a stranger get.
+    for (clients, expected) in [
+        (
+            json!({"authorityFiles": authorities, "names": uri("Exact", "spiffe://corp/app")}),
+            [true, false, false],
+        ),
+        (
+            json!({"authorityFiles": authorities, "names": uri("Prefix", "spiffe://corp/")}),
+            [true, true, false],
+        ),
+        (
+            json!({"authorityFiles": authorities, "certificateHashes": [hash(&pki, "job")]}),
+            [false, true, false],
+        ),
+        // Listed ones need nobody to vouch for them.
+        (json!({"certificateHashes": [hash(&stranger, "app"), hash(&pki, "app")]}), [true, false, true]),
+        (
+            json!({"certificateHashes": [hash(&stranger, "app")], "names": uri("Suffix", "/job")}),
+            [false, false, false],
+        ),
+    ] {
+        let gateway = gateway(&pki, json!({"clients": clients}), server.addr()).await;
+        for (shown, expected) in [(&pki, "app"), (&pki, "job"), (&stranger, "app")].into_iter().zip(expected)
+        {
+            let connected = pki.connect_as(gateway.addr(), "gateway.test", "http/1.1", Some(shown)).await;
+            assert_eq!(is_served(connected).await, expected, "{clients} {}", shown.1);
+        }
+        let nothing = pki.connect_as(gateway.addr(), "gateway.test", "http/1.1", None).await;
+        assert!(!is_served(nothing).await, "{clients}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_certificate_is_none_and_lists_are_read_again() {
+    let (pki, server) = (Pki::new(), sim(MODEL).await);
+    pki.issue_numbered("app", "spiffe://corp/app", 1);
+    pki.issue_numbered("job", "spiffe://corp/job", 2);
+    pki.revoke("revoked.crl", &[2]);
+    let clients =
+        json!({"authorityFiles": [pki.path("ca.crt")], "revocationFiles": [pki.path("revoked.crl")]});
+    let gateway = gateway(&pki, json!({"clients": clients}), server.addr()).await;
+    let served = async |name: &str| {
+        let shown = Some((&pki, name));
+        is_served(pki.connect_as(gateway.addr(), "gateway.test", "http/1.1", shown).await).await
+    };
+    assert_eq!((served("app").await, served("job").await), (true, false));
+    pki.revoke("revoked.crl", &[1]);
+    gateway.server().reload_files();
+    assert_eq!((served("app").await, served("job").await), (false, true));
+    std::fs::write(pki.path("revoked.crl"), "nothing").unwrap();
+    gateway.server().reload_files();
+    assert_eq!((served("app").await, served("job").await), (false, true), "the list before stays");
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -214,3 +214,24 @@ async fn what_a_listener_says_of_its_clients_is_reloaded() {
     drop(client);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_are_dropped_by_patterns_of_their_names_before_others_are_set() {
+    let (gateway, server) = gateway(json!({
+        "dropHeaders": ["X-Internal-.*", "x-team", "host", "content-length", "transfer-encoding"],
+        "requestHeaders": {"set": [{"name": "x-internal-edge", "value": "1"}]},
+    }))
+    .await;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = crate::harness::Client::connect(gateway.addr_of("own"), protocol).await;
+        let headers =
+            [("x-internal-user", "root"), ("x-internal-edge", "mine"), ("x-team", "a"), ("x-teams", "b")];
+        let reply = client.send(post(CHAT, &headers, chat(MODEL, false).to_string())).await;
+        assert_eq!(reply.status, 200, "what frames a request stays: {}", reply.text());
+        let seen = server.requests().pop().unwrap();
+        assert_eq!((seen.header("x-internal-user"), seen.header("x-internal-edge")), (None, Some("1")));
+        assert_eq!((seen.header("x-team"), seen.header("x-teams")), (None, Some("b")));
+        assert!(seen.header("host").is_some());
+    }
+    gateway.stop().await;
+}

@@ -306,3 +306,42 @@ async fn a_policy_of_listener_and_rule_counts_once_and_lists_of_models_count_too
     drop(client);
     gateway.stop().await;
 }
+
+/// A request that went out on a connection that was dead by then was asked of nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_only_met_dead_connections_is_charged_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        // Whoever connects from now on is refused.
+        drop(listener);
+        let mut stream = tokio::io::BufReader::new(stream);
+        for is_answered in [true, false] {
+            let mut line = String::new();
+            let mut length = 0;
+            while tokio::io::AsyncBufReadExt::read_line(&mut stream, &mut line).await.unwrap() > 2 {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut body).await.unwrap();
+            if is_answered {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+            }
+        }
+    });
+    let limits = json!([{"name": "few", "amount": 2, "window": {"tokenBucket": "8000h"}}]);
+    let gateway = Gateway::start(limited(addr, &limits)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(statuses(&mut client, SEARCH).await, [200]);
+    let failed: [u16; 1] = statuses(&mut client, SEARCH).await;
+    assert!(failed[0] >= 500, "{failed:?}");
+    task.join().await;
+    let failed: [u16; 1] = statuses(&mut client, SEARCH).await;
+    assert!(failed[0] >= 500, "something is left: {failed:?}");
+    gateway.stop().await;
+}

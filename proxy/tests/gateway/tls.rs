@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use penstock_sim::options::{Options, TlsOptions};
 use penstock_sources::Applier;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+    KeyPair, RevokedCertParams, SanType, date_time_ymd,
+};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -47,6 +50,35 @@ impl Pki {
         let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         self.write(&format!("{name}.crt"), &params.signed_by(&key, &self.authority).unwrap().pem());
         self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// The same, with a serial number and for a URI.
+    pub(crate) fn issue_numbered(&self, name: &str, uri: &str, serial: u64) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+        params.serial_number = Some(serial.into());
+        self.write(&format!("{name}.crt"), &params.signed_by(&key, &self.authority).unwrap().pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// Writes a list of certificates that the authority has revoked, by their numbers.
+    pub(crate) fn revoke(&self, name: &str, serials: &[u64]) {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        self.write(name, &params.signed_by(&self.authority).unwrap().pem().unwrap());
     }
 
     fn write(&self, name: &str, text: &str) {

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, HeaderModifier, PolicyTargets, SecretRef};
+use super::{Body, HeaderModifier, HttpHeader, PolicyTargets, SecretRef};
 
 /// `ClientTrafficPolicy`: how clients connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -140,9 +140,23 @@ pub struct ClientHeaders {
     #[serde(rename = "preserveXRequestID")]
     pub preserve_x_request_id: Option<bool>,
     /// Changes to requests, before anything else.
-    pub early_request_headers: Option<HeaderModifier>,
+    pub early_request_headers: Option<ClientHeaderModifier>,
     /// Changes to responses, after everything else.
     pub late_response_headers: Option<HeaderModifier>,
+}
+
+/// Changes to the headers of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientHeaderModifier {
+    /// Replaced.
+    pub set: Vec<HttpHeader>,
+    /// Added.
+    pub add: Vec<HttpHeader>,
+    /// Removed.
+    pub remove: Vec<String>,
+    /// Removed by their names.
+    pub remove_on_match: Vec<StringMatch>,
 }
 
 /// What happens to what proxies say of clients' certificates.
@@ -227,4 +241,47 @@ pub struct ClientValidation {
     pub mode: Option<String>,
     /// Secrets or ConfigMaps with `ca.crt`.
     pub ca_certificate_refs: Vec<SecretRef>,
+    /// The SHA-256 of certificates in hexadecimal digits, of which clients show one, or of a key in `spki_hashes`.
+    pub certificate_hashes: Vec<String>,
+    /// The SHA-256 of keys in Base64.
+    pub spki_hashes: Vec<String>,
+    /// Names of which a certificate is for one.
+    pub subject_alt_names: Option<ClientNames>,
+    /// Lists of revoked certificates.
+    pub crl: Option<ClientRevocations>,
+}
+
+/// Names of which a client's certificate is for one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientNames {
+    /// DNS names.
+    pub dns_names: Vec<StringMatch>,
+    /// Addresses of mail.
+    pub email_addresses: Vec<StringMatch>,
+    /// IP addresses.
+    pub ip_addresses: Vec<StringMatch>,
+    /// URIs.
+    pub uris: Vec<StringMatch>,
+}
+
+/// What is asked of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StringMatch {
+    /// `Exact` (if left out), `Prefix`, `Suffix` or `RegularExpression`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What it is compared with.
+    pub value: String,
+}
+
+/// Lists of revoked certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientRevocations {
+    /// Secrets or ConfigMaps with `ca.crl`.
+    pub refs: Vec<SecretRef>,
+    /// Whether only clients' own certificates are looked for.
+    pub only_verify_leaf_certificate_crl: Option<bool>,
 }

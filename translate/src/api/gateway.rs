@@ -31,6 +31,54 @@ pub struct Gateway {
     pub infrastructure: Option<Infrastructure>,
     /// The addresses that it asks for. Any will do where an entry has no value; those with one are not acted on.
     pub addresses: Vec<GatewayAddress>,
+    /// TLS of all its listeners.
+    pub tls: Option<GatewayWideTls>,
+}
+
+/// TLS of all listeners of a gateway that have it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatewayWideTls {
+    /// Towards clients.
+    pub frontend: Option<FrontendTls>,
+}
+
+/// What clients have to show of themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FrontendTls {
+    /// At all ports but those of `per_port`.
+    pub default: FrontendSettings,
+    /// At single ports.
+    pub per_port: Vec<FrontendPort>,
+}
+
+/// What clients have to show of themselves at a port.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FrontendPort {
+    /// The port.
+    pub port: u16,
+    /// What they have to show.
+    pub tls: FrontendSettings,
+}
+
+/// What clients have to show of themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FrontendSettings {
+    /// A certificate; nothing if left out.
+    pub validation: Option<FrontendValidation>,
+}
+
+/// A certificate that clients have to show.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FrontendValidation {
+    /// ConfigMaps or Secrets with `ca.crt`.
+    pub ca_certificate_refs: Vec<SecretRef>,
+    /// `AllowValidOnly` (if left out) or `AllowInsecureFallback`.
+    pub mode: Option<String>,
 }
 
 /// An address that a gateway asks for.

@@ -18,11 +18,18 @@ impl Clients {
         raw.headers_with_underscores = self.underscores;
         raw.escaped_slashes = self.escaped_slashes;
         raw.health_path.clone_from(&self.health_path);
+        raw.drop_headers.clone_from(&self.drop_headers);
         raw.request_headers = self.request_headers.clone();
         raw.response_headers = self.response_headers.clone();
         if let Some(tls) = &mut raw.tls {
             self.secure.apply(tls, secrets);
         }
+    }
+
+    /// Whether clients of a listener have to show something else already.
+    pub(crate) fn contradicts(&self, listener: Option<&RawListener>) -> bool {
+        let known = listener.and_then(|raw| raw.tls.as_ref()?.clients.as_ref());
+        known.is_some_and(|known| self.secure.wants_other(known))
     }
 
     /// A listener with all that is changed, to see whether documents take it.

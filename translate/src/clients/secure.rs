@@ -57,9 +57,16 @@ impl Secure {
         Ok(secure)
     }
 
+    /// Whether clients have to show something else than this.
+    pub(super) fn wants_other(&self, known: &RawClientCertificates) -> bool {
+        self.clients.as_ref().is_some_and(|clients| clients != known)
+    }
+
     /// Changes a listener's TLS.
     pub(super) fn apply(&self, tls: &mut RawListenerTls, secrets: &mut Secrets) {
-        tls.clients.clone_from(&self.clients);
+        if self.clients.is_some() {
+            tls.clients.clone_from(&self.clients);
+        }
         (tls.min_version, tls.max_version) = (self.min_version, self.max_version);
         tls.ciphers.clone_from(&self.ciphers);
         tls.protocols.clone_from(&self.protocols);

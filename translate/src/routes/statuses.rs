@@ -31,6 +31,8 @@ struct Findings<'p> {
     route: Option<&'p str>,
     /// Why the check took rules out, by position.
     rules: BTreeMap<usize, &'p str>,
+    /// Why it took out some of a rule's matches, by the rule's position.
+    matches: BTreeMap<usize, &'p str>,
     /// The older routes that have the same conditions as its rules, by position.
     shadows: BTreeMap<usize, &'p ObjectId>,
 }
@@ -155,6 +157,9 @@ fn findings(documents: &Documents) -> BTreeMap<(&Key, usize), Findings<'_>> {
                 Problem::Rule { route, rule, message } => {
                     findings.entry((gateway, *route)).or_default().rules.entry(*rule).or_insert(message);
                 }
+                Problem::Matches { route, rule, message } => {
+                    findings.entry((gateway, *route)).or_default().matches.entry(*rule).or_insert(message);
+                }
                 _ => {}
             }
         }
@@ -174,12 +179,15 @@ fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findin
             findings.map(|findings| findings.rules.clone()).unwrap_or_default();
         faults.extend(route.built.faults.iter().map(|(position, message)| (*position, message.as_str())));
         let listed = by_rules(faults.iter().map(|(position, message)| (*position, (*message).to_owned())));
+        let of_matches = dropped_matches(route, findings, &faults);
         let sound = route.built.positions().into_iter().filter(|position| !faults.contains_key(position));
         match findings.and_then(|findings| findings.route) {
             Some(message) => conditions[0] = Condition::no("Accepted", "UnsupportedValue", message),
             None if sound.count() > 0 => {
-                if !faults.is_empty() {
-                    let message = format!("Dropped Rule(s): {listed}");
+                let of_rules = (!faults.is_empty()).then(|| format!("Dropped Rule(s): {listed}"));
+                let message: Vec<String> = of_rules.into_iter().chain(of_matches).collect();
+                if !message.is_empty() {
+                    let message = message.join("; ");
                     conditions.push(Condition::yes("PartiallyInvalid", "UnsupportedValue", message));
                 }
             }
@@ -209,6 +217,21 @@ fn conditions(route: &Route<'_>, attaching: &Condition, findings: Option<&Findin
     });
     conditions.extend(Condition::fields(route.object.unread()));
     conditions
+}
+
+/// Says of which rules some matches were taken out, of those that are not in `faults`.
+fn dropped_matches(
+    route: &Route<'_>,
+    findings: Option<&Findings<'_>>,
+    faults: &BTreeMap<usize, &str>,
+) -> Option<String> {
+    let of_check = findings.iter().flat_map(|findings| &findings.matches).map(|(rule, why)| (*rule, *why));
+    let of_route = route.built.match_faults.iter().map(|(rule, why)| (*rule, why.as_str()));
+    let mut all: BTreeMap<usize, &str> = of_check.collect();
+    all.extend(of_route);
+    all.retain(|rule, _| !faults.contains_key(rule));
+    let listed = by_rules(all.iter().map(|(rule, why)| (*rule, (*why).to_owned())));
+    (!all.is_empty()).then(|| format!("Dropped Match(es): {listed}"))
 }
 
 /// Says which rules never see a request. A route that has no other, and whose requests are another tenant's, is refused.

@@ -119,10 +119,8 @@ impl<'a> Unsupported<'a> {
         let key = |index: usize| &self.policies[index].meta.key;
         let own = key(in_force.own);
         match in_force.over.map(key) {
-            None => names::in_document([own.namespace.as_str(), &own.name]),
-            Some(over) => {
-                names::in_document([&*own.namespace, &own.name, "over", &over.namespace, &over.name])
-            }
+            None => names::of_parts(&[&own.namespace, &own.name]),
+            Some(over) => names::of_parts(&[&own.namespace, &own.name, "over", &over.namespace, &over.name]),
         }
     }
 

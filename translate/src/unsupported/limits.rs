@@ -126,7 +126,7 @@ impl Unsupported<'_> {
             });
             let Some(group) = group else { continue };
             let key = &policy.meta.key;
-            let base = names::in_document(["limits", &*key.namespace, &key.name]);
+            let base = names::of_parts(&["limits", &key.namespace, &key.name]);
             for limit in group.limits(costs, may_lack).map_err(named)? {
                 let is_of_route = limit.per.iter().any(|per| per == "route");
                 let name = if is_of_route { base.clone() } else { names::in_document([&*base, &limit.name]) };
@@ -144,14 +144,14 @@ impl Unsupported<'_> {
     pub(crate) fn quota(&self, upstream: ObjectId) -> Option<(String, Vec<RawLimit>)> {
         let ObjectId { kind, key: target } = &upstream;
         let kind = kind.name().to_ascii_lowercase();
-        let owner = names::in_document(["quota", &*kind, &target.namespace, &target.name]);
+        let owner = names::of_parts(&["quota", &kind, &target.namespace, &target.name]);
         let target = target.name.clone();
         let index = *self.in_force.get(&Kind::QuotaPolicy)?.get(&Target::Upstream(upstream))?;
         let policy = &self.policies[index];
         let limits = policy.quota.as_deref().ok().filter(|limits| !limits.is_empty())?;
         let owned = |limit: &RawLimit| RawLimit { shared_as: Some(owner.clone()), ..limit.clone() };
         let key = &policy.meta.key;
-        let name = names::in_document(["quota", &*key.namespace, &key.name, &target]);
+        let name = names::of_parts(&["quota", &key.namespace, &key.name, &target]);
         Some((name, limits.iter().map(owned).collect()))
     }
 }

@@ -18,6 +18,10 @@ use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, Wor
 /// The reason of conditions that say so.
 pub(crate) const UNSUPPORTED: &str = "UnsupportedPolicy";
 
+/// The ways in which a policy and a less specific one go together. There is a third, `Replace`, which Envoy Gateway refuses
+/// here: left out, the policy takes the other's place.
+const MERGE_TYPES: [&str; 2] = ["JSONMerge", "StrategicMerge"];
+
 /// A policy.
 pub(crate) struct Policy<'a> {
     /// Its kind.
@@ -90,7 +94,13 @@ where
         let with =
             |fields: &[String]| (!fields.is_empty()).then(|| format!("{name} ({})", fields.join(", ")));
         let closing = match &object.spec {
-            Ok(_) => with(&object.closing),
+            Ok(spec) => {
+                // How it goes together with another that may restrict has to be known.
+                let is_known = |merges: &String| MERGE_TYPES.contains(&merges.as_str());
+                let is_vague = !spec.merge_type.as_ref().is_none_or(is_known);
+                let vague = is_vague.then(|| "mergeType".to_owned());
+                with(&object.closing.iter().cloned().chain(vague).collect::<Vec<_>>())
+            }
             Err(_) => Some(format!("{name} (it cannot be read)")),
         };
         all.push(Policy {

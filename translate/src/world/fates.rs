@@ -62,7 +62,6 @@ pub const FATES: &[Fates] = &[
             "listeners[].tls.options",
             "tls.backend",
         ],
-        closes: &["tls.frontend"],
         ..NONE
     },
     Fates { kind: Kind::ListenerSet, named: &["listeners"], ..NONE },
@@ -138,13 +137,8 @@ pub const FATES: &[Fates] = &[
         ],
         named: CLIENT_TRAFFIC_POLICY,
         closes: &[
-            // What takes away headers that clients make up.
-            "headers.earlyRequestHeaders.removeOnMatch",
             // What of a client's certificate is looked at beside who signed it.
-            "tls.clientValidation.certificateHashes",
-            "tls.clientValidation.crl",
-            "tls.clientValidation.spkiHashes",
-            "tls.clientValidation.subjectAltNames",
+            "tls.clientValidation.subjectAltNames.otherNames",
         ],
         ..NONE
     },

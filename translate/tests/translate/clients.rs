@@ -210,3 +210,112 @@ fn what_is_not_acted_on_is_named_with_its_value() {
     let (_, _, message) = condition(&translation, (Kind::Gateway, "gw"), POLICIES_NOT_ACTED_ON);
     assert!(message.contains("spec.scheme: MatchBackend"), "{message}");
 }
+
+#[test]
+fn what_a_certificate_is_itself_is_asked_of_clients() {
+    let hash = "a1".repeat(32);
+    let spec = format!(
+        "tls: {{clientValidation: {{certificateHashes: [{hash}], spkiHashes: ['BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc='], \
+         subjectAltNames: {{dnsNames: [{{type: Suffix, value: .corp.test}}], uris: [{{value: 'spiffe://corp/a'}}]}}}}}}"
+    );
+    let translation = scene(&policy("p", "", &spec));
+    assert!(closed(&translation).is_empty(), "{:?}", accepted(&translation, "p"));
+    let clients = listener(&translation, "a").tls.as_ref().unwrap().clients.as_ref().unwrap();
+    assert!(clients.authority_files.is_empty(), "the certificates vouch for themselves");
+    assert_eq!(clients.certificate_hashes, [hash]);
+    assert_eq!(clients.key_hashes, ["07".repeat(32)]);
+    let names = serde_json::to_value(&clients.names).unwrap();
+    let wanted = serde_json::json!([
+        {"type": "DNS", "match": "Suffix", "value": ".corp.test"}, {"type": "URI", "value": "spiffe://corp/a"},
+    ]);
+    assert_eq!(names, wanted);
+    let reference = "caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]";
+    for (spec, word) in [
+        (format!("{reference}, spkiHashes: [abc]"), "no SHA-256 in Base64"),
+        (format!("{reference}, certificateHashes: [abc]"), "tls"),
+        (format!("{reference}, crl: {{refs: [{{name: gone}}]}}"), "there is no Secret ns/gone with ca.crl"),
+        (format!("{reference}, crl: {{refs: []}}"), "names no lists"),
+        (
+            format!("{reference}, subjectAltNames: {{uris: [{{type: RegularExpression, value: .*}}]}}"),
+            "is not served",
+        ),
+        (format!("{reference}, subjectAltNames: {{otherNames: [{{oid: '1.2'}}]}}"), "otherNames"),
+        ("mode: RequireAny, subjectAltNames: {uris: [{value: a}]}".to_owned(), "takes any certificate"),
+    ] {
+        let translation = scene(&policy("p", "", &format!("tls: {{clientValidation: {{{spec}}}}}")));
+        let (is_accepted, _, message) = accepted(&translation, "p");
+        assert!(!is_accepted && message.contains(word), "{spec}: {message}");
+        assert_eq!(closed(&translation), ["a", "b", "plain"], "{spec}");
+    }
+}
+
+#[test]
+fn headers_are_dropped_by_their_names() {
+    let spec = "headers: {earlyRequestHeaders: {remove: [x-one], removeOnMatch: [{value: x.y}, {type: Prefix, value: x-internal-}, \
+                {type: Suffix, value: -id}, {type: RegularExpression, value: 'x-[0-9]+'}]}}";
+    let translation = scene(&policy("p", "", spec));
+    assert!(accepted(&translation, "p").0 && closed(&translation).is_empty());
+    let plain = listener(&translation, "plain");
+    assert_eq!(plain.drop_headers, ["x\\.y", "x\\-internal\\-.*", ".*\\-id", "x-[0-9]+"]);
+    assert_eq!(plain.request_headers.remove, ["x-one"]);
+    let bad = "headers: {earlyRequestHeaders: {removeOnMatch: [{type: RegularExpression, value: '('}]}}";
+    let translation = scene(&policy("p", "", bad));
+    let (is_accepted, _, message) = accepted(&translation, "p");
+    assert!(!is_accepted && message.contains("earlyRequestHeaders.removeOnMatch"), "{message}");
+    assert_eq!(closed(&translation), ["a", "b", "plain"]);
+}
+
+/// The scene, with this for the Gateway's `spec.tls.frontend`.
+fn with_frontend(frontend: &str, more: &str) -> Translation {
+    let scene = SCENE.replace("  listeners:\n", &format!("  tls: {{frontend: {frontend}}}\n  listeners:\n"));
+    assert_ne!(scene, SCENE);
+    translate(&world(documents(&format!("{scene}{}{more}", files()))), &options())
+}
+
+#[test]
+fn a_gateway_asks_clients_of_its_ports_for_certificates() {
+    let refs = "caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]";
+    let all = format!("{{default: {{validation: {{{refs}}}}}}}");
+    let none = format!("{{default: {{validation: {{{refs}}}}}, perPort: [{{port: 8443, tls: {{}}}}]}}");
+    let one = format!("{{default: {{}}, perPort: [{{port: 8443, tls: {{validation: {{{refs}}}}}}}]}}");
+    let other = format!("{{default: {{}}, perPort: [{{port: 9443, tls: {{validation: {{{refs}}}}}}}]}}");
+    let open = format!("{{default: {{validation: {{{refs}, mode: AllowInsecureFallback}}}}}}");
+    for (frontend, is_asked) in [(&all, true), (&none, false), (&one, true), (&other, false), (&open, false)]
+    {
+        let translation = with_frontend(frontend, "");
+        assert!(closed(&translation).is_empty(), "{frontend}");
+        assert!(listener(&translation, "plain").tls.is_none());
+        for name in ["a", "b"] {
+            let clients = listener(&translation, name).tls.as_ref().unwrap().clients.as_ref();
+            let found = clients.map(|clients| (clients.proof, clients.authority_files.len()));
+            assert_eq!(found, is_asked.then_some((ClientProof::Verified, 1)), "{frontend}");
+        }
+        let said = conditions(&translation, Kind::Gateway, "gw");
+        let is_insecure = said.iter().any(|it| it.kind == "InsecureFrontendValidationMode");
+        assert_eq!(is_insecure, *frontend == open, "{frontend}");
+    }
+    // A policy that says nothing of certificates leaves them as they are; one that wants others closes.
+    let silent = with_frontend(&all, &policy("p", "", "tls: {minVersion: '1.3'}"));
+    assert!(closed(&silent).is_empty());
+    assert!(listener(&silent, "a").tls.as_ref().unwrap().clients.is_some());
+    let any = with_frontend(&all, &policy("p", "", "tls: {clientValidation: {mode: RequireAny}}"));
+    assert_eq!(closed(&any), ["a", "b"]);
+    assert!(listener(&any, "a").tls.as_ref().unwrap().clients.is_some());
+    for (frontend, word) in [
+        (
+            "{default: {validation: {caCertificateRefs: [{kind: ConfigMap, name: gone}]}}}",
+            "no ConfigMap ns/gone",
+        ),
+        ("{default: {validation: {}}}", "is missing"),
+        ("{default: {validation: {mode: Other}}}", "no mode"),
+        (
+            "{default: {validation: {caCertificateRefs: [{kind: Secret, name: ca, namespace: far}]}}}",
+            "no ReferenceGrant",
+        ),
+    ] {
+        let translation = with_frontend(frontend, "");
+        assert_eq!(closed(&translation), ["a", "b"], "{frontend}");
+        let (_, _, message) = condition(&translation, (Kind::HttpRoute, "r"), CLOSED);
+        assert!(message.contains("spec.tls.frontend") && message.contains(word), "{frontend}: {message}");
+    }
+}

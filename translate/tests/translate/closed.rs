@@ -224,8 +224,8 @@ fn every_kind_closes_for_what_restricts_and_is_named_for_the_rest() {
         ("SecurityPolicy", "jwt: {later: {}}", true),
         ("SecurityPolicy", "csrf: {}", true),
         ("BackendTrafficPolicy", "faultInjection: {}, somethingNew: {}", false),
-        ("ClientTrafficPolicy", "tls: {clientValidation: {mode: RequireAny, spkiHashes: [a]}}", true),
-        ("ClientTrafficPolicy", "headers: {earlyRequestHeaders: {removeOnMatch: [{value: x}]}}", true),
+        ("ClientTrafficPolicy", "tls: {clientValidation: {subjectAltNames: {otherNames: [{oid: a}]}}}", true),
+        ("BackendTrafficPolicy", "mergeType: Replace", true),
         ("EnvoyExtensionPolicy", "extProc: [{backendRefs: []}]", true),
         ("EnvoyExtensionPolicy", "lua: [{type: Inline}]", true),
         ("EnvoyExtensionPolicy", "wasm: [{failOpen: true}]", false),
@@ -337,7 +337,7 @@ fn what_something_else_enforces_is_open_and_said_aloud() {
 }
 
 #[test]
-fn a_gateway_that_wants_certificates_of_clients_is_closed_where_it_has_tls() {
+fn a_gateway_whose_authorities_cannot_be_had_is_closed_where_it_has_tls() {
     let secrets =
         std::fs::read_to_string(crate::support::folder("tests/data/listeners/secrets.yaml")).unwrap();
     let certificate = secrets.split("\n---\n").find(|it| it.contains("type: kubernetes.io/tls")).unwrap();
@@ -373,8 +373,9 @@ spec: {{parentRefs: [{{name: gw}}], rules: [{{backendRefs: [{{name: s, port: 80}
         .map(|route| (route.listeners[0].as_str(), route.rules[0].targets[0].reason.is_some()))
         .collect();
     assert_eq!(by_listener, BTreeMap::from([("plain", false), ("tls", true)]));
-    let (_, _, message) = condition(&translation, (Kind::Gateway, "gw"), CLOSED);
-    assert!(message.starts_with("Gateway ns/gw (spec.tls.frontend)"), "{message}");
+    let (_, _, message) = condition(&translation, (Kind::HttpRoute, "r"), CLOSED);
+    let why = "Gateway ns/gw (spec.tls.frontend: caCertificateRefs: there is no ConfigMap ns/ca with ca.crt)";
+    assert!(message.contains(why), "{message}");
     let (_, _, message) = condition(&translation, (Kind::Gateway, "gw"), "penstock.dev/FieldsNotActedOn");
     assert!(message.ends_with(": spec.tls.backend"), "{message}");
 }

@@ -242,3 +242,44 @@ spec: {ports: [{port: 80}]}
         assert!(conditions(&translation, Kind::HttpRoute, "route").iter().all(|it| it.is_true()));
     }
 }
+
+#[test]
+fn a_match_that_cannot_be_leaves_its_rules_other_matches_as_they_are() {
+    let translation = translated(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: ns}
+spec: {gatewayClassName: penstock, listeners: [{name: http, protocol: HTTP, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: route, namespace: ns}
+spec:
+  parentRefs: [{name: gw}]
+  rules:
+  - matches:
+    - {path: {value: /guarded}}
+    - {path: {type: RegularExpression, value: '/(unclosed'}}
+    - {headers: [{name: x, value: gold}]}
+    - {method: BREW}
+    backendRefs: [{name: s, port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: s, namespace: ns}
+spec: {ports: [{port: 80}]}
+",
+    );
+    let document = &translation.gateways.values().next().unwrap().document;
+    assert_eq!(document.routes.len(), 1, "{:#?}", conditions(&translation, Kind::HttpRoute, "route"));
+    let matches = serde_json::to_value(&document.routes[0].rules[0].matches).unwrap();
+    assert_eq!(matches.as_array().unwrap().len(), 2, "{matches}");
+    assert_eq!(matches[0]["path"]["value"], "/guarded");
+    assert_eq!(matches[1]["headers"][0]["name"], "x");
+    assert_eq!(document.routes[0].rules[0].targets[0].backend.as_deref(), Some("ns.s.80"));
+    let route = (Kind::HttpRoute, "route");
+    assert!(condition(&translation, route, "Accepted").0);
+    let (is_partial, _, message) = condition(&translation, route, "PartiallyInvalid");
+    assert!(is_partial && message.starts_with("Dropped Match(es): rules[0]: "), "{message}");
+}

@@ -59,7 +59,7 @@ impl ByKey {
         };
         let Some(consumer) = found else { return Attempt::Invalid("the key is not known") };
         let set = told(self.consumer_header.as_ref(), &consumer.name);
-        let identity = Identity { consumer, by: By::ApiKey, claims: None };
+        let identity = Identity { consumer, by: By::ApiKey, policy: Arc::default(), claims: None };
         Attempt::Identified(Identified { identity, edits: edits(place, self.is_forwarded, set) })
     }
 }

@@ -51,7 +51,7 @@ impl ByPassword {
         }
         let consumer = self.book.get(&login.name);
         let set = told(self.user_header.as_ref(), &consumer.name);
-        let identity = Identity { consumer, by: By::Basic, claims: None };
+        let identity = Identity { consumer, by: By::Basic, policy: Arc::default(), claims: None };
         Attempt::Identified(Identified { identity, edits: edits(place, self.is_forwarded, set) })
     }
 }

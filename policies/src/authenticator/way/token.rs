@@ -132,7 +132,8 @@ impl Provider {
             Some(value) => book.get(&bearer(value).ok_or(Miss::Fault(Fault::Consumer))?),
         };
         let by = By::Jwt { provider: Arc::clone(&self.name) };
-        let identity = Identity { consumer, by, claims: Some(Arc::clone(token.claims())) };
+        let identity =
+            Identity { consumer, by, policy: Arc::default(), claims: Some(Arc::clone(token.claims())) };
         let set = self
             .claim_headers
             .iter()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use penstock_policies::{Identified, Outcome, Refused, Why};
+use penstock_policies::{Identified, Identity, Outcome, Refused, Why};
 
 use super::Access;
 use crate::error::{Error, Unauthenticated};
@@ -102,6 +102,7 @@ impl Access {
     /// Takes note of who sent the request.
     fn know(&self, identified: Option<Identified>, request: &mut Subject<'_>) -> Result<(), Error> {
         let Some(Identified { identity, edits }) = identified else { return Ok(()) };
+        let identity = Identity { policy: self.name.clone(), ..identity };
         request.caller.get_or_insert_default().identities.push(identity);
         edits::apply(edits, request.path_and_query, request.head)
     }

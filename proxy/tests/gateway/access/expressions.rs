@@ -121,3 +121,25 @@ async fn no_way_of_writing_a_path_leads_around_a_rule_about_it() {
     }
     assert!(server.requests().iter().all(|seen| !seen.path.to_lowercase().contains("files/")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_its_name_however_the_client_writes_it() {
+    let server = sim(MODEL).await;
+    let rules =
+        json!([{"action": "Deny", "cel": "host == 'closed.test' || request.host.startsWith('other.test:')"}]);
+    let gateway = Gateway::start(ruled(server.addr(), &rules)).await;
+    for (host, status) in [
+        ("closed.test", 403),
+        ("closed.test:8080", 403),
+        ("Closed.TEST", 403),
+        ("closed.test.", 403),
+        ("closed.test.:80", 403),
+        ("other.test:80", 404),
+        ("open.test:80", 404),
+    ] {
+        let mut client = RawClient::connect(gateway.addr()).await;
+        client.send(format!("GET /v1/x HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        assert_eq!(client.reply().await.unwrap().status, status, "{host}");
+    }
+    gateway.stop().await;
+}

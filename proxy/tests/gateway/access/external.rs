@@ -347,6 +347,23 @@ async fn a_server_may_go_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_makes_no_server_fail_open_by_asking_too_much_of_it() {
+    let model = sim(MODEL).await;
+    let auth = Server::start(|_| Ok(allow_all())).await;
+    let changes = json!({"body": {"maxBytes": "8MiB"}, "failOpen": true});
+    let gateway = Gateway::start(asking(model.addr(), auth.addr(), &changes)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let headers = [("content-type", "application/json")];
+    for (bytes, status) in [(1 << 20, 200), (4 << 20, 403)] {
+        let body = with(chat(MODEL, false), json!({"user": "x".repeat(bytes)})).to_string();
+        let reply = client.send(post("/v1/chat/completions", &headers, body)).await;
+        assert_eq!(reply.status, status, "{bytes}: {}", reply.text());
+    }
+    assert_eq!((auth.asked().len(), model.requests().len()), (1, 1), "the server has room for 4 MiB");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authorization_of_a_listener_goes_by_what_a_server_sets_that_was_shown_the_body() {
     let model = sim(MODEL).await;
     let auth = Server::start(|http| {

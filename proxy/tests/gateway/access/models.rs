@@ -140,6 +140,10 @@ async fn a_model_in_the_path_has_to_be_on_the_list_and_so_has_one_in_the_body() 
             ("/model/llama-3/model/gpt-4o/converse", named("llama-3"), false),
             ("/openai/deployments/gpt-4o/chat/completions", named("llama-3"), false),
             ("/openai/deployments/llama-3/chat/completions", named("llama-3"), true),
+            // Servers differ in what they take for a slash, and for the end of a segment.
+            ("/openai/deployments%5Cgpt-4o/chat/completions", named("llama-3"), false),
+            ("/openai/deployments;x/gpt-4o/chat/completions", named("llama-3"), false),
+            ("/openai%5Cdeployments%5Cllama-3/chat/completions", named("llama-3"), true),
             ("/model/models/gpt-4o:generateContent", named("llama-3"), false),
             ("/model/models/llama-3:streamGenerateContent", "{}".to_owned(), true),
         ] {

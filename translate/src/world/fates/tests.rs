@@ -17,12 +17,14 @@ fn what_restricts_closes_and_the_rest_is_named() {
         found(Kind::SecurityPolicy, &both),
         (vec!["spec.jwt.providers[].remoteJWKS.backendSettings".to_owned()], vec!["spec.csrf".to_owned()])
     );
-    let tls = json!({"tls": {"clientValidation": {"crl": {}}, "minVersion": "1.3"}, "http1": {}});
+    let names = json!({"otherNames": [{}]});
+    let tls =
+        json!({"tls": {"clientValidation": {"subjectAltNames": names}, "minVersion": "1.3"}, "http1": {}});
     let (named, closing) = found(Kind::ClientTrafficPolicy, &tls);
     assert_eq!(named, ["spec.http1"]);
-    assert_eq!(closing, ["spec.tls.clientValidation.crl"]);
-    for (hashes, expected) in [(json!(["a"]), 1), (json!([]), 0)] {
-        let tls = json!({"tls": {"clientValidation": {"spkiHashes": hashes}}});
+    assert_eq!(closing, ["spec.tls.clientValidation.subjectAltNames.otherNames"]);
+    for (names, expected) in [(json!(["a"]), 1), (json!([]), 0)] {
+        let tls = json!({"tls": {"clientValidation": {"subjectAltNames": {"otherNames": names}}}});
         assert_eq!(found(Kind::ClientTrafficPolicy, &tls).1.len(), expected);
     }
     assert_eq!(found(Kind::SecurityPolicy, &json!({"mergeType": "JSONMerge"})), (vec![], vec![]));

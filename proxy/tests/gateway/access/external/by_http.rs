@@ -81,6 +81,36 @@ async fn a_server_is_shown_little_and_what_it_says_goes_to_upstreams_as_far_as_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_chooses_no_route_by_a_header_that_only_the_server_sets() {
+    let (plain, gold) = (sim(MODEL).await, sim(MODEL).await);
+    let (auth, asked) = answering(200, "x-tier: plain\r\n", "").await;
+    let changes = json!({
+        "http": {"headersToUpstream": ["x-tier"]},
+        "headersToAuth": ["x-tier"],
+        "body": {"maxBytes": "8KiB"},
+    });
+    let mut document = asking(plain.addr(), auth.addr(), &changes);
+    document["backends"].as_array_mut().unwrap().push(backend("gold", &[gold.addr()]));
+    let rule = json!({
+        "matches": [{"headers": [{"name": "x-tier", "value": "gold"}]}],
+        "targets": [{"backend": "gold"}],
+    });
+    document["routes"][0]["rules"].as_array_mut().unwrap().push(rule);
+    let gateway = Gateway::start(document).await;
+    for protocol in [Protocol::H1, Protocol::H2] {
+        let mut client = gateway.client(protocol).await;
+        let reply = client.send(ask(&[("x-tier", "gold")])).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(gold.requests().is_empty(), "the client's word led there");
+        assert_eq!(plain.requests().pop().unwrap().header("x-tier"), Some("plain"));
+        let (head, _) = asked.lock().pop().unwrap();
+        assert!(head.contains("\r\nx-tier: gold\r\n"), "the server sees what the client says: {head}");
+    }
+    gateway.stop().await;
+    auth.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_200_allows_and_other_answers_are_the_clients_but_for_errors() {
     let model = sim(MODEL).await;
     for (status, told) in [(200, 200), (204, 204), (302, 302), (401, 401), (429, 429), (500, 403), (503, 403)]
@@ -149,4 +179,21 @@ async fn a_server_that_closes_its_connections_is_asked_on_new_ones_and_too_long_
         }
         gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_too_long_to_ask_about_does_not_pass_because_of_that() {
+    let model = sim(MODEL).await;
+    let (auth, asked) = answering(200, "", "").await;
+    let prefix = format!("/{}", "x".repeat(1000));
+    let changes = json!({"failOpen": true, "http": {"path": prefix}});
+    let mut document = asking(model.addr(), auth.addr(), &changes);
+    document["limits"] = json!({"headerBytes": "80KiB"});
+    let gateway = Gateway::start(document).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let reply = client.send(ask_at(&format!("/v1/chat/completions?{}", "q".repeat(65_000)), &[])).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert!(asked.lock().is_empty() && model.requests().is_empty());
+    gateway.stop().await;
+    auth.stop().await;
 }
