@@ -67,6 +67,7 @@ impl<'a> Unsupported<'a> {
         }
         all.read_access(context, policies);
         all.read_clients(context);
+        all.read_overrides(context);
         all.read_limits(context);
         for (key, object) in context.world.gateways.iter().filter(|(_, object)| !object.closing.is_empty()) {
             all.frontends.insert(key, format!("Gateway {key} ({})", object.closing.join(", ")));
