@@ -112,21 +112,18 @@ async fn a_client_without_the_cookie_is_given_one_that_binds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_binds_a_client_and_another_endpoint_serves_it_where_its_own_fails() {
+async fn another_endpoint_serves_those_whose_own_fails_and_always_the_same() {
     let bad = RawServer::start(async |connection| connection.reset()).await;
     let servers = [named("a").await, named("b").await, bad];
     let gateway = Gateway::start(document(&servers, &json!({"headers": ["x-user"], "client": true}))).await;
     let mut client = gateway.client(Protocol::H1).await;
-    let mut moved = 0;
     for user in 0..24 {
         let name = user.to_string();
         let reply = client.send(ask("/", &[("x-user", &*name)])).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let again = client.send(ask("/", &[("x-user", &*name)])).await;
         assert_eq!(again.text(), reply.text(), "also where it goes instead");
-        moved += 1;
     }
-    assert_eq!(moved, 24);
     assert!(gateway.metric("penstock_retries_total", &["upstream=\"b\""]) >= 2.0);
     gateway.stop().await;
 }
