@@ -3,6 +3,7 @@
 mod api;
 mod credential;
 mod file;
+mod hash;
 mod limit_store;
 mod listener;
 mod matching;
@@ -10,6 +11,7 @@ mod models;
 mod names;
 mod policy;
 mod price;
+mod response;
 mod rewrite;
 mod rule;
 mod target;

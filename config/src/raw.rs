@@ -6,6 +6,7 @@
 mod cors;
 mod credential;
 mod endpoints;
+mod hash;
 mod limit;
 mod limit_store;
 mod listener;
@@ -29,6 +30,7 @@ pub use credential::{
     RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,
 };
 pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
+pub use hash::{RawHashBy, RawHashCookie};
 pub use limit::{
     RawCount, RawLimit, RawLimitMatch, RawLimitPath, RawMissing, RawPeriod, RawTextMatch, RawTextMatchType,
     RawWeekStart, RawWindow,
@@ -52,8 +54,8 @@ pub use policy::{
 pub use price::{PricesDocument, RawPrice, RawPriceTier, RawPriceUnit};
 pub use route::{
     RawBodyEdits, RawBodyMember, RawFraction, RawHeader, RawHeaderEdits, RawMirror, RawPathRewrite,
-    RawPathRewriteType, RawRedirect, RawRegexReplacement, RawRespond, RawRoute, RawRule, RawScheme,
-    RawStatusReason, RawTarget, RawUrlRewrite,
+    RawPathRewriteType, RawRedirect, RawRegexReplacement, RawRespond, RawResponseOverride, RawResponseSource,
+    RawRoute, RawRule, RawScheme, RawStatusRange, RawStatusReason, RawTarget, RawUrlRewrite,
 };
 pub use upstream::{
     RawApi, RawBackend, RawBackendEndpoint, RawEndpoint, RawModelRewrite, RawModelRewriteTarget,

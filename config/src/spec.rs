@@ -4,12 +4,14 @@ mod cors;
 mod credential;
 mod edit;
 mod file;
+mod hash;
 mod host;
 mod limit;
 mod listener;
 mod path;
 mod policy;
 mod request;
+mod response;
 mod rule;
 mod upstream;
 
@@ -21,6 +23,7 @@ pub use credential::{
 };
 pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};
+pub use hash::{HashBy, HashCookie};
 pub use host::HostPattern;
 pub use host::bare as bare_host;
 pub use limit::{
@@ -38,6 +41,7 @@ pub use policy::{
     RedirectUrl, SameSite, SessionCookie,
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
+pub use response::{Replacement, ResponseOverride};
 pub use rule::{
     Action, Destination, FixedAnswer, Mirror, PathRewrite, Redirect, RedirectTarget, RegexReplacement,
     Rewrite, Rule, Share, Target, Tier, Upstream,

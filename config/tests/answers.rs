@@ -49,6 +49,33 @@ fn each_fault_has_its_place_and_says_what_to_do() {
             "choose one",
         ),
         ("targets: [{backend: b}], bodyBytes: 5GiB", ".bodyBytes", "4GiB"),
+        (
+            "targets: [{backend: b}], responseOverrides: [{statuses: [{from: 500, to: 404}]}]",
+            "responseOverrides[0].statuses[0].to",
+            "before from",
+        ),
+        (
+            "targets: [{backend: b}], responseOverrides: [{statuses: [{from: 200}]}]",
+            ".statuses[0].from",
+            "300 to 599",
+        ),
+        ("targets: [{backend: b}], responseOverrides: [{statuses: []}]", "responseOverrides[0].statuses", ""),
+        (
+            "targets: [{backend: b}], responseOverrides: [{statuses: [{from: 500}], status: 204, body: x}]",
+            "responseOverrides[0].body",
+            "cannot go with",
+        ),
+        (
+            "targets: [{backend: b}], responseOverrides: [{statuses: [{from: 500}], body: x, redirect: {hostname: a.test}}]",
+            "responseOverrides[0].redirect",
+            "stands alone",
+        ),
+        (
+            "targets: [{backend: b}], responseOverrides: [{statuses: [{from: 500}], contentType: \"a\\nb\"}]",
+            "responseOverrides[0].contentType",
+            "",
+        ),
+        ("respond: {}, responseOverrides: [{statuses: [{from: 500}]}]", ".responseOverrides", "of no use"),
     ] {
         let found = faults(rule);
         assert_eq!(found.len(), 1, "{rule}: {found:?}");

@@ -72,6 +72,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) exclude: &'a [SocketAddr],
     /// Whether the request follows an attempt that failed.
     pub(crate) is_retry: bool,
+    /// What it has in common with those that go to the same endpoint; empty if that is not known, or nobody asks.
+    pub(crate) key: &'a [u8],
 }
 
 /// All backends, by name.
@@ -181,7 +183,8 @@ impl Balancers {
                 Registry::new(&spec, check.clone(), asked, self.connector.clone(), members.clone())
             }
         });
-        let selection = Selection::new(spec.balancing, members.clone(), health.clone());
+        let balancing = (spec.balancing, spec.hash_by.is_some());
+        let selection = Selection::new(balancing, members.clone(), health.clone());
         let circuit = Circuit::of(&spec, before.and_then(|before| before.circuit.as_ref()));
         let shared = Arc::new(Shared {
             spec,
@@ -272,7 +275,15 @@ impl Balancer {
             Balancing::RoundRobin | Balancing::Random => None,
         };
         let chosen = preferred.filter(|address| accept(*address, true));
-        let chosen = chosen.or_else(|| shared.selection.select(&accept));
+        let anywhere;
+        let key = match &shared.spec.hash_by {
+            Some(_) if wanted.key.is_empty() => {
+                anywhere = crate::random::next_u64().to_be_bytes();
+                &anywhere[..]
+            }
+            _ => wanted.key,
+        };
+        let chosen = chosen.or_else(|| shared.selection.select(key, &accept));
         let Some(endpoint) = chosen.and_then(|address| members.get(&address)) else {
             return Err(match is_full.get() {
                 true => BalanceError::CircuitOpen(CircuitBound::EndpointConnections),
@@ -427,7 +438,7 @@ impl Shared {
         let is_open = |address: SocketAddr, is_healthy: bool| {
             is_healthy && !exclude.contains(&address) && members.get(&address).is_some_and(is_in)
         };
-        let draw = || self.selection.select(&is_open);
+        let draw = || self.selection.select(b"", &is_open);
         let busy = |address: &SocketAddr| members.get(address).map(|it| it.in_flight.load(Relaxed));
         [draw()?, draw()?].into_iter().min_by_key(busy)
     }

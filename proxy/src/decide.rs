@@ -7,12 +7,13 @@
 
 mod unserved;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use penstock_config::{
-    Action as RuleAction, Destination, ListenerIndex, Lookup, Matched, RedirectTarget, RequestModel,
-    RouteRequest, Upstream as UpstreamAt,
+    Action as RuleAction, Destination, ListenerIndex, Lookup, Matched, Redirect, RedirectTarget,
+    RequestModel, RouteRequest, Upstream as UpstreamAt,
 };
 use penstock_peek::Peeked;
 use penstock_picker::PickRequest;
@@ -22,7 +23,7 @@ use crate::error::Error;
 use crate::metrics::PickOutcome;
 use crate::random;
 use crate::runtime::Runtime;
-use crate::upstreams::{Cooling, Excluded, Unavailable, Upstream, Wait};
+use crate::upstreams::{Asker, Cooling, Excluded, Unavailable, Upstream, Wait};
 
 /// Where the models that a listener serves are listed.
 pub(crate) const MODELS_PATH: &str = "/v1/models";
@@ -85,6 +86,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) priority: i32,
     /// Who asks, by name; empty if nobody knows.
     pub(crate) consumer: &'a str,
+    /// The client's address.
+    pub(crate) client: Option<IpAddr>,
+    /// The query asked for.
+    pub(crate) query: Option<&'a str>,
 }
 
 /// Asks an upstream for an endpoint.
@@ -133,7 +138,14 @@ impl<'a> Facts<'a> {
             headers,
             priority: arrived.priority(),
             consumer: arrived.consumer(),
+            client: arrived.client(),
+            query: arrived.target.query(),
         }
+    }
+
+    /// What of the request can bind it to an endpoint.
+    pub(crate) fn asker(self) -> Asker<'a> {
+        Asker { client: self.client, headers: self.headers, query: self.query }
     }
 }
 
@@ -183,6 +195,16 @@ pub(crate) fn redirection(
     let RuleAction::Redirect(redirect) = &runtime.snapshot().rules()[rule].action else {
         return Err(Error::internal("the rule redirects nobody"));
     };
+    Ok((redirect.status, location(runtime, question, redirect, prefix_length)))
+}
+
+/// Where a redirect leads.
+pub(crate) fn location(
+    runtime: &Runtime,
+    question: &Question<'_>,
+    redirect: &Redirect,
+    prefix_length: Option<usize>,
+) -> String {
     let listener = &runtime.snapshot().listeners[question.listener];
     let target = RedirectTarget {
         is_tls: listener.is_tls(),
@@ -192,7 +214,7 @@ pub(crate) fn redirection(
         query: question.query,
     };
     let prefix = prefix_length.and_then(|length| question.path.get(..length));
-    Ok((redirect.status, redirect.location(&target, prefix.unwrap_or(question.path))))
+    redirect.location(&target, prefix.unwrap_or(question.path))
 }
 
 /// Goes through what is left of a rule's targets until one gives an endpoint. Targets that cannot are given up, but for
@@ -235,6 +257,7 @@ pub(crate) fn target<A: Ask>(
         let model = model_at(upstream, facts, target.model_override.as_ref());
         let mut excluded = routed.excluded(at, at_upstream);
         let cooling = leave_alone(upstream, facts, model.as_deref(), &routed.candidates, &mut excluded);
+        upstream.bind(&mut excluded, facts.asker());
         let request = pick_request(facts, model.as_deref(), &excluded);
         let asked = match &cooling {
             Some(cooling) if cooling.is_whole => Err(Unavailable::cooling(cooling)),

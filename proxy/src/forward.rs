@@ -8,6 +8,7 @@ use penstock_wire::{Connection, Connections, Error as WireError, Peers};
 use crate::client::Client;
 use crate::context::{Arrived, Attempt, Response, Routed};
 use crate::error::{Dialect, Error};
+use crate::overrides;
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
 use crate::retry::{self, Failure, Onward, Replacement};
@@ -29,6 +30,9 @@ pub(crate) async fn run(
     loop {
         match try_once(connections, client, arrived, routed, attempt, response).await {
             Ok(Exchanged::Relayed) => return Ok(()),
+            Ok(Exchanged::Overridden(found)) => {
+                return Box::pin(overrides::answer(client, arrived, routed, attempt, response, found)).await;
+            }
             Ok(Exchanged::Dropped(Replacement { attempt: next, back_off })) => {
                 *attempt = *next;
                 if back_off {

@@ -36,7 +36,7 @@ use crate::pick::{self, Patience};
 use crate::policy::Verdict;
 use crate::quota;
 use crate::runtime::Live;
-use crate::{admit, cors, forward, head, models, respond, route, settle};
+use crate::{admit, cors, forward, head, models, overrides, respond, route, settle};
 
 /// What all requests share beyond the snapshot.
 pub(crate) struct Shared {
@@ -108,9 +108,10 @@ impl Gateway {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
             let reach = Reach { runtime: &runtime, connections: &self.shared.connections };
-            if let Verdict::Answer(answer) =
+            if let Verdict::Answer(mut answer) =
                 Box::pin(chain.identify(&reach, &mut arrived.subject(client.head_mut()))).await?
             {
+                overrides::of_gateway(&client, arrived, None, &mut answer)?;
                 *reply = Some(answer);
             }
         }
@@ -359,7 +360,10 @@ async fn is_admitted(
             }
             Ok(true)
         }
-        Verdict::Answer(reply) => {
+        Verdict::Answer(mut reply) => {
+            if let Some(Found { rule, prefix_length }) = found {
+                overrides::of_gateway(client, arrived, Some((rule, prefix_length)), &mut reply)?;
+            }
             respond::reply(client, arrived, response, *reply).await?;
             Ok(false)
         }

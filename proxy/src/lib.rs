@@ -34,6 +34,7 @@ mod meter;
 pub mod metrics;
 mod mirror;
 mod models;
+mod overrides;
 mod peek;
 mod peers;
 mod pick;

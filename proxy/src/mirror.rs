@@ -99,7 +99,8 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
     let body = arrived.body.share(arrived.client(), runtime.limits())?;
     let facts = Facts::of(arrived, &client.head().headers);
     let model = decide::model_at(upstream, facts, None);
-    let excluded = Excluded::default();
+    let mut excluded = Excluded::default();
+    upstream.bind(&mut excluded, facts.asker());
     let endpoint =
         upstream.choose(&decide::pick_request(facts, model.as_deref(), &excluded), &excluded).ok()?;
     let recipient = Recipient {

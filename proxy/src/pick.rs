@@ -162,6 +162,7 @@ async fn wait_at(
     let model = decide::model_at(of, facts, by_target);
     let mut excluded = routed.excluded(target, upstream);
     decide::leave_alone(of, facts, model.as_deref(), &routed.candidates, &mut excluded);
+    of.bind(&mut excluded, facts.asker());
     let request = decide::pick_request(facts, model.as_deref(), &excluded);
     let joined = Instant::now();
     let chosen = tokio::select! {

@@ -13,6 +13,7 @@ mod hold;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -25,9 +26,13 @@ use tokio::time::Instant;
 use self::hold::{Goal, Held};
 use crate::client::{Client, Follows};
 use crate::context::{Arrived, Attempt, Response, Routed};
-use crate::error::Error;
+use crate::error::{Error, Origin};
+use crate::overrides::{self, Overridden};
 use crate::quota;
 use crate::retry::{self, Replacement};
+
+/// The longest that is waited for the rest of a response that nobody is to see.
+const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// What an exchange that got a response came to.
 pub(crate) enum Exchanged {
@@ -35,6 +40,8 @@ pub(crate) enum Exchanged {
     Relayed,
     /// Its status is retried.
     Dropped(Replacement),
+    /// The rule answers something in its place.
+    Overridden(Overridden),
 }
 
 /// Sends what the client sends, and passes the response on as it comes.
@@ -65,6 +72,11 @@ pub(crate) async fn exchange(
             Refused::Read(pieces) => held = Some(pieces),
             Refused::Unread => {}
         }
+    }
+    if let Some(found) = overrides::of_upstream(arrived, routed.rule, header.status) {
+        let is_read = is_end || held.is_some_and(|held| held.is_end);
+        Box::pin(overridden(connection, client, arrived, attempt, found, is_read)).await?;
+        return Ok(Exchanged::Overridden(found));
     }
     if let Some(goal) = goal(arrived, routed, attempt, &header) {
         let start = held.take().unwrap_or_else(|| Held { is_end, ..Held::default() });
@@ -154,7 +166,7 @@ async fn refused(
 ) -> Result<Refused, Error> {
     let mut read = None;
     if !is_end && retry::reads_body(header, arrived, routed, attempt) {
-        read = Some(hold::refusal(connection, client, arrived).await?);
+        read = Some(hold::refusal(connection, client, arrived, hold::LONGEST_REFUSAL).await?);
     }
     let body = read.as_ref().map(|read| read.data.clone()).unwrap_or_default();
     retry::leave_alone(header, &body, client, arrived, attempt);
@@ -162,6 +174,34 @@ async fn refused(
         Some(replacement) => Refused::Dropped(replacement),
         None => read.map_or(Refused::Unread, Refused::Read),
     })
+}
+
+/// Notes that an upstream answered, and reads what it sends on, if that is little, so that its connection can be used again.
+///
+/// # Errors
+/// The client left, or a deadline passed.
+async fn overridden(
+    connection: &mut Connection,
+    client: &mut Client<'_>,
+    arrived: &mut Arrived,
+    attempt: &mut Attempt,
+    found: Overridden,
+    is_read: bool,
+) -> Result<(), Error> {
+    if client.is_body_done() {
+        arrived.body.release();
+        attempt.release();
+    }
+    if !is_read {
+        match hold::refusal(connection, client, arrived, LONGEST_REST).await {
+            Err(error) if error.row().origin != Origin::Upstream => return Err(error),
+            _ => {}
+        }
+    }
+    attempt.endpoint.first_byte();
+    attempt.endpoint.answered(found.status.as_u16());
+    attempt.settle(retry::outcome_of_status(found.status));
+    Ok(())
 }
 
 /// What the response is held back for, if it is.

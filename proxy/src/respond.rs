@@ -12,6 +12,7 @@ use crate::client::{Client, Follows};
 use crate::context::{Arrived, Response, Routed};
 use crate::cors;
 use crate::error::{Dialect, Error, Limit};
+use crate::overrides;
 use crate::policy::{Reply, SessionCookies};
 use crate::request_id::{self, RequestId};
 use crate::trail;
@@ -47,11 +48,21 @@ pub(crate) async fn refuse(
     if !may_reuse {
         client.close_after();
     }
-    response.status = Some(answer.status.as_u16());
-    let (mut headers, mut body): (HeaderMap, _) = (answer.headers.into_iter().collect(), answer.body);
+    let mut reply =
+        Reply { status: answer.status, headers: answer.headers.into_iter().collect(), body: answer.body };
     if let Some(routed) = routed {
-        headers.extend(trail::headers(arrived, routed, None));
+        reply.headers.extend(trail::headers(arrived, routed, None));
     }
+    let taken = routed.map(|routed| (routed.rule, routed.prefix_length));
+    let may_be_replaced = taken.is_some() || error.refused_by().is_some();
+    if may_be_replaced
+        && matches!(overrides::of_gateway(client, arrived, taken, &mut reply), Ok(true))
+        && has_length(reply.status)
+    {
+        reply.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    }
+    let Reply { status, mut headers, mut body } = reply;
+    response.status = Some(status.as_u16());
     edit(arrived, &mut headers);
     if arrived.target.method == Method::HEAD {
         // Nothing follows, so nothing is said about it: there are clients that parse what is typed as JSON.
@@ -61,7 +72,7 @@ pub(crate) async fn refuse(
     }
     cors::say(&mut headers, client, arrived);
     response.bytes = body.len() as u64;
-    write(client, answer.status, headers, body).await.is_ok() && may_reuse
+    write(client, status, headers, body).await.is_ok() && may_reuse
 }
 
 /// Ends an answer that broke off after its head. A stream ends with an event that says so; anything else is cut off in a
@@ -198,7 +209,7 @@ async fn finish(
     if !may_reuse {
         client.close_after();
     }
-    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+    if has_length(status) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
@@ -214,6 +225,11 @@ async fn finish(
         client.linger();
     }
     Ok(())
+}
+
+/// Whether an answer with this status says how long its body is.
+fn has_length(status: StatusCode) -> bool {
+    status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 /// Changes the headers of an answer: what browsers shall keep of a session, and what the listener wants.

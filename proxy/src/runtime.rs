@@ -35,6 +35,8 @@ pub(crate) struct Runtime {
     listener_cors: Vec<Option<Arc<Cors>>>,
     /// Whether a rule says which web pages may ask.
     has_rule_cors: bool,
+    /// Whether a rule answers something in place of what the gateway answers.
+    has_overrides: bool,
     /// Whether limits differ at any listener.
     has_own_limits: bool,
     /// What is counted of each limit, by its policy and its name.
@@ -117,6 +119,7 @@ impl Runtime {
         let listeners = snapshot.listeners.iter().map(chain).collect();
         let listener_cors = snapshot.listeners.iter().map(|listener| cors_of(&listener.policies)).collect();
         let has_rule_cors = rules.iter().any(|rule| rule.cors.is_some());
+        let has_overrides = snapshot.rules().iter().any(|rule| !rule.response_overrides.is_empty());
         let has_own_limits = snapshot.listeners.iter().any(|listener| listener.limits.is_some());
         let limits = limit_metrics(&snapshot, metrics);
         Self {
@@ -124,6 +127,7 @@ impl Runtime {
             listeners,
             listener_cors,
             has_rule_cors,
+            has_overrides,
             has_own_limits,
             snapshot,
             upstreams,
@@ -208,6 +212,11 @@ impl Runtime {
     #[inline]
     pub(crate) fn uses_cors(&self, listener: usize) -> bool {
         self.has_rule_cors || self.listener_cors[listener].is_some()
+    }
+
+    /// Whether a rule answers something in place of what the gateway or an upstream answers.
+    pub(crate) fn has_overrides(&self) -> bool {
+        self.has_overrides
     }
 
     /// Which web pages may ask for what a rule serves at a listener.

@@ -3,6 +3,7 @@
 //! What differs between the two is how an endpoint is chosen, and stays behind [`Chooser`] and [`Chosen`]: a pool's
 //! picker scores its endpoints, a backend's balancer takes them in turn. Everything after that is the same for both.
 
+mod bound;
 mod chosen;
 mod cooldown;
 
@@ -10,16 +11,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_config::{Encoding, ModelRewrite, PoolSpec, Shown};
+use penstock_config::{Encoding, HashBy, ModelRewrite, PoolSpec, Shown};
 use penstock_picker::{EndpointId, PickError, PickRequest, Pool};
 use penstock_wire::Peers;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+pub(crate) use self::bound::Asker;
 pub(crate) use self::chosen::{Chosen, EndpointKey};
 pub(crate) use self::cooldown::{Cooldowns, Cooling, Scope};
 pub(crate) use crate::metrics::UpstreamKind;
 
+use self::bound::Bound;
 use crate::balance::{BalanceError, Balancer, Wanted};
 use crate::codec::Codec;
 use crate::credential::Credential;
@@ -42,6 +45,8 @@ pub(crate) struct Upstream {
     pub(crate) credential: Option<Arc<Credential>>,
     /// How it is spoken to, where that is not as the client speaks.
     pub(crate) codec: Option<Arc<dyn Codec>>,
+    /// Which requests go to the same endpoint, where some do.
+    pub(crate) hash_by: Option<HashBy>,
     /// How compressed requests reach it.
     pub(crate) request_encoding: Encoding,
     /// What clients may ask it for.
@@ -76,6 +81,8 @@ pub(crate) struct Excluded {
     pub(crate) addresses: Vec<SocketAddr>,
     /// Whether the request follows an attempt that failed.
     pub(crate) is_retry: bool,
+    /// What binds the request to an endpoint, where something does.
+    pub(crate) bound: Option<Box<Bound>>,
 }
 
 /// Why an upstream gave no endpoint.
@@ -132,6 +139,14 @@ impl Upstream {
         self.quotas.iter().map(|quota| quota.wants()).any(|wants| wants.model || wants.tokens || wants.cost)
     }
 
+    /// Notes what binds a request to one of its endpoints.
+    #[inline]
+    pub(crate) fn bind(&self, excluded: &mut Excluded, asker: Asker<'_>) {
+        if let Some(by) = &self.hash_by {
+            excluded.bound = Some(Box::new(Bound::of(by, asker)));
+        }
+    }
+
     /// Chooses an endpoint without waiting, and books the request there.
     ///
     /// # Errors
@@ -145,7 +160,8 @@ impl Upstream {
         match &self.chooser {
             Chooser::Pool { pool, .. } => pool.pick(request).map(Chosen::from).map_err(Unavailable::from),
             Chooser::Balancer(balancer) => {
-                balancer.pick(excluded.wanted()).map(Chosen::from).map_err(Unavailable::from)
+                let picked = balancer.pick(excluded.wanted());
+                picked.map(|chosen| Chosen::of_backend(chosen, excluded)).map_err(Unavailable::from)
             }
         }
     }
@@ -179,7 +195,9 @@ impl Upstream {
             (Chooser::Balancer(balancer), Wait::Names) => {
                 let limit: Duration = self.peers.connection().connect_timeout;
                 let picked = balancer.pick_when_resolved(excluded.wanted(), limit).await;
-                picked.map(Chosen::from).map_err(|error| Unavailable { wait: None, ..error.into() })
+                picked
+                    .map(|chosen| Chosen::of_backend(chosen, excluded))
+                    .map_err(|error| Unavailable { wait: None, ..error.into() })
             }
             _ => self.choose(request, excluded),
         }
@@ -287,7 +305,8 @@ impl Excluded {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { exclude: &self.addresses, is_retry: self.is_retry }
+        let key = self.bound.as_ref().map_or(&[][..], |bound| &bound.key);
+        Wanted { exclude: &self.addresses, is_retry: self.is_retry, key }
     }
 }
 

@@ -13,8 +13,10 @@ mod core;
 mod envoy;
 mod filter;
 mod gateway;
+mod hash;
 mod health;
 mod inference;
+mod overrides;
 mod policy;
 mod rate_limit;
 mod reference;
@@ -51,13 +53,15 @@ pub use envoy::{
     EnvoyShutdown,
 };
 pub use filter::{
-    FilterBody, FilterHostname, FilterPath, FilterRegex, FilterResponse, FilterUrlRewrite, HttpRouteFilter,
+    FilterBody, FilterBodyRef, FilterHeader, FilterHeaders, FilterHostname, FilterPath, FilterRegex,
+    FilterResponse, FilterUrlRewrite, HttpRouteFilter,
 };
 pub use gateway::{
     AllowedRoutes, FrontendPort, FrontendSettings, FrontendTls, FrontendValidation, Gateway, GatewayAddress,
     GatewayClass, GatewayListener, GatewayTls, GatewayWideTls, Infrastructure, LabelRequirement,
     LabelSelector, ListenerSet, RouteGroupKind, RouteNamespaces,
 };
+pub use hash::{TrafficHash, TrafficHashCookie, TrafficHashName};
 pub use health::{
     TrafficActiveCheck, TrafficExpectedResponse, TrafficHealthCheck, TrafficHttpCheck, TrafficPassiveCheck,
 };
@@ -65,6 +69,10 @@ pub use inference::{
     EndpointPickerRef, InferenceModelRewrite, InferenceObjective, InferencePool, LegacyInferenceModelRewrite,
     LegacyInferenceObjective, PoolPort, PoolRef, PoolSelector, RewriteMatch, RewriteModelMatch, RewriteRule,
     RewriteTarget,
+};
+pub use overrides::{
+    TrafficOverride, TrafficOverrideMatch, TrafficOverrideRedirect, TrafficOverrideResponse, TrafficStatus,
+    TrafficStatusRange,
 };
 pub use policy::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
 pub use rate_limit::{
@@ -89,8 +97,9 @@ pub use security::{
     OverrideFromRequestHeaders,
 };
 pub use traffic::{
-    BackendTrafficPolicy, TrafficBackOff, TrafficCircuitBreaker, TrafficHttpTimeout, TrafficPerEndpoint,
-    TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings, TrafficTcpTimeout, TrafficTimeout,
+    BackendTrafficPolicy, TrafficBackOff, TrafficBalancer, TrafficCircuitBreaker, TrafficHttpTimeout,
+    TrafficPerEndpoint, TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings, TrafficTcpTimeout,
+    TrafficTimeout,
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,

@@ -17,7 +17,7 @@ use crate::names;
 use crate::output::EndpointSource;
 use crate::rules::{self, Offer};
 use crate::shadows::{self, Shadow};
-use crate::traffic::{Backing, Traffic};
+use crate::traffic::{Backing, Traffic, wants_port};
 use crate::unsupported::{InForce, Limiting, Unsupported};
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::MadeUpstreams;
@@ -239,7 +239,7 @@ fn raw_routes(
                 let raw = match (policies, limits.unwrap_or_else(|| Some(Vec::new()))) {
                     (None, _) | (_, None) => rules::close(&rule.raw),
                     (Some(policies), Some(limits)) => {
-                        let mut raw = with_port(&rule.raw, port);
+                        let mut raw = rule.raw.clone();
                         match traffic.and_then(|traffic| traffic.get(&rule.position)) {
                             Some(traffic) => {
                                 traffic.apply(&rules::default_timeouts(attached.id.kind), &mut raw);
@@ -247,6 +247,7 @@ fn raw_routes(
                             }
                             None => variants.lead(&mut raw, &Backing::default()),
                         }
+                        put_port(&mut raw, port);
                         raw.policies = policies.into_iter().chain(limits).collect();
                         raw
                     }
@@ -296,7 +297,9 @@ fn by_outcome<'r>(
     gateway: &Gateway<'_>,
     attached: &'r AttachedRoute<'_>,
 ) -> BTreeMap<Outcome<'r>, Vec<String>> {
-    let needs_port = attached.built.rules.iter().any(|rule| wants_port(&rule.raw));
+    let redirects = attached.built.rules.iter().filter_map(|rule| rule.raw.redirect.as_ref());
+    let mut traffic = attached.traffic.values().flat_map(BTreeMap::values);
+    let needs_port = redirects.into_iter().any(wants_port) || traffic.any(Traffic::wants_port);
     let mut groups: BTreeMap<Outcome<'r>, Vec<String>> = BTreeMap::new();
     for index in &attached.listeners {
         let Some(listener) = gateway.listeners.get(*index) else { continue };
@@ -312,20 +315,12 @@ fn by_outcome<'r>(
     groups
 }
 
-/// Whether a redirect goes to the port that the client came to. The data plane knows only its own, which may differ from
-/// the Service's.
-fn wants_port(rule: &RawRule) -> bool {
-    rule.redirect.as_ref().is_some_and(|redirect| redirect.port.is_none() && redirect.scheme.is_none())
-}
-
-fn with_port(rule: &RawRule, port: Option<u16>) -> RawRule {
-    let mut rule = rule.clone();
-    if wants_port(&rule)
-        && let Some(redirect) = &mut rule.redirect
-    {
+/// Tells the redirects of a rule the port that clients come to.
+fn put_port(rule: &mut RawRule, port: Option<u16>) {
+    let overrides = rule.response_overrides.iter_mut().filter_map(|it| it.redirect.as_mut());
+    for redirect in rule.redirect.iter_mut().chain(overrides).filter(|redirect| wants_port(redirect)) {
         redirect.port = port;
     }
-    rule
 }
 
 /// A name for a route that no other in the document has.

@@ -1,7 +1,7 @@
 //! Rules of HTTPRoutes.
 
-mod extension;
-mod filters;
+pub(crate) mod extension;
+pub(crate) mod filters;
 
 use std::rc::Rc;
 

@@ -95,6 +95,7 @@ pub(crate) fn raw_backend(name: String) -> RawBackend {
         api: None,
         credential: None,
         balancing: Balancing::default(),
+        hash_by: None,
         resolve_interval: Span::secs(30),
         health_check: None,
         request_encoding: Encoding::Any,

@@ -6,11 +6,14 @@
 //! instead of beginning anew.
 
 mod backing;
+mod hash;
 mod health;
+mod overrides;
 
 pub(crate) use self::backing::Backing;
+pub(crate) use self::overrides::{Overrides, read as overrides};
 
-use penstock_config::raw::{RawRetry, RawRule, RawTimeouts};
+use penstock_config::raw::{RawRedirect, RawResponseOverride, RawRetry, RawRule, RawTimeouts};
 use penstock_config::{Size, Span, Statuses, Timeout};
 
 use crate::api::{TrafficRetry, TrafficRetryOn, TrafficSettings};
@@ -47,6 +50,7 @@ pub(crate) struct Traffic {
     request: Option<Span>,
     stream_idle: Option<Span>,
     body_bytes: Option<Size>,
+    overrides: Vec<RawResponseOverride>,
     backing: Backing,
 }
 
@@ -86,7 +90,8 @@ impl Traffic {
             }
         });
         let backing = Backing::read(settings)?;
-        let traffic = Self { retry, request, stream_idle, body_bytes: body_bytes.transpose()?, backing };
+        let body_bytes = body_bytes.transpose()?;
+        let traffic = Self { retry, request, stream_idle, body_bytes, overrides: Vec::new(), backing };
         Ok((traffic != Self::default()).then_some(traffic))
     }
 
@@ -103,8 +108,20 @@ impl Traffic {
             request: self.request.or(parent.request),
             stream_idle: self.stream_idle.or(parent.stream_idle),
             body_bytes: self.body_bytes.or(parent.body_bytes),
+            // One list in place of the other.
+            overrides: if self.overrides.is_empty() { &parent.overrides } else { &self.overrides }.clone(),
             backing: self.backing.over(&parent.backing),
         }
+    }
+
+    /// This, and answers in place of others.
+    pub(crate) fn with_overrides(self, overrides: Vec<RawResponseOverride>) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// Whether it redirects to the port that clients came to.
+    pub(crate) fn wants_port(&self) -> bool {
+        self.overrides.iter().filter_map(|it| it.redirect.as_ref()).any(wants_port)
     }
 
     /// What it changes of backends.
@@ -118,6 +135,7 @@ impl Traffic {
             return;
         }
         rule.body_bytes = self.body_bytes.or(rule.body_bytes);
+        rule.response_overrides.clone_from(&self.overrides);
         let timeouts = &mut rule.timeouts;
         if let (Some(request), true) = (self.request, timeouts.request == defaults.request) {
             timeouts.request = Timeout(request);
@@ -170,11 +188,13 @@ pub(crate) fn idle(settings: &TrafficSettings) -> Vec<String> {
     let buffer = settings.request_buffer.iter().flat_map(|buffer| buffer.others.keys());
     let buffer = buffer.map(|name| format!("spec.requestBuffer.{}", shorten(name, 40)));
     let balancer = settings.load_balancer.iter();
-    let kind = balancer.clone().filter(|balancer| backing::balancing(&balancer.kind).is_none());
+    let is_known = |kind: &str| kind == hash::KIND || backing::balancing(kind).is_some();
+    let kind = balancer.clone().filter(|balancer| !is_known(&balancer.kind));
     let kind = kind.map(|balancer| format!("spec.loadBalancer.type: {}", shorten(&balancer.kind, 40)));
+    let hashing = balancer.clone().flat_map(hash::idle);
     let balancer = balancer.flat_map(|balancer| balancer.others.keys());
     let balancer = balancer.map(|name| format!("spec.loadBalancer.{}", shorten(name, 40)));
-    let all = triggers.chain(others).chain(http).chain(buffer).chain(kind).chain(balancer);
+    let all = triggers.chain(others).chain(http).chain(buffer).chain(kind).chain(hashing).chain(balancer);
     all.chain(backing::idle(settings)).take(MAX_IDLE).collect()
 }
 
@@ -231,138 +251,15 @@ fn is_acted_on(trigger: &str) -> bool {
     )
 }
 
+/// Whether a redirect goes to the port that the client came to. The data plane knows only its own, which may differ from
+/// the Service's.
+pub(crate) fn wants_port(redirect: &RawRedirect) -> bool {
+    redirect.port.is_none() && redirect.scheme.is_none()
+}
+
 fn span(text: Option<&str>, field: &str) -> Result<Option<Span>, String> {
     text.map(Span::parse).transpose().map_err(|error| format!("{field}: {error}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn read(settings: Value) -> Result<Traffic, String> {
-        let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
-        Traffic::read(&settings).map(|traffic| traffic.expect("says something"))
-    }
-
-    fn applied(settings: Value) -> RawRule {
-        let mut rule = RawRule::default();
-        read(settings).unwrap().apply(&RawTimeouts::default(), &mut rule);
-        rule
-    }
-
-    /// That of Envoy AI Gateway's `examples/provider_fallback`.
-    #[test]
-    fn the_published_example_of_a_fallback_means_what_its_document_says() {
-        let rule = applied(json!({"retry": {
-            "numAttemptsPerPriority": 1, "numRetries": 5,
-            "perRetry": {"backOff": {"baseInterval": "100ms", "maxInterval": "10s"}, "timeout": "30s"},
-            "retryOn": {"httpStatusCodes": [500], "triggers": ["connect-failure", "retriable-status-codes"]},
-        }}));
-        let retry = &rule.retry;
-        assert_eq!((retry.attempts, retry.attempts_per_priority), (6, 1));
-        assert_eq!((&retry.statuses.0, &retry.failover_statuses.0), (&vec![500], &vec![]));
-        assert!(!retry.unanswered);
-        assert_eq!((retry.backoff, retry.max_backoff), (Span::ms(100), Span::secs(10)));
-        assert_eq!(rule.timeouts.per_try, Timeout::secs(30));
-    }
-
-    #[test]
-    fn triggers_are_statuses_and_failures_or_named() {
-        for (triggers, statuses, unanswered, idle) in [
-            (json!(["gateway-error"]), &[502, 503, 504][..], true, 0),
-            (json!(["5xx"]), &SERVER_ERRORS[..], true, 0),
-            (json!(["reset"]), &[][..], true, 0),
-            (json!(["retriable-4xx", "retriable-status-codes"]), &[409, 429][..], false, 0),
-            (json!(["connect-failure", "cancelled", "reset-before-request"]), &[][..], false, 2),
-        ] {
-            let settings =
-                json!({"retry": {"retryOn": {"triggers": triggers, "httpStatusCodes": [429, 200]}}});
-            let rule = applied(settings.clone());
-            assert_eq!(
-                (&*rule.retry.statuses.0, rule.retry.unanswered),
-                (statuses, unanswered),
-                "{triggers}"
-            );
-            let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
-            assert_eq!(super::idle(&settings).len(), idle, "{triggers}");
-        }
-    }
-
-    #[test]
-    fn what_a_policy_does_not_say_stays_and_what_the_route_says_comes_first() {
-        let defaults = RawRetry::default();
-        let rule = applied(json!({"retry": {}, "timeout": {"http": {"requestTimeout": "20s"}}}));
-        assert_eq!(rule.retry, RawRetry { attempts: 3, ..defaults });
-        assert_eq!(rule.timeouts.request, Timeout::secs(20));
-        let settings = json!({
-            "retry": {"numRetries": 0, "perRetry": {"timeout": "1h"}},
-            "timeout": {"http": {"requestTimeout": "20s", "streamIdleTimeout": "7s"}},
-        });
-        let of_route = RawRetry { attempts: 7, ..RawRetry::default() };
-        let mut rule = RawRule { retry: of_route.clone(), ..RawRule::default() };
-        rule.timeouts.request = Timeout::secs(30);
-        let own = read(settings).unwrap();
-        own.apply(&RawTimeouts::default(), &mut rule);
-        assert_eq!((rule.retry, rule.timeouts.request), (of_route, Timeout::secs(30)));
-        assert_eq!(rule.timeouts.stream_idle, Timeout::secs(7));
-        // No attempt may take longer than its request.
-        let rule = applied(json!({"retry": {"perRetry": {"timeout": "1h"}}}));
-        assert_eq!(rule.timeouts.per_try, rule.timeouts.request);
-    }
-
-    #[test]
-    fn what_a_less_specific_policy_says_stands_beside_what_is_said() {
-        let own = read(json!({"retry": {"numRetries": 1}})).unwrap();
-        let parent =
-            read(json!({"retry": {"numRetries": 9}, "timeout": {"http": {"requestTimeout": "9s"}}})).unwrap();
-        let mut rule = RawRule::default();
-        own.over(&parent).apply(&RawTimeouts::default(), &mut rule);
-        assert_eq!((rule.retry.attempts, rule.timeouts.request), (2, Timeout::secs(9)));
-    }
-
-    #[test]
-    fn endpoints_in_turn_is_said_over_what_a_less_specific_policy_says() {
-        let read_kind = |kind: &str| read(json!({"loadBalancer": {"type": kind}})).unwrap();
-        let mut backend = crate::service::raw_backend("b".to_owned());
-        read_kind("RoundRobin").over(&read_kind("Random")).backing().apply(&mut backend);
-        assert_eq!(backend.balancing, penstock_config::Balancing::RoundRobin);
-        assert_eq!(read_kind("RoundRobin").backing().essence(), Backing::default());
-    }
-
-    #[test]
-    fn a_buffer_bounds_the_bodies_of_its_rules() {
-        let rule = applied(json!({"requestBuffer": {"limit": "4Ki"}}));
-        assert_eq!(rule.body_bytes, Some(Size(4096)));
-        for limit in [json!("much"), json!(0), json!(null)] {
-            let fault = read(json!({"requestBuffer": {"limit": limit}})).unwrap_err();
-            assert!(fault.starts_with("requestBuffer.limit: "), "{fault}");
-        }
-    }
-
-    #[test]
-    fn what_is_left_out_is_named() {
-        let settings =
-            json!({"timeout": {"udp": {}, "http": {"maxStreamDuration": "1h", "requestTimeout": "1s"}}});
-        let settings: TrafficSettings = serde_json::from_value(settings).unwrap();
-        assert_eq!(idle(&settings), ["spec.timeout.udp", "spec.timeout.http.maxStreamDuration"]);
-        let named = |balancer: Value| {
-            let settings: TrafficSettings =
-                serde_json::from_value(json!({"loadBalancer": balancer})).unwrap();
-            idle(&settings)
-        };
-        assert!(named(json!({"type": "RoundRobin"})).is_empty());
-        assert_eq!(
-            named(json!({"type": "ConsistentHash", "consistentHash": {}})),
-            ["spec.loadBalancer.type: ConsistentHash", "spec.loadBalancer.consistentHash"]
-        );
-    }
-
-    #[test]
-    fn what_is_no_time_is_told_with_its_field() {
-        let settings = json!({"retry": {"perRetry": {"backOff": {"baseInterval": "soon"}}}});
-        let error = read(settings).unwrap_err();
-        assert!(error.starts_with("retry.perRetry.backOff.baseInterval: "), "{error}");
-    }
-}
+mod tests;

@@ -67,6 +67,7 @@ impl<'a> Unsupported<'a> {
         }
         all.read_access(context, policies);
         all.read_clients(context);
+        all.read_overrides(context);
         all.read_limits(context);
         all.has_frontends = context.world.gateways.iter().any(|(_, object)| {
             let tls = object.spec.as_ref().ok().and_then(|spec| spec.tls.as_ref());

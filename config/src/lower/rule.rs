@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::Names;
 use super::target::{self, Upstreams};
-use super::{rewrite, text};
+use super::{response, rewrite, text};
 use crate::knob::Knob as _;
 use crate::raw::{RawRoute, RawRule, RawTimeouts};
 use crate::report::{FieldPath, Report};
@@ -130,6 +130,7 @@ pub(super) fn lower(
     let action = action(raw, tiers, (redirect, respond), place, report);
     let request_headers = target::edits(&raw.request_headers, &place.field("requestHeaders"), report);
     let response_headers = target::edits(&raw.response_headers, &place.field("responseHeaders"), report);
+    let response_overrides = response::overrides(raw, &place.field("responseOverrides"), report);
     Some(Rule {
         index: position,
         route: route.name.as_str().into(),
@@ -140,6 +141,7 @@ pub(super) fn lower(
         client_credentials: Box::default(),
         request_headers,
         response_headers,
+        response_overrides,
         rewrite: rewrite.flatten(),
         policies: Box::default(),
         cors: None,

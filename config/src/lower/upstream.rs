@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::file::{self, Files};
 use super::names::Names;
-use super::{api, credential, policy, text};
+use super::{api, credential, hash, policy, text};
 use crate::fault::ProfileCheck;
 use crate::knob::Knob as _;
 use crate::raw::{
@@ -16,7 +16,7 @@ use crate::raw::{
     RawModelRewrite, RawObjective, RawPool, RawUpstreamTls,
 };
 use crate::report::{FieldPath, Quoted, Report};
-use crate::settings::{Engine, HealthCheckMethod, UpstreamProtocol};
+use crate::settings::{Balancing, Engine, HealthCheckMethod, UpstreamProtocol};
 use crate::spec::{
     BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite, Objective,
     PoolSpec, UpstreamTls,
@@ -195,6 +195,10 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
     }
     let api = raw.api.as_ref().map(|raw| api::lower(raw, &place.field("api"), report));
     let schema = api.as_ref().map(|api| api.schema);
+    let hash_place = place.field("hashBy");
+    if raw.hash_by.is_some() && raw.balancing != Balancing::default() {
+        report.add(&hash_place, || "takes the place of balancing: leave that out".to_owned());
+    }
     BackendSpec {
         name: raw.name.as_str().into(),
         endpoints: backend_endpoints(&raw.endpoints, &place.field("endpoints"), report),
@@ -210,6 +214,7 @@ fn backend(raw: &RawBackend, place: &FieldPath<'_>, files: &mut Files, report: &
         ),
         api,
         balancing: raw.balancing,
+        hash_by: raw.hash_by.as_ref().map(|raw| hash::by(raw, &hash_place, report)),
         resolve_interval: raw.resolve_interval.value(),
         health_check: raw.health_check.as_ref().map(|check| check.value()),
         request_encoding: raw.request_encoding,

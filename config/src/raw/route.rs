@@ -7,8 +7,10 @@ use super::{RawCors, RawMatch, RawRetry, RawTimeouts};
 use crate::knob::Size;
 use crate::settings::{StreamUsage, Untranslatable};
 
+mod response;
 mod url;
 
+pub use response::{RawResponseOverride, RawResponseSource, RawStatusRange};
 pub use url::{
     RawPathRewrite, RawPathRewriteType, RawRedirect, RawRegexReplacement, RawRespond, RawScheme,
     RawUrlRewrite,
@@ -86,6 +88,10 @@ pub struct RawRule {
     /// Changes to the response's headers.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub response_headers: RawHeaderEdits,
+    /// Answers in place of those that have some statuses. The first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub response_overrides: Vec<RawResponseOverride>,
     /// Changes to host and path before the request is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<RawUrlRewrite>,
@@ -211,7 +217,7 @@ pub struct RawFraction {
 }
 
 /// Changes to headers, in the order: remove, set, add.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawHeaderEdits {
     /// Headers that replace those of the same name.
@@ -256,7 +262,7 @@ pub struct RawBodyMember {
 }
 
 /// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawHeader {
     /// Its name. Those that frame a message, such as `content-length`, cannot be changed.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RawConnection, RawCredential, RawEjection, RawFailureRuns, RawHealthCheck, RawMetrics, RawSaturation,
+    RawConnection, RawCredential, RawEjection, RawFailureRuns, RawHashBy, RawHealthCheck, RawMetrics,
+    RawSaturation,
 };
 use crate::knob::{Address, Span};
 use crate::settings::{
@@ -238,6 +239,9 @@ pub struct RawBackend {
     /// How requests are spread over its endpoints.
     #[serde(default)]
     pub balancing: Balancing,
+    /// Which requests go to the same endpoint, in place of `balancing`. Left out, nothing binds a request to an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_by: Option<RawHashBy>,
     /// How often DNS names are resolved again.
     #[serde(default = "half_a_minute")]
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
-use super::{BackendIndex, BodyEdits, Cors, HeaderEdits, PolicyIndex, PoolIndex};
+use super::{BackendIndex, BodyEdits, Cors, HeaderEdits, PolicyIndex, PoolIndex, ResponseOverride};
 use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
 
 /// One rule of a route.
@@ -30,6 +30,8 @@ pub struct Rule {
     pub request_headers: HeaderEdits,
     /// Changes to the response's headers.
     pub response_headers: HeaderEdits,
+    /// Answers in place of those that have some statuses. The first that fits counts.
+    pub response_overrides: Box<[ResponseOverride]>,
     /// Changes to host and path before forwarding.
     pub rewrite: Option<Rewrite>,
     /// What requests have to pass, in this order, behind what the listener asks.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Credential, PolicyIndex};
+use super::{Credential, HashBy, PolicyIndex};
 use crate::settings::{
     ApiSchema, Balancing, CircuitBreaker, ConnectionSpec, EjectionSpec, Encoding, Engine, FailureRuns,
     HealthCheckSpec, MetricsSpec, SaturationSpec, ServedApi, UpstreamProtocol,
@@ -191,6 +191,8 @@ pub struct BackendSpec {
     pub credential: Option<Credential>,
     /// How requests are spread over its endpoints.
     pub balancing: Balancing,
+    /// Which requests go to the same endpoint, in place of `balancing`.
+    pub hash_by: Option<HashBy>,
     /// How often DNS names are resolved again.
     pub resolve_interval: Duration,
     /// Active health checks; `None` is none.
@@ -225,6 +227,7 @@ impl BackendSpec {
             api: None,
             credential: None,
             balancing: Balancing::default(),
+            hash_by: None,
             resolve_interval: Duration::from_secs(30),
             health_check: None,
             request_encoding: Encoding::Any,

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use penstock_config::Balancing;
 use pingora_load_balancing::{
     Backend, Backends, LoadBalancer,
-    selection::{BackendIter, BackendSelection, Random, RoundRobin},
+    selection::{BackendIter, BackendSelection, Consistent, Random, RoundRobin},
 };
 
 use super::{
@@ -14,20 +14,29 @@ use super::{
     members::{Discovery, Members},
 };
 
+/// Points of a ring that each member has on average (pingora-ketama's).
+const POINTS: usize = 160;
+
 /// Chooses among the members of a backend.
 pub(super) struct Selection {
     balancer: Box<dyn Choose>,
 }
 
 impl Selection {
-    /// Over `members`, whose health `health` knows; without it, all are healthy.
-    pub(super) fn new(balancing: Balancing, members: Arc<Members>, health: Option<Registry>) -> Self {
+    /// Over `members`, whose health `health` knows; without it, all are healthy. `is_by_hash` has keys decide in place of
+    /// `balancing`.
+    pub(super) fn new(
+        (balancing, is_by_hash): (Balancing, bool),
+        members: Arc<Members>,
+        health: Option<Registry>,
+    ) -> Self {
         let discovery = Box::new(Discovery(members));
         let backends = match health {
             Some(health) => Backends::new_with_health_registry(discovery, health.inner),
             None => Backends::new(discovery),
         };
         let balancer: Box<dyn Choose> = match balancing {
+            _ if is_by_hash => Box::new(LoadBalancer::<Consistent>::from_backends(backends)),
             Balancing::RoundRobin => Box::new(LoadBalancer::<RoundRobin>::from_backends(backends)),
             Balancing::Random | Balancing::LeastRequest => {
                 Box::new(LoadBalancer::<Random>::from_backends(backends))
@@ -42,9 +51,9 @@ impl Selection {
     }
 
     /// The first address in turn that `accept` takes, given whether it is healthy. Once it has taken
-    /// one, it is not asked again.
-    pub(super) fn select(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
-        self.balancer.choose(accept)
+    /// one, it is not asked again. The key decides where the turn begins, if keys do.
+    pub(super) fn select(&self, key: &[u8], accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
+        self.balancer.choose(key, accept)
     }
 
     /// Checks the health of all members once, all at the same time.
@@ -71,7 +80,7 @@ impl std::fmt::Debug for Selection {
 /// [`LoadBalancer`], whatever its algorithm.
 trait Choose: Send + Sync {
     fn discover(&self);
-    fn choose(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr>;
+    fn choose(&self, key: &[u8], accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr>;
     fn members(&self) -> &Backends;
 }
 
@@ -85,13 +94,15 @@ where
         let _ = self.update().now_or_never();
     }
 
-    fn choose(&self, accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
+    fn choose(&self, key: &[u8], accept: &dyn Fn(SocketAddr, bool) -> bool) -> Option<SocketAddr> {
         let accept = |backend: &Backend, is_healthy: bool| {
             backend.addr.as_inet().is_some_and(|address| accept(*address, is_healthy))
         };
         let backends = self.backends();
         let all = backends.get_backend();
-        let chosen = self.select_with(b"", all.len() + 1, accept);
+        // A ring has many points of each: all of them are gone through.
+        let steps = if key.is_empty() { all.len() + 1 } else { all.len() * POINTS };
+        let chosen = self.select_with(key, steps, accept);
         // After its first choice pingora goes on by the counter that all requests share, so it can miss
         // one when others choose at the same time.
         let chosen =

@@ -159,7 +159,7 @@ async fn choose(upstream: &Upstream, excluded: &Excluded, deadline: Instant) -> 
     // What clients say of endpoints is not about these.
     let headers = HeaderMap::new();
     let request = decide::pick_request(
-        Facts { peeked: None, headers: &headers, priority: 0, consumer: "" },
+        Facts { peeked: None, headers: &headers, priority: 0, consumer: "", client: None, query: None },
         None,
         excluded,
     );

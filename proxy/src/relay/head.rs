@@ -66,6 +66,9 @@ pub(super) fn begin(
     if let Some(changes) = arrived.extensions.get::<ResponseChanges>() {
         changes.apply(header)?;
     }
+    if let Some(cookie) = attempt.endpoint.cookie() {
+        header.append_header(header::SET_COOKIE, cookie.clone()).map_err(Error::internal)?;
+    }
     if let Some(cookies) = arrived.extensions.get::<SessionCookies>() {
         for cookie in cookies.iter() {
             header.append_header(header::SET_COOKIE, cookie.clone()).map_err(Error::internal)?;

@@ -19,7 +19,7 @@ use crate::error::Error;
 const MAX_HELD_BYTES: usize = 64 * 1024;
 
 /// The longest that is waited for the body of a refusal that is looked into: it is here with its head, or nearly so.
-const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
+pub(super) const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 
 /// What was held of a response's body.
 #[derive(Default)]
@@ -108,7 +108,7 @@ pub(super) async fn until(
     Ok(Held { data: held.freeze(), is_end })
 }
 
-/// The start of a refusal's body, which is to be looked into: up to a bound, and for as long as it takes to send that much.
+/// The start of a refusal's body: up to a bound of bytes, and of time.
 ///
 /// # Errors
 /// The upstream broke off, the client left, or a deadline passed.
@@ -116,10 +116,11 @@ pub(super) async fn refusal(
     connection: &mut Connection,
     client: &mut Client<'_>,
     arrived: &mut Arrived,
+    longest: Duration,
 ) -> Result<Held, Error> {
     let mut held = BytesMut::new();
     let mut is_end = false;
-    let until = Instant::now() + LONGEST_REFUSAL;
+    let until = Instant::now() + longest;
     while !is_end && held.len() < MAX_HELD_BYTES {
         let Ok(piece) = timeout_at(until, next_piece(connection, client, arrived)).await else { break };
         let piece = piece?;

@@ -128,6 +128,7 @@ impl Core {
                 credential: certificates.pool_credential(&spec.name),
                 codec: provider::codec(spec.api.as_ref(), kind)
                     .or_else(|| self.extension.codec(kind, &spec.name)),
+                hash_by: None,
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_pool(&spec.name),
@@ -145,6 +146,7 @@ impl Core {
                 credential: certificates.backend_credential(&spec.name),
                 codec: provider::codec(spec.api.as_ref(), kind)
                     .or_else(|| self.extension.codec(kind, &spec.name)),
+                hash_by: spec.hash_by.clone(),
                 request_encoding: spec.request_encoding,
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_backend(spec),

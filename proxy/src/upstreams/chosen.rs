@@ -8,6 +8,7 @@ use penstock_config::Engine;
 use penstock_picker::{Endpoint, EndpointId, Failures, InFlight, Outcome, Picked};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Excluded;
 use crate::balance::{self, Circuit};
 
 /// The chosen endpoint. The attempt is booked there until it is settled; dropped, the client went away.
@@ -35,12 +36,21 @@ enum Account {
     },
     Backend {
         name: balance::BackendAddress,
+        /// What gives the client a cookie that binds it to this endpoint.
+        cookie: Option<HeaderValue>,
         /// Until the attempt is settled.
         chosen: Option<balance::Chosen>,
     },
 }
 
 impl Chosen {
+    /// One of a backend, for a request that may be bound to it.
+    pub(crate) fn of_backend(chosen: balance::Chosen, excluded: &Excluded) -> Self {
+        let (address, name) = (chosen.address(), chosen.name().clone());
+        let cookie = excluded.bound.as_ref().and_then(|bound| bound.cookie.clone());
+        Self { address, account: Account::Backend { name, cookie, chosen: Some(chosen) } }
+    }
+
     /// Where it is.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -83,6 +93,14 @@ impl Chosen {
         match &self.account {
             Account::Pool { session, .. } => session.as_ref(),
             Account::Backend { .. } => None,
+        }
+    }
+
+    /// What gives the client a cookie that binds it to this endpoint, where it is to have one.
+    pub(crate) fn cookie(&self) -> Option<&HeaderValue> {
+        match &self.account {
+            Account::Backend { cookie, .. } => cookie.as_ref(),
+            Account::Pool { .. } => None,
         }
     }
 
@@ -182,12 +200,5 @@ impl From<Picked> for Chosen {
             address,
             account: Account::Pool { endpoint, in_flight: Some(in_flight), session, matched_blocks },
         }
-    }
-}
-
-impl From<balance::Chosen> for Chosen {
-    fn from(chosen: balance::Chosen) -> Self {
-        let (address, name) = (chosen.address(), chosen.name().clone());
-        Self { address, account: Account::Backend { name, chosen: Some(chosen) } }
     }
 }

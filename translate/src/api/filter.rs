@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, HeaderModifier, LocalRef};
+use super::{Body, HeaderModifier, HttpHeader};
 
 /// `HTTPRouteFilter`: what rules of HTTPRoutes do beyond the Gateway API.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct FilterHostname {
     pub kind: String,
     /// With `Header`.
     pub header: Option<String>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// A change of path.
@@ -56,6 +59,9 @@ pub struct FilterPath {
     pub kind: String,
     /// What is looked for, and what it becomes.
     pub replace_regex_match: Option<FilterRegex>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// What is looked for, and what it becomes.
@@ -66,6 +72,9 @@ pub struct FilterRegex {
     pub pattern: String,
     /// With groups as `\1`.
     pub substitution: String,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// An answer that is the same for all.
@@ -79,7 +88,7 @@ pub struct FilterResponse {
     /// Its body.
     pub body: Option<FilterBody>,
     /// Its headers.
-    pub header: Option<HeaderModifier>,
+    pub header: Option<FilterHeaders>,
     /// What is not acted on.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
@@ -95,5 +104,61 @@ pub struct FilterBody {
     /// With `Inline`.
     pub inline: Option<String>,
     /// With `ValueRef`: a ConfigMap.
-    pub value_ref: Option<LocalRef>,
+    pub value_ref: Option<FilterBodyRef>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Where a body is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterBodyRef {
+    /// The group; the core's if left out.
+    pub group: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// The name.
+    pub name: String,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Changes to the headers of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterHeaders {
+    /// Replaced.
+    pub set: Vec<FilterHeader>,
+    /// Added.
+    pub add: Vec<FilterHeader>,
+    /// Removed.
+    pub remove: Vec<String>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// A header of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+impl From<&FilterHeaders> for HeaderModifier {
+    fn from(headers: &FilterHeaders) -> Self {
+        let of = |headers: &[FilterHeader]| {
+            let header = |it: &FilterHeader| HttpHeader { name: it.name.clone(), value: it.value.clone() };
+            headers.iter().map(header).collect()
+        };
+        Self { set: of(&headers.set), add: of(&headers.add), remove: headers.remove.clone() }
+    }
 }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, PolicyTargets, TrafficHealthCheck};
+use super::{Body, PolicyTargets, TrafficHash, TrafficHealthCheck, TrafficOverride};
 
 /// `BackendTrafficPolicy`: how backends are asked, and how often clients may.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -42,6 +42,8 @@ pub struct TrafficSettings {
     pub rate_limit: Option<Value>,
     /// How large bodies may be.
     pub request_buffer: Option<TrafficBuffer>,
+    /// What is answered in place of something else. The first that fits counts.
+    pub response_override: Option<Vec<TrafficOverride>>,
     /// How endpoints are chosen.
     pub load_balancer: Option<TrafficBalancer>,
     /// How much may be under way at one time.
@@ -98,6 +100,8 @@ pub struct TrafficBalancer {
     /// `RoundRobin` is what backends do by default.
     #[serde(rename = "type")]
     pub kind: String,
+    /// With `ConsistentHash`.
+    pub consistent_hash: Option<TrafficHash>,
     /// What is not acted on.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,

@@ -1,11 +1,16 @@
 //! Filters that rules refer to (Envoy Gateway's HTTPRouteFilter). One of which something is not acted on is refused whole:
 //! it may decide which requests its rule is for.
 
+use std::collections::BTreeMap;
+
 use penstock_config::raw::{
     RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRegexReplacement, RawRespond, RawUrlRewrite,
 };
+use serde_json::Value;
 
-use crate::api::{FilterBody, FilterResponse, FilterUrlRewrite, HttpFilter, HttpRouteFilter};
+use crate::api::{
+    FilterBody, FilterHeaders, FilterResponse, FilterUrlRewrite, HeaderModifier, HttpFilter, HttpRouteFilter,
+};
 use crate::context::Context;
 use crate::headers::modifier;
 use crate::world::{Key, Kind, shorten};
@@ -58,9 +63,7 @@ pub(super) fn read<'f>(
 
 impl Extension {
     fn add(&mut self, context: &Context<'_>, key: &Key, spec: &HttpRouteFilter) -> Result<(), String> {
-        if let Some(name) = spec.others.keys().next() {
-            return Err(format!("spec.{} is not supported", shorten(name, 80)));
-        }
+        whole("spec", &spec.others)?;
         if let Some(rewrite) = &spec.url_rewrite {
             self.rewrite(rewrite)?;
         }
@@ -74,10 +77,9 @@ impl Extension {
     }
 
     fn rewrite(&mut self, wanted: &FilterUrlRewrite) -> Result<(), String> {
-        if let Some(name) = wanted.others.keys().next() {
-            return Err(format!("spec.urlRewrite.{} is not supported", shorten(name, 80)));
-        }
+        whole("spec.urlRewrite", &wanted.others)?;
         if let Some(hostname) = &wanted.hostname {
+            whole("spec.urlRewrite.hostname", &hostname.others)?;
             match hostname.kind.as_str() {
                 // As upstreams are called here in any case, where they have a name.
                 "Backend" => {}
@@ -91,8 +93,10 @@ impl Extension {
             }
         }
         if let Some(path) = &wanted.path {
+            whole("spec.urlRewrite.path", &path.others)?;
             let regex = path.replace_regex_match.as_ref().filter(|_| path.kind == "ReplaceRegexMatch");
             let regex = regex.ok_or("spec.urlRewrite.path is not of type ReplaceRegexMatch")?;
+            whole("spec.urlRewrite.path.replaceRegexMatch", &regex.others)?;
             if self.rewrite.path.is_some() {
                 return Err("spec.urlRewrite.path: the rule changes the path already".to_owned());
             }
@@ -115,39 +119,71 @@ fn respond(
     key: &Key,
     wanted: &FilterResponse,
 ) -> Result<(RawRespond, RawHeaderEdits), String> {
-    if let Some(name) = wanted.others.keys().next() {
-        return Err(format!("spec.directResponse.{} is not supported", shorten(name, 80)));
-    }
+    whole("spec.directResponse", &wanted.others)?;
     let status = wanted.status_code.unwrap_or(200);
     if !(200..=599).contains(&status) {
         return Err(format!("spec.directResponse.statusCode: {status} is no status of an answer"));
     }
-    let body = wanted.body.as_ref().map(|wanted| body(context, key, wanted)).transpose()?.unwrap_or_default();
-    if body.len() > MAX_BODY_BYTES {
-        return Err(format!("spec.directResponse.body has more than {MAX_BODY_BYTES} bytes"));
-    }
+    let body = wanted.body.as_ref().map(|wanted| body(context, key, "spec.directResponse.body", wanted));
+    let body = body.transpose()?.unwrap_or_default();
     let content_type = wanted.content_type.clone().filter(|it| !it.is_empty());
-    let headers = wanted.header.as_ref().map(modifier).unwrap_or_default();
+    let headers = wanted.header.as_ref().map(|wanted| edits("spec.directResponse.header", wanted));
+    let headers = headers.transpose()?.unwrap_or_default();
     Ok((RawRespond { status, content_type, body }, headers))
 }
 
-fn body(context: &Context<'_>, filter: &Key, wanted: &FilterBody) -> Result<String, String> {
-    match wanted.kind.as_deref().unwrap_or("Inline") {
-        "Inline" => Ok(wanted.inline.clone().unwrap_or_default()),
+/// The changes to headers that an object has in a field.
+///
+/// # Errors
+/// Something of them is not acted on.
+pub(crate) fn edits(field: &str, wanted: &FilterHeaders) -> Result<RawHeaderEdits, String> {
+    whole(field, &wanted.others)?;
+    for header in wanted.set.iter().chain(&wanted.add) {
+        whole(field, &header.others)?;
+    }
+    Ok(modifier(&HeaderModifier::from(wanted)))
+}
+
+/// The body of an answer that an object at `owner` has in a field.
+///
+/// # Errors
+/// It cannot be had, or is too long.
+pub(crate) fn body(
+    context: &Context<'_>,
+    owner: &Key,
+    field: &str,
+    wanted: &FilterBody,
+) -> Result<String, String> {
+    whole(field, &wanted.others)?;
+    let text = match wanted.kind.as_deref().unwrap_or("Inline") {
+        "Inline" => wanted.inline.clone().unwrap_or_default(),
         "ValueRef" => {
             let reference =
-                wanted.value_ref.as_ref().ok_or("spec.directResponse.body.valueRef is missing")?;
+                wanted.value_ref.as_ref().ok_or_else(|| format!("{field}.valueRef is missing"))?;
+            whole(&format!("{field}.valueRef"), &reference.others)?;
             let kind = reference.kind.as_deref().unwrap_or_default();
             if kind != "ConfigMap" || !reference.group.as_deref().unwrap_or_default().is_empty() {
-                return Err("spec.directResponse.body.valueRef: ConfigMaps alone have bodies".to_owned());
+                return Err(format!("{field}.valueRef: ConfigMaps alone have bodies"));
             }
-            let map = Key::new(&filter.namespace, &reference.name);
+            let map = Key::new(&owner.namespace, &reference.name);
             let texts = context.config_map(&map);
             let text = texts.and_then(|texts| texts.get(BODY).or_else(|| texts.values().next()));
-            text.cloned().ok_or_else(|| {
-                format!("spec.directResponse.body.valueRef: there is no ConfigMap {map} with {BODY}")
-            })
+            text.cloned()
+                .ok_or_else(|| format!("{field}.valueRef: there is no ConfigMap {map} with {BODY}"))?
         }
-        other => Err(format!("spec.directResponse.body.type: {:?} is not known", shorten(other, 40))),
+        other => return Err(format!("{field}.type: {:?} is not known", shorten(other, 40))),
+    };
+    if text.len() > MAX_BODY_BYTES {
+        return Err(format!("{field} has more than {MAX_BODY_BYTES} bytes"));
+    }
+    Ok(text)
+}
+
+/// # Errors
+/// Something of a field is not acted on.
+pub(crate) fn whole(field: &str, others: &BTreeMap<String, Value>) -> Result<(), String> {
+    match others.keys().next() {
+        Some(name) => Err(format!("{field}.{} is not supported", shorten(name, 80))),
+        None => Ok(()),
     }
 }

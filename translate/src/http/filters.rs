@@ -142,7 +142,11 @@ impl<'a> Filters<'a> {
     }
 }
 
-fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
+/// A change of path.
+///
+/// # Errors
+/// It has a type that is not served.
+pub(crate) fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
     match raw.kind.as_str() {
         "ReplaceFullPath" => Ok(RawPathRewrite {
             kind: RawPathRewriteType::ReplaceFullPath,

@@ -3,9 +3,10 @@
 //!
 //! Pools choose by themselves among endpoints that they know, so nothing of this is for them.
 
-use penstock_config::raw::RawBackend;
+use penstock_config::raw::{RawBackend, RawHashBy};
 use penstock_config::{Balancing, CircuitBreaker, Span};
 
+use super::hash;
 use super::health::{self, Health};
 use super::span;
 use crate::api::{TrafficCircuitBreaker, TrafficSettings};
@@ -26,6 +27,7 @@ pub(crate) struct Backing {
     idle_timeout: Option<Span>,
     health: Option<Health>,
     balancing: Option<Balancing>,
+    hash_by: Option<RawHashBy>,
 }
 
 impl Backing {
@@ -45,6 +47,7 @@ impl Backing {
             circuit: settings.circuit_breaker.as_ref().map(circuit),
             connect_timeout: within(span(connect, "timeout.tcp.connectTimeout")?, CONNECT_TIMEOUT),
             balancing: settings.load_balancer.as_ref().and_then(|balancer| balancing(&balancer.kind)),
+            hash_by: hash::read(settings.load_balancer.as_ref())?,
             health: settings.health_check.as_ref().map(Health::read).transpose()?,
             idle_timeout: within(span(idle, "timeout.http.connectionIdleTimeout")?, IDLE_TIMEOUT),
         })
@@ -52,11 +55,14 @@ impl Backing {
 
     /// This, and what a less specific policy says beside it.
     pub(super) fn over(&self, parent: &Self) -> Self {
+        // One way of choosing in place of the other.
+        let choosing = if self.balancing.is_some() || self.hash_by.is_some() { self } else { parent };
         Self {
             circuit: self.circuit.or(parent.circuit),
             connect_timeout: self.connect_timeout.or(parent.connect_timeout),
             idle_timeout: self.idle_timeout.or(parent.idle_timeout),
-            balancing: self.balancing.or(parent.balancing),
+            balancing: choosing.balancing,
+            hash_by: choosing.hash_by.clone(),
             health: self.health.clone().or_else(|| parent.health.clone()),
         }
     }
@@ -65,6 +71,7 @@ impl Backing {
     pub(crate) fn apply(&self, backend: &mut RawBackend) {
         backend.circuit_breaker = self.circuit.or(backend.circuit_breaker);
         backend.balancing = self.balancing.unwrap_or(backend.balancing);
+        backend.hash_by = self.hash_by.clone().or_else(|| backend.hash_by.take());
         let connection = &mut backend.connection;
         connection.connect_timeout = self.connect_timeout.unwrap_or(connection.connect_timeout);
         connection.idle_timeout = self.idle_timeout.unwrap_or(connection.idle_timeout);
@@ -82,7 +89,7 @@ impl Backing {
         let said = [
             (self.circuit.is_some(), "circuitBreaker"),
             (self.health.is_some(), "healthCheck"),
-            (self.balancing.is_some(), "loadBalancer.type"),
+            (self.balancing.is_some() || self.hash_by.is_some(), "loadBalancer.type"),
             (self.connect_timeout.is_some(), "timeout.tcp.connectTimeout"),
             (self.idle_timeout.is_some(), "timeout.http.connectionIdleTimeout"),
         ];
@@ -169,7 +176,6 @@ mod tests {
             ("RoundRobin", Balancing::RoundRobin),
             ("Random", Balancing::Random),
             ("LeastRequest", Balancing::LeastRequest),
-            ("ConsistentHash", Balancing::RoundRobin),
         ] {
             assert_eq!(applied(json!({"loadBalancer": {"type": kind}})).balancing, expected, "{kind}");
         }

@@ -6,6 +6,7 @@ use super::{Policy, Target, Unsupported};
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::gateway::Gateway;
+use crate::traffic;
 use crate::world::{Key, Kind};
 
 impl<'a> Unsupported<'a> {
@@ -23,6 +24,23 @@ impl<'a> Unsupported<'a> {
             let Some(object) = context.world.client_policies.get(key) else { continue };
             if let Ok(spec) = &object.spec {
                 policy.put_clients(Clients::read(context, key, &spec.settings), &object.unread);
+            }
+        }
+    }
+
+    /// Reads what BackendTrafficPolicies that are in force answer in place of something else.
+    pub(super) fn read_overrides(&mut self, context: &Context<'_>) {
+        let is_of_interest = |policy: &&mut Policy<'_>| {
+            policy.kind == Kind::BackendTrafficPolicy && !policy.in_force.is_empty() && !policy.is_ignored
+        };
+        for policy in self.policies.iter_mut().filter(is_of_interest) {
+            let key = &policy.meta.key;
+            let Some(object) = context.world.traffic_policies.get(key) else { continue };
+            if let Ok(spec) = &object.spec
+                && let Some(wanted) = &spec.settings.response_override
+            {
+                let overrides = traffic::overrides(context, key, wanted);
+                policy.put_overrides(&spec.settings, overrides, &object.unread);
             }
         }
     }

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::Target;
 use crate::access::{Access, Asked};
-use crate::api::PolicyTargets;
+use crate::api::{PolicyTargets, TrafficSettings};
 use crate::clients::Clients;
 use crate::limits::Limits;
 use crate::status::Condition;
-use crate::traffic::{self, Traffic};
+use crate::traffic::{self, Overrides, Traffic};
 use crate::world::{IGNORE_ANNOTATION, Kind, Meta, ObjectId, Resource, Table, World};
 
 /// The reason of conditions that say so.
@@ -165,6 +165,26 @@ impl Policy<'_> {
         let limits = self.limits.as_ref().err().or(self.quota.as_ref().err());
         let fault = self.asked.as_ref().err().or(self.clients.as_ref().err()).or(limits)?;
         Some(format!("{} (spec.{fault})", self.name))
+    }
+
+    /// Takes what is answered in place of something else by it, as BackendTrafficPolicies have it.
+    pub(super) fn put_overrides(
+        &mut self,
+        settings: &TrafficSettings,
+        overrides: Result<Overrides, String>,
+        unread: &[String],
+    ) {
+        match overrides {
+            Ok(overrides) => {
+                let idle = traffic::idle(settings).into_iter().chain(overrides.idle).collect();
+                self.leave_out(idle, unread);
+                if let (Ok(traffic), false) = (&mut self.traffic, overrides.all.is_empty()) {
+                    *traffic = Some(traffic.take().unwrap_or_default().with_overrides(overrides.all));
+                }
+            }
+            Err(fault) if self.traffic.is_ok() => self.traffic = Err(fault),
+            Err(_) => {}
+        }
     }
 
     /// Takes what it changes of listeners.

@@ -80,7 +80,8 @@ fn committed_definitions_are_up_to_date() {
 #[test]
 fn what_is_read_is_what_the_original_definitions_have() {
     let originals = originals();
-    for kind in CHAPTERS.iter().flat_map(|(_, kinds)| *kinds).chain(POLICIES) {
+    for kind in CHAPTERS.iter().flat_map(|(_, kinds)| *kinds).chain(POLICIES).chain(&[Kind::HttpRouteFilter])
+    {
         let original = &originals[kind.name()];
         for field in fields(*kind) {
             let wanted = original.get(&field.path);
@@ -288,15 +289,20 @@ fn page() -> String {
 }
 
 /// What the page says of filters that are objects. They have no status, and are refused whole for what is not read, so that
-/// no table declares their fields.
+/// no table declares their fields: what the original definition has beside those that are read closes.
 fn filters() -> String {
     let read: BTreeSet<String> = fields(Kind::HttpRouteFilter).into_iter().map(|field| field.path).collect();
     let has_inner = |path: &str| read.iter().any(|other| other != path && is_in(other, path));
+    let originals = originals();
+    let original = &originals[Kind::HttpRouteFilter.name()];
+    let unread: Vec<&String> = original.keys().filter(|path| !read.contains(*path)).collect();
+    let closing =
+        unread.iter().filter(|path| !unread.iter().any(|other| other != *path && is_in(path, other)));
     format!(
-        "\n### HTTPRouteFilter\n\nActed on: {}.\n\nCloses: any other field of the filter itself, of its \
-        `urlRewrite` and of its `directResponse`, such as `credentialInjection`. The rules that refer to it answer 500, and \
-        the status of their route says why.\n",
-        listed(read.iter().filter(|path| !has_inner(path)))
+        "\n### HTTPRouteFilter\n\nActed on: {}.\n\nCloses: {}. So does any field that definitions may get later, wherever in \
+        the filter it is. The rules that refer to it answer 500, and the status of their route says why.\n",
+        listed(read.iter().filter(|path| !has_inner(path))),
+        listed(closing.copied())
     )
 }
 

@@ -95,6 +95,29 @@ fn a_filter_that_cannot_be_closes_its_rule_and_the_route_says_why() {
             "ns/gone",
         ),
         ("{directResponse: {later: {}}}", "", "spec.directResponse.later"),
+        ("{urlRewrite: {hostname: {type: Backend, later: 1}}}", "", "spec.urlRewrite.hostname.later"),
+        (
+            "{urlRewrite: {path: {type: ReplaceRegexMatch, later: 1, replaceRegexMatch: {pattern: a}}}}",
+            "",
+            "spec.urlRewrite.path.later",
+        ),
+        (
+            "{urlRewrite: {path: {type: ReplaceRegexMatch, replaceRegexMatch: {pattern: a, later: 1}}}}",
+            "",
+            "spec.urlRewrite.path.replaceRegexMatch.later",
+        ),
+        ("{directResponse: {body: {inline: a, later: 1}}}", "", "spec.directResponse.body.later"),
+        (
+            "{directResponse: {body: {type: ValueRef, valueRef: {kind: ConfigMap, name: a, later: 1}}}}",
+            "",
+            "spec.directResponse.body.valueRef.later",
+        ),
+        ("{directResponse: {header: {later: []}}}", "", "spec.directResponse.header.later"),
+        (
+            "{directResponse: {header: {set: [{name: a, value: b, later: 1}]}}}",
+            "",
+            "spec.directResponse.header.later",
+        ),
         ("{directResponse: 1}", "", "the HTTPRouteFilter ns/f"),
         (pattern, rewrite, "two filters change the path"),
     ] {

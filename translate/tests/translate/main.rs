@@ -10,6 +10,7 @@ mod filters;
 mod golden;
 mod hostile;
 mod limits;
+mod overrides;
 mod properties;
 mod statuses;
 mod support;

@@ -40,7 +40,7 @@ pub struct RawRespond {
 }
 
 /// A change of path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawPathRewrite {
     /// What is replaced.
@@ -60,7 +60,7 @@ pub struct RawPathRewrite {
 }
 
 /// What is looked for in a path, and what it becomes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawRegexReplacement {
     /// A pattern of RE2's kind. Each part of the path that it matches is replaced.
@@ -72,7 +72,7 @@ pub struct RawRegexReplacement {
 }
 
 /// What a change of path replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RawPathRewriteType {
     /// The whole path.
     ReplaceFullPath,
@@ -83,7 +83,7 @@ pub enum RawPathRewriteType {
 }
 
 /// A redirect. What is left out stays as it was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawRedirect {
     /// The scheme.
@@ -107,7 +107,7 @@ pub struct RawRedirect {
 }
 
 /// The scheme of a redirect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum RawScheme {
