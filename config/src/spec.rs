@@ -14,6 +14,7 @@ mod request;
 mod response;
 mod rule;
 mod upstream;
+mod url;
 
 pub use crate::consumer::{ClaimPath, Consumer, KeyDigest, ModelNames, OneOf};
 pub use cors::{Cors, Listed, Origin};
@@ -42,14 +43,12 @@ pub use policy::{
 };
 pub use request::{Lookup, Matched, ModelEntry, RequestModel, RouteRequest};
 pub use response::{Replacement, ResponseOverride};
-pub use rule::{
-    Action, Destination, FixedAnswer, Mirror, PathRewrite, Redirect, RedirectTarget, RegexReplacement,
-    Rewrite, Rule, Share, Target, Tier, Upstream,
-};
+pub use rule::{Action, Destination, FixedAnswer, Mirror, Rule, Share, Target, Tier, Upstream};
 pub use upstream::{
     ApiSpec, BackendEndpoint, BackendHost, BackendSpec, ClientCertificate, EndpointSpec, ModelRewrite,
     Objective, PoolSpec, UpstreamTls,
 };
+pub use url::{PathRewrite, Redirect, RedirectTarget, RegexReplacement, Rewrite};
 
 /// The header by which rules name a model (Envoy AI Gateway's). It stands for what the body says; one that a client
 /// sends decides nothing.

@@ -11,6 +11,7 @@ use crate::error::{Dialect, Error};
 use crate::overrides;
 use crate::prepare::{self, Prepared, Recipient};
 use crate::relay::{self, Exchanged};
+use crate::respond;
 use crate::retry::{self, Failure, Onward, Replacement};
 use crate::runtime::Runtime;
 use crate::upstreams::Chosen;
@@ -31,7 +32,8 @@ pub(crate) async fn run(
         match try_once(connections, client, arrived, routed, attempt, response).await {
             Ok(Exchanged::Relayed) => return Ok(()),
             Ok(Exchanged::Overridden(found)) => {
-                return Box::pin(overrides::answer(client, arrived, routed, attempt, response, found)).await;
+                let reply = overrides::answer(client, arrived, routed, attempt, found)?;
+                return Box::pin(respond::reply(client, arrived, response, reply)).await;
             }
             Ok(Exchanged::Dropped(Replacement { attempt: next, back_off })) => {
                 *attempt = *next;

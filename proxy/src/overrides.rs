@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use penstock_config::{ListenerIndex, Replacement, RequestModel, ResponseOverride, RouteRequest};
 
 use crate::client::Client;
-use crate::context::{Arrived, Attempt, Response, Routed};
+use crate::context::{Arrived, Attempt, Routed};
 use crate::decide::{self, Question};
 use crate::error::Error;
 use crate::policy::Reply;
-use crate::{quota, respond, route, trail};
+use crate::{quota, route, trail};
 
 /// A response of an upstream that something else is answered for.
 #[derive(Debug, Clone, Copy)]
@@ -35,18 +35,17 @@ pub(crate) fn of_upstream(arrived: &Arrived, rule: usize, status: StatusCode) ->
     Some(Overridden { at, status })
 }
 
-/// Answers in place of an upstream's response.
+/// What is answered in place of an upstream's response.
 ///
 /// # Errors
-/// The client is gone.
-pub(crate) async fn answer(
-    client: &mut Client<'_>,
+/// There is no such answer.
+pub(crate) fn answer(
+    client: &Client<'_>,
     arrived: &Arrived,
     routed: &Routed,
     attempt: &Attempt,
-    response: &mut Response,
     Overridden { at, status }: Overridden,
-) -> Result<(), Error> {
+) -> Result<Reply, Error> {
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];
     let mut headers: HeaderMap = trail::headers(arrived, routed, Some(attempt)).collect();
@@ -54,7 +53,7 @@ pub(crate) async fn answer(
     let mut reply = Reply { status, headers, body: Bytes::new() };
     rule.response_headers.apply(&mut reply.headers);
     replace(client, arrived, routed.prefix_length, &rule.response_overrides[at], &mut reply)?;
-    respond::reply(client, arrived, response, reply).await
+    Ok(reply)
 }
 
 /// Puts what a rule answers in place of an answer of the gateway's own, and says whether it did. The rule is the one that took the

@@ -1,7 +1,7 @@
 //! Rules of HTTPRoutes.
 
-pub(crate) mod extension;
-pub(crate) mod filters;
+mod extension;
+mod filters;
 
 use std::rc::Rc;
 

@@ -8,6 +8,7 @@
 mod access;
 mod ai;
 mod ai_backend;
+mod answers;
 pub mod api;
 mod attach;
 mod backend;

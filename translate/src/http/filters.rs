@@ -142,11 +142,7 @@ impl<'a> Filters<'a> {
     }
 }
 
-/// A change of path.
-///
-/// # Errors
-/// It has a type that is not served.
-pub(crate) fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
+fn path(raw: &HttpPathModifier) -> Result<RawPathRewrite, String> {
     match raw.kind.as_str() {
         "ReplaceFullPath" => Ok(RawPathRewrite {
             kind: RawPathRewriteType::ReplaceFullPath,

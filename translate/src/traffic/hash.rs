@@ -37,7 +37,7 @@ pub(super) fn read(balancer: Option<&TrafficBalancer>) -> Result<Option<RawHashB
     let by = match wanted.kind.as_str() {
         "SourceIP" => RawHashBy { client: true, ..RawHashBy::default() },
         "Header" => {
-            let header = wanted.header.as_ref().map_or(&[][..], std::slice::from_ref);
+            let header = wanted.header.as_slice();
             RawHashBy { headers: names(header), ..RawHashBy::default() }
         }
         "Headers" => RawHashBy { headers: names(&wanted.headers), ..RawHashBy::default() },

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use penstock_config::raw::{RawRedirect, RawResponseOverride, RawResponseSource, RawScheme, RawStatusRange};
+use penstock_config::raw::{
+    RawPathRewrite, RawPathRewriteType, RawRedirect, RawResponseOverride, RawResponseSource, RawScheme,
+    RawStatusRange,
+};
 use serde_json::Value;
 
+use crate::answers::{body, edits};
 use crate::api::{TrafficOverride, TrafficOverrideRedirect, TrafficStatus};
 use crate::context::Context;
-use crate::http::extension::{body, edits};
-use crate::http::filters::path;
 use crate::world::{Key, shorten};
 
 /// The most answers, and the most ranges of statuses of each, that documents have.
@@ -121,14 +123,19 @@ fn redirect(place: &str, wanted: &TrafficOverrideRedirect) -> Result<RawRedirect
             return Err(format!("{place}.redirect.scheme: {:?} is not known", shorten(other, 40)));
         }
     };
-    let path = wanted.path.as_ref().filter(|path| path.kind == "ReplaceFullPath").map(path).transpose();
-    if wanted.path.as_ref().is_some_and(|path| path.kind != "ReplaceFullPath") {
-        return Err(format!("{place}.redirect.path is not of type ReplaceFullPath"));
-    }
+    let path = wanted.path.as_ref().map(|path| match path.kind.as_str() {
+        "ReplaceFullPath" => Ok(RawPathRewrite {
+            kind: RawPathRewriteType::ReplaceFullPath,
+            replace_full_path: path.replace_full_path.clone(),
+            replace_prefix_match: None,
+            replace_regex_match: None,
+        }),
+        _ => Err(format!("{place}.redirect.path is not of type ReplaceFullPath")),
+    });
     Ok(RawRedirect {
         scheme,
         hostname: wanted.hostname.clone(),
-        path: path.map_err(|fault| format!("{place}.redirect.path: {fault}"))?,
+        path: path.transpose()?,
         port: wanted.port,
         status_code: wanted.status_code.unwrap_or(302),
     })
