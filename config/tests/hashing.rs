@@ -14,6 +14,8 @@ fn compile(backend: &str) -> Result<Snapshot, Vec<String>> {
 
 #[test]
 fn each_fault_has_its_place_and_says_what_to_do() {
+    let many: Vec<String> = (0..17).map(|at| format!("a{at}: ''")).collect();
+    let many = format!("hashBy: {{cookie: {{name: a, ttl: 1h, attributes: {{{}}}}}}}", many.join(", "));
     for (backend, place, word) in [
         ("hashBy: {}", ".hashBy", "says nothing"),
         ("balancing: Random, hashBy: {client: true}", ".hashBy", "takes the place of balancing"),
@@ -27,6 +29,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
             "no attribute",
         ),
         ("hashBy: {cookie: {name: a, ttl: 9000h}}", ".cookie.ttl", "8760h"),
+        (&many, ".cookie.attributes", "has 17 members; the most is 16"),
     ] {
         let found = compile(backend).map(drop).unwrap_err();
         assert_eq!(found.len(), 1, "{backend}: {found:?}");

@@ -27,6 +27,7 @@ pub(super) const KNOWN_KEYWORDS: &[&str] = &[
     "items",
     "maxItems",
     "maxLength",
+    "maxProperties",
     "maximum",
     "minItems",
     "minLength",
@@ -133,6 +134,11 @@ impl Check<'_> {
     /// An object whose keys are free.
     fn map(&mut self, object: &mut Map<String, Value>, schema: &Value, place: &FieldPath<'_>) -> bool {
         let values = &schema["additionalProperties"];
+        let count = object.len() as u64;
+        if let Some(most) = schema["maxProperties"].as_u64().filter(|most| count > *most) {
+            self.report.add(place, || format!("has {count} members; the most is {most}"));
+            return false;
+        }
         if !values.is_object() {
             return true;
         }

@@ -333,7 +333,7 @@ fn a_claim_that_is_refused_is_refused_however_it_is_written() {
 fn a_policys_own_provider_is_no_other_policys_of_its_name() {
     let by = |policy: &str| Identity { policy: policy.into(), ..token("p", json!({"a": "x"})) };
     let named = |action| AccessRule { provider: Some("p".into()), ..rule(action) };
-    let rules = [named(Access::Allow), by_expression(Access::Allow, "claims_of('p').a == 'x'")];
+    let rules = [named(Access::Allow), by_expression(Access::Allow, "claims_of.p.a == 'x'")];
     for (own, policy, is_met) in [
         (&["p"][..], "mine", true),
         (&["p"], "theirs", false),

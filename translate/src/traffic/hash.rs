@@ -100,6 +100,7 @@ mod tests {
         serde_json::from_value(balancer).unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value)] // as what `json!` makes
     fn by(hash: Value) -> Result<RawHashBy, String> {
         let balancer = balancer(json!({"type": "ConsistentHash", "consistentHash": hash}));
         read(Some(&balancer)).map(|by| by.expect("it says something"))

@@ -98,7 +98,7 @@ where
                 // How it goes together with another that may restrict has to be known.
                 let is_known = |merges: &String| MERGE_TYPES.contains(&merges.as_str());
                 let is_vague = !spec.merge_type.as_ref().is_none_or(is_known);
-                let vague = is_vague.then(|| "mergeType".to_owned());
+                let vague = is_vague.then(|| "spec.mergeType".to_owned());
                 with(&object.closing.iter().cloned().chain(vague).collect::<Vec<_>>())
             }
             Err(_) => Some(format!("{name} (it cannot be read)")),
