@@ -10,9 +10,7 @@ use super::store::{Call, Store};
 use crate::limits::testing::{
     MINUTE, Request, at, limit, policy, refusal, remaining, requests, reserve, tokens, usage,
 };
-use crate::limits::{
-    Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop, is_common,
-};
+use crate::limits::{Counters, Holds, LeaseAsk, LeaseWait, LeaseWindow, Limiter, Now, Seen, Spent, Stop};
 
 struct Gateway {
     counters: Arc<Counters>,
