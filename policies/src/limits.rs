@@ -57,7 +57,7 @@ pub use lease::{Granted, LeaseAsk, LeaseQueue, LeaseWait, LeaseWindow, is_common
 pub use limiter::{Limiter, Wants};
 pub(crate) use matching::is_text_met;
 pub use prices::{PriceFor, Prices};
-pub use standing::{CountKind, Denied, Standing, Stop, Unavailable};
+pub use standing::{CountKind, Denied, LimitName, Standing, Stop, Unavailable};
 
 #[cfg(test)]
 mod tests;

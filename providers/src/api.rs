@@ -46,9 +46,12 @@ impl Api {
     /// The API that is asked at `path`. What stands before it does not matter: gateways serve APIs below paths of their
     /// own, as `/anthropic/v1/messages`.
     pub fn of_path(path: &str) -> Option<Self> {
-        let path = path.trim_end_matches('/');
+        // Byte by byte: the last segment is short, and searches take longer to begin.
+        let end = path.bytes().rposition(|byte| byte != b'/').map_or(0, |last| last + 1);
+        let path = path.get(..end).unwrap_or(path);
+        let last = path.bytes().rposition(|byte| byte == b'/').map_or(0, |slash| slash + 1);
         let has = |part: &str| path.contains(part);
-        Some(match path.rsplit('/').next().unwrap_or_default() {
+        Some(match path.get(last..).unwrap_or_default() {
             "completions" if path.ends_with("/chat/completions") => Self::ChatCompletions,
             "completions" => Self::Completions,
             "responses" => Self::Responses,

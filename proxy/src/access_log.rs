@@ -16,7 +16,7 @@ mod line;
 mod writer;
 
 pub use self::{
-    entry::{Access, Bill, Charged, Entry, Tried, Upstream},
+    entry::{Bill, Charged, Entry, Refused, Texts, Told, Tried, Upstream},
     line::Formatter,
     writer::Writer,
 };

@@ -8,7 +8,7 @@ use penstock_policies::{Facts, Model};
 use penstock_providers::PathModels;
 use penstock_wire::Connections;
 use pingora_http::RequestHeader;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::context::Arrived;
 use crate::error::Error;
@@ -52,7 +52,7 @@ pub(crate) async fn admit(
     }
     let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
     let models = match &asked {
-        None => vec![Model::List],
+        None => smallvec![Model::List],
         Some(asked) => asked.models(),
     };
     admit_late(arrived, head, &models)?;
@@ -80,7 +80,7 @@ pub(crate) fn explain(
     let runtime = arrived.runtime().clone();
     let rule = found.map(|found| (&runtime.snapshot().rules()[found.rule], found.prefix_length));
     let asked = rule.map(|(rule, prefix_length)| asked_models(arrived, rule, prefix_length));
-    let models = asked.as_ref().map_or_else(|| vec![Model::List], AskedModels::models);
+    let models = asked.as_ref().map_or_else(|| smallvec![Model::List], AskedModels::models);
     admit_late(arrived, head, &models)?;
     if let Some((rule, _)) = rule {
         let before = runtime.listener_chain(arrived.listener);
@@ -159,12 +159,12 @@ fn check_lists(arrived: &Arrived, models: &[Model<'_>]) -> Result<(), Error> {
 
 /// The models that a request may be about.
 struct AskedModels {
-    names: Vec<String>,
+    names: SmallVec<[String; 1]>,
     are_unknown: bool,
 }
 
 impl AskedModels {
-    fn models(&self) -> Vec<Model<'_>> {
+    fn models(&self) -> SmallVec<[Model<'_>; 2]> {
         let unknown = (self.are_unknown || self.names.is_empty()).then_some(Model::Unknown);
         unknown.into_iter().chain(self.names.iter().map(|name| Model::Named(name))).collect()
     }
@@ -173,7 +173,7 @@ impl AskedModels {
 /// The models that a request may be about: those of its path, which some APIs go by, and that of its body. Where they
 /// differ, an upstream may go by either. The path is what upstreams see, rewritten or not.
 fn asked_models(arrived: &Arrived, rule: &Rule, prefix_length: Option<usize>) -> AskedModels {
-    let mut asked = AskedModels { names: Vec::new(), are_unknown: false };
+    let mut asked = AskedModels { names: SmallVec::new(), are_unknown: false };
     for path in paths(arrived.target.path(), rule, prefix_length) {
         let found = models_in_path(&path);
         // A redirect is about no more than what it is asked.

@@ -107,6 +107,9 @@ impl Gateway {
         if !arrived.runtime().listener_chain(arrived.listener).is_empty() {
             let runtime = arrived.runtime().clone();
             let chain = runtime.listener_chain(arrived.listener);
+            if !chain.may_wait() {
+                return chain.identify_named(&mut arrived.subject(client.head_mut()));
+            }
             let reach = Reach { runtime: &runtime, connections: &self.shared.connections };
             if let Verdict::Answer(mut answer) =
                 Box::pin(chain.identify(&reach, &mut arrived.subject(client.head_mut()))).await?

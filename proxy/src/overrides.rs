@@ -49,7 +49,7 @@ pub(crate) fn answer(
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];
     let mut headers: HeaderMap = trail::headers(arrived, routed, Some(attempt)).collect();
-    headers.extend(quota::headers(arrived, attempt));
+    quota::tell(arrived, attempt, &mut headers);
     let mut reply = Reply { status, headers, body: Bytes::new() };
     rule.response_headers.apply(&mut reply.headers);
     replace(client, arrived, routed.prefix_length, &rule.response_overrides[at], &mut reply)?;

@@ -215,6 +215,8 @@ pub struct Chain {
     withheld: Box<[HeaderName]>,
     /// The limits of its policies.
     quotas: Box<[Arc<Quota>]>,
+    /// Whether a policy may have to wait for somebody: a server, a provider, or what an embedder's does.
+    may_wait: bool,
 }
 
 impl Chain {
@@ -227,7 +229,8 @@ impl Chain {
         let named = named.into_iter().map(Policy::Access);
         let policies: Box<[Policy]> = named.chain(hooks.into_iter().map(Policy::Hook)).collect();
         let wants = policies.iter().map(Policy::wants).fold(Wants::default(), Wants::bitor);
-        Self { policies, wants, reserved, withheld, quotas }
+        let may_wait = policies.iter().any(Policy::may_wait);
+        Self { policies, wants, reserved, withheld, quotas, may_wait }
     }
 
     /// What its members have to see.
@@ -245,6 +248,13 @@ impl Chain {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.policies.is_empty()
+    }
+
+    /// Whether a policy may have to wait for somebody. Where none has, [`Self::identify_named`] and [`Self::admit_named`] come
+    /// to the same as asking all, and take no future.
+    #[inline]
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// Asks who sends the request. The first policy that does not let it go on decides. From the first on whose server is
@@ -338,7 +348,8 @@ impl Chain {
         Ok(Verdict::Continue)
     }
 
-    /// As [`Self::identify`], of the policies that the document names alone, for an explanation.
+    /// As [`Self::identify`], of the policies that the document names alone, and without waiting: for an explanation, and where
+    /// nobody has to be waited for.
     ///
     /// # Errors
     /// As [`Self::identify`].
@@ -349,7 +360,7 @@ impl Chain {
         Ok(())
     }
 
-    /// As [`Self::admit`], of the policies that the document names alone, for an explanation.
+    /// As [`Self::admit`], of the policies that the document names alone, and without waiting.
     ///
     /// # Errors
     /// As [`Self::admit`].
@@ -412,6 +423,13 @@ impl Chain {
 }
 
 impl Policy {
+    fn may_wait(&self) -> bool {
+        match self {
+            Self::Access(access) => access.may_wait(),
+            Self::Hook(_) => true,
+        }
+    }
+
     fn wants(&self) -> Wants {
         match self {
             Self::Access(access) => access.wants(),

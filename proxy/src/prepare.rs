@@ -30,6 +30,9 @@ pub(crate) use hop::is_hop_by_hop;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// Headers that upstreams are usually sent beside the client's.
+const ADDED_HEADERS: usize = 6;
+
 /// The longest list of members that were left out, in bytes.
 const MAX_DROPPED_BYTES: usize = 1024;
 
@@ -75,9 +78,7 @@ pub(crate) struct Prepared {
 /// a model that cannot be renamed, a body that the upstream's dialect has no words for.
 pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>) -> Result<Prepared, Error> {
     let (body, is_decoded) = body_for(arrived, to)?;
-    let mut headers = client.head().headers.clone();
-    hop::strip(&mut headers)?;
-    headers.remove(header::EXPECT);
+    let mut headers = hop::copy(&client.head().headers, ADDED_HEADERS)?;
     if is_decoded {
         headers.remove(header::CONTENT_ENCODING);
     }

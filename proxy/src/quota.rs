@@ -27,7 +27,7 @@ use crate::context::{Arrived, Attempt, Response};
 use crate::error::{Error, LimitReached};
 use crate::meter::Meter;
 
-pub(crate) use self::told::headers;
+pub(crate) use self::told::tell;
 pub(crate) use crate::admit::facts;
 
 /// How often counters are looked at for those that say nothing any more, and how many: all of them in some ten seconds.

@@ -1,11 +1,11 @@
 //! The settle phase: exactly once for every request, whatever ended it.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use penstock_picker::Outcome;
 use penstock_tap::{Report, Tap};
 use tokio::time::Instant;
 
-use crate::access_log::{self, AccessLog, Entry};
+use crate::access_log::{self, AccessLog, Entry, Refused, Texts, Told};
 use crate::context::RequestContext;
 use crate::error::{Error, Origin};
 use crate::metrics::Settlement;
@@ -95,16 +95,19 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
     let rules = runtime.snapshot().rules();
     Entry {
         time: arrived.started_at,
-        request_id: arrived.request_id.clone(),
+        texts: Texts::new(&Told {
+            request_id: arrived.request_id.as_bytes(),
+            path: Some(arrived.target.path().as_bytes()),
+            user_agent: arrived.user_agent.as_ref().map(HeaderValue::as_bytes),
+            model: arrived.model().map(str::as_bytes),
+            consumer: arrived.caller.as_ref().and_then(|caller| caller.name()).map(|name| name.as_bytes()),
+        }),
         method: arrived.target.method.clone(),
-        path: Some(arrived.target.path_and_query.clone()),
         peer: arrived.peer,
         forwarded_for: arrived.forwarded_for,
-        user_agent: arrived.user_agent.clone(),
-        access: access(ctx),
+        refused: refused(ctx),
         listener: runtime.snapshot().listeners[arrived.listener].name.clone(),
         route: ctx.routed.as_ref().map(|routed| rules[routed.rule].route.clone()),
-        model: arrived.model().map(Box::from),
         target_model: attempt.and_then(|attempt| attempt.model.clone()),
         upstream: attempt.map(|attempt| {
             let upstream = runtime.upstream(attempt.upstream);
@@ -134,18 +137,13 @@ fn entry(ctx: &RequestContext, request_bytes: usize, report: &Report, status: u1
     }
 }
 
-/// What policies found out.
-fn access(ctx: &RequestContext) -> Option<Box<access_log::Access>> {
-    let consumer = ctx.arrived.caller.as_ref().and_then(|caller| caller.name());
+/// What policies did not let pass, or answered.
+fn refused(ctx: &RequestContext) -> Option<Box<Refused>> {
     let answered_by = ctx.arrived.caller.as_ref().and_then(|caller| caller.answered_by());
     let refused_by = ctx.refusal.as_ref().and_then(Error::refused_by);
-    let refused_by = refused_by.or(answered_by.map(|policy| (policy, None)));
-    if consumer.is_none() && refused_by.is_none() {
-        return None;
-    }
-    let (policy, rule) = refused_by.unzip();
-    Some(Box::new(access_log::Access {
-        consumer: consumer.cloned(),
+    let (policy, rule) = refused_by.or(answered_by.map(|policy| (policy, None))).unzip();
+    policy?;
+    Some(Box::new(Refused {
         policy: policy.cloned(),
         rule: rule.flatten().cloned(),
         limit: ctx.refusal.as_ref().and_then(Error::reached).map(|reached| reached.limit.clone()),

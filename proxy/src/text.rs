@@ -29,11 +29,18 @@ pub(crate) fn ip(address: IpAddr, out: &mut Vec<u8>) {
         let _ = write!(out, "{address}");
         return;
     };
+    out.reserve("255.255.255.255".len());
     for (at, octet) in v4.octets().into_iter().enumerate() {
         if at > 0 {
             out.push(b'.');
         }
-        decimal(u64::from(octet), out);
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
     }
 }
 
@@ -43,7 +50,7 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_the_standard_library_does() {
-        for address in ["0.0.0.0", "10.20.255.9", "::1", "2001:db8::7", "::ffff:10.0.0.1"] {
+        for address in ["0.0.0.0", "10.20.255.9", "100.99.105.200", "::1", "2001:db8::7", "::ffff:10.0.0.1"] {
             let mut out = Vec::new();
             ip(address.parse().unwrap(), &mut out);
             assert_eq!(out, address.as_bytes());

@@ -57,10 +57,32 @@ impl fmt::Display for HostPattern {
 /// A host without its port, and without the dot that may end a name and means the same (RFC 3986, 3.2.2). The brackets of
 /// an IPv6 address stay.
 pub fn bare(host: &str) -> &str {
-    let host = match (host.rfind(':'), host.rfind(']')) {
-        (Some(colon), Some(bracket)) if colon < bracket => host,
-        (Some(colon), _) => &host[..colon],
-        (None, _) => host,
+    // Byte by byte from the end, where the port is: it is short, and each request's host is asked.
+    let host = match host.bytes().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if host.as_bytes()[at] == b':' => &host[..at],
+        _ => host,
     };
     host.strip_suffix('.').unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn a_host_is_bare_without_its_port_and_its_final_dot() {
+        for (host, expected) in [
+            ("a.example", "a.example"),
+            ("a.example:80", "a.example"),
+            ("a.example.:80", "a.example"),
+            ("a.example.", "a.example"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("a:", "a"),
+            (":80", ""),
+            ("", ""),
+        ] {
+            assert_eq!(bare(host), expected, "{host}");
+        }
+    }
 }

@@ -182,8 +182,11 @@ fn bound(bucket: usize) -> u64 {
     if bucket.is_multiple_of(2) { octave } else { octave + octave.div_ceil(2) }
 }
 
+/// A bucket that has just room for so many tokens, or the last.
 fn bucket(output: u64) -> usize {
-    (0..BUCKETS).find(|bucket| bound(*bucket) >= output).unwrap_or(BUCKETS - 1)
+    // The first bucket of the octave that the tokens are in, which may be followed by two that are needed.
+    let first = 2 * output.max(1).ilog2() as usize;
+    (first..first + 2).find(|bucket| bound(*bucket) >= output).unwrap_or(first + 2).min(BUCKETS - 1)
 }
 
 #[cfg(test)]

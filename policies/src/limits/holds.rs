@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::expression::Names;
 use super::prices::PriceFor;
 use super::rule::{Rule, Took};
-use super::standing::{CountKind, Standing};
+use super::standing::{CountKind, LimitName, Standing};
 
 /// So many limits are held without the heap.
 const INLINE: usize = 4;
@@ -86,12 +86,8 @@ pub enum Spent<'a> {
 /// What was counted of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
-    /// The policy.
-    pub policy: Arc<str>,
-    /// The limit's name in it.
-    pub limit: Arc<str>,
-    /// What it counts.
-    pub count: CountKind,
+    /// The limit.
+    pub limit: Arc<LimitName>,
     /// What was held.
     pub held: u64,
     /// What was counted.
@@ -287,13 +283,7 @@ impl Hold {
     }
 
     fn settled(&self, used: u64) -> Settled {
-        Settled {
-            policy: Arc::clone(&self.rule.policy),
-            limit: Arc::clone(&self.rule.name),
-            count: self.rule.count,
-            held: self.part.total(),
-            used,
-        }
+        Settled { limit: Arc::clone(&self.rule.called), held: self.part.total(), used }
     }
 
     fn standing(&self, now: Now) -> Standing {

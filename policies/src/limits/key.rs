@@ -90,7 +90,8 @@ fn push(key: &mut Key, value: &[u8]) {
     match u8::try_from(value.len()) {
         Ok(length) if value.len() <= MAX_VALUE_BYTES => {
             key.push(length);
-            key.extend_from_slice(value);
+            // Byte by byte: a name is shorter than what it takes to insert a slice.
+            key.extend(value.iter().copied());
         }
         _ => {
             key.push(DIGEST);

@@ -13,7 +13,7 @@ use super::key::{self, Key, LimitId};
 use super::lease::{COMMON, LeaseWindow};
 use super::matching::is_for;
 use super::prices::PriceFor;
-use super::standing::CountKind;
+use super::standing::{CountKind, LimitName};
 use super::window::Shape;
 
 /// By how much tokens of a prompt may have been reckoned too high. Nobody is told that a request can never pass who might.
@@ -28,6 +28,8 @@ const MAX_NAME_BYTES: usize = 64;
 pub(crate) struct Rule {
     pub(crate) policy: Arc<str>,
     pub(crate) name: Arc<str>,
+    /// Both.
+    pub(crate) called: Arc<LimitName>,
     pub(crate) count: CountKind,
     pub(crate) is_shadow: bool,
     pub(crate) cuts_streams: bool,
@@ -79,6 +81,7 @@ impl Rule {
         Self {
             policy: Arc::clone(policy),
             name: Arc::clone(&spec.name),
+            called: Arc::new(LimitName { policy: Arc::clone(policy), limit: Arc::clone(&spec.name) }),
             count: CountKind::from(&spec.count),
             is_shadow: spec.is_shadow,
             cuts_streams: spec.cuts_streams,

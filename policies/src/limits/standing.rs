@@ -32,6 +32,15 @@ pub enum CountKind {
     Concurrency,
 }
 
+/// What a limit is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitName {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The limit's name in it.
+    pub limit: Arc<str>,
+}
+
 /// A limit, as it stands for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {

@@ -12,7 +12,7 @@ use penstock_tap::{Usage, UsageSource};
 use crate::access_log::entry::{
     MAX_CONSUMER_BYTES, MAX_METHOD_BYTES, MAX_MODEL_BYTES, MAX_PATH_BYTES, MAX_USER_AGENT_BYTES,
 };
-use crate::access_log::{Access, Bill, Entry, Tried};
+use crate::access_log::{Bill, Entry, Refused, Told, Tried};
 use crate::text::{clip, decimal, ip};
 
 /// Writes lines, and remembers the second that the last one was about.
@@ -33,10 +33,11 @@ impl Formatter {
         self.write_time(entry.time, out);
         out.push(b'"');
         let mut line = Line(out);
-        line.plain("request_id", entry.request_id.as_str());
+        let Told { request_id, path, user_agent, model, consumer } = entry.texts.told();
+        line.plain("request_id", request_id);
         line.text("method", entry.method.as_str().as_bytes(), MAX_METHOD_BYTES);
-        if let Some(path) = &entry.path {
-            line.text("path", path.path().as_bytes(), MAX_PATH_BYTES);
+        if let Some(path) = path {
+            line.text("path", path, MAX_PATH_BYTES);
         }
         if let Some(client) = entry.forwarded_for {
             line.name("client");
@@ -45,18 +46,21 @@ impl Formatter {
         if let Some(peer) = entry.peer {
             line.address(if entry.forwarded_for.is_some() { "proxy" } else { "client" }, peer);
         }
-        if let Some(agent) = &entry.user_agent {
-            line.text("user_agent", agent.as_bytes(), MAX_USER_AGENT_BYTES);
+        if let Some(agent) = user_agent {
+            line.text("user_agent", agent, MAX_USER_AGENT_BYTES);
         }
-        if let Some(access) = &entry.access {
-            line.access(access);
+        if let Some(consumer) = consumer {
+            line.text("consumer", consumer, MAX_CONSUMER_BYTES);
+        }
+        if let Some(refused) = &entry.refused {
+            line.refused(refused);
         }
         line.own("listener", &entry.listener);
         if let Some(route) = &entry.route {
             line.own("route", route);
         }
-        if let Some(model) = &entry.model {
-            line.text("model", model.as_bytes(), MAX_MODEL_BYTES);
+        if let Some(model) = model {
+            line.text("model", model, MAX_MODEL_BYTES);
         }
         if let Some(model) = &entry.target_model {
             line.own("target_model", model);
@@ -74,13 +78,13 @@ impl Formatter {
         line.number("attempts", u64::from(entry.attempts));
         line.number("status", u64::from(entry.status));
         if let Some(error) = entry.error {
-            line.plain("error", error);
+            line.plain("error", error.as_bytes());
         }
         line.name("stream");
         line.0.extend_from_slice(if entry.is_stream { b"true" } else { b"false" });
         line.tokens(&entry.usage);
         if let Some(source) = entry.usage_source {
-            line.plain("usage_source", source.name());
+            line.plain("usage_source", source.name().as_bytes());
         }
         if let Some(bill) = &entry.bill {
             line.bill(bill);
@@ -118,40 +122,62 @@ impl Formatter {
 }
 
 impl Line<'_> {
-    fn name(&mut self, name: &str) {
+    /// Inlined, as what calls it: names are constants, and their lengths known then.
+    #[inline(always)]
+    fn name(&mut self, name: &'static str) {
+        // Room for all of it at once, and for a value that is short.
+        self.0.reserve(name.len() + 32);
         self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
     }
 
     /// Text that has nothing to be escaped: the gateway's own words, and ids, whose characters were checked.
-    fn plain(&mut self, name: &str, text: &str) {
+    #[inline(always)]
+    fn plain(&mut self, name: &'static str, text: &[u8]) {
         self.name(name);
-        self.0.push(b'"');
-        self.0.extend_from_slice(text.as_bytes());
-        self.0.push(b'"');
+        self.quoted(text);
     }
 
     /// A name from the configuration.
-    fn own(&mut self, name: &str, text: &str) {
+    #[inline(always)]
+    fn own(&mut self, name: &'static str, text: &str) {
         self.text(name, text.as_bytes(), usize::MAX);
     }
 
     /// A client's text, cut at a number of bytes and marked with `…` there. What is no UTF-8 is replaced.
-    fn text(&mut self, name: &str, bytes: &[u8], max_bytes: usize) {
+    #[inline(always)]
+    fn text(&mut self, name: &'static str, bytes: &[u8], max_bytes: usize) {
         self.name(name);
-        if bytes.len() <= max_bytes && bytes.iter().all(|byte| is_plain(*byte)) {
-            self.0.push(b'"');
-            self.0.extend_from_slice(bytes);
-            self.0.push(b'"');
+        self.value(bytes, max_bytes);
+    }
+
+    /// Text that has nothing to be escaped, in quotes.
+    fn quoted(&mut self, text: &[u8]) {
+        self.0.reserve(text.len() + 2);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text);
+        self.0.push(b'"');
+    }
+
+    /// Any text, in quotes.
+    fn value(&mut self, bytes: &[u8], max_bytes: usize) {
+        // All bytes are looked at, whatever they are: so the compiler takes many of them at once.
+        if bytes.len() <= max_bytes && bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+            self.quoted(bytes);
             return;
         }
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(&mut *self.0, &*bounded(bytes, max_bytes));
     }
 
-    fn address(&mut self, name: &str, address: SocketAddr) {
+    #[inline(always)]
+    fn address(&mut self, name: &'static str, address: SocketAddr) {
         self.name(name);
+        self.socket(address);
+    }
+
+    fn socket(&mut self, address: SocketAddr) {
         self.0.push(b'"');
         match address {
             SocketAddr::V4(v4) => {
@@ -169,31 +195,34 @@ impl Line<'_> {
         let _ = write!(self.0, "{value}");
     }
 
-    fn number(&mut self, name: &str, number: u64) {
+    #[inline(always)]
+    fn number(&mut self, name: &'static str, number: u64) {
         self.name(name);
         decimal(number, self.0);
     }
 
     /// To three places.
-    fn milliseconds(&mut self, name: &str, duration: Duration) {
+    #[inline(always)]
+    fn milliseconds(&mut self, name: &'static str, duration: Duration) {
         self.name(name);
+        self.thousands(duration);
+    }
+
+    fn thousands(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         decimal(micros / 1000, self.0);
         self.0.push(b'.');
         thousandths((micros % 1000) as u32, self.0);
     }
 
-    fn access(&mut self, access: &Access) {
-        if let Some(consumer) = &access.consumer {
-            self.text("consumer", consumer.as_bytes(), MAX_CONSUMER_BYTES);
-        }
-        if let Some(policy) = &access.policy {
+    fn refused(&mut self, refused: &Refused) {
+        if let Some(policy) = &refused.policy {
             self.own("policy", policy);
         }
-        if let Some(rule) = &access.rule {
+        if let Some(rule) = &refused.rule {
             self.own("rule", rule);
         }
-        if let Some(limit) = &access.limit {
+        if let Some(limit) = &refused.limit {
             self.own("limit", limit);
         }
     }
@@ -213,9 +242,8 @@ impl Line<'_> {
         self.name("charged");
         for (at, charged) in bill.charged.iter().enumerate() {
             self.0.extend_from_slice(if at == 0 { b"[{\"policy\":" } else { b",{\"policy\":" });
-            // Writing to memory does not fail.
-            let _ = serde_json::to_writer(&mut *self.0, &*charged.policy);
-            self.own("limit", &charged.limit);
+            self.value(charged.limit.policy.as_bytes(), usize::MAX);
+            self.own("limit", &charged.limit.limit);
             self.number("held", charged.held);
             self.number("used", charged.used);
             self.0.push(b'}');
@@ -224,15 +252,19 @@ impl Line<'_> {
     }
 
     /// Billionths of a dollar, as dollars.
-    fn dollars(&mut self, name: &str, nano: u64) {
+    fn dollars(&mut self, name: &'static str, nano: u64) {
         const A_DOLLAR: u64 = 1_000_000_000;
         self.name(name);
         decimal(nano / A_DOLLAR, self.0);
         let rest = nano % A_DOLLAR;
         if rest > 0 {
-            let digits = format!("{rest:09}");
-            self.0.push(b'.');
-            self.0.extend_from_slice(digits.trim_end_matches('0').as_bytes());
+            // The dollar before it keeps the noughts that the rest begins with, and gives way to the point.
+            let point = self.0.len();
+            decimal(A_DOLLAR + rest, self.0);
+            self.0[point] = b'.';
+            while self.0.last() == Some(&b'0') {
+                self.0.pop();
+            }
         }
     }
 
@@ -248,7 +280,7 @@ impl Line<'_> {
             self.0.extend_from_slice(b"\":");
             // Writing to memory does not fail.
             let _ = serde_json::to_writer(&mut *self.0, &**name);
-            self.plain("reason", reason);
+            self.plain("reason", reason.as_bytes());
             self.0.push(b'}');
         }
         self.0.push(b']');

@@ -1,34 +1,46 @@
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use http::{HeaderValue, Method};
+use penstock_policies::limits::LimitName;
 use penstock_tap::{Usage, UsageSource};
 use serde_json::{Value, json};
+use smallvec::{SmallVec, smallvec};
 
 use super::{entry::MAX_MODEL_BYTES, *};
-use crate::{metrics::UpstreamKind, request_id::RequestId};
+use crate::metrics::UpstreamKind;
+
+const TOLD: Told<'static> = Told {
+    request_id: b"r-1",
+    path: Some(b"/v1/chat/completions"),
+    user_agent: Some(b"curl/8"),
+    model: Some(b"m"),
+    consumer: Some(b"search"),
+};
+
+fn charged(limit: &str, held: u64, used: u64) -> Charged {
+    let limit = LimitName { policy: "tenants".into(), limit: limit.into() };
+    Charged { limit: Arc::new(limit), held, used }
+}
 
 /// An entry that has everything.
 pub(crate) fn entry() -> Entry {
     Entry {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-        request_id: RequestId::accept(&HeaderValue::from_static("r-1")).unwrap(),
+        texts: Texts::new(&TOLD),
         method: Method::POST,
-        path: Some("/v1/chat/completions?key=secret".parse().unwrap()),
         peer: Some("10.0.0.9:5000".parse().unwrap()),
         forwarded_for: None,
-        user_agent: Some(HeaderValue::from_static("curl/8")),
-        access: Some(Box::new(Access {
-            consumer: Some("search".into()),
+        refused: Some(Box::new(Refused {
             policy: Some("tenants".into()),
             rule: Some("no-embeddings".into()),
             limit: Some("tokens".into()),
         })),
         listener: "http".into(),
         route: Some("llama".into()),
-        model: Some("m".into()),
         target_model: Some("m-v2".into()),
         upstream: Some(Upstream {
             kind: UpstreamKind::Pool,
@@ -52,10 +64,7 @@ pub(crate) fn entry() -> Entry {
         request_bytes: 1200,
         response_bytes: 9000,
         bill: Some(Box::new(Bill {
-            charged: vec![
-                Charged { policy: "tenants".into(), limit: "requests".into(), held: 1, used: 1 },
-                Charged { policy: "tenants".into(), limit: "tokens".into(), held: 900, used: 14 },
-            ],
+            charged: smallvec![charged("requests", 1, 1), charged("tokens", 900, 14)],
             cost: Some(Some(1_500_000)),
         })),
         matched_blocks: Some(3),
@@ -109,7 +118,7 @@ fn costs_are_dollars_and_one_that_nobody_knows_is_null() {
         (Some(2_500_000_000), json!(2.5)),
         (None, Value::Null),
     ] {
-        let bill = Bill { cost: Some(cost), charged: Vec::new() };
+        let bill = Bill { cost: Some(cost), charged: SmallVec::new() };
         let line = written(&Entry { bill: Some(Box::new(bill)), ..entry() });
         assert_eq!((line.get("cost"), line.get("charged")), (Some(&told), None), "{cost:?}");
     }
@@ -118,12 +127,10 @@ fn costs_are_dollars_and_one_that_nobody_knows_is_null() {
 #[test]
 fn what_is_unknown_is_left_out() {
     let line = written(&Entry {
-        path: None,
+        texts: Texts::new(&Told { request_id: b"r-1", ..Told::default() }),
         peer: None,
-        user_agent: None,
-        access: None,
+        refused: None,
         route: None,
-        model: None,
         target_model: None,
         upstream: None,
         tried: Vec::new(),
@@ -169,8 +176,11 @@ fn a_stream_that_could_not_be_read_has_no_figures() {
 fn hostile_text_is_escaped_and_bounded() {
     let hostile = format!("\"}},\n\u{0}{}", "é".repeat(1000));
     let line = written(&Entry {
-        model: Some(hostile.clone().into()),
-        user_agent: Some(HeaderValue::from_bytes(&[b"\"\xFF".as_slice(), &[b'a'; 300]].concat()).unwrap()),
+        texts: Texts::new(&Told {
+            model: Some(hostile.as_bytes()),
+            user_agent: Some(&[b"\"\xFF".as_slice(), &[b'a'; 300]].concat()),
+            ..TOLD
+        }),
         ..entry()
     });
     let model = line["model"].as_str().unwrap();

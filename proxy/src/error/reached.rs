@@ -4,13 +4,14 @@
 //! time. Of several limits of one kind the client is told the tightest: the one of which the least share is left.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{Dialect, Error};
+use crate::text::decimal;
 
 /// A limit that is reached.
 #[derive(Clone, Debug)]
@@ -102,7 +103,9 @@ impl LimitReached {
     pub(super) fn headers(&self, dialect: Dialect) -> Vec<(HeaderName, HeaderValue)> {
         let mut tightest = Tightest::default();
         self.figures.into_iter().for_each(|figures| tightest.add(figures, dialect));
-        tightest.headers(dialect).collect()
+        let mut headers = Vec::new();
+        tightest.tell(dialect, |name, value| headers.push((name, value)));
+        headers
     }
 }
 
@@ -135,22 +138,43 @@ impl Tightest {
         }
     }
 
-    /// The headers that clients of this dialect read.
-    pub(crate) fn headers(self, dialect: Dialect) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let found = self.0.into_iter().enumerate().filter_map(|(at, figures)| Some((at, figures?)));
-        found.flat_map(move |(at, figures)| {
-            let (names, reset) = match dialect {
-                Dialect::Anthropic => (ANTHROPIC[at].clone(), time(figures.reset)),
-                _ if at == Told::Requests as usize => (OPEN_AI_REQUESTS, span(figures.reset)),
-                _ => (OPEN_AI_TOKENS, span(figures.reset)),
+    /// Tells the headers that clients of this dialect read.
+    pub(crate) fn tell(self, dialect: Dialect, mut tell: impl FnMut(HeaderName, HeaderValue)) {
+        for (at, figures) in self.0.into_iter().enumerate() {
+            let Some(figures) = figures else { continue };
+            let names = match dialect {
+                Dialect::Anthropic => ANTHROPIC[at].clone(),
+                _ if at == Told::Requests as usize => OPEN_AI_REQUESTS,
+                _ => OPEN_AI_TOKENS,
             };
-            let values = [figures.amount.into(), figures.remaining.into(), reset];
-            names.into_iter().zip(values)
-        })
+            for (name, value) in names.into_iter().zip(figures.values(dialect)) {
+                tell(name, value);
+            }
+        }
     }
 }
 
 impl Figures {
+    /// The values of the headers that tell of it: parts of one text, so that one piece of memory has them all.
+    fn values(&self, dialect: Dialect) -> [HeaderValue; 3] {
+        let mut text = Vec::with_capacity(64);
+        decimal(self.amount, &mut text);
+        let amount_ends = text.len();
+        decimal(self.remaining, &mut text);
+        let remaining_ends = text.len();
+        if dialect == Dialect::Anthropic {
+            text.extend_from_slice(time(self.reset).as_bytes());
+        } else {
+            span(self.reset, &mut text);
+        }
+        let text = Bytes::from(text);
+        let parts = [0..amount_ends, amount_ends..remaining_ends, remaining_ends..text.len()];
+        parts.map(|part| {
+            let value = HeaderValue::from_maybe_shared(text.slice(part));
+            value.unwrap_or_else(|_| HeaderValue::from_static("0"))
+        })
+    }
+
     /// Whether a smaller share is left than of another.
     fn is_tighter(&self, other: &Self) -> bool {
         let share = |of: &Self, amount: u64| u128::from(of.remaining) * u128::from(amount);
@@ -159,35 +183,35 @@ impl Figures {
 }
 
 /// A time as OpenAI writes it: `17ms`, `1s`, `6m0s`, `1h0m0s`.
-fn span(time: Duration) -> HeaderValue {
+fn span(time: Duration, out: &mut Vec<u8>) {
     let seconds = time.as_secs();
-    let text = if seconds == 0 && time.subsec_millis() > 0 {
-        format!("{}ms", time.subsec_millis())
-    } else {
-        let seconds = seconds.saturating_add(u64::from(time.subsec_nanos() > 0));
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let mut text = String::with_capacity(16);
-        // Writing to memory does not fail.
-        let _ = match (hours, minutes) {
-            (0, 0) => write!(text, "{seconds}s"),
-            (0, _) => write!(text, "{minutes}m{seconds}s"),
-            _ => write!(text, "{hours}h{minutes}m{seconds}s"),
-        };
-        text
-    };
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0s"))
+    if seconds == 0 && time.subsec_millis() > 0 {
+        decimal(u64::from(time.subsec_millis()), out);
+        out.extend_from_slice(b"ms");
+        return;
+    }
+    let seconds = seconds.saturating_add(u64::from(time.subsec_nanos() > 0));
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        decimal(hours, out);
+        out.push(b'h');
+    }
+    if hours > 0 || minutes > 0 {
+        decimal(minutes, out);
+        out.push(b'm');
+    }
+    decimal(seconds, out);
+    out.push(b's');
 }
 
 /// The point in time after `time`, in RFC 3339.
-fn time(time: Duration) -> HeaderValue {
+fn time(time: Duration) -> String {
     /// Where a point in time has no name any more: in the year 9999.
     const LAST: Duration = Duration::from_secs(253_402_300_799);
     let now = SystemTime::now();
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = since.saturating_add(time).saturating_add(Duration::from_millis(999)).min(LAST);
-    let text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_secs()));
-    HeaderValue::try_from(text.to_string())
-        .unwrap_or_else(|_| HeaderValue::from_static("1970-01-01T00:00:00Z"))
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_secs())).to_string()
 }
 
 #[cfg(test)]
@@ -201,8 +225,17 @@ mod tests {
     fn told(figures: &[Figures], dialect: Dialect) -> Vec<(String, String)> {
         let mut tightest = Tightest::default();
         figures.iter().for_each(|figures| tightest.add(*figures, dialect));
-        let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
-        tightest.headers(dialect).map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+        let mut told = Vec::new();
+        tightest.tell(dialect, |name, value| {
+            told.push((name.as_str().to_owned(), value.to_str().unwrap().to_owned()));
+        });
+        told
+    }
+
+    fn written(time: Duration) -> String {
+        let mut text = Vec::new();
+        span(time, &mut text);
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -210,14 +243,14 @@ mod tests {
         for (millis, text) in
             [(0, "0s"), (17, "17ms"), (1000, "1s"), (1001, "2s"), (360_000, "6m0s"), (3_600_000, "1h0m0s")]
         {
-            assert_eq!(span(Duration::from_millis(millis)), text, "{millis}");
+            assert_eq!(written(Duration::from_millis(millis)), text, "{millis}");
         }
-        assert!(span(Duration::MAX).to_str().unwrap().ends_with('s'));
+        assert!(written(Duration::MAX).ends_with('s'));
     }
 
     #[test]
     fn times_of_anthropic_are_points_in_time_and_have_an_end() {
-        let soon = time(Duration::from_secs(5)).to_str().unwrap().to_owned();
+        let soon = time(Duration::from_secs(5));
         let at = humantime::parse_rfc3339(&soon).unwrap().duration_since(SystemTime::now()).unwrap();
         assert!(at <= Duration::from_secs(6), "{soon}");
         assert_eq!(time(Duration::MAX), "9999-12-31T23:59:59Z");

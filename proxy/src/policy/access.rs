@@ -106,6 +106,11 @@ impl Access {
             || self.quota.is_some()
     }
 
+    /// Whether it has a server that is asked, or somebody to whom people are sent.
+    pub(super) fn may_wait(&self) -> bool {
+        self.external.is_some() || self.login.is_some()
+    }
+
     /// With these limits.
     pub(crate) fn limited(self, quota: Option<Arc<Quota>>) -> Self {
         Self { quota, ..self }

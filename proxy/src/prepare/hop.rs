@@ -10,20 +10,28 @@ const MAX_NAMED: usize = 10;
 /// What arrives upstream whatever `Connection` says: a client that could take it away would hide where it comes from.
 const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// Removes hop-by-hop headers, those among them that `Connection` names.
+/// A copy of the headers that go on, with room for `added` ones: without hop-by-hop headers, those among them that
+/// `Connection` names, and without what the client expects of the gateway.
 ///
 /// # Errors
 /// `Connection` names too many, what is no header, or one that must arrive.
-pub(crate) fn strip(headers: &mut HeaderMap) -> Result<(), Error> {
-    // Hardly any request has one: a look at each name is cheaper than a look-up of each of these.
-    let mut found: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    if found.contains(&header::CONNECTION) {
-        found.extend(named(headers)?);
+pub(crate) fn copy(headers: &HeaderMap, added: usize) -> Result<HeaderMap, Error> {
+    // One by one: a copy of the whole map has to be made larger, and searched for each name that is taken out.
+    let mut copy = HeaderMap::with_capacity(headers.len() + added);
+    let mut names_others = false;
+    for (name, value) in headers {
+        if is_hop_by_hop(name) {
+            names_others |= *name == header::CONNECTION;
+        } else if *name != header::EXPECT {
+            copy.append(name.clone(), value.clone());
+        }
     }
-    for name in found {
-        headers.remove(name);
+    if names_others {
+        for name in named(headers)? {
+            copy.remove(name);
+        }
     }
-    Ok(())
+    Ok(copy)
 }
 
 /// Whether a header speaks of the connection.
@@ -76,8 +84,8 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        strip(&mut map)?;
-        Ok(map.keys().map(|name| name.as_str().to_owned()).collect())
+        let copy = copy(&map, 0)?;
+        Ok(copy.keys().map(|name| name.as_str().to_owned()).collect())
     }
 
     #[test]
@@ -92,6 +100,7 @@ mod tests {
             ("keep-alive", "1"),
             ("http2-settings", "x"),
             ("proxy-authorization", "Basic x"),
+            ("expect", "100-continue"),
             ("authorization", "Bearer x"),
         ]);
         assert_eq!(left.unwrap(), ["authorization"]);

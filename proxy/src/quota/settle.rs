@@ -8,7 +8,7 @@ use penstock_policies::limits::{Settled, Spent, Usage};
 use penstock_tap::{Report, UsageSource};
 use tokio::time::Instant;
 
-use super::{ask, facts};
+use super::allowed_output;
 use crate::access_log::{Bill, Charged};
 use crate::context::{Arrived, Attempt, RequestContext, Response, Routed};
 use crate::error::{Error, Origin};
@@ -85,8 +85,8 @@ fn charge(ctx: &mut RequestContext, runtime: &Runtime, report: &Report, is_limit
     let now = runtime.meter().at((arrived.started, arrived.started_at), Instant::now());
     let mut tell = |spent: Spent<'_>, settled: Settled| {
         count(runtime, spent, &settled);
-        let Settled { policy, limit, held, used, .. } = settled;
-        bill.charged.push(Charged { policy, limit, held, used });
+        let Settled { limit, held, used } = settled;
+        bill.charged.push(Charged { limit, held, used });
     };
     let of_attempt = match attempt {
         Some(attempt) if !attempt.is_sent => Basis::Nothing,
@@ -186,14 +186,13 @@ fn usage(report: &Report) -> Usage {
 
 /// Learns from what was reported.
 fn learn(arrived: &Arrived, runtime: &Runtime, model: &str, estimate: &Usage, usage: &Usage) {
-    let headers = http::HeaderMap::new();
-    let facts = facts(arrived, &headers);
-    let ask = ask(arrived, &facts, None);
+    let prompt_bytes = arrived.peeked.as_ref().map_or(0, |peeked| peeked.prompt_bytes);
+    let allowed_output = allowed_output(arrived);
     let meter = runtime.meter();
     // Before the target is known, what is expected goes by the client's name of the model.
     let asked = arrived.asked_model().filter(|asked| *asked != model);
     for model in std::iter::once(model).chain(asked) {
-        meter.estimator.learn(model, arrived.consumer(), ask.prompt_bytes, ask.allowed_output, usage);
+        meter.estimator.learn(model, arrived.consumer(), prompt_bytes, allowed_output, usage);
     }
     runtime.metrics().limits.estimated(estimate, usage);
 }
@@ -203,7 +202,7 @@ fn count(runtime: &Runtime, spent: Spent<'_>, settled: &Settled) {
     if matches!(spent, Spent::Nothing) {
         return;
     }
-    if let Some(metrics) = runtime.limit_metrics(&settled.policy, &settled.limit) {
+    if let Some(metrics) = runtime.limit_metrics(&settled.limit.policy, &settled.limit.limit) {
         metrics.allowed.increment();
         metrics.held.add(settled.held);
         metrics.used.add(settled.used);

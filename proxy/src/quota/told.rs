@@ -1,22 +1,21 @@
 //! What clients are told of limits by headers of answers.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderMap;
 use penstock_policies::limits::{CountKind, Standing};
 use tokio::time::Instant;
 
 use crate::context::{Arrived, Attempt};
 use crate::error::{Dialect, Figures, Tightest, Told};
 
-/// The headers that tell how the limits of a request stand that count what clients know.
-pub(crate) fn headers(
-    arrived: &Arrived,
-    attempt: &Attempt,
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-    let is_limited = arrived.tab.is_some() || attempt.holds.is_some();
-    is_limited.then(|| tightest(arrived, attempt)).into_iter().flatten()
+/// Sets the headers that tell how the limits of a request stand that count what clients know.
+#[inline]
+pub(crate) fn tell(arrived: &Arrived, attempt: &Attempt, headers: &mut HeaderMap) {
+    if arrived.tab.is_some() || attempt.holds.is_some() {
+        tell_tightest(arrived, attempt, headers);
+    }
 }
 
-fn tightest(arrived: &Arrived, attempt: &Attempt) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+fn tell_tightest(arrived: &Arrived, attempt: &Attempt, headers: &mut HeaderMap) {
     let dialect = Dialect::of_path(arrived.target.path());
     let mut tightest = Tightest::default();
     let now = arrived.runtime().meter().at((arrived.started, arrived.started_at), Instant::now());
@@ -28,7 +27,7 @@ fn tightest(arrived: &Arrived, attempt: &Attempt) -> impl Iterator<Item = (Heade
             tightest.add(figures, dialect);
         }
     }
-    tightest.headers(dialect)
+    tightest.tell(dialect, |name, value| drop(headers.insert(name, value)));
 }
 
 /// How a limit stands, if clients are told of its kind.

@@ -1,6 +1,6 @@
 //! The head of a response, made what the client is to see.
 
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use penstock_config::HeaderEdits;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
@@ -50,15 +50,19 @@ pub(super) fn begin(
         header.remove_header(&header::CONTENT_LENGTH);
     }
     response.tap = Some(tap);
-    let request_id = (request_id::HEADER, arrived.request_id.header_value().clone());
-    let session = attempt.endpoint.session().map(|(name, value)| (name.clone(), value.clone()));
-    let dropped = attempt.dropped.clone().map(|dropped| (DROPPED, dropped));
-    let told = std::iter::once(request_id)
-        .chain(session)
-        .chain(dropped)
-        .chain(trail::headers(arrived, routed, Some(attempt)))
-        .chain(quota::headers(arrived, attempt));
-    set_all(header, told)?;
+    set_all(header, |headers| {
+        headers.insert(request_id::HEADER, arrived.request_id.header_value().clone());
+        if let Some((name, value)) = attempt.endpoint.session() {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some(dropped) = &attempt.dropped {
+            headers.insert(DROPPED, dropped.clone());
+        }
+        for (name, value) in trail::headers(arrived, routed, Some(attempt)) {
+            headers.insert(name, value);
+        }
+        quota::tell(arrived, attempt, headers);
+    })?;
     let runtime = arrived.runtime().clone();
     let rule = &runtime.snapshot().rules()[routed.rule];
     apply_edits(header, &rule.response_headers)?;
@@ -99,21 +103,20 @@ fn frame(client: &Client<'_>, header: &mut ResponseHeader, is_end: bool) -> Resu
     Ok(())
 }
 
-/// Sets headers whose names are sound. Pingora makes each name anew of its bytes, which takes more than all else about a
-/// header: they are set in the map itself, which it hands out with the rest of the head.
-fn set_all(
-    header: &mut ResponseHeader,
-    mut headers: impl Iterator<Item = (HeaderName, HeaderValue)>,
-) -> Result<(), Error> {
+/// Sets headers whose names are sound, as `set_in` does. Pingora makes each name anew of its bytes, which takes more than
+/// all else about a header: they are set in the map itself, which it hands out with the rest of the head.
+fn set_all(header: &mut ResponseHeader, set_in: impl FnOnce(&mut HeaderMap)) -> Result<(), Error> {
     if header.has_case() {
-        return headers.try_for_each(|(name, value)| set(header, name, value));
+        let mut headers = HeaderMap::new();
+        set_in(&mut headers);
+        return headers.iter().try_for_each(|(name, value)| set(header, name.clone(), value.clone()));
     }
     let reason =
         header.get_reason_phrase().filter(|reason| Some(*reason) != header.status.canonical_reason());
     let reason = reason.map(str::to_owned);
     let nothing = ResponseHeader::from(http::Response::new(()).into_parts().0);
     let mut parts = http::response::Parts::from(std::mem::replace(header, nothing));
-    headers.for_each(|(name, value)| drop(parts.headers.insert(name, value)));
+    set_in(&mut parts.headers);
     *header = ResponseHeader::from(parts);
     match reason {
         Some(reason) => header.set_reason_phrase(Some(&reason)).map_err(Error::internal),

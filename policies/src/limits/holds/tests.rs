@@ -84,7 +84,8 @@ fn what_is_settled_is_told() {
     holds.settle_each(Spent::Used { usage: &usage(100, 7), price: None }, at(0.0), |settled| {
         told.push(settled)
     });
-    let told: Vec<_> = told.iter().map(|settled| (&*settled.limit, settled.held, settled.used)).collect();
+    let told: Vec<_> =
+        told.iter().map(|settled| (&*settled.limit.limit, settled.held, settled.used)).collect();
     assert_eq!(told, [("requests", 1, 1), ("tokens", 300, 107)]);
 }
 

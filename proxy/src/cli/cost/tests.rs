@@ -1,17 +1,21 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use penstock_tap::Usage;
+use smallvec::SmallVec;
 
 use super::*;
-use crate::access_log::{self, Access, Entry, Formatter, tests::entry as whole};
+use crate::access_log::{self, Entry, Formatter, Texts, Told, tests::entry as whole};
 
 fn entry(at_secs: u64, consumer: &str, model: &str, cost: Option<Option<u64>>) -> Entry {
     Entry {
         time: UNIX_EPOCH + Duration::from_secs(at_secs),
-        model: Some(model.into()),
-        access: Some(Box::new(Access { consumer: Some(consumer.into()), ..Access::default() })),
+        texts: Texts::new(&Told {
+            model: Some(model.as_bytes()),
+            consumer: Some(consumer.as_bytes()),
+            ..Told::default()
+        }),
         usage: Usage { input: Some(10), cached_input: Some(4), output: Some(3), ..Usage::default() },
-        bill: Some(Box::new(access_log::Bill { cost, charged: Vec::new() })),
+        bill: Some(Box::new(access_log::Bill { cost, charged: SmallVec::new() })),
         ..whole()
     }
 }
