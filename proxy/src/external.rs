@@ -29,9 +29,9 @@ use self::ask::Fault;
 use self::changes::Changes;
 use crate::cause;
 use crate::error::Error;
+use crate::hop::is_hop_by_hop;
 use crate::metrics::CheckOutcome;
 use crate::policy::{Reply, Server, Servers, Subject, Verdict};
-use crate::prepare::is_hop_by_hop;
 use crate::runtime::Runtime;
 
 pub(crate) use self::changes::ResponseChanges;

@@ -15,8 +15,8 @@ use pingora_http::RequestHeader;
 use crate::client::Client;
 use crate::context::{Arrived, RequestTarget};
 use crate::error::Error;
+use crate::hop::is_hop_by_hop;
 use crate::policy::edits::check_arrives;
-use crate::prepare::is_hop_by_hop;
 use crate::request_id::{self, RequestId};
 
 pub(crate) use names::{HOPS, is_own, strip_own};

@@ -26,6 +26,7 @@ mod forward;
 mod gateway;
 mod handover;
 mod head;
+mod hop;
 mod keys;
 mod leases;
 mod listen;

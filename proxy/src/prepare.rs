@@ -18,14 +18,11 @@ use crate::context::Arrived;
 use crate::credential;
 use crate::error::Error;
 use crate::head::{self, HOPS};
+use crate::hop;
 use crate::provider;
 use crate::request_id;
 use crate::text::{self, clip};
 use crate::upstreams::{Chosen, Upstream, UpstreamKind};
-
-mod hop;
-
-pub(crate) use hop::is_hop_by_hop;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -8,8 +8,8 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::error::Error;
 use crate::head;
+use crate::hop::is_hop_by_hop;
 use crate::policy::edits;
-use crate::prepare::is_hop_by_hop;
 
 /// What does not stand for itself in a query.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
