@@ -61,6 +61,11 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         (
             &tls("clients: {certificateHashes: ['a1:b2']}"),
             "listeners[0].tls.clients.certificateHashes[0]",
+            "the least is 64",
+        ),
+        (
+            &tls(&format!("clients: {{certificateHashes: ['{}']}}", "g1".repeat(32))),
+            "listeners[0].tls.clients.certificateHashes[0]",
             "no SHA-256",
         ),
         (
