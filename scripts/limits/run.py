@@ -196,6 +196,7 @@ def main():
             for one in wrong:
                 say(f"WRONG: {one}")
     print(table(rows))
+    os.makedirs(os.path.dirname(os.path.abspath(options.json)), exist_ok=True)
     with open(options.json, "w") as out:
         json.dump(rows, out, indent=1)
     if faults:
