@@ -157,6 +157,13 @@ fn policies_are_named_where_they_can_be_asked() {
         "{late}backends: [{{name: b, policies: [who], endpoints: [{{host: a.example, port: 80}}]}}]\n"
     );
     assert_fault(&body, "backends[0].policies[0]", "a policy of their own");
+    for more in ["cors: {allowOrigins: ['https://a.example']}", "external: {http: {backend: b}}"] {
+        let body = format!(
+            "policies: [{{name: more, {more}}}]\n\
+             backends: [{{name: b, policies: [more], endpoints: [{{host: a.example, port: 80}}]}}]\n"
+        );
+        assert_fault(&body, "backends[0].policies[0]", "has more than limits");
+    }
     assert_fault("pools: [{name: p, policies: [none]}]\n", "pools[0].policies[0]", "there is no policy");
 }
 

@@ -7,14 +7,14 @@ use crate::report::{FieldPath, Quoted, Report};
 use crate::spec::Price;
 
 /// Reports policies that are named where they cannot be asked: before a target is known those that count by it, and by
-/// upstreams those that ask who a request is by.
+/// upstreams those that have more than limits.
 pub(in crate::lower) fn check(document: &Document, report: &mut Report) {
     let by_name: FxHashMap<&str, &RawPolicy> =
         document.policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
     let mut of_upstream = |names: &[String], place: &FieldPath<'_>| {
         let place = place.field("policies");
         for (index, name) in names.iter().enumerate() {
-            if by_name.get(name.as_str()).is_some_and(|policy| asks_who(policy)) {
+            if by_name.get(name.as_str()).is_some_and(|policy| asks_more(policy)) {
                 let message = || {
                     format!(
                         "{} has more than limits, which are all that is asked of requests to an upstream: name it in \
@@ -45,8 +45,12 @@ pub(in crate::lower) fn check(document: &Document, report: &mut Report) {
     }
 }
 
-fn asks_who(policy: &RawPolicy) -> bool {
-    policy.authentication.is_some() || policy.authorization.is_some()
+/// Whether a policy asks for something that is asked once, before a target is known.
+fn asks_more(policy: &RawPolicy) -> bool {
+    policy.authentication.is_some()
+        || policy.authorization.is_some()
+        || policy.external.is_some()
+        || policy.cors.is_some()
 }
 
 fn counts_by_target(policy: &RawPolicy) -> bool {
