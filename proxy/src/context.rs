@@ -126,8 +126,8 @@ pub(crate) struct Routed {
     pub(crate) candidates: Candidates,
     /// Attempts that have been started.
     pub(crate) attempts: u32,
-    /// Whether anything of the request was sent to an upstream.
-    pub(crate) was_sent: bool,
+    /// Attempts that were sent to an upstream, but for those whose connection was dead already.
+    pub(crate) sent: u32,
     /// Kept-alive connections that turned out to be dead.
     pub(crate) stale_connections: u32,
     /// What ended the attempt before this one: the answer, if no other endpoint can be tried.
@@ -320,7 +320,7 @@ impl Routed {
             prefix_length,
             candidates: Candidates::default(),
             attempts: 0,
-            was_sent: false,
+            sent: 0,
             stale_connections: 0,
             last_failure: None,
             unsuited: None,

@@ -78,19 +78,15 @@ async fn try_once(
         attempt.hold(body.iter().map(Bytes::len).sum(), arrived)?;
     }
     let mut connection = connect(connections, client, arrived, routed, attempt).await?;
-    let was_sent_before = routed.was_sent;
     let exchanged = match connection.start(outgoing, body) {
         Ok(()) => {
-            (routed.was_sent, attempt.is_sent) = (true, true);
+            routed.sent += 1;
+            attempt.is_sent = true;
             relay::exchange(&mut connection, client, arrived, routed, attempt, response).await
         }
         Err(error) => Err(error.into()),
     };
     let is_stale = connection.is_stale();
-    if exchanged.is_err() && is_stale {
-        // It went nowhere, and is no request to anybody.
-        routed.was_sent = was_sent_before;
-    }
     if matches!(exchanged, Err(Error::UpstreamTimeout | Error::StreamIdle)) {
         connection.distrust();
     }

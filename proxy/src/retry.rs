@@ -89,7 +89,10 @@ pub(crate) fn after(
         routed.attempts = routed.attempts.saturating_sub(1);
         routed.candidates.take_back_attempt();
         arrived.deadlines.end_attempt();
-        attempt.is_sent = false;
+        // It went nowhere, and is no request to anybody.
+        if std::mem::take(&mut attempt.is_sent) {
+            routed.sent -= 1;
+        }
         quota::settle::attempt_failed(arrived, attempt);
         attempt.settle(Outcome::Cancelled);
         return Ok(Onward::Again);

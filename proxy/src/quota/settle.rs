@@ -119,7 +119,7 @@ fn basis(
     refusal: Option<&Error>,
     report: &Report,
 ) -> Basis {
-    let was_sent = routed.is_some_and(|routed| routed.was_sent);
+    let was_sent = routed.is_some_and(|routed| routed.sent > 0);
     if !was_sent {
         // What the gateway answers itself is a request all the same.
         return if refusal.is_some() { Basis::Nothing } else { Basis::Failed };

@@ -222,3 +222,33 @@ async fn a_stream_is_a_request_in_flight_until_it_is_over() {
     eventually("the stream to be over", || (gateway.server().in_flight() == 0).then_some(())).await;
     gateway.stop().await;
 }
+
+/// As on one that is new: an upstream that was asked has its work, whether or not its first byte came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_before_its_answer_is_charged_on_a_connection_that_was_used_before_too() {
+    let (asked, mut was_asked) = tokio::sync::mpsc::channel(1);
+    let server = RawServer::start(move |mut connection| {
+        let asked = asked.clone();
+        async move {
+            connection.request().await.unwrap();
+            connection.send(format!("{HEAD}{}0\r\n\r\n", word(0))).await;
+            connection.request().await.unwrap();
+            asked.send(()).await.unwrap();
+            connection.closed().await;
+        }
+    })
+    .await;
+    let limits = json!([{"name": "l", "amount": 10, "window": {"tokenBucket": "8000h"}}]);
+    let gateway = Gateway::start(limited(server.addr(), &limits)).await;
+    let mut client = gateway.client(Protocol::H1).await;
+    assert_eq!(client.send(stream("/v1/chat/completions", 8)).await.status, 200);
+    let first = gateway.log(1).await.remove(0);
+    let waiting = client.start(stream("/v1/chat/completions", 8));
+    was_asked.recv().await;
+    drop((waiting, client));
+    let lines = gateway.log(2).await;
+    assert_eq!(server.accepted(), 1, "the connection was used again");
+    let charged = |line: &Value| (line["status"].clone(), line["charged"][0]["used"].clone());
+    assert_eq!([charged(&first), charged(&lines[1])], [(json!(200), json!(1)), (json!(499), json!(1))]);
+    gateway.stop().await;
+}
