@@ -39,10 +39,10 @@ pub use schema::{endpoints_schema, schema};
 pub use settings::{
     AccessLog, AdminSpec, ApiSchema, Balancing, CertificateNameKind, CertificateNameMatch, CipherSuite,
     CircuitBreaker, ClientProof, ClientProtocol, ConnectionSpec, DebugAccess, EjectionSpec, Encoding, Engine,
-    EscapedSlashes, FailureRuns, HeadersWithUnderscores, HealthCheckKind, HealthCheckMethod, HealthCheckSpec,
-    HealthyStatuses, Limits, MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec, RequestIds,
-    RetryPolicy, SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses, StreamUsage,
-    TargetHeaders, Timeouts, TlsVersion, Untranslatable, UpstreamProtocol,
+    EscapedSlashes, FailureRuns, GenAiConvention, HeadersWithUnderscores, HealthCheckKind, HealthCheckMethod,
+    HealthCheckSpec, HealthyStatuses, Limits, MetricsSpec, PeekSpec, Provider, ProxyProtocol, QueueSpec,
+    RequestIds, RetryPolicy, SaturationAction, SaturationSpec, ServedApi, ShutdownSpec, StatusSet, Statuses,
+    StreamUsage, TargetHeaders, Telemetry, Timeouts, TlsVersion, Untranslatable, UpstreamProtocol,
 };
 pub use snapshot::Snapshot;
 pub use spec::{

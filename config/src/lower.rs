@@ -93,6 +93,7 @@ pub(crate) fn snapshot(
         limits: document.limits.value(),
         peek: document.peek.value(),
         access_log: document.access_log.value(),
+        telemetry: document.telemetry.value(),
         admin: document.admin.value(),
         shutdown: document.shutdown.value(),
         rules: routing.rules,

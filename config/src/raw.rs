@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::settings::{
     RawAccessLog, RawAdmin, RawConnection, RawEjection, RawFailureRuns, RawHealthCheck, RawLimits,
-    RawMetrics, RawPeek, RawQueue, RawRetry, RawSaturation, RawShutdown, RawTimeouts,
+    RawMetrics, RawPeek, RawQueue, RawRetry, RawSaturation, RawShutdown, RawTelemetry, RawTimeouts,
 };
 pub use cors::RawCors;
 pub use credential::{
@@ -132,6 +132,9 @@ pub struct Document {
     /// The log of requests.
     #[serde(default)]
     pub access_log: RawAccessLog,
+    /// What others' tools expect to see of requests.
+    #[serde(default)]
+    pub telemetry: RawTelemetry,
     /// The listener for health, metrics and debugging.
     #[serde(default)]
     pub admin: RawAdmin,

@@ -9,8 +9,8 @@ mod upstream;
 
 pub use choice::{
     ApiSchema, Balancing, CertificateNameKind, CertificateNameMatch, CipherSuite, ClientProof,
-    ClientProtocol, DebugAccess, Encoding, Engine, EscapedSlashes, HeadersWithUnderscores, Provider,
-    ProxyProtocol, RequestIds, SaturationAction, ServedApi, StreamUsage, TargetHeaders, TlsVersion,
+    ClientProtocol, DebugAccess, Encoding, Engine, EscapedSlashes, GenAiConvention, HeadersWithUnderscores,
+    Provider, ProxyProtocol, RequestIds, SaturationAction, ServedApi, StreamUsage, TargetHeaders, TlsVersion,
     Untranslatable, UpstreamProtocol,
 };
 pub use circuit::CircuitBreaker;
@@ -20,7 +20,7 @@ pub use health::{
 };
 pub use process::{
     AccessLog, AdminSpec, Limits, PeekSpec, RawAccessLog, RawAdmin, RawLimits, RawPeek, RawShutdown,
-    ShutdownSpec,
+    RawTelemetry, ShutdownSpec, Telemetry,
 };
 pub use traffic::{RawRetry, RawTimeouts, RetryPolicy, StatusSet, Statuses, Timeouts};
 pub use upstream::{

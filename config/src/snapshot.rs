@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec};
+use crate::settings::{AccessLog, AdminSpec, Limits, PeekSpec, ShutdownSpec, Telemetry};
 use crate::spec::{
     BackendSpec, Consumer, LimitStore, Listener, ListenerIndex, Lookup, ModelEntry, PolicySpec, PoolSpec,
     Price, RouteRequest, Rule, SecretUse, Secrets, bare_host,
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub peek: PeekSpec,
     /// The access log.
     pub access_log: AccessLog,
+    /// What others' tools expect to see of requests.
+    pub telemetry: Telemetry,
     /// The admin listener.
     pub admin: AdminSpec,
     /// What happens at SIGTERM.

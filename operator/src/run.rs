@@ -14,6 +14,7 @@ use penstock_config::Span;
 use penstock_config::raw::RawLimitStore;
 use penstock_logging::LogOptions;
 use penstock_picker::EpcCheck;
+use penstock_translate::GenAiMetrics;
 use penstock_translate::{Adoption, DEFAULT_CONTROLLER, Options};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -61,6 +62,10 @@ pub struct RunOptions {
     /// its share pass
     #[arg(long, value_name = "URL", value_parser = penstock_translate::limit_store)]
     pub limit_store: Option<RawLimitStore>,
+    /// By whose names data planes have metrics of generative AI: `OpenTelemetry`, `EnvoyAIGateway`, both with a comma between
+    /// them, or `None`. Left out: OpenTelemetry's, and Envoy AI Gateway's too where its classes are taken over
+    #[arg(long, value_name = "NAMES", value_parser = penstock_translate::gen_ai_metrics)]
+    pub gen_ai_metrics: Option<GenAiMetrics>,
     /// The Lease by which replicas agree on who writes; without it this one does
     #[arg(long, value_name = "NAME")]
     pub lease: Option<String>,
@@ -167,6 +172,7 @@ async fn serve(options: &RunOptions, data_plane: DataPlane) -> Result<(), RunErr
             adoption: if options.take_over_envoy_gateway { Adoption::EnvoyGateway } else { Adoption::None },
             cluster_domain: options.cluster_domain.clone(),
             limit_store: options.limit_store.clone(),
+            gen_ai_metrics: options.gen_ai_metrics.clone().map(|named| named.0),
             profiles: Arc::new(EpcCheck),
             ..Options::default()
         },

@@ -13,6 +13,7 @@ mod clock;
 mod credentials;
 mod family;
 mod gateway;
+mod gen_ai;
 mod histogram;
 mod keys;
 mod leases;
@@ -39,13 +40,14 @@ pub(crate) use self::{
     clock::StreamClock,
     credentials::CredentialKept,
     gateway::{CertificateInForce, ListenerMetrics},
+    gen_ai::{Conventions, GenAiCall, of_backend, of_pool},
     keys::{KeysInUse, KeysState},
     leases::LeaseMetrics,
     limits::{LimitFamilies, LimitMetrics},
     logins::{LoginMetrics, LoginOutcome},
     outcome::{PickOutcome, ScrapeOutcome},
     requests::{RouteMetrics, Settlement},
-    upstreams::UpstreamMetrics,
+    upstreams::{UpstreamMetrics, UpstreamName},
     value::GaugeGuard,
 };
 
@@ -94,6 +96,10 @@ pub(crate) struct Configured<'a> {
     pub(crate) policies: &'a FxHashSet<&'a str>,
     /// Names of policies that have limits.
     pub(crate) limited: &'a FxHashSet<&'a str>,
+    /// What models are called at upstreams where they have other names there.
+    pub(crate) targets: &'a FxHashSet<&'a str>,
+    /// What is recorded by names of others.
+    pub(crate) conventions: Conventions,
 }
 
 impl Metrics {
@@ -128,12 +134,12 @@ impl Metrics {
     /// any other model is counted as [`OTHER`].
     pub(crate) fn upstream<'a>(
         &self,
-        kind: UpstreamKind,
-        name: &str,
+        upstream: UpstreamName<'_>,
         models: impl IntoIterator<Item = &'a str>,
     ) -> UpstreamMetrics {
         let models = models.into_iter().map(|model| (model, self.models.bounded(model)));
-        self.upstream.upstream(kind, &self.upstreams.bounded(name), models)
+        let name = self.upstreams.bounded(upstream.name);
+        self.upstream.upstream(UpstreamName { name: &name, ..upstream }, models)
     }
 
     /// The handle for a policy that asks a server, to be kept with it.
@@ -167,11 +173,14 @@ impl Metrics {
             "route" => value.is_empty() || value == OTHER || configured.routes.contains(value),
             "upstream" | "to" | "pool" => value == OTHER || configured.upstreams.contains(value),
             "policy" => value == OTHER || configured.policies.contains(value),
-            "model" => value == OTHER || configured.models.contains(value),
+            "model" | "gen_ai_original_model" => value == OTHER || configured.models.contains(value),
+            "gen_ai_request_model" | "gen_ai_response_model" => {
+                value == OTHER || configured.models.contains(value) || configured.targets.contains(value)
+            }
             _ => true,
         };
         self.requests.retain(&is_kept);
-        self.upstream.retain(&is_kept);
+        self.upstream.retain(configured.conventions, &is_kept);
         self.checks.retain(&is_kept);
         self.logins.retain(&is_kept);
         self.limits.retain(configured.limited);

@@ -25,7 +25,7 @@ use crate::gateway::{Gateway, Shared};
 use crate::handover::{Handed, Inherited};
 use crate::listen::Listening;
 use crate::lists::{self, Lists};
-use crate::metrics::{Configured, Metrics};
+use crate::metrics::{Configured, Conventions, Metrics};
 use crate::mirror::Mirrors;
 use crate::policy::Extension;
 use crate::quota;
@@ -286,12 +286,19 @@ impl Server {
         let policies: FxHashSet<&str> = snapshot.policies.iter().map(|policy| &*policy.name).collect();
         let limited = snapshot.policies.iter().filter(|policy| !policy.limits.is_empty());
         let limited = limited.map(|policy| &*policy.name).collect();
+        let tiers = rules.iter().flat_map(|rule| rule.tiers());
+        let overrides =
+            tiers.flat_map(|tier| &tier.targets).filter_map(|target| target.model_override.as_deref());
+        let renamed = snapshot.pools.iter().flat_map(|pool| &pool.model_rewrites);
+        let renamed = renamed.flat_map(|rewrite| &rewrite.targets).map(|(name, _)| &**name);
         self.core.metrics.retain(Configured {
             routes: &routes,
             upstreams: &upstreams,
             models: &models,
             policies: &policies,
             limited: &limited,
+            targets: &overrides.chain(renamed).collect(),
+            conventions: Conventions::of(&snapshot.telemetry.gen_ai_metrics),
         });
     }
 

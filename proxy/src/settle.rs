@@ -2,13 +2,13 @@
 
 use http::{HeaderValue, StatusCode};
 use penstock_picker::Outcome;
-use penstock_tap::{Report, Tap};
+use penstock_tap::{Report, Tap, UsageSource};
 use tokio::time::Instant;
 
 use crate::access_log::{self, AccessLog, Entry, Refused, Texts, Told};
 use crate::context::RequestContext;
 use crate::error::{Error, Origin};
-use crate::metrics::Settlement;
+use crate::metrics::{GenAiCall, Settlement};
 use crate::quota;
 use crate::retry;
 use crate::trail;
@@ -45,6 +45,12 @@ pub(crate) fn settle(ctx: &mut RequestContext, request_bytes: usize, access_log:
         duration: ctx.arrived.started.elapsed(),
         stream: ctx.response.clock.as_ref(),
         usage: report.usage,
+        call: ctx.attempt.as_ref().map(|attempt| GenAiCall {
+            path: ctx.arrived.target.path(),
+            target: attempt.model.as_ref(),
+            is_reported: report.usage_source == Some(UsageSource::Reported),
+            has_error_event: report.has_error_event,
+        }),
     };
     runtime.metrics().settle(settlement);
     if access_log.is_enabled() {

@@ -102,6 +102,7 @@ pub(crate) fn blank(name: Option<String>) -> Document {
         limits: Default::default(),
         peek: Default::default(),
         access_log: Default::default(),
+        telemetry: Default::default(),
         admin: Default::default(),
         shutdown: Default::default(),
     }

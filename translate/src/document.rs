@@ -186,6 +186,7 @@ fn empty(context: &Context<'_>, gateway: &Gateway<'_>) -> Document {
     let mut document = compile::blank(Some(name));
     document.limit_store =
         context.options.limit_store.clone().map(|store| limiters::own(store, gateway.key()));
+    document.telemetry.gen_ai_metrics = context.options.gen_ai_metrics();
     document.listeners = gateway.listeners.iter().filter_map(|listener| listener.raw.clone()).collect();
     if let Some(address) = context.options.admin {
         document.admin.address = Address(address);

@@ -70,7 +70,9 @@ pub use endpoints::{Endpoints, endpoints};
 pub use epp::CONFIG_ANNOTATION;
 pub use features::FEATURES;
 pub use limit_store::limit_store;
-pub use options::{ADMIN_PORT, Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, Options};
+pub use options::{
+    ADMIN_PORT, Adoption, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, GenAiMetrics, Options, gen_ai_metrics,
+};
 pub use output::{
     DataSource, EndpointSource, Event, GatewayOutput, HostSource, Made, PortMapping, Provisioning, Severity,
     Translation,

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use penstock_config::raw::RawLimitStore;
-use penstock_config::{NoProfileCheck, ProfileCheck};
+use penstock_config::{GenAiConvention, NoProfileCheck, ProfileCheck};
 
 use crate::world::Key;
 
@@ -54,6 +54,9 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     /// Where data planes share the counters of limits; each counts for itself if `None`.
     pub limit_store: Option<RawLimitStore>,
+    /// By whose names data planes have metrics of generative AI; if `None`, by OpenTelemetry's, and by Envoy AI Gateway's too
+    /// where its classes are taken over.
+    pub gen_ai_metrics: Option<Vec<GenAiConvention>>,
     /// Judges `EndpointPickerConfig` documents.
     pub profiles: Arc<dyn ProfileCheck + Send + Sync>,
 }
@@ -85,8 +88,40 @@ impl Default for Options {
             allow_loopback: false,
             admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, ADMIN_PORT))),
             limit_store: None,
+            gen_ai_metrics: None,
             profiles: Arc::new(NoProfileCheck),
         }
+    }
+}
+
+/// Names that metrics of generative AI have, as [`gen_ai_metrics`] reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenAiMetrics(pub Vec<GenAiConvention>);
+
+/// Reads `OpenTelemetry`, `EnvoyAIGateway`, both with a comma between them, or `None`.
+///
+/// # Errors
+/// It is none of these.
+pub fn gen_ai_metrics(text: &str) -> Result<GenAiMetrics, String> {
+    if text == "None" {
+        return Ok(GenAiMetrics(Vec::new()));
+    }
+    let named = text.split(',').map(|name| match name {
+        "OpenTelemetry" => Ok(GenAiConvention::OpenTelemetry),
+        "EnvoyAIGateway" => Ok(GenAiConvention::EnvoyAIGateway),
+        other => Err(format!(
+            "{other:?} is no convention: write OpenTelemetry, EnvoyAIGateway, both with a comma between them, or None"
+        )),
+    });
+    named.collect::<Result<_, _>>().map(GenAiMetrics)
+}
+
+impl Options {
+    /// By whose names data planes have metrics of generative AI.
+    pub(crate) fn gen_ai_metrics(&self) -> Vec<GenAiConvention> {
+        let theirs = (self.adoption == Adoption::EnvoyGateway).then_some(GenAiConvention::EnvoyAIGateway);
+        let default = || [GenAiConvention::OpenTelemetry].into_iter().chain(theirs).collect();
+        self.gen_ai_metrics.clone().unwrap_or_else(default)
     }
 }
 

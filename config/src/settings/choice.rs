@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::knob::plain_knob;
+use crate::knob::{Knob, plain_knob};
 
 /// A model server's software.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,23 @@ pub enum Engine {
     /// Triton with the TensorRT-LLM backend.
     #[serde(rename = "triton-tensorrt-llm")]
     TritonTensorrtLlm,
+}
+
+/// Whose names metrics of generative AI have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum GenAiConvention {
+    /// Those of OpenTelemetry's conventions for a client: `gen_ai_client_operation_duration_seconds` and the like.
+    OpenTelemetry,
+    /// Those of Envoy AI Gateway, as its dashboards have them: `gen_ai_server_request_duration_seconds` and the like.
+    EnvoyAIGateway,
+}
+
+impl Knob for Vec<GenAiConvention> {
+    type Value = Self;
+
+    fn value(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// How an upstream is spoken to.

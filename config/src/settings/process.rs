@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::knob::{Address, Size, Span, knobs};
-use crate::settings::choice::DebugAccess;
+use crate::settings::choice::{DebugAccess, GenAiConvention};
 
 knobs! {
     /// What one client, and all clients together, may ask of the gateway. Each limit that is hit is counted in
@@ -107,6 +107,15 @@ knobs! {
         hosts: Vec<String> = Vec::new();
         /// Who is answered on `/debug/...`. Others get 403.
         debug: DebugAccess = DebugAccess::Local;
+    }
+}
+
+knobs! {
+    /// What others' tools expect to see of requests.
+    pub struct Telemetry, raw RawTelemetry {
+        /// By whose names `/metrics` has how long operations of models take and how many tokens they use, beside the metrics
+        /// of this gateway's own.
+        gen_ai_metrics: Vec<GenAiConvention> = vec![GenAiConvention::OpenTelemetry];
     }
 }
 

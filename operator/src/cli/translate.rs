@@ -12,6 +12,7 @@ use clap::Args;
 use penstock_config::raw::{Document, RawEndpoint, RawLimitStore};
 use penstock_config::{Address, Snapshot};
 use penstock_picker::EpcCheck;
+use penstock_translate::GenAiMetrics;
 use penstock_translate::{
     Adoption, Condition, ConditionStatus, DEFAULT_CONTROLLER, ENVOY_GATEWAY_CONTROLLER, EndpointSource,
     Endpoints, GatewayOutput, Options, Severity, Status, StatusUpdate, Translation, endpoints, render,
@@ -62,6 +63,10 @@ pub(super) struct TranslateOptions {
     /// The Redis or Valkey in which data planes share the counters of limits, such as `redis://HOST:PORT`
     #[arg(long, value_name = "URL", value_parser = penstock_translate::limit_store)]
     limit_store: Option<RawLimitStore>,
+    /// By whose names data planes have metrics of generative AI: `OpenTelemetry`, `EnvoyAIGateway`, both with a comma between
+    /// them, or `None`. Left out: OpenTelemetry's, and Envoy AI Gateway's too where its classes are taken over
+    #[arg(long, value_name = "NAMES", value_parser = penstock_translate::gen_ai_metrics)]
+    gen_ai_metrics: Option<GenAiMetrics>,
 }
 
 pub(super) fn run(arguments: &TranslateOptions) -> io::Result<ExitCode> {
@@ -107,6 +112,7 @@ fn options(arguments: &TranslateOptions) -> Options {
         gateway: arguments.gateway.clone(),
         cluster_domain: arguments.cluster_domain.clone(),
         limit_store: arguments.limit_store.clone(),
+        gen_ai_metrics: arguments.gen_ai_metrics.clone().map(|named| named.0),
         use_dns_without_slices: true,
         allow_loopback: true,
         admin: None,

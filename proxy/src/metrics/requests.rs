@@ -8,6 +8,7 @@ use prometheus::Registry;
 use super::{
     clock::StreamClock,
     family::Family,
+    gen_ai::{GenAiCall, GenAiEnd},
     histogram::{Bounds, Histogram},
     upstreams::ModelMetrics,
     value::Counter,
@@ -73,6 +74,8 @@ pub(crate) struct Settlement<'a> {
     pub stream: Option<&'a StreamClock>,
     /// The tokens counted.
     pub usage: Usage,
+    /// What it asked of the model; `None` where the request reached no upstream.
+    pub call: Option<GenAiCall<'a>>,
 }
 
 impl RequestFamilies {
@@ -122,6 +125,7 @@ impl Settlement<'_> {
             duration: Duration::ZERO,
             stream: None,
             usage: Usage::default(),
+            call: None,
         }
     }
 
@@ -135,7 +139,8 @@ impl Settlement<'_> {
         }
         route.duration.observe(self.duration);
         if let Some(model) = self.model {
-            model.record(&self.usage, self.stream);
+            let Self { status, error, duration, stream, ref usage, .. } = *self;
+            model.record(self.call, GenAiEnd { status, error, duration, stream, usage });
         }
     }
 }

@@ -11,6 +11,10 @@ fn line<'a>(page: &'a str, series: &str) -> Option<&'a str> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 
+fn named(kind: UpstreamKind, name: &str) -> UpstreamName<'_> {
+    UpstreamName { kind, name, provider: "vllm", conventions: Conventions::default() }
+}
+
 fn settlement<'a>() -> Settlement<'a> {
     Settlement {
         route: None,
@@ -20,6 +24,7 @@ fn settlement<'a>() -> Settlement<'a> {
         duration: Duration::from_millis(30),
         stream: None,
         usage: Usage::default(),
+        call: None,
     }
 }
 
@@ -27,7 +32,7 @@ fn settlement<'a>() -> Settlement<'a> {
 async fn one_settlement_records_a_whole_request() {
     let metrics = Metrics::default();
     let route = metrics.route("llama");
-    let pool = metrics.upstream(UpstreamKind::Pool, "llama", ["m"]);
+    let pool = metrics.upstream(named(UpstreamKind::Pool, "llama"), ["m"]);
 
     let started = Instant::now();
     let mut stream = StreamClock::new(started);
@@ -83,7 +88,7 @@ fn an_error_of_ours_is_counted_by_its_reason_and_its_limit() {
 #[test]
 fn what_a_client_makes_up_gets_no_series() {
     let metrics = Metrics::default();
-    let pool = metrics.upstream(UpstreamKind::Pool, "p", ["m"]);
+    let pool = metrics.upstream(named(UpstreamKind::Pool, "p"), ["m"]);
     for n in 0..1000 {
         let usage = Usage { input: Some(1), ..Usage::default() };
         let model = format!("made up {n}");
@@ -119,6 +124,8 @@ fn names_beyond_the_bound_share_other() {
         models: &none,
         policies: &none,
         limited: &none,
+        targets: &none,
+        conventions: Conventions::default(),
     });
     metrics.settle(Settlement { route: Some(&metrics.route("c")), ..settlement() });
     let page = metrics.encode();
@@ -131,13 +138,13 @@ fn names_beyond_the_bound_share_other() {
 fn a_reload_keeps_the_counts_of_what_stays() {
     let metrics = Metrics::default();
     for _ in 0..2 {
-        let pool = metrics.upstream(UpstreamKind::Pool, "p", ["m"]);
+        let pool = metrics.upstream(named(UpstreamKind::Pool, "p"), ["m"]);
         pool.picked(PickOutcome::Picked);
         pool.prefix(10, 4);
         pool.scraped(ScrapeOutcome::Failed, 1);
         pool.retried("upstream_reset");
         pool.waited(Duration::from_millis(2));
-        let backend = metrics.upstream(UpstreamKind::Backend, "p", []);
+        let backend = metrics.upstream(named(UpstreamKind::Backend, "p"), []);
         backend.scraped(ScrapeOutcome::Read, 1);
         metrics.retain(Configured {
             routes: &FxHashSet::default(),
@@ -145,6 +152,8 @@ fn a_reload_keeps_the_counts_of_what_stays() {
             models: &FxHashSet::from_iter(["m"]),
             policies: &FxHashSet::default(),
             limited: &FxHashSet::default(),
+            targets: &FxHashSet::default(),
+            conventions: Conventions::default(),
         });
     }
     let page = metrics.encode();
@@ -186,7 +195,7 @@ fn guards_give_back_what_they_hold() {
         let page = metrics.encode();
         assert_eq!(line(&page, r#"penstock_connections_open{listener="http"}"#), Some("1"));
         assert_eq!(line(&page, "penstock_bodies_in_flight_bytes"), Some("150"));
-        metrics.upstream(UpstreamKind::Pool, "p", []).waited(Duration::from_secs(3));
+        metrics.upstream(named(UpstreamKind::Pool, "p"), []).waited(Duration::from_secs(3));
     }
     let page = metrics.encode();
     assert_eq!(line(&page, r#"penstock_connections_open{listener="http"}"#), Some("0"));

@@ -11,8 +11,9 @@ use rustc_hash::FxHashMap;
 
 use super::{
     OTHER,
-    clock::{INTER_TOKEN_BOUNDS, StreamClock},
+    clock::INTER_TOKEN_BOUNDS,
     family::{Family, Value},
+    gen_ai::{Conventions, GenAiCall, GenAiEnd, GenAiFamilies, GenAiModel},
     histogram::{Bounds, Histogram},
     outcome::{PickOutcome, ScrapeOutcome},
     value::{Counter, Dollars, Gauge},
@@ -39,6 +40,19 @@ pub enum UpstreamKind {
     Pool,
     /// Endpoints that are balanced without looking into them.
     Backend,
+}
+
+/// A pool or a backend, as metrics know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpstreamName<'a> {
+    /// Pool or backend.
+    pub(crate) kind: UpstreamKind,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Who serves there, by OpenTelemetry's names.
+    pub(crate) provider: &'static str,
+    /// What is recorded of it by names of others.
+    pub(crate) conventions: Conventions,
 }
 
 /// The kinds of tokens that are counted.
@@ -78,6 +92,7 @@ pub(super) struct UpstreamFamilies {
     usage_sources: Family<Counter>,
     costs: Family<Dollars>,
     unpriced: Family<Counter>,
+    gen_ai: GenAiFamilies,
 }
 
 /// A pool's or backend's metrics. Keep it with the pool or backend.
@@ -122,6 +137,7 @@ pub(crate) struct ModelMetrics {
     costs: Family<Dollars>,
     cost: OnceLock<Arc<Dollars>>,
     unpriced: Family<Counter>,
+    gen_ai: Option<GenAiModel>,
 }
 
 impl UpstreamFamilies {
@@ -236,15 +252,16 @@ impl UpstreamFamilies {
                  of limits.",
                 &["upstream_kind", "upstream", "model"],
             ),
+            gen_ai: GenAiFamilies::register(registry),
         }
     }
 
     pub(super) fn upstream<'a>(
         &self,
-        kind: UpstreamKind,
-        name: &str,
+        upstream: UpstreamName<'_>,
         models: impl Iterator<Item = (&'a str, Arc<str>)>,
     ) -> UpstreamMetrics {
+        let UpstreamName { kind, name, .. } = upstream;
         let key = [kind.label(), name];
         UpstreamMetrics {
             kind,
@@ -265,12 +282,12 @@ impl UpstreamFamilies {
             prefix_matched: of_pool(kind, &self.prefix_blocks, &[name, "matched"]),
             usage_sources: UsageSource::ALL
                 .map(|source| self.usage_sources.get(&[kind.label(), name, source.name()])),
-            models: models.map(|(model, label)| (model.into(), self.model(kind, name, &label))).collect(),
-            other: self.model(kind, name, OTHER),
+            models: models.map(|(model, label)| (model.into(), self.model(upstream, &label))).collect(),
+            other: self.model(upstream, OTHER),
         }
     }
 
-    pub(super) fn retain(&self, is_kept: &dyn Fn(&str, &str) -> bool) {
+    pub(super) fn retain(&self, conventions: Conventions, is_kept: &dyn Fn(&str, &str) -> bool) {
         for family in [
             &self.picks,
             &self.attempts,
@@ -292,11 +309,13 @@ impl UpstreamFamilies {
         for family in [&self.queue_waits, &self.first_tokens, &self.inter_tokens] {
             family.retain(is_kept);
         }
+        self.gen_ai.retain(conventions, is_kept);
         self.in_flight.retain(is_kept);
         self.costs.retain(is_kept);
     }
 
-    fn model(&self, kind: UpstreamKind, name: &str, model: &str) -> Arc<ModelMetrics> {
+    fn model(&self, upstream: UpstreamName<'_>, model: &str) -> Arc<ModelMetrics> {
+        let UpstreamName { kind, name, provider, conventions } = upstream;
         let key = [kind.label(), name, model];
         let tokens = TokenKind::ALL.map(|token| self.tokens.get(&[kind.label(), name, model, token.label()]));
         let first_token = self.first_tokens.get(&key);
@@ -308,6 +327,7 @@ impl UpstreamFamilies {
             costs: self.costs.clone(),
             cost: OnceLock::new(),
             unpriced: self.unpriced.clone(),
+            gen_ai: self.gen_ai.model(conventions, provider, model),
         })
     }
 }
@@ -373,7 +393,11 @@ impl UpstreamMetrics {
 }
 
 impl ModelMetrics {
-    pub(super) fn record(&self, usage: &Usage, stream: Option<&StreamClock>) {
+    pub(super) fn record(&self, call: Option<GenAiCall<'_>>, end: GenAiEnd<'_>) {
+        if let (Some(gen_ai), Some(call)) = (&self.gen_ai, call) {
+            gen_ai.record(call, end);
+        }
+        let GenAiEnd { stream, usage, .. } = end;
         if let Some(stream) = stream {
             if let Some(duration) = stream.time_to_first_token() {
                 self.first_token.observe(duration);

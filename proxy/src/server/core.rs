@@ -19,7 +19,7 @@ use crate::keys::KeyStore;
 use crate::leases::SharedLimits;
 use crate::lists::Lists;
 use crate::meter::{Meter, Quota};
-use crate::metrics::{Metrics, UpstreamKind};
+use crate::metrics::{self, Conventions, Metrics, UpstreamKind, UpstreamName};
 use crate::policy::Extension;
 use crate::provider;
 use crate::runtime::{self, Runtime};
@@ -113,9 +113,10 @@ impl Core {
             |of: &[PolicyIndex]| of.iter().filter_map(|index| quotas[index.0].clone()).collect::<Box<[_]>>();
         let models = runtime::models_by_upstream(snapshot);
         self.cooldowns.retain(snapshot);
-        let metrics = |kind, name: &str, index| {
+        let conventions = Conventions::of(&snapshot.telemetry.gen_ai_metrics);
+        let metrics = |kind, name: &str, provider, index| {
             let models = models.get(&index).into_iter().flatten().copied();
-            self.metrics.upstream(kind, name, models)
+            self.metrics.upstream(UpstreamName { kind, name, provider, conventions }, models)
         };
         let pools = snapshot.pools.iter().enumerate().map(|(at, spec)| {
             let (kind, index) = (UpstreamKind::Pool, UpstreamAt::Pool(PoolIndex(at)));
@@ -133,7 +134,7 @@ impl Core {
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_pool(&spec.name),
                 quotas: quotas(&spec.policies),
-                metrics: metrics(kind, &spec.name, index),
+                metrics: metrics(kind, &spec.name, metrics::of_pool(spec), index),
             }
         });
         let backends = snapshot.backends.iter().zip(balancers).enumerate().map(|(at, (spec, balancer))| {
@@ -151,7 +152,7 @@ impl Core {
                 response_encoding: spec.response_encoding,
                 cooldowns: self.cooldowns.of_backend(spec),
                 quotas: quotas(&spec.policies),
-                metrics: metrics(kind, &spec.name, index),
+                metrics: metrics(kind, &spec.name, metrics::of_backend(spec), index),
             }
         });
         pools.chain(backends).collect()
