@@ -36,8 +36,13 @@ class Use:
     units: int
 
 
-def uses(kind, ledger, clock):
-    return [Use(clock.time(one.sent), clock.time(one.ended), kind.units(one.prompt, one.output)) for one in ledger.served]
+def uses(kind, ledger, clock, held):
+    """What a request took beyond its hold is not counted: by docs/limits.md a limit is exceeded by that."""
+    def units(one):
+        taken = kind.units(one.prompt, one.output)
+        return min(taken, held.get(one.id, taken))
+
+    return [Use(clock.time(one.sent), clock.time(one.ended), units(one)) for one in ledger.served]
 
 
 def beyond(kind, all_uses, share=1.0):

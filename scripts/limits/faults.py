@@ -72,8 +72,6 @@ class Fault:
     name: str
     run: Callable
     on_failure: str = "Closed"
-    # What may be admitted for each that the limit allows.
-    share: float = 1.0
     # Needs a store whose clock can be set.
     clock: bool = False
     # Gateways that do not live throughout.
@@ -90,7 +88,7 @@ FAULTS = (
     Fault("Redis is killed and comes back with its data", store_restarts),
     Fault("Redis is killed and comes back empty", store_is_empty, short=True),
     Fault("a gateway is cut off, Closed", partition, short=True),
-    Fault("a gateway is cut off, LocalShare", partition, on_failure="LocalShare", share=4 / 3),
+    Fault("a gateway is cut off, LocalShare", partition, on_failure="LocalShare"),
     Fault("Redis is slow", slow),
     Fault("Redis' clock steps", clock_steps, clock=True, short=True),
 )

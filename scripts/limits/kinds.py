@@ -61,10 +61,9 @@ class Kind:
         return self.count in ("Requests", "Concurrency")
 
     def bound(self):
-        """By how much docs/limits.md lets the amount be exceeded: what the requests in flight take beyond their holds, and of
-        a bucket and a window that slides what gateways had leased before: each a part of half of what is left."""
-        leased = self.amount // 2 if self.window in ("bucket", "sliding") else 0
-        return leased + (0 if self.is_known_before() else self.workers * self.most_units())
+        """By how much docs/limits.md lets the amount be exceeded by what requests held: of a bucket and a window that slides by
+        what gateways had leased before, each a part of half of what is left."""
+        return self.amount // 2 if self.window in ("bucket", "sliding") else 0
 
 
 KINDS = (

@@ -1,6 +1,7 @@
 """The clients: each asks again as soon as it was answered, of one gateway after another, and books what it was given."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -14,6 +15,10 @@ PAUSE_SECONDS = 0.015
 # Nothing takes as long, so what does is a fault.
 PATIENCE_SECONDS = 30
 LEAVES_AFTER = 5
+# How long a store that a gateway takes for gone is waited for: its breaker tries again within 7.5 s.
+AWAY_SECONDS = 10
+
+NUMBERS = itertools.count()
 
 
 @dataclass
@@ -32,6 +37,8 @@ class Answer:
     is_whole: bool = False
     # The gateway's own refusal, by its code.
     code: str = ""
+    # What it is called in the gateway's access log.
+    id: str = ""
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Client:
 
     async def ask(self, gateway, leaves=False):
         """Sends a request. Raises OSError or IncompleteReadError where the gateway is gone."""
-        answer = Answer(gateway, time.time())
+        answer = Answer(gateway, time.time(), id=f"limits-{next(NUMBERS)}")
         try:
             await asyncio.wait_for(self.exchange(answer, gateway, leaves), PATIENCE_SECONDS)
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, ValueError):
@@ -89,7 +96,7 @@ class Client:
                      "max_tokens": self.kind.most_output}
         text = json.dumps(body)
         writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\ncontent-type: application/json\r\nauthorization: "
-                     f"Bearer {key_of(self.who)}\r\ncontent-length: {len(text)}\r\n\r\n{text}".encode())
+                     f"Bearer {key_of(self.who)}\r\nx-request-id: {answer.id}\r\ncontent-length: {len(text)}\r\n\r\n{text}".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         answer.status, answer.began = int(head.split(" ", 2)[1]), time.time()
         if "transfer-encoding: chunked" in head:
@@ -159,23 +166,29 @@ async def work(kind, who, ports, ledger, first, is_over):
 
 
 async def probe(kind, who, port, ledger, gateway):
-    """What one gateway alone still admits of a limit that has nothing to do: in what the limit counts."""
+    """What one gateway alone still admits of a limit that has nothing to do, in what the limit counts, and what it says then."""
     ports = {gateway: port}
+    away_until = time.monotonic() + AWAY_SECONDS
     if kind.window == "now":
         clients = [Client(kind, who, ports) for _ in range(kind.amount)]
         answers = await asyncio.gather(*(client.ask(gateway) for client in clients))
         for answer in answers:
             ledger.book(answer)
-        return sum(answer.status == 200 for answer in answers)
-    client, had = Client(kind, who, ports), 0
+        refusals = {f"{answer.status} {answer.code}" for answer in answers if answer.status != 200}
+        return sum(answer.status == 200 for answer in answers), ", ".join(sorted(refusals))
+    client, had, refusal = Client(kind, who, ports), 0, ""
     while had < kind.amount:
         answer = await client.ask(gateway)
         ledger.book(answer)
+        if answer.code == "limits_unavailable" and time.monotonic() < away_until:
+            await asyncio.sleep(0.1)
+            continue
         if answer.status != 200:
+            refusal = f"{answer.status} {answer.code}"
             break
         had += kind.units(answer.prompt, answer.output)
     client.close()
-    return had
+    return had, refusal
 
 
 def ledgers():

@@ -74,20 +74,20 @@ async def leftovers(stand, ledgers, clock):
         if kind.window == "fixed":
             now = clock.time(time.time())
             await asyncio.sleep(kind.seconds - now % kind.seconds + 0.1)
-        had = await load.probe(kind, who, stand.gateways[WITNESS].http, ledgers[kind, who], WITNESS)
+        had, refusal = await load.probe(kind, who, stand.gateways[WITNESS].http, ledgers[kind, who], WITNESS)
         if kind.window == "now" and had < least(kind):
             # Nobody asked for so long that the clock may have jumped: who had places keeps them until those who live are heard of.
             await asyncio.sleep(HEARD_OF)
-            had = await load.probe(kind, who, stand.gateways[WITNESS].http, ledgers[kind, who], WITNESS)
-        return had
+            had, refusal = await load.probe(kind, who, stand.gateways[WITNESS].http, ledgers[kind, who], WITNESS)
+        return had, refusal
 
     probed = [key for key in ledgers if key[0].window not in ("hour", "year")]
     found = await asyncio.gather(*(one(*key) for key in probed))
     wrong = []
-    for (kind, who), had in zip(probed, found):
+    for (kind, who), (had, refusal) in zip(probed, found):
         if had < least(kind):
-            wrong.append(f"{kind.name} of {who}: {had} of {kind.amount} came back")
-    share = min(had / least(kind) for (kind, _), had in zip(probed, found))
+            wrong.append(f"{kind.name} of {who}: {had} of {kind.amount} came back, then {refusal}")
+    share = min(had / least(kind) for (kind, _), (had, _) in zip(probed, found))
     return share, wrong
 
 
@@ -99,16 +99,24 @@ def least(kind):
 def compare(fault, stand, ledgers, clock, running, left, wrong, settled):
     alive = [gateway.number for gateway in stand.gateways if gateway.number not in fault.dies]
     metrics = {gateway.number: gateway.charged() for gateway in stand.gateways}
+    # A machine that is slow cuts off others too.
+    away = sum(gateway.was_cut_off() for gateway in stand.gateways)
+    share = 1 + (away / len(stand.gateways) if fault.on_failure == "LocalShare" else 0)
+    for gateway in stand.gateways:
+        gateway.stop()
+    held = {name: units for gateway in stand.gateways for name, units in gateway.held()}
+    if not held:
+        wrong.append("no access log says what requests held")
     details, most_beyond = [], []
     for kind in KINDS:
         mine = {who: ledgers[kind, who] for who in CONSUMERS}
         if kind.window == "now":
-            beyond = max(running[kind, who] for who in CONSUMERS) - ceil(kind.amount * fault.share)
+            beyond = max(running[kind, who] for who in CONSUMERS) - ceil(kind.amount * share)
         else:
-            beyond = max(check.beyond(kind, check.uses(kind, ledger, clock), fault.share) for ledger in mine.values())
+            beyond = max(check.beyond(kind, check.uses(kind, ledger, clock, held), share) for ledger in mine.values())
         bound = kind.bound()
         if beyond > bound:
-            wrong.append(f"{kind.name}: {beyond} beyond {kind.amount}, and {bound} are documented")
+            wrong.append(f"{kind.name}: {beyond} beyond {kind.amount * share:g}, and {bound} are documented")
         most_beyond.append((kind, beyond))
         served = [stand.servers.served(kind, who) for who in CONSUMERS]
         told, used, disagreement = check.charged(kind, ledgers, alive, metrics, served)
@@ -116,8 +124,6 @@ def compare(fault, stand, ledgers, clock, running, left, wrong, settled):
         details.append(dict(kind=kind.name, requests=sum(one.requests() for one in mine.values()),
                             served=sum(len(one.served) for one in mine.values()), limit=kind.amount, beyond=beyond,
                             bound=bound, charged=told, used=used, tokens=served))
-    for gateway in stand.gateways:
-        gateway.stop()
     stranded, disagreement = booked(fault, stand, ledgers)
     wrong += disagreement
     sums = {name: sum(getattr(ledger, name) for ledger in ledgers.values()) for name in ("denied", "unavailable", "lost")}
@@ -134,7 +140,7 @@ def compare(fault, stand, ledgers, clock, running, left, wrong, settled):
                **sums, beyond=worst(most_beyond, False), beyond_tokens=worst(most_beyond, True),
                charged=sum(one["charged"] for one in details if one["kind"] != "money"),
                used=sum(one["used"] for one in details if one["kind"] != "money"),
-               stranded=stranded, left=left, settled=settled, details=details)
+               away=away, stranded=stranded, left=left, settled=settled, details=details)
     return row, wrong
 
 

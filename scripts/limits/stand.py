@@ -174,6 +174,7 @@ class Gateway:
     def __init__(self, bin, work, number, store, servers, on_failure):
         self.number, self.bin, self.work = number, bin, work
         self.http, self.admin = free_port(), free_port()
+        self.access_log = os.path.join(work, f"access-{number}.jsonl")
         self.file = os.path.join(work, f"gateway-{number}.yaml")
         with open(self.file, "w") as out:
             out.write(self.document(store, servers, on_failure))
@@ -183,7 +184,7 @@ class Gateway:
         lines = [
             "apiVersion: penstock.dev/v1alpha1", "kind: RoutingConfig", f"replicas: {GATEWAYS}",
             f'limitStore: {{redis: {{addresses: ["127.0.0.1:{store}"], deadline: 500ms}}, onFailure: {on_failure}}}',
-            f'admin: {{address: "127.0.0.1:{self.admin}"}}', "shutdown: {linger: 0s}",
+            f'admin: {{address: "127.0.0.1:{self.admin}"}}', "shutdown: {linger: 0s}", f"accessLog: {{path: {self.access_log}}}",
             f'listeners: [{{name: http, address: "127.0.0.1:{self.http}", policies: [who]}}]',
             f'prices: [{{models: ["*"], per: Token, input: "{NANO_INPUT / 1e9:.9f}", output: "{NANO_OUTPUT / 1e9:.9f}"}}]',
             "consumers:", *(f'  - {{name: {who}, keys: ["{digest(who)}"]}}' for who in CONSUMERS),
@@ -214,6 +215,20 @@ class Gateway:
         for labels, value in samples(page, "penstock_limit_used_total"):
             sums[labels.partition('policy="')[2].partition('"')[0]] += int(value)
         return sums
+
+    def was_cut_off(self):
+        """Whether it ever took the store for gone, or had no answer in time."""
+        page = fetch(f"http://127.0.0.1:{self.admin}/metrics")
+        calls = samples(page, "penstock_limit_store_calls_total")
+        return any(value for labels, value in calls if 'outcome="away"' in labels or 'outcome="deadline"' in labels)
+
+    def held(self):
+        """What each request held of its limit, by its id. Of one that is killed, the last lines are missing."""
+        with open(self.access_log, errors="replace") as log:
+            for line in log:
+                if line.endswith("\n") and '"charged"' in line:
+                    entry = json.loads(line)
+                    yield entry["request_id"], entry["charged"][0]["held"]
 
     def kill(self):
         self.process.kill()
