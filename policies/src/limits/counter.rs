@@ -36,6 +36,8 @@ pub(crate) struct Shared {
 struct State {
     /// The most, by the latest request.
     amount: u64,
+    /// How many gateways it is for, by the latest request.
+    replicas: u32,
     /// What counts as used here; of a shared counter, while the store did not answer.
     meter: Meter,
     /// What is held of that.
@@ -101,7 +103,7 @@ impl Part {
 impl Counter {
     pub(crate) fn new(key: &Key, hash: u64, shape: &Arc<Shape>, shared: Option<Shared>, now: Now) -> Self {
         let lease = shared.as_ref().map(|shared| Box::new(Lease::new(&shared.window)));
-        let state = State { amount: 0, meter: Meter::new(shape, now), held: 0, lease };
+        let state = State { amount: 0, replicas: 1, meter: Meter::new(shape, now), held: 0, lease };
         Self { key: key.as_slice().into(), hash, shape: Arc::clone(shape), state: Mutex::new(state), shared }
     }
 
@@ -117,6 +119,7 @@ impl Counter {
     pub(crate) fn reserve(self: &Arc<Self>, want: &Want, now: Now) -> Reserved {
         let mut state = self.state.lock();
         state.advance(&self.shape, want.amount, now);
+        state.replicas = want.replicas;
         let (Some(shared), true) = (&self.shared, state.lease.is_some()) else {
             return state.reserve_here(&self.shape, want, want.amount, now);
         };
@@ -160,12 +163,13 @@ impl Counter {
         let mut state = self.state.lock();
         let most = state.amount;
         state.advance(&self.shape, most, now);
+        let most_here = state.most_here();
         let State { meter, held, lease, .. } = &mut *state;
         let Some(lease) = lease.as_deref().filter(|lease| !lease.is_failing()) else {
             let apart = lease.as_ref().map_or(0, |lease| lease.held());
             let taken = meter.used().saturating_add(*held).saturating_add(apart);
             let remaining = amount.saturating_sub(taken);
-            let wait = meter.until(&self.shape, 0, amount, now);
+            let wait = meter.until(&self.shape, 0, most_here, now);
             let reset = if taken > meter.used() { wait.max(A_WHILE) } else { wait };
             return Level { remaining, reset, is_exceeded: remaining < need.max(1) };
         };
@@ -286,8 +290,13 @@ impl Leased for Counter {
 impl State {
     /// Lets time go on, by the amount that counted until now.
     fn advance(&mut self, shape: &Shape, amount: u64, now: Now) {
-        self.meter.advance(shape, self.amount, now);
+        self.meter.advance(shape, self.most_here(), now);
         self.amount = amount;
+    }
+
+    /// The most that is counted here, by which a bucket is filled too.
+    fn most_here(&self) -> u64 {
+        if self.lease.is_some() { share(self.amount, self.replicas) } else { self.amount }
     }
 
     fn reserve_here(&mut self, shape: &Shape, want: &Want, most: u64, now: Now) -> Reserved {
@@ -311,7 +320,7 @@ impl State {
         now: Now,
     ) -> Reserved {
         let Some(lease) = &mut self.lease else { return Reserved::Unavailable };
-        let share = (want.amount / u64::from(want.replicas.max(1))).max(want.amount.min(1));
+        let share = share(want.amount, want.replicas);
         match on_failure {
             OnStoreFailure::Closed => Reserved::Unavailable,
             OnStoreFailure::Open => {
@@ -342,4 +351,9 @@ impl State {
             None => self.meter.until(shape, room, most, now).max(A_WHILE),
         }
     }
+}
+
+/// What each of so many gateways lets pass by itself: at least one, where anything may.
+fn share(amount: u64, replicas: u32) -> u64 {
+    (amount / u64::from(replicas.max(1))).max(amount.min(1))
 }

@@ -328,6 +328,18 @@ proptest! {
     }
 
     #[test]
+    fn while_the_store_is_away_buckets_are_filled_by_shares(steps in steps(Faults::Lost, 20_000)) {
+        let bucket = limit("tokens", Count::OutputTokens, AMOUNT, Window::TokenBucket(MINUTE));
+        let mut world = World::new(bucket, OnStoreFailure::LocalShare);
+        let began_ms = world.now_ms;
+        for step in &steps {
+            world.take(step);
+            let filled = AMOUNT * (world.now_ms - began_ms) / MINUTE_MS;
+            prop_assert!(world.total_used <= 2 * (AMOUNT + filled) + world.total_excess);
+        }
+    }
+
+    #[test]
     fn gateways_together_have_no_more_in_flight_than_there_are_slots(steps in steps(Faults::Lost, 300)) {
         let concurrency = limit("flights", Count::Concurrency, 5, Window::Now);
         let mut world = World::new(concurrency, OnStoreFailure::Closed);

@@ -280,6 +280,30 @@ fn while_the_store_is_away_limits_are_as_the_document_says() {
     }
 }
 
+/// A bucket fills by the share too, and not by what all gateways have together.
+#[test]
+fn while_the_store_is_away_a_bucket_fills_by_the_gateways_share() {
+    let gateway = Gateway::new(limit("requests", Count::Requests, 10, Window::TokenBucket(MINUTE)), 0);
+    gateway.counters.set_on_failure(OnStoreFailure::LocalShare);
+    let mut passed = 0;
+    for second in 0..=360_u32 {
+        let now = at(second.into());
+        loop {
+            match gateway.ask(now) {
+                Ok(mut holds) => {
+                    holds.settle(Spent::Failed, now);
+                    passed += 1;
+                }
+                Err(Stop::Wait(_)) => gateway.next(now).unwrap().failed(now),
+                Err(Stop::Denied(_)) => break,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    // The half of ten, and of six minutes.
+    assert_eq!(passed, 5 + 6 * 5);
+}
+
 #[test]
 fn a_store_that_is_back_is_asked_again_and_its_answer_counts() {
     let gateway = Gateway::new(requests(10), 0);
