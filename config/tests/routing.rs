@@ -326,6 +326,7 @@ fn document() -> impl Strategy<Value = Document> {
             limits: Default::default(),
             peek: Default::default(),
             access_log: Default::default(),
+            telemetry: Default::default(),
             admin: Default::default(),
             shutdown: Default::default(),
         }

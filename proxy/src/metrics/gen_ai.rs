@@ -5,89 +5,29 @@
 //! `gen_ai_client_token_usage` has one name in both, and so one set of labels; those that only Envoy AI Gateway knows are empty
 //! where it is not asked for, which to Prometheus is to have none.
 
+mod families;
 mod operation;
 mod provider;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use penstock_config::GenAiConvention;
 use penstock_tap::Usage;
-use prometheus::Registry;
 
+pub(super) use self::families::GenAiFamilies;
+use self::families::{CLIENT, SERVER};
 use self::operation::Operation;
 pub(crate) use self::provider::{of_backend, of_pool};
-use super::{
-    clock::{INTER_TOKEN_BOUNDS, StreamClock},
-    family::Family,
-    histogram::{Bounds, Histogram},
-};
+use super::{clock::StreamClock, histogram::Histogram};
 use crate::error::Row;
-
-/// What OpenTelemetry's conventions have for the duration of an operation, in microseconds.
-const DURATION_BOUNDS: Bounds = &[
-    10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000, 1_280_000, 2_560_000, 5_120_000, 10_240_000,
-    20_480_000, 40_960_000, 81_920_000,
-];
-
-/// What they have for numbers of tokens.
-const TOKEN_BOUNDS: Bounds =
-    &[1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
-
-/// What they have for a server's time to the first token, and Envoy AI Gateway's further ones, in microseconds.
-const FIRST_TOKEN_BOUNDS: Bounds = &[
-    1_000, 5_000, 10_000, 20_000, 40_000, 60_000, 80_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
-    2_500_000, 5_000_000, 7_500_000, 10_000_000, 15_000_000, 20_000_000, 30_000_000, 45_000_000, 60_000_000,
-];
-
-/// What they have for a server's time for a token, in microseconds.
-const PER_TOKEN_BOUNDS: Bounds = &[
-    10_000, 25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000, 500_000, 750_000, 1_000_000,
-    2_500_000,
-];
 
 /// Envoy AI Gateway knows errors by this alone.
 const SOME_ERROR: &str = "_OTHER";
 /// A stream in which the upstream told of an error.
 const STREAM_ERROR: &str = "stream_error";
 
-/// The labels of a client's metrics.
-const CLIENT: &[&str] =
-    &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type"];
-
-/// The labels that Envoy AI Gateway gives its metrics.
-const SERVER: &[&str] = &[
-    "gen_ai_operation_name",
-    "gen_ai_provider_name",
-    "gen_ai_original_model",
-    "gen_ai_request_model",
-    "gen_ai_response_model",
-    "error_type",
-];
-
-/// The labels of what tokens are counted by.
-const TOKENS: &[&str] = &[
-    "gen_ai_operation_name",
-    "gen_ai_provider_name",
-    "gen_ai_original_model",
-    "gen_ai_request_model",
-    "gen_ai_response_model",
-    "gen_ai_token_type",
-];
-
-/// The families of both.
-#[derive(Clone, Debug)]
-pub(super) struct GenAiFamilies {
-    tokens: Family<Histogram>,
-    duration: Family<Histogram>,
-    first_chunk: Family<Histogram>,
-    per_chunk: Family<Histogram>,
-    server_duration: Family<Histogram>,
-    first_token: Family<Histogram>,
-    per_token: Family<Histogram>,
-}
-
-/// Which of them there are.
+/// By whose names there are metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conventions {
     open_telemetry: bool,
@@ -125,7 +65,15 @@ pub(super) struct GenAiModel {
     provider: &'static str,
     /// What clients call it.
     asked: Box<str>,
-    known: RwLock<Vec<(Operation, Option<Arc<str>>, Arc<Series>)>>,
+    known: RwLock<Vec<Known>>,
+}
+
+/// An operation that was asked for before, by what the model is called at the upstream.
+#[derive(Debug)]
+struct Known {
+    operation: Operation,
+    target: Option<Arc<str>>,
+    series: Arc<Series>,
 }
 
 /// The handles of an operation with a model.
@@ -168,71 +116,6 @@ impl Conventions {
 }
 
 impl GenAiFamilies {
-    pub(super) fn register(registry: &Registry) -> Self {
-        let times = |name, help, labels, bounds| {
-            Family::register(registry, name, help, labels, move || Histogram::new(bounds))
-        };
-        Self {
-            tokens: Family::register(
-                registry,
-                "gen_ai_client_token_usage",
-                "Tokens of an operation, as its model server counted them.",
-                TOKENS,
-                || Histogram::of_numbers(TOKEN_BOUNDS),
-            ),
-            duration: times(
-                "gen_ai_client_operation_duration_seconds",
-                "From a request's first byte to the end of its response.",
-                CLIENT,
-                DURATION_BOUNDS,
-            ),
-            first_chunk: times(
-                "gen_ai_client_operation_time_to_first_chunk_seconds",
-                "From a streamed request's first byte to the first event with content.",
-                CLIENT,
-                FIRST_TOKEN_BOUNDS,
-            ),
-            per_chunk: times(
-                "gen_ai_client_operation_time_per_output_chunk_seconds",
-                "Between events with content of one stream.",
-                CLIENT,
-                INTER_TOKEN_BOUNDS,
-            ),
-            server_duration: times(
-                "gen_ai_server_request_duration_seconds",
-                "From a request's first byte to the end of its response, by Envoy AI Gateway's name.",
-                SERVER,
-                DURATION_BOUNDS,
-            ),
-            first_token: times(
-                "gen_ai_server_time_to_first_token_seconds",
-                "From a streamed request's first byte to the first event with content, by Envoy AI Gateway's name.",
-                SERVER,
-                FIRST_TOKEN_BOUNDS,
-            ),
-            per_token: times(
-                "gen_ai_server_time_per_output_token_seconds",
-                "Of a stream, what is left of its duration after its first token, for each token more.",
-                SERVER,
-                PER_TOKEN_BOUNDS,
-            ),
-        }
-    }
-
-    /// Drops series of models that are not kept, and all of conventions that are not asked for.
-    pub(super) fn retain(&self, conventions: Conventions, is_kept: &dyn Fn(&str, &str) -> bool) {
-        let Conventions { open_telemetry, envoy_ai_gateway } = conventions;
-        for (families, is_asked_for) in [
-            (vec![&self.duration, &self.first_chunk, &self.per_chunk], open_telemetry),
-            (vec![&self.server_duration, &self.first_token, &self.per_token], envoy_ai_gateway),
-            (vec![&self.tokens], open_telemetry || envoy_ai_gateway),
-        ] {
-            for family in families {
-                family.retain(&|label, value| is_asked_for && is_kept(label, value));
-            }
-        }
-    }
-
     /// A model that clients call `asked`, at an upstream of `provider`; `None` if nothing is recorded.
     pub(super) fn model(
         &self,
@@ -264,32 +147,31 @@ impl GenAiModel {
     }
 
     fn series(&self, operation: Operation, target: Option<&Arc<str>>) -> Arc<Series> {
-        let is_it = |known: &&(Operation, Option<Arc<str>>, Arc<Series>)| {
-            known.0 == operation && known.1.as_deref() == target.map(|name| &**name)
+        let is_it = |known: &&Known| {
+            known.operation == operation && known.target.as_deref() == target.map(|name| &**name)
         };
-        if let Some((.., series)) = self.known.read().iter().find(is_it) {
-            return Arc::clone(series);
+        if let Some(known) = self.known.read().iter().find(is_it) {
+            return Arc::clone(&known.series);
         }
-        let mut known = self.known.write();
-        if let Some((.., series)) = known.iter().find(is_it) {
-            return Arc::clone(series);
+        let mut all = self.known.write();
+        if let Some(known) = all.iter().find(is_it) {
+            return Arc::clone(&known.series);
         }
         let series = Arc::new(self.made(operation, target));
-        known.push((operation, target.cloned(), Arc::clone(&series)));
+        all.push(Known { operation, target: target.cloned(), series: Arc::clone(&series) });
         series
     }
 
     fn made(&self, operation: Operation, target: Option<&Arc<str>>) -> Series {
         let families = &self.families;
         let (client, server) = (self.client(operation, target, ""), self.server(operation, target, ""));
+        let (original, response) = match self.conventions.envoy_ai_gateway {
+            true => (&*self.asked, self.at_upstream(target)),
+            false => ("", ""),
+        };
         let tokens = |kind| {
-            let [operation_name, provider, original, request, response, _] =
-                self.server(operation, target, "");
-            let (original, response) =
-                if self.conventions.envoy_ai_gateway { (original, response) } else { ("", "") };
-            // The name is OpenTelemetry's.
-            let _theirs = operation_name;
-            families.tokens.get(&[operation.name(), provider, original, request, response, kind])
+            let request = self.at_upstream(target);
+            families.tokens.get(&[operation.name(), self.provider, original, request, response, kind])
         };
         Series {
             client: self.conventions.open_telemetry.then(|| Client {
@@ -391,7 +273,7 @@ impl Series {
 }
 
 /// Why an operation failed, in a few words that there are; `None` if it did not.
-fn error_type(call: GenAiCall<'_>, end: GenAiEnd<'_>) -> Option<std::borrow::Cow<'static, str>> {
+fn error_type(call: GenAiCall<'_>, end: GenAiEnd<'_>) -> Option<Cow<'static, str>> {
     match (end.error, end.status) {
         (Some(row), _) => Some(row.reason.into()),
         (None, 400..) => Some(end.status.to_string().into()),

@@ -26,6 +26,7 @@ mod limits;
 mod overrides;
 mod policies;
 mod pools;
+mod prometheus;
 mod providers;
 mod reload;
 mod retry;

@@ -409,3 +409,45 @@ async fn a_clients_key_does_not_reach_google_beside_the_gateways() {
     }
     server.stop().await;
 }
+
+/// Names that dashboards of others have, whatever the API by which a client asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_are_recorded_by_the_names_of_other_tools() {
+    let (server, _) = recording(stream(&format!("{DELTA}{DELTA}{USAGE}{DONE}"), 64)).await;
+    let upstream = with(backend("b", &[server.addr()]), json!({"api": {"schema": "OpenAI"}}));
+    let gateway = Gateway::start(json!({
+        "telemetry": {"genAiMetrics": ["OpenTelemetry", "EnvoyAIGateway"]},
+        "routes": [{"name": "r", "rules": [
+            {"models": ["m"], "targets": [{"backend": "b", "modelOverride": "m-8b"}]},
+        ]}],
+        "backends": [upstream],
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "a"}]});
+    assert_eq!(client.send(post_json("/v1/chat/completions", &body)).await.status, 200);
+    let of_model = [
+        "gen_ai_operation_name=\"chat\"",
+        "gen_ai_provider_name=\"openai\"",
+        "gen_ai_request_model=\"m-8b\"",
+    ];
+    for name in [
+        "gen_ai_client_operation_duration_seconds_count",
+        "gen_ai_client_operation_time_to_first_chunk_seconds_count",
+        "gen_ai_client_operation_time_per_output_chunk_seconds_count",
+        "gen_ai_server_request_duration_seconds_count",
+        "gen_ai_server_time_to_first_token_seconds_count",
+        "gen_ai_server_time_per_output_token_seconds_count",
+    ] {
+        eventually(name, || (gateway.metric(name, &of_model) == 1.0).then_some(())).await;
+    }
+    for (kind, tokens) in [("input", 30.0), ("output", 2.0), ("cached_input", 20.0), ("reasoning", 1.0)] {
+        let kind = format!("gen_ai_token_type=\"{kind}\"");
+        let labels = [of_model[2], "gen_ai_original_model=\"m\"", &kind];
+        assert!(
+            (gateway.metric("gen_ai_client_token_usage_sum", &labels) - tokens).abs() < f64::EPSILON,
+            "{kind}"
+        );
+    }
+    gateway.stop().await;
+}
