@@ -1,4 +1,5 @@
-//! What a real Prometheus makes of the metrics: `promtool` finds nothing to mend, and the queries of dashboards have answers.
+//! What a real Prometheus makes of the metrics: `promtool` finds nothing to mend, the queries of dashboards have answers, and
+//! alerts fire when they should.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -246,4 +247,51 @@ async fn promtool_has_nothing_to_mend() {
     .await;
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+fn of_project(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The names in a text that begin with the project's.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    words.filter(|word| word.starts_with("penstock_"))
+}
+
+#[tokio::test]
+async fn alerts_fire_when_they_should_and_their_metrics_exist() {
+    let output = run(|| {
+        Command::new("promtool").args(["test", "rules", &of_project("proxy/tests/alerts.yaml")]).output()
+    })
+    .await;
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+
+    let rules = std::fs::read_to_string(of_project("helm/penstock/files/alerts/penstock.yaml")).unwrap();
+    let tests = std::fs::read_to_string(of_project("proxy/tests/alerts.yaml")).unwrap();
+    let runbooks = std::fs::read_to_string(of_project("docs/runbooks.md")).unwrap();
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(tests.contains(&format!("alertname=\"{alert}\"")), "{alert} was never seen to fire");
+        assert!(
+            runbooks.contains(&format!("\n## {alert}\n")),
+            "docs/runbooks.md does not say what to do: {alert}"
+        );
+    }
+    let made: String = ["proxy/src/metrics", "proxy/src/kubernetes", "proxy/src", "operator/src"]
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(of_project(folder)).ok())
+        .flatten()
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    for expression in rules.lines().filter(|line| line.trim().starts_with("expr: ")) {
+        for metric in metrics_in(expression) {
+            let name = metric.trim_end_matches("_bucket");
+            assert!(made.contains(&format!("\"{name}\"")), "nobody makes {name}: {expression}");
+        }
+    }
 }
