@@ -1,9 +1,23 @@
-//! The log of both programs, on standard error: which flags it has, what they take, and how a line looks.
+//! The log of both programs, on standard error: which flags it has, what they take, and how a line looks. What is logged can
+//! be changed while they run.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+
+/// What is logged, once logging has started.
+static SWITCH: OnceLock<Switch> = OnceLock::new();
+
+struct Switch {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// What was logged at the start.
+    first: String,
+}
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]
@@ -30,17 +44,37 @@ pub enum LogFormat {
 /// changes nothing. Colours are for terminals only: a file with escape codes cannot be searched.
 pub fn start(options: &LogOptions, default_filter: &str) {
     let environment = || std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
-    let filter = options.log_level.clone().or_else(environment);
+    let first = options.log_level.clone().or_else(environment).unwrap_or_else(|| default_filter.to_owned());
     // A filter of the command line was parsed before; one of the environment is taken as far as it goes.
-    let filter = EnvFilter::new(filter.as_deref().unwrap_or(default_filter));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    let _ = match options.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(&first));
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines = match options.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let _is_new = SWITCH.set(Switch { filter: handle, first });
+    }
+}
+
+/// What is logged, as directives; `None` before logging has started.
+pub fn filter() -> Option<String> {
+    SWITCH.get()?.filter.with_current(ToString::to_string).ok()
+}
+
+/// Logs what `directives` say from now on, as the flag takes them; what was logged at the start if there are none. Returns
+/// what is logged then.
+///
+/// # Errors
+/// They are no directives, or logging has not started.
+pub fn set_filter(directives: &str) -> Result<String, String> {
+    let switch = SWITCH.get().ok_or("nothing is logged by this program")?;
+    let directives = match directives.trim() {
+        "" => switch.first.clone(),
+        given => parse_filter(given)?,
+    };
+    switch.filter.reload(EnvFilter::new(&directives)).map_err(|error| error.to_string())?;
+    Ok(filter().unwrap_or(directives))
 }
 
 /// A word alone would be taken for a module's name, and would log everything of a module that does not exist.

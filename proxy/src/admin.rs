@@ -33,6 +33,7 @@ use crate::upstreams::Chooser;
 mod access;
 mod bounds;
 mod explain;
+mod log;
 
 use bounds::Bounds;
 
@@ -44,6 +45,7 @@ const INDEX: &str = "penstock admin\n\n\
     and, from the machine itself unless admin.debug says anyone:\n\
     GET  /debug/config  the routing document in force, without secrets, and how the last reload went\n\
     GET  /debug/pools   pools, backends and their endpoints, and the keys that policies go by\n\
+    GET  /debug/log     what the program logs; POST it to change it, as --log-level takes it (from the machine itself only)\n\
     POST /debug/pick    a request's body in, the decision out; nothing is sent and nothing changes\n\
     \x20                    ?path=/v1/chat/completions&host=HOST&listener=NAME&method=POST&address=IP\n";
 
@@ -140,6 +142,8 @@ impl Admin {
             (&Method::GET, "/metrics") => self.metrics(),
             (&Method::GET, "/debug/config") => self.about(|server| self.config(server)),
             (&Method::GET, "/debug/pools") => self.about(pools),
+            (&Method::GET, "/debug/log") => log::show(),
+            (&Method::POST, "/debug/log") => log::change(peer, request, bounds::DEADLINE).await,
             (&Method::POST, "/debug/pick") => match self.server.get() {
                 Some(server) => self.pick(server, request, bounds).await,
                 None => self.ready(),
@@ -147,6 +151,7 @@ impl Admin {
             (_, "/" | "/healthz" | "/livez" | "/readyz" | "/metrics" | "/debug/config" | "/debug/pools") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only\n")
             }
+            (_, "/debug/log") => text(StatusCode::METHOD_NOT_ALLOWED, "GET what is logged, or POST it\n"),
             (_, "/debug/pick") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "POST a request's body to have it explained\n")
             }

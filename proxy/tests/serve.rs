@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use harness::{
-    Client, MODEL, Protocol, RawServer, Task, backend, chat, eventually, get, pool, post_json, sim, spawn,
-    with, within,
+    Client, MODEL, Protocol, RawServer, Task, backend, chat, eventually, get, pool, post, post_json, sim,
+    spawn, with, within,
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore};
@@ -397,4 +397,33 @@ async fn why_nobody_could_say_who_may_ask_is_told_once() {
         (&json!("WARN"), &json!("p"), &json!("status")),
         "{told:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_logged_can_be_changed_while_the_program_runs() {
+    let folder = Folder::new(json!({}));
+    let mut running = Serve::start(&folder.document(), None);
+    let admin = running.address("admin listening").await;
+    let mut client = Client::connect(admin, Protocol::H1).await;
+    let at_first = client.send(get("/debug/log")).await.text();
+    assert!(at_first.contains("info") && at_first.contains("pingora_proxy=off"), "{at_first}");
+
+    let change = |filter: &'static str| post("/debug/log", &[], filter);
+    assert_eq!(client.send(change("warn,penstock=warn")).await.status, 200);
+    assert!(client.send(get("/debug/log")).await.text().contains("penstock=warn"));
+    for (wrong, part) in [("eror", "eror is no level"), ("info,rustls", "rustls is no level")] {
+        let refused = client.send(change(wrong)).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(refused.text().contains(part), "{}", refused.text());
+    }
+    let of_a_page = post("/debug/log", &[("origin", "http://elsewhere.example")], "trace");
+    assert_eq!(client.send(of_a_page).await.status, 403);
+    assert_eq!(client.send(change("")).await.text(), at_first, "what was logged at the start");
+    // Of the two changes, the first is one after which nothing of its level is told.
+    running.signal("TERM").await;
+    let mut told = Vec::new();
+    while let Some(line) = running.log.next_line().await.unwrap() {
+        told.extend(line.contains("what is logged was changed").then_some(line));
+    }
+    assert!(matches!(&*told, [line] if line.contains("pingora_proxy=off")), "{told:?}");
 }

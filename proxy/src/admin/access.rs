@@ -96,7 +96,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 
 /// Whether a connection comes from the machine itself. Of 127.0.0.0/8 only the address that programs use: sidecars pass
 /// on what comes from elsewhere from others of it (Istio's from 127.0.0.6).
-fn is_local(peer: IpAddr) -> bool {
+pub(super) fn is_local(peer: IpAddr) -> bool {
     match peer.to_canonical() {
         IpAddr::V4(peer) => peer == Ipv4Addr::LOCALHOST,
         IpAddr::V6(peer) => peer == Ipv6Addr::LOCALHOST,
