@@ -97,9 +97,9 @@ pub use security::{
     OverrideFromRequestHeaders,
 };
 pub use traffic::{
-    BackendTrafficPolicy, TrafficBackOff, TrafficBalancer, TrafficCircuitBreaker, TrafficHttpTimeout,
-    TrafficPerEndpoint, TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings, TrafficTcpTimeout,
-    TrafficTimeout,
+    BackendTrafficPolicy, TrafficBackOff, TrafficBalancer, TrafficCircuitBreaker, TrafficHttp2,
+    TrafficHttpTimeout, TrafficPerEndpoint, TrafficPerRetry, TrafficRetry, TrafficRetryOn, TrafficSettings,
+    TrafficTcpTimeout, TrafficTimeout,
 };
 pub use unsupported::{
     EnvoyExtensionPolicy, EnvoyPatchPolicy, GrpcRoute, InferencePoolImport, LegacyInferenceModel,

@@ -50,6 +50,19 @@ pub struct TrafficSettings {
     pub circuit_breaker: Option<TrafficCircuitBreaker>,
     /// How endpoints that are well are told from others.
     pub health_check: Option<TrafficHealthCheck>,
+    /// How backends are spoken to in HTTP/2.
+    pub http2: Option<TrafficHttp2>,
+}
+
+/// HTTP/2 to backends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficHttp2 {
+    /// The most requests that share one connection.
+    pub max_concurrent_streams: Option<i64>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// How much may be under way at one time.

@@ -19,12 +19,16 @@ const MAX_UNDER_WAY: i64 = 10_000_000;
 const CONNECT_TIMEOUT: (Span, Span) = (Span::ms(1), Span::secs(300));
 const IDLE_TIMEOUT: (Span, Span) = (Span::secs(1), Span::secs(3600));
 
+/// The most requests that documents let share one connection.
+const MAX_STREAMS: i64 = 10_000;
+
 /// What a policy changes of backends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Backing {
     circuit: Option<CircuitBreaker>,
     connect_timeout: Option<Span>,
     idle_timeout: Option<Span>,
+    http2_streams: Option<u32>,
     health: Option<Health>,
     balancing: Option<Balancing>,
     hash_by: Option<RawHashBy>,
@@ -50,6 +54,7 @@ impl Backing {
             hash_by: hash::read(settings.load_balancer.as_ref())?,
             health: settings.health_check.as_ref().map(Health::read).transpose()?,
             idle_timeout: within(span(idle, "timeout.http.connectionIdleTimeout")?, IDLE_TIMEOUT),
+            http2_streams: settings.http2.as_ref().and_then(|http2| streams(http2.max_concurrent_streams?)),
         })
     }
 
@@ -61,6 +66,7 @@ impl Backing {
             circuit: self.circuit.or(parent.circuit),
             connect_timeout: self.connect_timeout.or(parent.connect_timeout),
             idle_timeout: self.idle_timeout.or(parent.idle_timeout),
+            http2_streams: self.http2_streams.or(parent.http2_streams),
             balancing: choosing.balancing,
             hash_by: choosing.hash_by.clone(),
             health: self.health.clone().or_else(|| parent.health.clone()),
@@ -75,6 +81,7 @@ impl Backing {
         let connection = &mut backend.connection;
         connection.connect_timeout = self.connect_timeout.unwrap_or(connection.connect_timeout);
         connection.idle_timeout = self.idle_timeout.unwrap_or(connection.idle_timeout);
+        connection.http2_streams = self.http2_streams.unwrap_or(connection.http2_streams);
         self.health.iter().for_each(|health| health.apply(backend));
     }
 
@@ -92,6 +99,7 @@ impl Backing {
             (self.balancing.is_some() || self.hash_by.is_some(), "loadBalancer.type"),
             (self.connect_timeout.is_some(), "timeout.tcp.connectTimeout"),
             (self.idle_timeout.is_some(), "timeout.http.connectionIdleTimeout"),
+            (self.http2_streams.is_some(), "http2.maxConcurrentStreams"),
         ];
         said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, field)| field)
     }
@@ -109,8 +117,10 @@ pub(super) fn idle(settings: &TrafficSettings) -> impl Iterator<Item = String> {
     let tcp = settings.timeout.iter().filter_map(|timeout| timeout.tcp.as_ref());
     let tcp =
         tcp.flat_map(|tcp| tcp.others.keys()).map(|name| format!("spec.timeout.tcp.{}", shorten(name, 40)));
+    let http2 = settings.http2.iter().flat_map(|http2| http2.others.keys());
+    let http2 = http2.map(|name| format!("spec.http2.{}", shorten(name, 40)));
     let health = settings.health_check.iter().flat_map(health::idle);
-    of_circuit.chain(per_endpoint).chain(tcp).chain(health)
+    of_circuit.chain(per_endpoint).chain(tcp).chain(http2).chain(health)
 }
 
 /// How endpoints are chosen; `None` if not in this way.
@@ -121,6 +131,11 @@ pub(super) fn balancing(kind: &str) -> Option<Balancing> {
         "LeastRequest" => Some(Balancing::LeastRequest),
         _ => None,
     }
+}
+
+/// How many requests share a connection. None could be served over one that takes none.
+fn streams(wanted: i64) -> Option<u32> {
+    u32::try_from(wanted.clamp(1, MAX_STREAMS)).ok()
 }
 
 fn circuit(wanted: &TrafficCircuitBreaker) -> CircuitBreaker {
@@ -193,17 +208,32 @@ mod tests {
     }
 
     #[test]
+    fn as_many_requests_share_a_connection_as_is_said_within_what_documents_have() {
+        let streams = |http2: Value| applied(json!({"http2": http2})).connection.http2_streams;
+        for (said, expected) in [(7, 7), (0, 1), (-1, 1), (2_147_483_647_i64, 10_000)] {
+            assert_eq!(streams(json!({"maxConcurrentStreams": said})), expected, "{said}");
+        }
+        assert_eq!(streams(json!({"onInvalidMessage": "TerminateStream"})), streams(json!({})));
+        let read = |said: Value| Backing::read(&settings(said)).unwrap();
+        let (own, parent) = (json!({}), json!({"http2": {"maxConcurrentStreams": 7}}));
+        assert_eq!(read(own).over(&read(parent.clone())), read(parent.clone()));
+        assert_eq!(read(parent).fields().collect::<Vec<_>>(), ["http2.maxConcurrentStreams"]);
+    }
+
+    #[test]
     fn what_is_left_out_is_named() {
         let said = settings(json!({
             "circuitBreaker": {
                 "maxConnections": 1, "maxRequestsPerConnection": 1, "perEndpoint": {"maxThings": 1},
             },
             "timeout": {"tcp": {"connectTimeout": "1s", "later": 1}},
+            "http2": {"maxConcurrentStreams": 1, "initialStreamWindowSize": "64Ki"},
         }));
         let expected = [
             "spec.circuitBreaker.maxRequestsPerConnection",
             "spec.circuitBreaker.perEndpoint.maxThings",
             "spec.timeout.tcp.later",
+            "spec.http2.initialStreamWindowSize",
         ];
         assert_eq!(idle(&said).collect::<Vec<_>>(), expected);
     }

@@ -147,6 +147,7 @@ pub const FATES: &[Fates] = &[
         acted_on: &[
             "circuitBreaker",
             "healthCheck",
+            "http2",
             "loadBalancer",
             "rateLimit",
             "requestBuffer",
@@ -162,7 +163,6 @@ pub const FATES: &[Fates] = &[
             "connection",
             "dns",
             "faultInjection",
-            "http2",
             "httpUpgrade",
             "proxyProtocol",
             "routingType",

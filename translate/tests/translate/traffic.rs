@@ -168,13 +168,18 @@ fn targets(translation: &Translation) -> Vec<(String, Vec<String>)> {
 #[test]
 fn what_a_policy_says_of_backends_is_said_of_those_that_its_rules_lead_to() {
     let spec = format!(
-        "{{{GATEWAY}, circuitBreaker: {{maxParallelRequests: 7}}, timeout: {{tcp: {{connectTimeout: 4s}}}}}}"
+        "{{{GATEWAY}, circuitBreaker: {{maxParallelRequests: 7}}, timeout: {{tcp: {{connectTimeout: 4s}}}}, \
+         http2: {{maxConcurrentStreams: 9, initialStreamWindowSize: 64Ki}}}}"
     );
     let translation = scene(&[("p", &spec)]);
+    let document = &translation.gateways.values().next().unwrap().document;
+    assert!(document.backends.iter().all(|backend| backend.connection.http2_streams == 9));
     let own = |name: &str| (name.to_owned(), Some(7), Span::secs(4));
     assert_eq!(backends(&translation), [own("ns.failing"), own("ns.good")]);
     let (is_accepted, _, message) = condition(&translation, (Kind::BackendTrafficPolicy, "p"), "Accepted");
     assert!(is_accepted && !message.contains("circuitBreaker"), "{message}");
+    let is_named = |field: &str| message.contains(field);
+    assert!(is_named("spec.http2.initialStreamWindowSize") && !is_named("maxConcurrentStreams"), "{message}");
 }
 
 #[test]
