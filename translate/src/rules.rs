@@ -193,6 +193,9 @@ pub(crate) fn header_matches<'a>(
     Ok(matches)
 }
 
+/// The longest deadline that documents have.
+pub(crate) const MAX_TIMEOUT: Span = Span::secs(24 * 60 * 60);
+
 /// How long a request may take that an AIGatewayRoute says nothing about (Envoy AI Gateway).
 const DEFAULT_REQUEST_SECS: u64 = 60;
 
@@ -206,12 +209,13 @@ pub(crate) fn default_timeouts(kind: Kind) -> RawTimeouts {
     }
 }
 
-/// Deadlines, over those that a route of this kind has by default.
+/// Deadlines, over those that a route of this kind has by default, no longer than documents have them.
 pub(crate) fn timeouts(raw: Option<&HttpTimeouts>, defaults: RawTimeouts) -> Result<RawTimeouts, String> {
     let mut timeouts = defaults;
     let read = |text: &Option<String>, field: &str| {
         let span = text.as_deref().map(Span::parse).transpose();
-        span.map_err(|error| format!("timeouts.{field}: {error}"))
+        let span = span.map_err(|error| format!("timeouts.{field}: {error}"))?;
+        Ok::<_, String>(span.map(|span| span.min(MAX_TIMEOUT)))
     };
     let Some(raw) = raw else { return Ok(timeouts) };
     let (request, attempt) = (read(&raw.request, "request")?, read(&raw.backend_request, "backendRequest")?);

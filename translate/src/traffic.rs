@@ -18,6 +18,7 @@ use penstock_config::{Size, Span, Statuses, Timeout};
 
 use crate::api::{TrafficRetry, TrafficRetryOn, TrafficSettings};
 use crate::quantity::bytes;
+use crate::rules::MAX_TIMEOUT;
 use crate::world::shorten;
 
 /// The most attempts that documents have.
@@ -72,7 +73,7 @@ impl Traffic {
     /// It says something that cannot be: what, by its field.
     pub(crate) fn read(settings: &TrafficSettings) -> Result<Option<Self>, String> {
         let http = settings.timeout.as_ref().and_then(|timeout| timeout.http.as_ref());
-        let of_http = |text: Option<&String>, field| span(text.map(String::as_str), field);
+        let of_http = |text: Option<&String>, field| deadline(text.map(String::as_str), field);
         let request =
             of_http(http.and_then(|http| http.request_timeout.as_ref()), "timeout.http.requestTimeout")?;
         let stream_idle = of_http(
@@ -97,6 +98,8 @@ impl Traffic {
 
     /// Deadlines alone: of a request as a whole, and between two pieces of its response; `None` if there is neither.
     pub(crate) fn of_deadlines(request: Option<Span>, stream_idle: Option<Span>) -> Option<Self> {
+        let within = |deadline: Option<Span>| deadline.map(|deadline| deadline.min(MAX_TIMEOUT));
+        let (request, stream_idle) = (within(request), within(stream_idle));
         let traffic = Self { request, stream_idle, ..Self::default() };
         (traffic != Self::default()).then_some(traffic)
     }
@@ -214,7 +217,8 @@ fn retry(wanted: &TrafficRetry) -> Result<Retry, String> {
         attempts: within(wanted.num_retries.unwrap_or(DEFAULT_RETRIES).max(0).saturating_add(1)),
         attempts_per_priority: within(wanted.num_attempts_per_priority.unwrap_or(0)),
         on,
-        per_try: of(per_retry.and_then(|it| it.timeout.as_ref()), "retry.perRetry.timeout")?,
+        per_try: of(per_retry.and_then(|it| it.timeout.as_ref()), "retry.perRetry.timeout")?
+            .map(|deadline| deadline.min(MAX_TIMEOUT)),
         backoff: base.map(|base| base.min(MAX_FIRST_BACKOFF)),
         // What Envoy has for the longest wait, where nothing is said.
         max_backoff: most
@@ -255,6 +259,11 @@ fn is_acted_on(trigger: &str) -> bool {
 /// the Service's.
 pub(crate) fn wants_port(redirect: &RawRedirect) -> bool {
     redirect.port.is_none() && redirect.scheme.is_none()
+}
+
+/// A deadline, no longer than documents have it.
+fn deadline(text: Option<&str>, field: &str) -> Result<Option<Span>, String> {
+    Ok(span(text, field)?.map(|deadline| deadline.min(MAX_TIMEOUT)))
 }
 
 fn span(text: Option<&str>, field: &str) -> Result<Option<Span>, String> {

@@ -105,6 +105,23 @@ fn what_binds_requests_to_endpoints_takes_the_place_of_other_ways_and_they_of_it
     assert_eq!(of(random().over(&hash())), (penstock_config::Balancing::Random, false));
 }
 
+/// A rule with a longer one is refused by data planes.
+#[test]
+fn deadlines_are_no_longer_than_documents_have_them() {
+    let day = Timeout::secs(24 * 60 * 60);
+    let rule = applied(json!({
+        "retry": {"perRetry": {"timeout": "48h"}},
+        "timeout": {"http": {"requestTimeout": "72h", "streamIdleTimeout": "100h"}},
+    }));
+    assert_eq!([rule.timeouts.request, rule.timeouts.per_try, rule.timeouts.stream_idle], [day; 3]);
+    let mut rule = RawRule::default();
+    let traffic = Traffic::of_deadlines(Some(Span::secs(90_000)), Some(Span::secs(90_000))).unwrap();
+    traffic.apply(&RawTimeouts::default(), &mut rule);
+    assert_eq!([rule.timeouts.request, rule.timeouts.stream_idle], [day; 2]);
+    let off = applied(json!({"timeout": {"http": {"requestTimeout": "0s"}}}));
+    assert_eq!(off.timeouts.request, Timeout::OFF);
+}
+
 #[test]
 fn a_buffer_bounds_the_bodies_of_its_rules() {
     let rule = applied(json!({"requestBuffer": {"limit": "4Ki"}}));
