@@ -57,8 +57,8 @@ pub use spec::{
     Oidc, OidcClient, OidcProvider, OnStoreFailure, OneOf, OpenIdProvider, Origin, PathComparison, PathMatch,
     PathRewrite, PathTest, Pattern, Period, PolicyIndex, PolicySpec, PoolIndex, PoolSpec, Price, PriceTier,
     Redirect, RedirectTarget, RedirectUrl, RedisMode, RedisSpec, RedisTls, RegexReplacement, Replacement,
-    RequestModel, ResponseOverride, Rewrite, RouteRequest, Rule, SameSite, SecretUse, Secrets, SessionCookie,
-    Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream, UpstreamTls, Window,
-    bare_host, plain_path,
+    RequestModel, ResponseOverride, Rewrite, RouteRequest, Rule, RuleCredential, SameSite, SecretUse,
+    Secrets, SessionCookie, Share, Shown, Surroundings, Target, TextMatch, Tier, TokenSource, Upstream,
+    UpstreamTls, Window, bare_host, plain_path,
 };
 pub use usage::{USAGE_VARIABLES, check_expression};

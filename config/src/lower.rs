@@ -63,8 +63,9 @@ pub(crate) fn snapshot(
     let policies = policy::lower(document, &mut files, &mut lowering, &mut warnings);
     policy::check_uses(document, &mut lowering);
     let counting = Counting::of(document, &mut files, &mut lowering);
+    let mut routing =
+        routing(document, &listeners, &policy_names, &mut files, (&mut lowering, &mut warnings));
     let (secrets, secret_uses) = files.finish();
-    let mut routing = routing(document, &listeners, &policy_names, &mut lowering, &mut warnings);
     credential::strip_of_clients(&mut routing.rules, &pools, &backends);
     check_access_log(&document.access_log.path, &mut lowering);
     let mut report = report;
@@ -203,8 +204,8 @@ fn routing(
     document: &Document,
     listeners: &[Listener],
     policies: &Names<'_>,
-    report: &mut Report,
-    warnings: &mut Report,
+    files: &mut Files,
+    (report, warnings): (&mut Report, &mut Report),
 ) -> Routing {
     let listener_names = Names::of(document.listeners.iter().map(|listener| listener.name.as_str()));
     let pool_names = Names::of(document.pools.iter().map(|pool| pool.name.as_str()));
@@ -247,7 +248,10 @@ fn routing(
             let cors = raw.cors.as_ref();
             let cors = cors.map(|raw| policy::cors(raw, &place.field("cors"), report, warnings));
             let cors = cors.map(Arc::new);
-            rules.extend(lowered.map(|rule| Rule { models: named, policies, cors, ..rule }));
+            let credential = raw.credential.as_ref();
+            let credential = credential
+                .and_then(|raw| credential::of_rule(raw, &place.field("credential"), files, report));
+            rules.extend(lowered.map(|rule| Rule { models: named, policies, cors, credential, ..rule }));
         }
     }
     models.describe(&document.models, report, warnings);

@@ -27,7 +27,7 @@ pub use crate::settings::{
 pub use cors::RawCors;
 pub use credential::{
     RawAwsSigning, RawAwsWebIdentity, RawAzureCredential, RawCredential, RawCredentialOverride,
-    RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawToken,
+    RawGcpCredential, RawGcpWorkloadIdentity, RawOidcClient, RawRuleCredential, RawToken,
 };
 pub use endpoints::{BackendEndpointsDocument, EndpointsKind, PoolEndpointsDocument};
 pub use hash::{RawHashBy, RawHashCookie};

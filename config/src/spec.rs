@@ -20,7 +20,7 @@ pub use crate::consumer::{ClaimPath, Consumer, KeyDigest, ModelNames, OneOf};
 pub use cors::{Cors, Listed, Origin};
 pub use credential::{
     AzureIdentity, ClientCredential, ClientHeaders, Credential, CredentialSource, GcpIdentity, IdentityToken,
-    OidcClient, OidcProvider, Shown, TokenSource,
+    OidcClient, OidcProvider, RuleCredential, Shown, TokenSource,
 };
 pub use edit::{BodyEdits, HeaderEdits};
 pub use file::{SecretUse, Secrets, Surroundings};

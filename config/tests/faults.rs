@@ -444,3 +444,17 @@ fn a_member_of_bodies_is_changed_once() {
         "the member \"tier\" is changed here already",
     );
 }
+
+#[test]
+fn a_rules_secret_is_in_a_header_that_may_be_changed() {
+    let rule = |credential: &str| format!("targets: [{{pool: p}}], credential: {{{credential}}}");
+    for (credential, place, part) in [
+        ("file: /k, header: Host", "credential.header", "use urlRewrite.hostname"),
+        ("file: /k, header: content-length", "credential.header", "frames the message"),
+        ("file: /k, header: 'a b'", "credential.header", "not a header's name"),
+        ("file: 'secret:k'", "credential.file", "secretsFrom"),
+        ("file: ''", "credential.file", "is empty"),
+    ] {
+        assert_rule_fault(&rule(credential), place, part);
+    }
+}

@@ -127,6 +127,7 @@ fn recipient<'a>(
         upstream: runtime.upstream(attempt.upstream),
         endpoint: &attempt.endpoint,
         model: attempt.model.as_deref(),
+        credential: runtime.rule(routed.rule).credential.as_deref(),
         body_edits: runtime.rule(routed.rule).body_edits(attempt.target),
         asks_for_usage: runtime.counts_usage(listener, rule),
     }

@@ -110,6 +110,7 @@ fn copy(mirror: &Mirror, client: &Client<'_>, arrived: &Arrived, routed: &Routed
         upstream,
         endpoint: &endpoint,
         model: model.as_deref(),
+        credential: runtime.rule(routed.rule).credential.as_deref(),
         body_edits: None,
         asks_for_usage: false,
     };

@@ -15,7 +15,7 @@ use penstock_wire::{BodyFraming, Outgoing};
 use crate::client::Client;
 use crate::codec::{About, CodecError, Decoder, Draft};
 use crate::context::Arrived;
-use crate::credential;
+use crate::credential::{self, Credential};
 use crate::error::Error;
 use crate::head::{self, HOPS};
 use crate::hop;
@@ -48,6 +48,8 @@ pub(crate) struct Recipient<'a> {
     pub(crate) endpoint: &'a Chosen,
     /// What the model is called there, where it differs from what the client asked for.
     pub(crate) model: Option<&'a str>,
+    /// A secret that the rule's requests are sent with.
+    pub(crate) credential: Option<&'a Credential>,
     /// Changes to members of the body.
     pub(crate) body_edits: Option<&'a MemberEdits>,
     /// Whether streams have to report the tokens that they took: the rule says so, or a limit counts them.
@@ -99,6 +101,9 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
     for edits in edits(to) {
         edits.apply(&mut headers);
     }
+    if let Some(credential) = to.credential {
+        send_with(credential, to.rule, &mut headers)?;
+    }
     let mut draft =
         Draft { method: arrived.target.method.clone(), target, headers, body, dropped: Vec::new() };
     let decoder = match &to.upstream.codec {
@@ -116,6 +121,16 @@ pub(crate) fn prepare(client: &Client<'_>, arrived: &Arrived, to: Recipient<'_>)
         credential.apply(&mut outgoing, &client.head().headers, &body)?;
     }
     Ok(Prepared { outgoing, body, decoder, dropped, hides_usage })
+}
+
+/// Adds the secret of a rule, unless the request has something in its header that is to stay.
+fn send_with(credential: &Credential, rule: &Rule, headers: &mut HeaderMap) -> Result<(), Error> {
+    let (name, value) = credential.header().ok_or(Error::NoCredential)?;
+    let overwrites = rule.credential.as_ref().is_some_and(|of| of.overwrites);
+    if overwrites || !headers.contains_key(&name) {
+        headers.insert(name, value);
+    }
+    Ok(())
 }
 
 fn about<'a>(arrived: &'a Arrived, to: Recipient<'a>) -> About<'a> {

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::body::Forms;
 use crate::budget::RetryBudget;
+use crate::credential::Credential;
 use crate::meter::{Meter, Quota, prices};
 use crate::metrics::{LimitMetrics, Metrics, RouteMetrics};
 use crate::policy::{Access, Chain, Extension, Wants};
@@ -56,6 +57,8 @@ pub(crate) struct CompiledRule {
     pub(crate) wants: Wants,
     /// Changes to bodies for each target of each tier; empty if no target changes any.
     body_edits: Vec<Vec<Option<MemberEdits>>>,
+    /// A secret that its requests are sent with.
+    pub(crate) credential: Option<Arc<Credential>>,
     /// How compressed requests are sent on.
     pub(crate) forms: Forms,
     /// How many retries there may be.
@@ -71,12 +74,12 @@ pub(crate) struct CompiledRule {
 pub(crate) type Live = ArcSwap<Runtime>;
 
 impl Runtime {
-    /// Puts a snapshot together with its `upstreams`, pools, then backends, and its `policies`, each in the snapshot's
-    /// order. `hash_seed` is chosen once a process, so that nobody can construct colliding prompts.
+    /// Puts a snapshot together with its `upstreams`, pools, then backends, its `policies`, and what requests of its rules are
+    /// sent with, each in the snapshot's order. `hash_seed` is chosen once a process, so that nobody can construct colliding prompts.
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
         upstreams: Vec<Upstream>,
-        policies: &[Arc<Access>],
+        (policies, credentials): (&[Arc<Access>], &[Option<Arc<Credential>>]),
         extension: &dyn Extension,
         hash_seed: u64,
         metrics: &Arc<Metrics>,
@@ -108,6 +111,7 @@ impl Runtime {
             let chain = Chain::new(named(&rule.policies), extension.rule_policies(rule));
             let cors = rule.cors.clone().or_else(|| cors_of(&rule.policies));
             let mut compiled = CompiledRule { cors, ..CompiledRule::new(rule, chain, at, metrics) };
+            compiled.credential = credentials.get(rule.index).cloned().flatten();
             // What a request costs depends on its model.
             compiled.wants.peek |= is_priced && !rule.tiers().is_empty();
             compiled
@@ -284,6 +288,7 @@ impl CompiledRule {
         Self {
             chain,
             cors: None,
+            credential: None,
             wants,
             body_edits,
             forms,

@@ -39,7 +39,13 @@ pub(crate) fn build<'w>(
         let name = names.name(rule.name.as_deref(), position);
         if let Some(mut raw) = building.rule(rule, position, name) {
             raw.usage = usage;
-            building.built.push(BuiltRule { position, raw, offer, external: None });
+            building.built.push(BuiltRule {
+                position,
+                raw,
+                offer,
+                external: None,
+                secrets: Default::default(),
+            });
         }
     }
     building.built

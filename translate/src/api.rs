@@ -53,8 +53,8 @@ pub use envoy::{
     EnvoyShutdown,
 };
 pub use filter::{
-    FilterBody, FilterBodyRef, FilterHeader, FilterHeaders, FilterHostname, FilterPath, FilterRegex,
-    FilterResponse, FilterUrlRewrite, HttpRouteFilter,
+    FilterBody, FilterBodyRef, FilterCredential, FilterCredentialInjection, FilterHeader, FilterHeaders,
+    FilterHostname, FilterPath, FilterRegex, FilterResponse, FilterUrlRewrite, HttpRouteFilter,
 };
 pub use gateway::{
     AllowedRoutes, FrontendPort, FrontendSettings, FrontendTls, FrontendValidation, Gateway, GatewayAddress,

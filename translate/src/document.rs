@@ -137,6 +137,9 @@ pub(crate) fn build(
         finished.endpoints.extend(upstream.source.clone().map(|source| (name, source)));
         finished.secrets.extend(upstream.secrets.clone());
     }
+    for rule in routes.iter().flat_map(|route| &route.built.rules) {
+        finished.secrets.extend(rule.secrets.clone());
+    }
     for server in servers {
         document.backends.extend(access::backend(&server));
         finished.endpoints.extend(server.source.map(|source| (server.name, source)));

@@ -14,7 +14,7 @@ use penstock_config::raw::{
 
 use crate::access::external;
 use crate::api::{HttpBackendRef, HttpMatch, HttpRetry, HttpRoute, HttpRule, RequestMirror};
-use crate::context::{Context, RefError, Referrer};
+use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::rules::{self, BuiltRoute, BuiltRule, RuleNames};
 use crate::upstream::{RawUpstream, Upstream};
 use crate::upstreams::Upstreams;
@@ -37,8 +37,8 @@ pub(crate) fn build<'w>(
     let rules = if route.rules.is_empty() { &everything[..] } else { &route.rules };
     for (position, rule) in rules.iter().enumerate() {
         let name = names.name(rule.name.as_deref(), position);
-        if let Some((raw, external)) = building.rule(rule, position, name) {
-            building.built.push(BuiltRule { position, raw, offer: None, external });
+        if let Some((raw, external, secrets)) = building.rule(rule, position, name) {
+            building.built.push(BuiltRule { position, raw, offer: None, external, secrets });
         }
     }
     building.built
@@ -62,7 +62,7 @@ type Server = Option<Box<(RawExternal, Upstream)>>;
 
 impl Building<'_, '_, '_, '_, '_> {
     /// A rule; `None` if nobody can say which requests it is for.
-    fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<(RawRule, Server)> {
+    fn rule(&mut self, rule: &HttpRule, position: usize, name: String) -> Option<(RawRule, Server, Secrets)> {
         let filters = Filters::read(self.context, self.from.namespace, &rule.filters);
         let mut external = None;
         // First of all: whatever else is wrong with the rule, the status names references that lead nowhere.
@@ -83,7 +83,8 @@ impl Building<'_, '_, '_, '_, '_> {
             raw.targets.push(rules::nowhere(1, 0));
             external = None;
         }
-        Some((raw, external))
+        let secrets = if raw.credential.is_some() { filters.secrets() } else { Secrets::new() };
+        Some((raw, external, secrets))
     }
 
     /// What a rule matches, without the matches that cannot be; `None` if there are no others.
@@ -162,6 +163,7 @@ fn act(rule: &HttpRule, filters: &Filters<'_>, leads: Leads<'_>, raw: &mut RawRu
         return Ok(());
     }
     raw.url_rewrite = filters.url_rewrite()?;
+    raw.credential = filters.credential();
     raw.mirrors = leads.mirrors;
     for (reference, upstream) in leads.targets {
         raw.targets.push(target(reference, upstream.as_deref())?);

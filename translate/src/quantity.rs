@@ -1,6 +1,10 @@
-//! Numbers of bytes as Kubernetes writes them.
+//! Numbers of bytes as Kubernetes writes them, and how long a deadline may be.
 
+use penstock_config::Span;
 use serde_json::Value;
+
+/// The longest deadline that documents have.
+pub(crate) const MAX_TIMEOUT: Span = Span::secs(24 * 60 * 60);
 
 /// Units, with what they stand for.
 const UNITS: [(&str, u64); 9] = [

@@ -9,9 +9,10 @@ use penstock_config::raw::{
 use penstock_config::{Span, Timeout};
 
 use crate::api::{HttpTimeouts, ObjectRef};
-use crate::context::{Context, RefError, Referrer};
+use crate::context::{Context, RefError, Referrer, Secrets};
 use crate::headers;
 use crate::names;
+use crate::quantity::MAX_TIMEOUT;
 use crate::unsupported::UNSUPPORTED;
 use crate::upstream::{RawUpstream, Upstream, UpstreamKey};
 use crate::upstreams::Upstreams;
@@ -44,6 +45,8 @@ pub(crate) struct BuiltRule {
     pub(crate) offer: Option<Offer>,
     /// A server that is asked whether its requests may be served, and how.
     pub(crate) external: Option<Box<(RawExternal, Upstream)>>,
+    /// What it names of Secrets.
+    pub(crate) secrets: Secrets,
 }
 
 /// Who offers models, and since when.
@@ -192,9 +195,6 @@ pub(crate) fn header_matches<'a>(
     }
     Ok(matches)
 }
-
-/// The longest deadline that documents have.
-pub(crate) const MAX_TIMEOUT: Span = Span::secs(24 * 60 * 60);
 
 /// How long a request may take that an AIGatewayRoute says nothing about (Envoy AI Gateway).
 const DEFAULT_REQUEST_SECS: u64 = 60;

@@ -17,8 +17,7 @@ use penstock_config::raw::{RawRedirect, RawResponseOverride, RawRetry, RawRule, 
 use penstock_config::{Size, Span, Statuses, Timeout};
 
 use crate::api::{TrafficRetry, TrafficRetryOn, TrafficSettings};
-use crate::quantity::bytes;
-use crate::rules::MAX_TIMEOUT;
+use crate::quantity::{MAX_TIMEOUT, bytes};
 use crate::world::shorten;
 
 /// The most attempts that documents have.

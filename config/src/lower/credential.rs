@@ -8,10 +8,10 @@ use http::header::AUTHORIZATION;
 
 use super::file::Files;
 use super::text;
-use crate::raw::RawCredential;
+use crate::raw::{RawCredential, RawRuleCredential};
 use crate::report::{FieldPath, Report};
 use crate::settings::ApiSchema;
-use crate::spec::{Credential, CredentialSource, Shown};
+use crate::spec::{Credential, CredentialSource, RuleCredential, Shown};
 
 pub(super) use client::strip_of_clients;
 
@@ -128,4 +128,24 @@ fn header_of(schema: Option<ApiSchema>) -> HeaderName {
         Some(ApiSchema::Gemini) => HeaderName::from_static("x-goog-api-key"),
         _ => AUTHORIZATION,
     }
+}
+
+/// What a rule sends its requests with. `None` if it cannot be said how.
+pub(super) fn of_rule(
+    raw: &RawRuleCredential,
+    place: &FieldPath<'_>,
+    files: &mut Files,
+    report: &mut Report,
+) -> Option<RuleCredential> {
+    let source = CredentialSource::Key(files.path(&raw.file, &place.field("file"), report));
+    let name = match raw.header.as_deref().map_or(Ok(AUTHORIZATION), text::editable_header_name) {
+        Ok(name) => name,
+        Err(message) => {
+            report.add(&place.field("header"), || message);
+            return None;
+        }
+    };
+    let shown = Shown::Header { name, prefix: "".into() };
+    let credential = Credential { shown, source, client: None };
+    Some(RuleCredential { credential, overwrites: raw.overwrite })
 }

@@ -140,6 +140,7 @@ pub(super) fn lower(
         mirrors,
         client_credentials: Box::default(),
         request_headers,
+        credential: None,
         response_headers,
         response_overrides,
         rewrite: rewrite.flatten(),

@@ -40,6 +40,23 @@ pub struct RawCredential {
     pub client: Option<RawCredentialOverride>,
 }
 
+/// A secret that all requests of a rule are sent with, in a header, whoever serves them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRuleCredential {
+    /// The path of a file, or `secret:KEY`, that is read again when it changes: the header's value, white space at its ends
+    /// left out.
+    #[schemars(length(min = 1, max = 4096))]
+    pub file: String,
+    /// The header. Left out: `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub header: Option<String>,
+    /// Whether it takes the place of what a request has in that header already. Otherwise that stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwrite: bool,
+}
+
 /// Signs requests for AWS (Signature Version 4). Left alone, without a file, the keys are looked for as AWS's tools do:
 /// environment variables (`AWS_ACCESS_KEY_ID`…), a web identity (`AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, as IRSA
 /// sets them), the container's credentials (ECS, EKS Pod Identity), the instance's (IMDSv2).

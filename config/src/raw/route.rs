@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawCors, RawMatch, RawRetry, RawTimeouts};
+use super::{RawCors, RawMatch, RawRetry, RawRuleCredential, RawTimeouts};
 use crate::knob::Size;
 use crate::settings::{StreamUsage, Untranslatable};
 
@@ -85,6 +85,10 @@ pub struct RawRule {
     /// Changes to the request's headers.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub request_headers: RawHeaderEdits,
+    /// A secret that requests are sent with, behind the changes to headers. An upstream's own credential in the same header
+    /// takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<RawRuleCredential>,
     /// Changes to the response's headers.
     #[serde(default, skip_serializing_if = "RawHeaderEdits::is_empty")]
     pub response_headers: RawHeaderEdits,
@@ -286,6 +290,7 @@ impl Default for RawTarget {
             model_override: None,
             context_window: None,
             request_headers: RawHeaderEdits::default(),
+
             response_headers: RawHeaderEdits::default(),
             body: RawBodyEdits::default(),
             url_rewrite: None,

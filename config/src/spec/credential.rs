@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use http::HeaderName;
 
 /// What is added to requests for an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Credential {
     /// How it is shown.
     pub shown: Shown,
@@ -16,8 +16,17 @@ pub struct Credential {
     pub client: Option<ClientCredential>,
 }
 
-/// How a secret is shown to an upstream.
+/// What is added to the requests of a rule, whoever serves them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCredential {
+    /// A key in a header.
+    pub credential: Credential,
+    /// Whether it takes the place of what a request has in that header.
+    pub overwrites: bool,
+}
+
+/// How a secret is shown to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Shown {
     /// In a header.
     Header {
@@ -34,7 +43,7 @@ pub enum Shown {
 }
 
 /// Where a credential comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CredentialSource {
     /// From clients alone.
     Client,
@@ -171,7 +180,7 @@ pub enum OidcProvider {
 }
 
 /// Where clients bring a credential of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientCredential {
     /// The headers.
     pub headers: ClientHeaders,
@@ -180,7 +189,7 @@ pub struct ClientCredential {
 }
 
 /// Headers in which clients bring a credential for an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClientHeaders {
     /// A key or a token.
     Key(HeaderName),

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     BackendIndex, BodyEdits, Cors, HeaderEdits, PolicyIndex, PoolIndex, Redirect, ResponseOverride, Rewrite,
+    RuleCredential,
 };
 use crate::settings::{RetryPolicy, StreamUsage, Timeouts, Untranslatable};
 
@@ -29,6 +30,8 @@ pub struct Rule {
     pub client_credentials: Box<[HeaderName]>,
     /// Changes to the request's headers, before those of the target.
     pub request_headers: HeaderEdits,
+    /// A secret that requests are sent with, behind those changes.
+    pub credential: Option<RuleCredential>,
     /// Changes to the response's headers.
     pub response_headers: HeaderEdits,
     /// Answers in place of those that have some statuses. The first that fits counts.

@@ -22,6 +22,8 @@ pub(crate) struct Certificates {
     backends: HashMap<Arc<str>, Arc<UpstreamContext>>,
     pool_credentials: HashMap<Arc<str>, Arc<Credential>>,
     backend_credentials: HashMap<Arc<str>, Arc<Credential>>,
+    /// Of rules, in their order; those that show the same share it.
+    rule_credentials: Vec<Option<Arc<Credential>>>,
 }
 
 impl Certificates {
@@ -77,7 +79,29 @@ impl Certificates {
                 Some((of.name.clone(), sound(loaded, at, &mut faults)?))
             }));
         }
+        next.rule_credentials = self.of_rules(snapshot, keeper, &mut faults);
         if faults.is_empty() { Ok(next) } else { Err(faults) }
+    }
+
+    fn of_rules(
+        &self,
+        snapshot: &Snapshot,
+        keeper: Option<&Keeper>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<Option<Arc<Credential>>> {
+        let known = self.rule_credentials.iter().flatten();
+        let mut known: HashMap<_, _> = known.map(|of| (of.spec().clone(), of.clone())).collect();
+        let rules = snapshot.rules().iter().map(|rule| {
+            let spec = &rule.credential.as_ref()?.credential;
+            if let Some(known) = known.get(spec) {
+                return Some(known.clone());
+            }
+            let at = || format!("route {}, rule {}: credential.file", rule.route, rule.name);
+            let loaded = sound(credential(spec, None, keeper), at, faults)?;
+            known.insert(spec.clone(), loaded.clone());
+            Some(loaded)
+        });
+        rules.collect()
     }
 
     /// The certificates of a listener.
@@ -108,6 +132,11 @@ impl Certificates {
     /// What is shown to a backend.
     pub(crate) fn backend_credential(&self, name: &str) -> Option<Arc<Credential>> {
         self.backend_credentials.get(name).cloned()
+    }
+
+    /// What requests of rules are sent with, in the rules' order.
+    pub(crate) fn rule_credentials(&self) -> &[Option<Arc<Credential>>] {
+        &self.rule_credentials
     }
 
     /// All files that this was built from.
@@ -181,7 +210,8 @@ impl Certificates {
     }
 
     fn credentials(&self) -> impl Iterator<Item = &Arc<Credential>> {
-        self.pool_credentials.values().chain(self.backend_credentials.values())
+        let of_rules = self.rule_credentials.iter().flatten();
+        self.pool_credentials.values().chain(self.backend_credentials.values()).chain(of_rules)
     }
 
     fn all(&self) -> impl Iterator<Item = &dyn PemFiles> {

@@ -98,7 +98,8 @@ impl Core {
         let policies = self.keys.policies(snapshot, &quotas, &self.metrics);
         let (extension, hash_seed) = (&*self.extension, self.hash_seed);
         let (metrics, meter) = (&self.metrics, &self.meter);
-        Ok(Runtime::new(snapshot.clone(), upstreams, &policies, extension, hash_seed, metrics, meter))
+        let asked = (&*policies, certificates.rule_credentials());
+        Ok(Runtime::new(snapshot.clone(), upstreams, asked, extension, hash_seed, metrics, meter))
     }
 
     /// Pools, then backends, each in the snapshot's order.

@@ -317,3 +317,57 @@ async fn metrics_pages_and_health_checks_are_shown_the_key() {
     gateway.stop().await;
     server.stop().await;
 }
+
+/// Whoever serves them, and before an upstream's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_a_rule_are_sent_with_its_secret() {
+    let (seen, mut heads) = tokio::sync::mpsc::channel(1);
+    let server = RawServer::start(move |mut connection| {
+        let seen = seen.clone();
+        async move {
+            while let Some((head, _)) = connection.request().await {
+                seen.send(head).await.unwrap();
+                connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+            }
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let [secret, own] = ["secret", "own"].map(|name| folder.path().join(name));
+    std::fs::write(&secret, "Basic first\n").unwrap();
+    std::fs::write(&own, "of-the-upstream").unwrap();
+    let rule = |path: &str, credential: Value, to: &str| json!({"matches": [{"path": {"type": "Exact", "value": path}}], "credential": credential, "targets": [{"backend": to}]});
+    let with_own = with(backend("own", &[server.addr()]), json!({"credential": {"file": own}}));
+    let gateway = Gateway::start(json!({
+        "routes": [{"name": "r", "rules": [
+            rule("/plain", json!({"file": secret}), "b"),
+            rule("/over", json!({"file": secret, "overwrite": true}), "b"),
+            rule("/header", json!({"file": secret, "header": "X-Service-Key"}), "b"),
+            rule("/own", json!({"file": secret, "overwrite": true}), "own"),
+        ]}],
+        "backends": [backend("b", &[server.addr()]), with_own],
+        "admin": {"hosts": ["gateway.test"]},
+    }))
+    .await;
+    let mut client = gateway.client(Protocol::H1).await;
+    let mut sent = async |path: &str, authorization: Option<&str>, header: &str| {
+        let shown: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        assert_eq!(client.send(post(path, &shown, "{}")).await.status, 200, "{path}");
+        let head = heads.recv().await.unwrap().to_ascii_lowercase();
+        let lines = head.lines().filter_map(|line| line.strip_prefix(&format!("{header}: ")));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sent("/plain", None, "authorization").await, ["basic first"]);
+    assert_eq!(sent("/plain", Some("of the client"), "authorization").await, ["of the client"]);
+    assert_eq!(sent("/over", Some("of the client"), "authorization").await, ["basic first"]);
+    assert_eq!(sent("/header", Some("of the client"), "x-service-key").await, ["basic first"]);
+    assert_eq!(sent("/header", Some("of the client"), "authorization").await, ["of the client"]);
+    assert_eq!(sent("/own", Some("of the client"), "authorization").await, ["bearer of-the-upstream"]);
+    // It is read again, and shown on no page.
+    std::fs::write(&secret, "Basic second").unwrap();
+    gateway.server().reload_files();
+    assert_eq!(sent("/plain", None, "authorization").await, ["basic second"]);
+    assert!(!page(&gateway, "/debug/config").await.to_string().contains("second"));
+    drop(client);
+    gateway.stop().await;
+}

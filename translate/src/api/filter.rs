@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Body, HeaderModifier, HttpHeader};
+use super::{Body, HeaderModifier, HttpHeader, SecretRef};
 
 /// `HTTPRouteFilter`: what rules of HTTPRoutes do beyond the Gateway API.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -16,12 +16,40 @@ pub struct HttpRouteFilter {
     pub url_rewrite: Option<FilterUrlRewrite>,
     /// An answer that is the same for all.
     pub direct_response: Option<FilterResponse>,
+    /// A secret that requests are sent with.
+    pub credential_injection: Option<FilterCredentialInjection>,
     /// What is not acted on.
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
 }
 
 impl Body for HttpRouteFilter {}
+
+/// A secret that requests are sent with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterCredentialInjection {
+    /// In which header; `Authorization` by default.
+    pub header: Option<String>,
+    /// Whether it takes the place of what a request has there; not by default.
+    pub overwrite: Option<bool>,
+    /// Where it is.
+    pub credential: FilterCredential,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Where a secret is that requests are sent with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FilterCredential {
+    /// The Secret, which has it under `credential`.
+    pub value_ref: Option<SecretRef>,
+    /// What is not acted on.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
 
 /// Changes to host and path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]

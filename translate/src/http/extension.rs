@@ -2,13 +2,17 @@
 //! it may decide which requests its rule is for.
 
 use penstock_config::raw::{
-    RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRegexReplacement, RawRespond, RawUrlRewrite,
+    RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRegexReplacement, RawRespond, RawRuleCredential,
+    RawUrlRewrite,
 };
 
 use crate::answers::{body, edits, whole};
-use crate::api::{FilterResponse, FilterUrlRewrite, HttpFilter, HttpRouteFilter};
-use crate::context::Context;
+use crate::api::{FilterCredentialInjection, FilterResponse, FilterUrlRewrite, HttpFilter, HttpRouteFilter};
+use crate::context::{Context, Referrer, Secrets, data_file};
 use crate::world::{Key, Kind, shorten};
+
+/// The key of a Secret that has what requests are sent with.
+const CREDENTIAL: &str = "credential";
 
 /// What the filters say that a rule refers to.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +21,10 @@ pub(super) struct Extension {
     pub(super) rewrite: RawUrlRewrite,
     /// An answer in place of everything else, and changes to its headers.
     pub(super) respond: Option<(RawRespond, RawHeaderEdits)>,
+    /// A secret that requests are sent with.
+    pub(super) credential: Option<RawRuleCredential>,
+    /// Where that is.
+    pub(super) secrets: Secrets,
 }
 
 /// Reads the filters that are referred to.
@@ -62,6 +70,12 @@ impl Extension {
             }
             self.respond = Some(respond(context, key, response)?);
         }
+        if let Some(injection) = &spec.credential_injection {
+            if self.credential.is_some() {
+                return Err("spec.credentialInjection: the rule has a credential already".to_owned());
+            }
+            self.credential = Some(credential(context, key, injection, &mut self.secrets)?);
+        }
         Ok(())
     }
 
@@ -101,6 +115,36 @@ impl Extension {
         }
         Ok(())
     }
+}
+
+/// The secret of a filter.
+///
+/// # Errors
+/// It is not there, may not be read, or cannot stand in a header.
+fn credential(
+    context: &Context<'_>,
+    filter: &Key,
+    wanted: &FilterCredentialInjection,
+    secrets: &mut Secrets,
+) -> Result<RawRuleCredential, String> {
+    const FIELD: &str = "spec.credentialInjection";
+    whole(FIELD, &wanted.others)?;
+    whole("spec.credentialInjection.credential", &wanted.credential.others)?;
+    let reference = wanted.credential.value_ref.as_ref();
+    let reference = reference.ok_or_else(|| format!("{FIELD}.credential.valueRef is missing"))?;
+    let from = Referrer::of(Kind::HttpRouteFilter, &filter.namespace);
+    let found = context.referred_secret(from, reference, "Invalid");
+    let (secret, values) =
+        found.map_err(|error| format!("{FIELD}.credential.valueRef: {}", error.message))?;
+    let value = values.get(CREDENTIAL).map(|value| value.expose().trim_ascii());
+    let is_value =
+        value.is_some_and(|value| !value.is_empty() && value.iter().all(|byte| (0x20..0x7f).contains(byte)));
+    if !is_value {
+        return Err(format!("the Secret {secret} has no key {CREDENTIAL} with a header's value"));
+    }
+    let file = data_file(secrets, "credential", Kind::Secret, &secret, CREDENTIAL);
+    let header = wanted.header.clone().filter(|header| !header.is_empty());
+    Ok(RawRuleCredential { file, header, overwrite: wanted.overwrite == Some(true) })
 }
 
 fn respond(

@@ -1,13 +1,13 @@
 //! Filters of HTTPRoutes.
 
 use penstock_config::raw::{
-    RawCors, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRespond, RawScheme,
-    RawUrlRewrite,
+    RawCors, RawHeaderEdits, RawPathRewrite, RawPathRewriteType, RawRedirect, RawRespond, RawRuleCredential,
+    RawScheme, RawUrlRewrite,
 };
 
 use crate::access;
 use crate::api::{ExternalAuthFilter, HttpFilter, HttpPathModifier, RequestMirror};
-use crate::context::Context;
+use crate::context::{Context, Secrets};
 use crate::headers;
 use crate::world::shorten;
 
@@ -124,6 +124,16 @@ impl<'a> Filters<'a> {
     /// An answer in place of everything else, and changes to its headers.
     pub(super) fn respond(&self) -> Option<&(RawRespond, RawHeaderEdits)> {
         self.extension.as_ref().ok()?.respond.as_ref()
+    }
+
+    /// A secret that requests are sent with.
+    pub(super) fn credential(&self) -> Option<RawRuleCredential> {
+        self.extension.as_ref().ok()?.credential.clone()
+    }
+
+    /// Where that is.
+    pub(super) fn secrets(&self) -> Secrets {
+        self.extension.as_ref().map(|extension| extension.secrets.clone()).unwrap_or_default()
     }
 
     pub(super) fn url_rewrite(&self) -> Result<Option<RawUrlRewrite>, String> {

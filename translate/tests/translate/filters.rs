@@ -78,12 +78,57 @@ fn an_answer_takes_the_place_of_everything_else() {
 }
 
 #[test]
+fn requests_are_sent_with_a_secret_that_is_published() {
+    let secret = |value: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: k, namespace: ns}}\nstringData: {{credential: '{value}'}}\n---\n"
+        )
+    };
+    let spec = "{credentialInjection: {header: X-Key, overwrite: true, credential: {valueRef: {name: k}}}}";
+    let translation = with_filter(spec, "", &secret("Basic aGk="));
+    let credential = rule(&translation).credential.as_ref().unwrap();
+    assert_eq!((credential.header.as_deref(), credential.overwrite), (Some("X-Key"), true));
+    let gateway = translation.gateways.values().next().unwrap();
+    let key = credential.file.strip_prefix("secret:").unwrap();
+    assert!(gateway.secrets.contains_key(key), "{key} is published");
+    assert!(gateway.document.secrets_from.is_some());
+    let document = serde_json::to_string(&gateway.document).unwrap();
+    assert!(!document.contains("aGk="), "the value itself is in no document");
+    let plain =
+        with_filter("{credentialInjection: {credential: {valueRef: {name: k}}}}", "", &secret("Bearer x"));
+    let credential = rule(&plain).credential.as_ref().unwrap();
+    assert_eq!((credential.header.as_deref(), credential.overwrite), (None, false));
+    // What cannot stand in a header, or is not there, closes.
+    for value in ["", "a\u{e9}b"] {
+        let translation = with_filter(spec, "", &secret(value));
+        assert_eq!(rule(&translation).targets[0].status, Some(500), "{value:?}");
+        let (_, _, message) = condition(&translation, (Kind::HttpRoute, "r"), "Accepted");
+        assert!(message.contains("the Secret ns/k has no key credential"), "{message}");
+    }
+}
+
+#[test]
 fn a_filter_that_cannot_be_closes_its_rule_and_the_route_says_why() {
     let rewrite = "- {type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /b}}}";
     let pattern =
         "{urlRewrite: {path: {type: ReplaceRegexMatch, replaceRegexMatch: {pattern: a, substitution: b}}}}";
     for (spec, others, word) in [
-        ("{credentialInjection: {credential: {}}}", "", "spec.credentialInjection is not supported"),
+        (
+            "{credentialInjection: {credential: {}}}",
+            "",
+            "spec.credentialInjection.credential.valueRef is missing",
+        ),
+        (
+            "{credentialInjection: {credential: {valueRef: {name: gone}}}}",
+            "",
+            "the Secret ns/gone does not exist",
+        ),
+        (
+            "{credentialInjection: {credential: {valueRef: {name: k, namespace: elsewhere}}}}",
+            "",
+            "spec.credentialInjection.credential.valueRef",
+        ),
+        ("{credentialInjection: {later: 1}}", "", "spec.credentialInjection.later"),
         ("{matches: [{}]}", "", "spec.matches is not supported"),
         ("{urlRewrite: {hostname: {type: Cookie}}}", "", "spec.urlRewrite.hostname.type"),
         ("{urlRewrite: {path: {type: ReplaceFullPath}}}", "", "spec.urlRewrite.path is not of type"),
