@@ -60,10 +60,12 @@ class Kind:
         """Whether it is known before what a request takes."""
         return self.count in ("Requests", "Concurrency")
 
-    def bound(self):
+    def bound(self, is_clock_set):
         """By how much docs/limits.md lets the amount be exceeded by what requests held: of a bucket and a window that slides by
-        what gateways had leased before, each a part of half of what is left."""
-        return self.amount // 2 if self.window in ("bucket", "sliding") else 0
+        what gateways had leased before, each a part of half of what is left. So too of a window with an end that a clock
+        which is set ahead brings about."""
+        has_leased = self.window in ("bucket", "sliding") or is_clock_set and self.window in ("fixed", "hour")
+        return self.amount // 2 if has_leased else 0
 
 
 KINDS = (

@@ -114,7 +114,7 @@ def compare(fault, stand, ledgers, clock, running, left, wrong, settled):
             beyond = max(running[kind, who] for who in CONSUMERS) - ceil(kind.amount * share)
         else:
             beyond = max(check.beyond(kind, check.uses(kind, ledger, clock, held), share) for ledger in mine.values())
-        bound = kind.bound()
+        bound = kind.bound(fault.clock)
         if beyond > bound:
             wrong.append(f"{kind.name}: {beyond} beyond {kind.amount * share:g}, and {bound} are documented")
         most_beyond.append((kind, beyond))
