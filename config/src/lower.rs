@@ -248,9 +248,7 @@ fn routing(
             let cors = raw.cors.as_ref();
             let cors = cors.map(|raw| policy::cors(raw, &place.field("cors"), report, warnings));
             let cors = cors.map(Arc::new);
-            let credential = raw.credential.as_ref();
-            let credential = credential
-                .and_then(|raw| credential::of_rule(raw, &place.field("credential"), files, report));
+            let credential = credential::of_rule(raw, &place, files, report);
             rules.extend(lowered.map(|rule| Rule { models: named, policies, cors, credential, ..rule }));
         }
     }

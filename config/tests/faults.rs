@@ -457,4 +457,5 @@ fn a_rules_secret_is_in_a_header_that_may_be_changed() {
     ] {
         assert_rule_fault(&rule(credential), place, part);
     }
+    assert_rule_fault("redirect: {port: 81}, credential: {file: /k}", "credential", "nothing is sent on");
 }

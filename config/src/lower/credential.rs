@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 
 use super::file::Files;
 use super::text;
-use crate::raw::{RawCredential, RawRuleCredential};
+use crate::raw::{RawCredential, RawRule};
 use crate::report::{FieldPath, Report};
 use crate::settings::ApiSchema;
 use crate::spec::{Credential, CredentialSource, RuleCredential, Shown};
@@ -130,13 +130,18 @@ fn header_of(schema: Option<ApiSchema>) -> HeaderName {
     }
 }
 
-/// What a rule sends its requests with. `None` if it cannot be said how.
+/// What a rule sends its requests with, if there is something and it can be said how.
 pub(super) fn of_rule(
-    raw: &RawRuleCredential,
+    rule: &RawRule,
     place: &FieldPath<'_>,
     files: &mut Files,
     report: &mut Report,
 ) -> Option<RuleCredential> {
+    let raw = rule.credential.as_ref()?;
+    let place = place.field("credential");
+    if rule.redirect.is_some() || rule.respond.is_some() {
+        report.add(&place, || "is of no use where the rule answers by itself: nothing is sent on".to_owned());
+    }
     let source = CredentialSource::Key(files.path(&raw.file, &place.field("file"), report));
     let name = match raw.header.as_deref().map_or(Ok(AUTHORIZATION), text::editable_header_name) {
         Ok(name) => name,
