@@ -126,7 +126,7 @@ impl Prometheus {
 
     /// What it comes to once there is something.
     async fn answer(&self, panel: &str, query: &str) -> Vec<String> {
-        for _ in 0..120 {
+        for _ in 0..240 {
             let found = self.query(query).await;
             if !found.is_empty() {
                 return found;
