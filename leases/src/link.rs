@@ -22,9 +22,9 @@ use crate::script::TEXT;
 /// After so many calls in a row without an answer in time, the store is away.
 pub(crate) const FAILURES: u32 = 3;
 
-/// After how long a store that is away is tried again, at first and at most. Up to a half comes on top, by chance.
+/// After how long a store that is away is tried again; up to a half comes on top, by chance. However long it was away: a store
+/// that comes back without data lends nothing for two seconds after the first gateway is back, in which the others have to be.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a connection may take, sentinels and a cluster's nodes included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -118,23 +118,20 @@ impl Link {
 
     /// Makes connections for as long as it is polled. Calls `is_back` with each that is new.
     pub(crate) async fn keep(&self, is_back: impl Fn()) {
-        let mut pause = RETRY_AFTER;
         loop {
             match self.try_once().await {
                 Ok(files) => {
-                    pause = RETRY_AFTER;
                     is_back();
                     self.stay(&files).await;
                 }
                 // What files say now may not hold yet: what is there serves on.
                 Err(error) if self.is_serving() => {
                     tracing::warn!(%error, "the store of limits is not to be had with what its files say now");
-                    sleep(pause).await;
+                    sleep(RETRY_AFTER).await;
                 }
                 Err(error) => {
                     self.away(&error);
-                    sleep(pause.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
-                    pause = (pause * 2).min(MAX_RETRY_AFTER);
+                    sleep(RETRY_AFTER.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
                     self.change(State::HalfOpen);
                 }
             }

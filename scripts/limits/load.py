@@ -15,7 +15,7 @@ PAUSE_SECONDS = 0.015
 # Nothing takes as long, so what does is a fault.
 PATIENCE_SECONDS = 30
 LEAVES_AFTER = 5
-# How long a store that a gateway takes for gone is waited for: its breaker tries again within 7.5 s.
+# How long a store that a gateway takes for gone is waited for: its breaker tries again each second and a half.
 AWAY_SECONDS = 10
 
 NUMBERS = itertools.count()

@@ -178,6 +178,32 @@ async fn a_store_that_comes_back_without_data_is_told_what_gateways_know() {
     check_restart(&mut redis, 0).await;
 }
 
+/// Who comes back first finds nothing booked, and waits for the others, who are not to be much later.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_long_a_store_was_away_all_are_back_before_it_lends_again() {
+    let mut redis = Redis::start().await;
+    let store = store_of(redis.address(), OnStoreFailure::Closed);
+    let gateways = [(); 6].map(|()| Gateway::start(&requests(200), &store, 6));
+    for gateway in &gateways {
+        pass_exactly(gateway, 30).await;
+    }
+    redis.kill();
+    for gateway in &gateways {
+        gateway.until_away().await;
+    }
+    sleep(Duration::from_secs(9)).await;
+    redis.start_again().await;
+    let deadline = Instant::now() + Duration::from_secs(12);
+    let mut total = 180;
+    while Instant::now() < deadline {
+        for gateway in &gateways {
+            total += pass(gateway, 1).await;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(total, 200, "so many passed, and 200 may");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_comes_back_without_data_lets_no_more_run_at_a_time_than_may() {
     let mut redis = Redis::start().await;
