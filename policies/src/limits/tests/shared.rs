@@ -58,6 +58,8 @@ enum Step {
 /// Which faults there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Faults {
+    /// None but that one gateway is cut off, where the test says so.
+    None,
     /// Calls and answers are lost.
     Lost,
     /// Gateways crash, too.
@@ -69,7 +71,8 @@ enum Faults {
 fn steps(faults: Faults, max_ms: u64) -> impl Strategy<Value = Vec<Step>> {
     let gateway = 0..GATEWAYS;
     let which = 0..6_usize;
-    let crashes = u32::from(faults != Faults::Lost);
+    let lost = if faults == Faults::None { 0 } else { 3 };
+    let crashes = u32::from(matches!(faults, Faults::Crashes | Faults::All));
     let losses = u32::from(faults == Faults::All);
     let step = prop_oneof![
         20 => (gateway.clone(), 0..60_u64).prop_map(|(gateway, expected)| Step::Reserve { gateway, expected }),
@@ -77,7 +80,7 @@ fn steps(faults: Faults, max_ms: u64) -> impl Strategy<Value = Vec<Step>> {
         16 => gateway.clone().prop_map(|gateway| Step::Send { gateway }),
         16 => which.clone().prop_map(|which| Step::Execute { which }),
         14 => which.clone().prop_map(|which| Step::Answer { which }),
-        3 => which.prop_map(|which| Step::Lose { which }),
+        lost => which.prop_map(|which| Step::Lose { which }),
         crashes => gateway.clone().prop_map(|gateway| Step::Crash { gateway }),
         losses => Just(Step::Forget),
         8 => (0..max_ms).prop_map(|ms| Step::Forward { ms }),
@@ -104,6 +107,8 @@ struct Sent {
 struct World {
     limits: Vec<LimitSpec>,
     on_failure: OnStoreFailure,
+    /// The gateway whose calls never reach the store, while all others' do.
+    cut_off: Option<usize>,
     gateways: Vec<(Arc<Counters>, Limiter)>,
     /// Each start of a gateway is a holder of its own.
     holders: Vec<usize>,
@@ -117,6 +122,9 @@ struct World {
     excess: HashMap<u64, u64>,
     total_used: u64,
     total_excess: u64,
+    /// The same of each gateway.
+    used_by: [u64; GATEWAYS],
+    excess_by: [u64; GATEWAYS],
     /// How often the store has forgotten what it knew, in each minute.
     forgotten: HashMap<u64, u64>,
     most_in_flight: usize,
@@ -128,6 +136,7 @@ impl World {
         let mut world = Self {
             limits,
             on_failure,
+            cut_off: None,
             gateways: Vec::new(),
             holders: (0..GATEWAYS).collect(),
             next_holder: GATEWAYS,
@@ -139,6 +148,8 @@ impl World {
             excess: HashMap::new(),
             total_used: 0,
             total_excess: 0,
+            used_by: [0; GATEWAYS],
+            excess_by: [0; GATEWAYS],
             forgotten: HashMap::new(),
             most_in_flight: 0,
         };
@@ -168,6 +179,9 @@ impl World {
             Step::Send { gateway } => self.send(gateway),
             Step::Execute { which } if which < self.sent.len() => self.execute(which),
             Step::Answer { which } if which < self.sent.len() => {
+                if self.cut_off.is_some() {
+                    self.execute(which);
+                }
                 let sent = self.sent.remove(which);
                 match sent.answer {
                     Some(granted) => sent.ask.granted(granted, now),
@@ -193,6 +207,10 @@ impl World {
                 let (held, minute) = (expected.min(AMOUNT / 2), self.minute());
                 self.open.push(Open { holds, gateway, held, minute });
             }
+            Err(Stop::Wait(_)) if self.cut_off == Some(gateway) => {
+                self.send(gateway);
+                self.reserve(gateway, expected);
+            }
             Err(Stop::Wait(wait)) => assert!(!wait.ready()),
             Err(Stop::Denied(_) | Stop::Unavailable(_)) => {}
         }
@@ -207,10 +225,15 @@ impl World {
         *self.excess.entry(minute).or_default() += used.saturating_sub(granted);
         self.total_used += used;
         self.total_excess += used.saturating_sub(open.held);
+        self.used_by[open.gateway] += used;
+        self.excess_by[open.gateway] += used.saturating_sub(open.held);
     }
 
     fn send(&mut self, gateway: usize) {
         if let Some(ask) = self.gateways[gateway].0.leased().next(at_ms(self.now_ms)) {
+            if self.cut_off == Some(gateway) {
+                return ask.failed(at_ms(self.now_ms));
+            }
             let (call, holder) = (Call::of(&ask), self.holders[gateway]);
             self.sent.push(Sent { ask, call, gateway, holder, answer: None });
         }
@@ -295,6 +318,27 @@ proptest! {
         for (minute, used) in &world.used {
             // All shares together are the amount once more.
             prop_assert!(*used <= 2 * AMOUNT + world.excess[minute]);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_cut_off_uses_its_share_and_no_more(steps in steps(Faults::None, 20_000)) {
+        let mut world = World::new(fixed(HOUR), OnStoreFailure::LocalShare);
+        world.cut_off = Some(0);
+        steps.iter().for_each(|step| world.take(step));
+        prop_assert!(world.used_by[0] <= AMOUNT / 3 + world.excess_by[0]);
+    }
+
+    #[test]
+    fn a_bucket_of_a_gateway_that_is_cut_off_fills_by_its_share(steps in steps(Faults::None, 5_000)) {
+        let bucket = limit("tokens", Count::OutputTokens, AMOUNT, Window::TokenBucket(MINUTE));
+        let mut world = World::new(bucket, OnStoreFailure::LocalShare);
+        world.cut_off = Some(0);
+        let began_ms = world.now_ms;
+        for step in &steps {
+            world.take(step);
+            let most = AMOUNT / 3 * (MINUTE_MS + world.now_ms - began_ms) / MINUTE_MS;
+            prop_assert!(world.used_by[0] <= most + world.excess_by[0]);
         }
     }
 
