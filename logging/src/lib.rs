@@ -1,5 +1,5 @@
 //! The log of both programs, on standard error: which flags it has, what they take, and how a line looks. What is logged can
-//! be changed while they run.
+//! be changed while they run, by whoever offers that.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;

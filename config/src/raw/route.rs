@@ -290,7 +290,6 @@ impl Default for RawTarget {
             model_override: None,
             context_window: None,
             request_headers: RawHeaderEdits::default(),
-
             response_headers: RawHeaderEdits::default(),
             body: RawBodyEdits::default(),
             url_rewrite: None,

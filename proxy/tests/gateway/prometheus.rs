@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// The queries of Envoy AI Gateway's dashboard, panel by panel, as they are.
-const THEIRS: [(&str, &str); 15] = [
+const THEIRS: [(&str, &str); 16] = [
     ("Total Requests", "sum(gen_ai_server_request_duration_seconds_count)"),
     ("Total Tokens", "sum(gen_ai_client_token_usage_sum{gen_ai_token_type=~\"input|output\"})"),
     (
@@ -64,6 +64,10 @@ const THEIRS: [(&str, &str); 15] = [
     (
         "OpenTelemetry's",
         "sum by (gen_ai_provider_name, error_type) (rate(gen_ai_client_operation_duration_seconds_count[1m]))",
+    ),
+    (
+        "Request Duration Percentiles",
+        "histogram_quantile(0.95, sum(rate(gen_ai_server_request_duration_seconds_bucket[1m])) by (le))",
     ),
 ];
 
